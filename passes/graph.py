@@ -1,0 +1,136 @@
+"""Walking and rebuilding the one dataflow block of a Relax module, which is what every pass here does.
+
+A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tvm
+from tvm import relax
+
+
+def op_name(expr: relax.Expr) -> str:
+    """Return the operator's name, such as ``"relax.nn.conv2d"``; empty where ``expr`` is no operator call."""
+    if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op):
+        return expr.op.name
+    return ""
+
+
+def layer_name(expr: relax.Expr) -> str:
+    """Return the name of the ONNX node that the call came from; empty where it came from none."""
+    span = expr.span
+    return str(span.source_name.name) if span is not None else ""
+
+
+def with_layer_name(call: relax.Call, name: str) -> relax.Call:
+    """Return the call as one that came from the ONNX node ``name``."""
+    span = tvm.ir.Span(tvm.ir.SourceName(name), 0, 0, 0, 0)
+    return relax.Call(call.op, call.args, call.attrs, call.ty_args, span=span)
+
+
+def is_constant(expr: relax.Expr) -> bool:
+    """Tell whether the expression is a constant tensor."""
+    return isinstance(expr, relax.Constant)
+
+
+def to_numpy(constant: relax.Constant) -> np.ndarray:
+    """Return the constant's value."""
+    return constant.data.numpy()
+
+
+def shape_of(expr: relax.Expr) -> tuple[int, ...]:
+    """Return the static shape of a tensor expression."""
+    return tuple(int(extent) for extent in expr.ty.shape)
+
+
+def dtype_of(expr: relax.Expr) -> str:
+    """Return the dtype of a tensor expression."""
+    return str(expr.ty.dtype)
+
+
+def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
+    """Return the bindings of ``main`` in order.
+
+    Raises
+    ------
+    ValueError : ``main`` has control flow, so there is no one block to walk.
+    """
+    blocks = mod["main"].body.blocks
+    found = [binding for block in blocks for binding in block.bindings]
+    if not all(isinstance(binding, relax.VarBinding) for binding in found):
+        raise ValueError("main has bindings other than variables")
+    return found
+
+
+def consumers_of(mod: tvm.IRModule) -> dict[relax.Var, list[relax.Expr]]:
+    """Return for each variable the bound values that read it, once for each reading argument.
+
+    The function's result reads its variables too, as the expression that it is.
+    """
+    readers: dict[relax.Var, list[relax.Expr]] = {}
+    body = mod["main"].body
+
+    def note(expr: relax.Expr, reader: relax.Expr) -> None:
+        if isinstance(expr, relax.Var):
+            readers.setdefault(expr, []).append(reader)
+        elif isinstance(expr, relax.Tuple):
+            for item in expr.fields:
+                note(item, reader)
+
+    for binding in bindings_of(mod):
+        value = binding.value
+        if isinstance(value, relax.Call):
+            for argument in value.args:
+                note(argument, value)
+        elif isinstance(value, relax.TupleGetItem):
+            note(value.tuple_value, value)
+        else:
+            note(value, value)
+    note(body.body, body.body)
+    return readers
+
+
+Rewrite = Callable[[relax.BlockBuilder, relax.Var, relax.Expr], relax.Expr]
+"""``(builder, old variable, value with its arguments already rebuilt) -> new value``; it may emit more bindings."""
+
+
+def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None = None) -> tvm.IRModule:
+    """Return the module with each binding of ``main`` rewritten in order.
+
+    Parameters
+    ----------
+    rewrite : see ``Rewrite``.
+    params : replaces the function's parameters, one for one; None keeps them.
+    """
+    old = mod["main"]
+    params = list(old.params) if params is None else params
+    env: dict[relax.Var, relax.Expr] = dict(zip(old.params, params, strict=True))
+
+    def substitute(expr: relax.Expr) -> relax.Expr:
+        if isinstance(expr, relax.Var):
+            return env.get(expr, expr)
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([substitute(item) for item in expr.fields])
+        if isinstance(expr, relax.TupleGetItem):
+            return relax.TupleGetItem(substitute(expr.tuple_value), expr.index)
+        if isinstance(expr, relax.Call):
+            args = [substitute(argument) for argument in expr.args]
+            return relax.Call(expr.op, args, expr.attrs, expr.ty_args, span=expr.span)
+        return expr
+
+    builder = relax.BlockBuilder(mod)
+    with builder.function("main", params, attrs=dict(old.attrs) if old.attrs else None):
+        with builder.dataflow():
+            for binding in bindings_of(mod):
+                value = rewrite(builder, binding.var, substitute(binding.value))
+                is_atom = isinstance(value, relax.Var | relax.Constant)
+                env[binding.var] = value if is_atom else builder.emit(value)
+            output = builder.emit_output(substitute(old.body.body))
+        builder.emit_func_output(output)
+    built = builder.get()
+    mod = mod.clone() if hasattr(mod, "clone") else tvm.IRModule(mod.functions, attrs=mod.attrs)
+    mod.update_func(mod.get_global_var("main"), built["main"])
+    return mod

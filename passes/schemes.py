@@ -1,0 +1,38 @@
+"""Quantization schemes: one frozen row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import unknown
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How tensors are quantized.
+
+    Attributes
+    ----------
+    name : what users type.
+    weight_bits, activation_bits : width of the integers.
+    per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
+    symmetric_activations : zero point in the middle of the dtype.
+    activation_dtype : ``"uint8"`` or ``"int8"``.
+    """
+
+    name: str
+    weight_bits: int = 8
+    activation_bits: int = 8
+    per_channel: bool = True
+    symmetric_activations: bool = False
+    activation_dtype: str = "uint8"
+
+
+SCHEMES: dict[str, Scheme] = {row.name: row for row in (Scheme("int8"),)}
+
+
+def get_scheme(name: str) -> Scheme:
+    """Return the row of that name; raises ``TvmqError`` with the close matches for an unknown one."""
+    if name not in SCHEMES:
+        raise unknown("quantization scheme", name, SCHEMES)
+    return SCHEMES[name]

@@ -1,0 +1,115 @@
+"""What each target can do: one frozen row a target, the most capable first.
+
+A row is chosen by the features of a ``tvm.target.Target`` (see ``targets.features``). It is all that passes
+and schedules know of the machine: nothing else in the project asks for a CPU by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DotInstruction:
+    """One exact integer dot-product instruction (or short sequence), as the kernels see it.
+
+    ``lanes`` int32 accumulators each gain ``depth`` products of one broadcast group of ``depth`` activations
+    with their own ``depth`` int8 weights. It never saturates for any operands of these dtypes.
+
+    Attributes
+    ----------
+    intrinsic : name in ``targets.intrinsics``; None leaves the code to LLVM's vectorizer.
+    data_dtype : dtype that activations have when they reach the instruction; where it is wider than the
+        stored dtype, the kernel widens a strip of activations first.
+    """
+
+    intrinsic: str | None
+    lanes: int
+    depth: int
+    data_dtype: str
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """Capabilities of one target family.
+
+    Attributes
+    ----------
+    name : systematic name, architecture and instruction set.
+    arch : ``"x86_64"``, ``"aarch64"``.
+    features : LLVM feature names that a CPU must have for this row.
+    vector_bits : width of a vector register, in bits.
+    vector_registers : architectural vector registers.
+    l1_bytes, l2_bytes : data cache a core, in bytes.
+    activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
+    dot : the int8 dot product that kernels use.
+    """
+
+    name: str
+    arch: str
+    features: tuple[str, ...]
+    vector_bits: int
+    vector_registers: int
+    l1_bytes: int
+    l2_bytes: int
+    activation_dtype: str
+    dot: DotInstruction
+
+
+ROWS: tuple[TargetRow, ...] = (
+    TargetRow(
+        name="x86-avx512vnni",
+        arch="x86_64",
+        features=("avx512f", "avx512bw", "avx512vl", "avx512vnni"),
+        vector_bits=512,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="uint8",
+        dot=DotInstruction("dot_16x4_u8s8_avx512vnni", lanes=16, depth=4, data_dtype="uint8"),
+    ),
+    TargetRow(
+        name="x86-avxvnni",
+        arch="x86_64",
+        features=("avx2", "avxvnni"),
+        vector_bits=256,
+        vector_registers=16,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="uint8",
+        dot=DotInstruction("dot_8x4_u8s8_avxvnni", lanes=8, depth=4, data_dtype="uint8"),
+    ),
+    TargetRow(
+        name="x86-avx512",
+        arch="x86_64",
+        features=("avx512f", "avx512bw"),
+        vector_bits=512,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="uint8",
+        dot=DotInstruction("dot_16x2_s16s8_avx512", lanes=16, depth=2, data_dtype="int16"),
+    ),
+    TargetRow(
+        name="x86-avx2",
+        arch="x86_64",
+        features=("avx2",),
+        vector_bits=256,
+        vector_registers=16,
+        l1_bytes=32768,
+        l2_bytes=524288,
+        activation_dtype="uint8",
+        dot=DotInstruction("dot_8x2_s16s8_avx2", lanes=8, depth=2, data_dtype="int16"),
+    ),
+    TargetRow(
+        name="aarch64-neon",
+        arch="aarch64",
+        features=("neon",),
+        vector_bits=128,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=524288,
+        activation_dtype="uint8",
+        dot=DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),
+    ),
+)
