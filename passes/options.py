@@ -1,0 +1,50 @@
+"""What a user may say about quantization beyond the scheme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import TvmqError, unknown
+
+ACTIVATIONS = ("asymmetric", "symmetric")
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Choices of ``tvmq.quantize``; every default is what a user who knows nothing should get.
+
+    Layer names and patterns are those of the user's ONNX nodes: a name, an operator type such as ``"Softmax"``
+    or a glob such as ``"*/attention/*"``. Whether each matches something is checked against the model.
+
+    Attributes
+    ----------
+    observer : name of the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
+    weight_observer : how weight scales are chosen, ``"minmax"`` or ``"mse"``; None takes the default.
+    per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
+    activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
+    skip_layers : nodes that stay in float, by name or pattern.
+    skip_ops : nodes that stay in float, by operator type.
+    quantize_only : where not empty, only these nodes are quantized.
+    quantize_first, quantize_last : quantize the model's first and last weighted layer too.
+    """
+
+    observer: str | None = None
+    weight_observer: str | None = None
+    per_channel: bool | None = None
+    activations: str | None = None
+    skip_layers: tuple[str, ...] = ()
+    skip_ops: tuple[str, ...] = ()
+    quantize_only: tuple[str, ...] = ()
+    quantize_first: bool = True
+    quantize_last: bool = True
+
+    def __post_init__(self) -> None:
+        if self.activations is not None and self.activations not in ACTIVATIONS:
+            raise unknown("kind of activations", self.activations, ACTIVATIONS)
+        for field in ("skip_layers", "skip_ops", "quantize_only"):
+            names = getattr(self, field)
+            if isinstance(names, str):
+                raise TvmqError(f"{field} must be a sequence of names, not the string {names!r}")
+            if not all(isinstance(name, str) and name for name in names):
+                raise TvmqError(f"{field} must hold non-empty names, got {names!r}")
+            object.__setattr__(self, field, tuple(names))

@@ -1,0 +1,40 @@
+"""What a user may say about compilation beyond the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import TvmqError
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Choices of ``tvmq.compile``.
+
+    Attributes
+    ----------
+    cross_compiler : the C++ compiler that links ``mod.so``, such as ``"aarch64-linux-gnu-gcc"``; None takes the
+        machine's own.
+    cross_compiler_options : further arguments for that compiler.
+    tuning_records : folder of MetaSchedule records that override the default schedules; None uses those that
+        ship with the package.
+    pass_config : (name, value) pairs for ``tvm.transform.PassContext``, such as ``("tirx.disable_vectorize", True)``.
+    """
+
+    cross_compiler: str | None = None
+    cross_compiler_options: tuple[str, ...] = ()
+    tuning_records: Path | None = None
+    pass_config: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cross_compiler_options, str):
+            raise TvmqError("cross_compiler_options must be a sequence of arguments, not one string")
+        if self.cross_compiler_options and self.cross_compiler is None:
+            raise TvmqError("cross_compiler_options without a cross_compiler")
+        object.__setattr__(self, "cross_compiler_options", tuple(self.cross_compiler_options))
+        if self.tuning_records is not None:
+            object.__setattr__(self, "tuning_records", Path(self.tuning_records))
+            if not self.tuning_records.exists():
+                raise TvmqError(f"tuning records {str(self.tuning_records)!r} do not exist")
