@@ -13,12 +13,12 @@ ACTIVATIONS = ("asymmetric", "symmetric")
 class QuantizeOptions:
     """Choices of ``tvmq.quantize``; every default is what a user who knows nothing should get.
 
-    Layer names and patterns are those of the user's ONNX nodes: a name, an operator type such as ``"Softmax"``
-    or a glob such as ``"*/attention/*"``. Whether each matches something is checked against the model.
+    Layer names and patterns are those of the user's ONNX nodes: a name, an operator type such as
+    ``"Softmax"`` or a glob such as ``"*/attention/*"``. Whether each matches is checked against the model.
 
     Attributes
     ----------
-    observer : name of the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
+    observer : the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
     weight_observer : how weight scales are chosen, ``"minmax"`` or ``"mse"``; None takes the default.
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.

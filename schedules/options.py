@@ -15,12 +15,13 @@ class CompileOptions:
 
     Attributes
     ----------
-    cross_compiler : the C++ compiler that links ``mod.so``, such as ``"aarch64-linux-gnu-gcc"``; None takes the
-        machine's own.
+    cross_compiler : the C++ compiler that links ``mod.so``, such as ``"aarch64-linux-gnu-gcc"``; None takes
+        the machine's own.
     cross_compiler_options : further arguments for that compiler.
     tuning_records : folder of MetaSchedule records that override the default schedules; None uses those that
         ship with the package.
-    pass_config : (name, value) pairs for ``tvm.transform.PassContext``, such as ``("tirx.disable_vectorize", True)``.
+    pass_config : (name, value) pairs for ``tvm.transform.PassContext``, such as
+        ``("tirx.disable_vectorize", True)``.
     """
 
     cross_compiler: str | None = None
