@@ -12,6 +12,10 @@ import tvm
 from tvm import relax
 
 
+Constant = tvm.ir.GenericConst
+"""What ``relax.const`` makes."""
+
+
 def op_name(expr: relax.Expr) -> str:
     """Return the operator's name, such as ``"relax.nn.conv2d"``; empty where ``expr`` is no operator call."""
     if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.Op):
@@ -33,12 +37,12 @@ def with_layer_name(call: relax.Call, name: str) -> relax.Call:
 
 def is_constant(expr: relax.Expr) -> bool:
     """Tell whether the expression is a constant tensor."""
-    return isinstance(expr, relax.Constant)
+    return isinstance(expr, Constant)
 
 
-def to_numpy(constant: relax.Constant) -> np.ndarray:
+def to_numpy(constant: Constant) -> np.ndarray:
     """Return the constant's value."""
-    return constant.data.numpy()
+    return constant.value.numpy()
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
@@ -126,7 +130,7 @@ def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None 
         with builder.dataflow():
             for binding in bindings_of(mod):
                 value = rewrite(builder, binding.var, substitute(binding.value))
-                is_atom = isinstance(value, relax.Var | relax.Constant)
+                is_atom = isinstance(value, relax.Var | Constant)
                 env[binding.var] = value if is_atom else builder.emit(value)
             output = builder.emit_output(substitute(old.body.body))
         builder.emit_func_output(output)
