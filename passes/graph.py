@@ -125,7 +125,9 @@ def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None 
             return relax.Call(expr.op, args, expr.attrs, expr.ty_args, span=expr.span)
         return expr
 
-    builder = relax.BlockBuilder(mod)
+    # The builder would call a second "main" by another name.
+    others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
+    builder = relax.BlockBuilder(tvm.IRModule(others, attrs=mod.attrs))
     with builder.function("main", params, attrs=dict(old.attrs) if old.attrs else None):
         with builder.dataflow():
             for binding in bindings_of(mod):
@@ -134,7 +136,4 @@ def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None 
                 env[binding.var] = value if is_atom else builder.emit(value)
             output = builder.emit_output(substitute(old.body.body))
         builder.emit_func_output(output)
-    built = builder.get()
-    mod = mod.clone() if hasattr(mod, "clone") else tvm.IRModule(mod.functions, attrs=mod.attrs)
-    mod.update_func(mod.get_global_var("main"), built["main"])
-    return mod
+    return builder.get()
