@@ -1,0 +1,79 @@
+"""The row of a target: the first in ``targets.rows`` whose architecture and LLVM features the target has."""
+
+from __future__ import annotations
+
+from tvm.target import Target, codegen
+
+from ..errors import TvmqError
+from .rows import ROWS, TargetRow
+
+_ARCH_ALIASES = {"amd64": "x86_64", "x86-64": "x86_64", "x86_64h": "x86_64"}
+
+
+def arch_of_triple(triple: str) -> str:
+    """Return the architecture of an LLVM triple, such as ``"aarch64"`` of ``"arm64-apple-macos"``."""
+    arch = triple.partition("-")[0].lower()
+    if arch.startswith("arm64"):
+        return "aarch64"
+    return _ARCH_ALIASES.get(arch, arch)
+
+
+def arch_of(target: Target) -> str:
+    """Return the architecture that an ``llvm`` target compiles for: the host's where it names no triple."""
+    triple = target.attrs.get("mtriple")
+    return arch_of_triple(str(triple) if triple else codegen.llvm_get_system_triple())
+
+
+def features_of(target: Target) -> frozenset[str]:
+    """Return the LLVM features of the target's CPU, ``-mattr`` included, such as ``"avx2"``."""
+    return frozenset(str(name) for name in codegen.llvm_get_cpu_features(target))
+
+
+def describe(target: Target) -> str:
+    """Return the target as a user would type it: ``"llvm -mcpu=znver3"``."""
+    words = [str(target.kind.name)]
+    for name in ("mtriple", "mcpu", "mattr", "num-cores"):
+        if name in target.attrs:
+            value = target.attrs[name]
+            words.append(f"-{name}={','.join(map(str, value)) if name == 'mattr' else value}")
+    return " ".join(words)
+
+
+def row_of(target: Target) -> TargetRow:
+    """Return the most capable row that the target fulfils.
+
+    Raises
+    ------
+    TvmqError : no row is for the target's kind or architecture, or its CPU lacks what every row needs.
+    """
+    kind = str(target.kind.name)
+    if kind != "llvm":
+        raise unsupported_kind(kind)
+    arch = arch_of(target)
+    rows = [row for row in ROWS if row.arch == arch]
+    if not rows:
+        raise unsupported_arch(arch)
+    features = features_of(target)
+    for row in rows:
+        if features.issuperset(row.features):
+            return row
+    least = rows[-1]
+    lacking = ", ".join(sorted(set(least.features) - features))
+    raise TvmqError(
+        f"target {describe(target)!r} lacks {lacking}, which the kernels for {arch} need at least; "
+        "name a CPU that has it with -mcpu (native is this machine's)"
+    )
+
+
+def unsupported_kind(kind: str) -> TvmqError:
+    """Return the error for a target kind that has no row."""
+    return TvmqError(f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()})")
+
+
+def unsupported_arch(arch: str) -> TvmqError:
+    """Return the error for an architecture that has no row."""
+    return TvmqError(f"target architecture {arch!r} is not supported yet; possible: {_architectures()}")
+
+
+def _architectures() -> str:
+    return ", ".join(dict.fromkeys(row.arch for row in ROWS))
