@@ -1,0 +1,94 @@
+"""``model.tar`` on disk: a plain tar of ``mod.json`` and ``mod.so``, the same bytes for the same content."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import TvmqError
+from . import metadata as _metadata
+
+METADATA = "mod.json"
+LIBRARY = "mod.so"
+
+
+def write(path: str | os.PathLike[str], metadata: Mapping[str, Any], library: bytes) -> None:
+    """Write the package; readers of ``path`` see the old file or the whole new one, never a part.
+
+    Parameters
+    ----------
+    path : the file to make or replace; its folder must exist.
+    metadata : see ``docs/package-format.md``.
+    library : the content of ``mod.so``.
+
+    Raises
+    ------
+    TvmqError : the folder is missing or not writable, or the path is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise TvmqError(f"cannot write {path}: it is a folder, and a file name was expected")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+            # mod.json first: a reader that only wants it need not pass over the library.
+            _add(archive, METADATA, _metadata.encode(metadata), 0o644)
+            _add(archive, LIBRARY, library, 0o755)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TvmqError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the metadata of a package for any machine, without loading its code.
+
+    Raises
+    ------
+    TvmqError : no such file, not a package, or of a newer format.
+    """
+    return _metadata.decode(_members(path, METADATA)[METADATA], str(path))
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
+    """Return the metadata and the content of ``mod.so``; errors as ``read_metadata``."""
+    members = _members(path, METADATA, LIBRARY)
+    return _metadata.decode(members[METADATA], str(path)), members[LIBRARY]
+
+
+def _members(path: str | os.PathLike[str], *names: str) -> dict[str, bytes]:
+    """Return the content of the named members; no path inside an archive is ever used as one."""
+    if Path(path).is_dir():
+        raise TvmqError(f"{path} is a folder; expected a package such as model.tar")
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for name in names:
+                member = archive.extractfile(name)
+                if member is not None:
+                    found[name] = member.read()
+    except FileNotFoundError as error:
+        raise TvmqError(f"{path} does not exist") from error
+    except KeyError:
+        pass
+    except (tarfile.TarError, EOFError) as error:
+        raise TvmqError(f"{path} is not a package: {error}") from error
+    except OSError as error:
+        raise TvmqError(f"cannot read {path}: {error.strerror or error}") from error
+    for name in names:
+        if name not in found:
+            raise TvmqError(f"{path} is not a package: it lacks {name}")
+    return found
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
+    """Add a member that carries no time and no owner."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    member.mode = mode
+    archive.addfile(member, io.BytesIO(data))

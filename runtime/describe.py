@@ -1,0 +1,97 @@
+"""What ``mod.json`` says of a module that is about to be compiled.
+
+Unlike the rest of this folder it needs TVM's compiler, which is at work anyway when a package is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from ..passes.layers import Layer, get_layers
+from . import host
+from .metadata import FORMAT, arch_of_triple
+
+OUTPUTS = "tvmq.outputs"
+"""Attribute of ``main``: the names of its outputs, a JSON list."""
+
+
+def describe(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    scheme: str,
+    layers: Sequence[Layer] | None = None,
+    kernels: Iterable[tuple[str, Sequence[str]]] = (),
+) -> dict[str, Any]:
+    """Return the metadata of the package that ``mod`` will be; see ``docs/package-format.md``.
+
+    Parameters
+    ----------
+    mod : the final Relax module: ``main`` with static shapes and the constants that the package will hold.
+    target : what it is compiled for.
+    scheme : name of the quantization scheme, or ``"float"``.
+    layers : what was decided for each of the user's nodes; None takes the module's own records.
+    kernels : for each kernel call in order, the kernel's name and the names of the nodes that it computes.
+    """
+    arch = arch_of_triple(_triple(target))
+    features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
+    return {
+        "format": FORMAT,
+        "versions": {"tvmq": version("tvmq"), "tvm": version("apache-tvm")},
+        "target": target_attributes(target),
+        "arch": arch,
+        "cpu_features": host.required_features(arch, [str(name) for name in features]),
+        "scheme": scheme,
+        "inputs": [_tensor(param.name, param.ty) for param in mod["main"].params],
+        "outputs": _outputs(mod),
+        "layers": [dataclasses.asdict(layer) for layer in (get_layers(mod) if layers is None else layers)],
+        "kernels": [{"name": name, "layers": list(names)} for name, names in kernels],
+        "bytes": {"weights": weight_bytes(mod)},
+    }
+
+
+def target_attributes(target: tvm.target.Target) -> dict[str, Any]:
+    """Return the target as the dict that ``tvm.target.Target`` makes it from, without what TVM derives."""
+    attributes = json.loads(str(target))
+    return {key: value for key, value in attributes.items() if value != "" and not key.startswith("feature.")}
+
+
+def weight_bytes(mod: tvm.IRModule) -> int:
+    """Return the size of the constants in ``main``, each counted once, in bytes."""
+    sizes: dict[Any, int] = {}
+
+    def visit(expr: relax.Expr) -> None:
+        if isinstance(expr, tvm.ir.GenericConst):
+            sizes[expr.value] = expr.value.numpy().nbytes
+
+    relax.analysis.post_order_visit(mod["main"], visit)
+    return sum(sizes.values())
+
+
+def _triple(target: tvm.target.Target) -> str:
+    """Return the LLVM triple that the target names, or this machine's."""
+    return str(target.attrs.get("mtriple") or tvm.get_global_func("target.llvm_get_system_triple")())
+
+
+def _tensor(name: str, ty: relax.TensorType) -> dict[str, Any]:
+    """Return the record of one input or output."""
+    return {"name": name, "shape": [int(extent) for extent in ty.shape], "dtype": str(ty.dtype)}
+
+
+def _outputs(mod: tvm.IRModule) -> list[dict[str, Any]]:
+    """Return the records of the outputs, named by the attribute ``tvmq.outputs``, else numbered."""
+    function = mod["main"]
+    result = function.ret_ty
+    types = list(result.fields) if isinstance(result, relax.TupleType) else [result]
+    attrs = function.attrs
+    if attrs is not None and OUTPUTS in attrs:
+        names = json.loads(str(attrs[OUTPUTS]))
+    else:
+        names = [f"output_{index}" for index in range(len(types))]
+    return [_tensor(name, ty) for name, ty in zip(names, types, strict=True)]

@@ -1,0 +1,171 @@
+"""Running ``mod.so`` with TVM's runtime alone.
+
+``import tvm`` would load the compiler, 250 MB and a second or two. Running needs ``libtvm_runtime.so``
+and tvm_ffi, so this file talks to the Relax virtual machine through tvm_ffi. TVM's own thread pool, one a
+process, reads ``TVM_NUM_THREADS`` when its first kernel runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import TvmqError
+
+_CPU = 1  # kDLCPU
+_POOLED_ALLOCATOR = 2
+_ALIGNMENT = 64  # bytes; generated code may assume it of every tensor
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """Time that one kernel call of a run took.
+
+    Attributes
+    ----------
+    kernel : the kernel's name in ``mod.so``.
+    layers : names of the user's nodes that it computes.
+    seconds : its own time, the mean over the profiled runs.
+    """
+
+    kernel: str
+    layers: tuple[str, ...]
+    seconds: float
+
+
+@functools.cache
+def _load_runtime() -> None:
+    """Load TVM's runtime libraries; a later ``import tvm`` finds them loaded.
+
+    Raises
+    ------
+    TvmqError : apache-tvm is not installed.
+    """
+    from tvm_ffi.libinfo import load_lib_ctypes
+
+    # find_spec does not import the package.
+    spec = importlib.util.find_spec("tvm")
+    if spec is None or not spec.submodule_search_locations:
+        raise TvmqError("apache-tvm is not installed; its runtime library runs the package")
+    folders = [Path(spec.submodule_search_locations[0]) / "lib"]
+    load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL", folders)
+    # Sorting and top-k live in a library of their own.
+    load_lib_ctypes("apache-tvm", "tvm_runtime_extra", "RTLD_LOCAL", folders)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """Return a contiguous copy whose data starts at a multiple of ``_ALIGNMENT``."""
+    room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+class Engine:
+    """The ``main`` function of a compiled module on this machine's CPU.
+
+    Parameters
+    ----------
+    library : path of ``mod.so``.
+
+    Raises
+    ------
+    TvmqError : the library is none that TVM's runtime can load.
+    """
+
+    def __init__(self, library: Path) -> None:
+        import tvm_ffi
+
+        _load_runtime()
+        try:
+            module = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
+            self._vm = module.get_function("vm_load_executable")()
+            self._vm.get_function("vm_initialization")(_CPU, 0, _POOLED_ALLOCATOR)
+            self._main = self._vm.get_function("main")
+        except (RuntimeError, AttributeError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise TvmqError(f"mod.so cannot be loaded: {first}") from error
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run once and return copies of the outputs, in order.
+
+        Parameters
+        ----------
+        arrays : one an input, in order, already of the input's shape and dtype.
+        """
+        # A copy, because the virtual machine uses an output's memory again in the next run.
+        return [np.array(np.from_dlpack(output)) for output in _tensors(self._main(*self._prepare(arrays)))]
+
+    def time(self, arrays: Sequence[np.ndarray], number: int, repeat: int) -> list[float]:
+        """Return ``repeat`` mean times, in seconds, of ``number`` runs each, after one run to warm up.
+
+        Inputs are in place beforehand and outputs are not copied: it is the model's time alone.
+        """
+        tensors = self._prepare(arrays)
+        self._main(*tensors)
+        means = []
+        for _ in range(repeat):
+            start = time.perf_counter()
+            for _ in range(number):
+                self._main(*tensors)
+            means.append((time.perf_counter() - start) / number)
+        return means
+
+    def profile(self, arrays: Sequence[np.ndarray], runs: int) -> list[KernelTime]:
+        """Return the mean time of each kernel call, in the order of the calls, after one run to warm up.
+
+        Calls of the virtual machine's own (allocation, shape checks) are left out. The clock is read in
+        Python, which adds about a microsecond a kernel.
+        """
+        tensors = self._prepare(arrays)
+        self._main(*tensors)
+        recorder = _Recorder()
+        self._vm.get_function("set_instrument")(recorder)
+        try:
+            totals: list[KernelTime] = []
+            for _ in range(runs):
+                recorder.calls = []
+                self._main(*tensors)
+                totals = [
+                    replace(call, seconds=call.seconds + (totals[index].seconds if totals else 0.0))
+                    for index, call in enumerate(recorder.calls)
+                ]
+        finally:
+            self._vm.get_function("set_instrument")(None)
+        return [replace(total, seconds=total.seconds / runs) for total in totals]
+
+    @staticmethod
+    def _prepare(arrays: Sequence[np.ndarray]) -> list[Any]:
+        """Return the arrays as the runtime's tensors."""
+        import tvm_ffi
+
+        return [tvm_ffi.from_dlpack(_aligned(array)) for array in arrays]
+
+
+class _Recorder:
+    """Instrument of the virtual machine: called before and after each of its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[KernelTime] = []
+        self._start = 0.0
+
+    def __call__(self, _function: Any, name: str, before: bool, _result: Any, *_arguments: Any) -> int:
+        now = time.perf_counter()
+        if before:
+            self._start = time.perf_counter()
+        elif not name.startswith("vm.builtin."):
+            self.calls.append(KernelTime(name, (), now - self._start))
+        return 0  # run the call
+
+
+def _tensors(result: Any) -> list[Any]:
+    """Return the function's result as a list: a tensor, or a tuple of tensors."""
+    return [result] if hasattr(result, "__dlpack__") else list(result)

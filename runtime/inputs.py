@@ -1,0 +1,71 @@
+"""Checking a run's inputs against the model's.
+
+An array is converted where its kind allows it and every value survives: float64 to float32 (rounded, not
+overflowed), int64 to int32 or uint8 to int8 (in range), integers to float. Never a float to an integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import TvmqError, unknown
+
+
+def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]) -> list[np.ndarray]:
+    """Return one array an input, in the model's order, of its shape and dtype.
+
+    Parameters
+    ----------
+    tensors : the model's inputs, each with ``name``, ``shape`` and ``dtype``.
+    inputs : the user's arrays, or what NumPy makes one of.
+
+    Raises
+    ------
+    TvmqError : naming the input that is unknown, missing, or of another shape or dtype.
+    """
+    names = [tensor["name"] for tensor in tensors]
+    for name in inputs:
+        if name not in names:
+            raise unknown("input", name, names)
+    missing = [name for name in names if name not in inputs]
+    if missing:
+        raise TvmqError(f"no array for input {', '.join(map(repr, missing))}")
+    return [
+        _convert(tensor["name"], inputs[tensor["name"]], tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
+        for tensor in tensors
+    ]
+
+
+def _convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return the value as an array of this shape and dtype, or raise naming the input."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TvmqError(f"input {name!r} is not an array: {error}") from error
+    if array.shape != shape:
+        raise TvmqError(f"input {name!r} has shape {list(array.shape)}; expected {list(shape)}")
+    if array.dtype == dtype:
+        return array
+    if array.dtype.kind not in "buif" or not _kind_allows(array.dtype, dtype):
+        raise TvmqError(f"input {name!r} has dtype {array.dtype}; expected {dtype}")
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if not _survives(array, converted):
+        raise TvmqError(f"input {name!r} has dtype {array.dtype} with values that {dtype} cannot hold")
+    return converted
+
+
+def _kind_allows(source: np.dtype, target: np.dtype) -> bool:
+    """Tell whether the conversion stays within bool < integer < float."""
+    order = {"b": 0, "u": 1, "i": 1, "f": 2}
+    return target.kind in order and order[source.kind] <= order[target.kind]
+
+
+def _survives(array: np.ndarray, converted: np.ndarray) -> bool:
+    """Tell whether integers kept their values and no finite float overflowed."""
+    if converted.dtype.kind == "f":
+        return bool(np.array_equal(np.isfinite(array), np.isfinite(converted)))
+    return bool(np.array_equal(array, converted))

@@ -1,0 +1,99 @@
+"""``mod.json``: what a package says of itself. Its fields are documented in ``docs/package-format.md``.
+
+It travels as a plain dict of JSON values, so that a reader in any language sees what Python sees.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import TvmqError
+from . import host
+
+FORMAT = 1
+
+# Each field that a reader may count on, with its JSON type.
+_FIELDS: dict[str, type] = {
+    "format": int,
+    "versions": dict,
+    "target": dict,
+    "arch": str,
+    "cpu_features": list,
+    "scheme": str,
+    "inputs": list,
+    "outputs": list,
+    "layers": list,
+    "kernels": list,
+    "bytes": dict,
+}
+
+
+def encode(metadata: Mapping[str, Any]) -> bytes:
+    """Return the metadata as the bytes of ``mod.json``; the same metadata always gives the same bytes."""
+    return (json.dumps(dict(metadata), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def decode(data: bytes, source: str) -> dict[str, Any]:
+    """Return the metadata that ``encode`` wrote.
+
+    Parameters
+    ----------
+    data : the content of ``mod.json``.
+    source : the package's name, for messages.
+
+    Raises
+    ------
+    TvmqError : not JSON, written by a newer tvmq, or with a field missing or of the wrong type.
+    """
+    try:
+        metadata = json.loads(data)
+    except ValueError as error:
+        raise TvmqError(f"{source}: mod.json is not JSON ({error})") from error
+    if not isinstance(metadata, dict):
+        raise TvmqError(f"{source}: mod.json must hold an object")
+    version = metadata.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise TvmqError(
+            f"{source} has package format {version}; this tvmq reads up to {FORMAT}: install a newer one"
+        )
+    check(metadata, source)
+    return metadata
+
+
+def check(metadata: Mapping[str, Any], source: str) -> None:
+    """Raise ``TvmqError`` naming the first field that is missing or has the wrong type."""
+    for field, kind in _FIELDS.items():
+        if field not in metadata:
+            raise TvmqError(f"{source}: mod.json lacks the field {field!r}")
+        if not isinstance(metadata[field], kind):
+            found = type(metadata[field]).__name__
+            raise TvmqError(
+                f"{source}: mod.json's field {field!r} must be of type {kind.__name__}, not {found}"
+            )
+    for field in ("inputs", "outputs"):
+        for tensor in metadata[field]:
+            if not isinstance(tensor, dict) or not {"name", "shape", "dtype"} <= tensor.keys():
+                raise TvmqError(f"{source}: each of mod.json's {field} must have a name, a shape and a dtype")
+
+
+def refuse_other_machines(metadata: Mapping[str, Any], source: str) -> None:
+    """Raise ``TvmqError`` naming both machines where the package cannot run on this one."""
+    arch = metadata["arch"]
+    here = host.architecture()
+    if arch != here:
+        raise TvmqError(f"{source} is compiled for {arch}; this machine is {here}")
+    missing = host.missing_features(arch, metadata["cpu_features"])
+    if missing:
+        cpu = metadata["target"].get("mcpu", arch)
+        raise TvmqError(f"{source} is compiled for {cpu}; this machine's CPU lacks {', '.join(missing)}")
+
+
+def arch_of_triple(triple: str) -> str:
+    """Return the architecture of an LLVM triple, such as ``"aarch64"`` of ``"aarch64-linux-gnu"``."""
+    arch = triple.partition("-")[0].lower()
+    if re.fullmatch(r"arm64.*", arch):
+        return "aarch64"
+    return {"amd64": "x86_64", "x86-64": "x86_64"}.get(arch, arch)

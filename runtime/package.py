@@ -1,0 +1,143 @@
+"""A compiled model: one file that runs on the machine it was compiled for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import TvmqError
+from . import archive
+from .engine import Engine, KernelTime
+from .inputs import bind_inputs
+from .link import link
+from .metadata import check, refuse_other_machines
+
+if TYPE_CHECKING:
+    from tvm.relax import VMExecutable
+
+
+class Package:
+    """A compiled model with what it says of itself.
+
+    A package may be for another machine than this one: it can be exported and inspected here, not run.
+
+    Parameters
+    ----------
+    library : content of ``mod.so``.
+    metadata : content of ``mod.json``, see ``docs/package-format.md``.
+    source : name of the package in messages.
+    """
+
+    def __init__(self, library: bytes, metadata: Mapping[str, Any], source: str = "the package") -> None:
+        check(metadata, source)
+        self._library = library
+        self._metadata = dict(metadata)
+        self._source = source
+
+    @classmethod
+    def from_executable(
+        cls,
+        executable: VMExecutable,
+        metadata: Mapping[str, Any],
+        cross_compiler: str | None = None,
+        cross_compiler_options: Sequence[str] = (),
+    ) -> Package:
+        """Return the package of a compiled Relax module.
+
+        Parameters
+        ----------
+        executable : what ``tvm.compile`` gave.
+        metadata : as ``runtime.describe.describe`` makes it; ``bytes`` gains the sizes that linking decides.
+        cross_compiler, cross_compiler_options : see ``runtime.link.link``.
+
+        Raises
+        ------
+        TvmqError : linking fails, or the metadata lacks a field.
+        """
+        with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
+            output = Path(folder) / archive.LIBRARY
+            link(executable, output, cross_compiler, cross_compiler_options)
+            library = output.read_bytes()
+        weights = int(metadata["bytes"]["weights"])
+        sizes = {"weights": weights, "code": len(library) - weights, "total": len(library)}
+        return cls(library, {**metadata, "bytes": sizes})
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the package says of itself: ``mod.json``, see ``docs/package-format.md``."""
+        return self._metadata
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the package to one file, whole or not at all; see ``runtime.archive.write`` for errors."""
+        archive.write(path, self._metadata, self._library)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run the model once.
+
+        Parameters
+        ----------
+        inputs : an array for each input name; see ``runtime.inputs`` for the dtypes that are converted.
+
+        Returns
+        -------
+        An array for each output name.
+
+        Raises
+        ------
+        TvmqError : an input is missing, unknown, or of another shape or dtype; or the package was compiled
+            for another machine.
+        """
+        outputs = self._engine.run(self._bind(inputs))
+        names = [tensor["name"] for tensor in self._metadata["outputs"]]
+        return dict(zip(names, outputs, strict=True))
+
+    def time(self, inputs: Mapping[str, Any], number: int = 1, repeat: int = 10) -> list[float]:
+        """Return ``repeat`` times in seconds, each the mean of ``number`` runs; errors as ``run``."""
+        if number < 1 or repeat < 1:
+            raise TvmqError(f"number and repeat must be at least 1, got {number} and {repeat}")
+        return self._engine.time(self._bind(inputs), number, repeat)
+
+    def profile(self, inputs: Mapping[str, Any], runs: int = 10) -> list[KernelTime]:
+        """Return the mean time of each kernel call, in the order of the calls; errors as ``run``."""
+        if runs < 1:
+            raise TvmqError(f"runs must be at least 1, got {runs}")
+        times = self._engine.profile(self._bind(inputs), runs)
+        # One kernel may serve several layers: its n-th call is the n-th entry of its name.
+        layers: dict[str, list[tuple[str, ...]]] = {}
+        for entry in reversed(self._metadata["kernels"]):
+            layers.setdefault(entry["name"], []).append(tuple(entry["layers"]))
+        return [
+            replace(row, layers=layers[row.kernel].pop()) if layers.get(row.kernel) else row for row in times
+        ]
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """The loaded library, loaded at the first run: a package for another machine can be exported."""
+        refuse_other_machines(self._metadata, self._source)
+        with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
+            # The file may go once it is mapped.
+            library = Path(folder) / archive.LIBRARY
+            library.write_bytes(self._library)
+            return Engine(library)
+
+    def _bind(self, inputs: Mapping[str, Any]) -> list[np.ndarray]:
+        return bind_inputs(self._metadata["inputs"], inputs)
+
+
+def load(path: str | os.PathLike[str]) -> Package:
+    """Load a package for this machine. ``runtime.archive.read_metadata`` reads one for any machine.
+
+    Raises
+    ------
+    TvmqError : no such file, not a package, of a newer format, or compiled for another machine.
+    """
+    metadata, library = archive.read(path)
+    refuse_other_machines(metadata, str(path))
+    return Package(library, metadata, str(path))
