@@ -1,0 +1,77 @@
+"""What an engine is: how one contender builds a model and runs one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .subjects import Subject
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""float32 ``[1, C, H, W]`` to float32 logits ``[1, classes]``: the whole Python call, NumPy in and out."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model that an engine has ready.
+
+    Attributes
+    ----------
+    run : runs one sample.
+    isa : the instruction set that its kernels use, as far as the engine tells.
+    bare_ms : time of the call without Python around it, in ms; None where the engine has no such figure.
+    """
+
+    run: Run
+    isa: str
+    bare_ms: Callable[[np.ndarray], float] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all engines share.
+
+    Attributes
+    ----------
+    threads : CPU threads of every engine.
+    target : tvmq's target string.
+    isa : key of ``isa.ISAS``: what the engines that can be limited are limited to.
+    """
+
+    threads: int
+    target: str
+    isa: str
+
+
+Build = Callable[[Subject, Settings, Path], Built]
+"""``(subject, settings, folder) -> Built``. The folder is this engine's own and lasts: what it holds from an
+earlier build of the same subject by the same versions is taken from there."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One contender.
+
+    Attributes
+    ----------
+    name : unique, as the tables show it.
+    packages : distributions whose versions decide the result.
+    is_int8 : runs the quantized model.
+    is_peer : somebody else's; its quantized model and predictions are kept from run to run.
+    build : see ``Build``.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    is_int8: bool
+    is_peer: bool
+    build: Build
+
+
+def calibration_feeds(subject: Subject) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the calibration samples one by one as ``{input name: float32 [1, C, H, W]}``."""
+    for sample in subject.data.calibration:
+        yield {subject.model.input: sample[None]}

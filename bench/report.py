@@ -1,0 +1,163 @@
+"""The result of a run, as a record, as tables on the terminal and as Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from .accuracy import Accuracy
+from .latency import Latency
+
+ACCURACY_HEADINGS = ("engine", "top-1 %", "agrees %", "cosine")
+TEXT_HEADINGS = ("engine", "instruction set")
+LATENCY_HEADINGS = ("engine", "ms", "± ms", "bare ms", "vs fp32", "vs int8", "instruction set")
+NOTE = (
+    "agrees, cosine: with the outputs of the float model in onnxruntime. ms: median of the whole call from "
+    "Python; ±: half the distance of its quartiles; bare ms: without Python. vs fp32, vs int8: how many "
+    "times faster than onnxruntime in float, and than the fastest peer in int8."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine on one model.
+
+    Attributes
+    ----------
+    engine : its name.
+    is_int8, is_peer : as in ``Engine``.
+    isa : as in ``Built``.
+    accuracy, latency : what was measured.
+    bare_ms : latency without Python around it, in ms; None where the engine has no such figure.
+    """
+
+    engine: str
+    is_int8: bool
+    is_peer: bool
+    isa: str
+    accuracy: Accuracy
+    latency: Latency
+    bare_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """All engines on one model; the first row is the reference.
+
+    Attributes
+    ----------
+    model : its name.
+    calibration_samples, evaluated_samples : how many there were.
+    rows : one an engine.
+    """
+
+    model: str
+    calibration_samples: int
+    evaluated_samples: int
+    rows: tuple[Row, ...]
+
+    def speed_ups(self, row: Row) -> tuple[float, float | None]:
+        """Return how many times faster it is than the reference and than the fastest int8 peer, if any."""
+        peers = [other.latency.median_ms for other in self.rows if other.is_peer and other.is_int8]
+        reference = self.rows[0].latency.median_ms / row.latency.median_ms
+        return reference, min(peers) / row.latency.median_ms if peers else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole run.
+
+    Attributes
+    ----------
+    machine : see ``machine.describe``.
+    versions : distribution to version.
+    settings : what was asked for.
+    models : one report a model.
+    """
+
+    machine: dict[str, object]
+    versions: dict[str, str]
+    settings: dict[str, object]
+    models: tuple[ModelReport, ...]
+
+
+def _accuracy_cells(report: ModelReport) -> Iterator[Sequence[str]]:
+    for row in report.rows:
+        accuracy = row.accuracy
+        yield (
+            row.engine,
+            f"{100 * accuracy.top1:.1f}",
+            f"{100 * accuracy.agreement:.1f}",
+            f"{accuracy.cosine:.4f}",
+        )
+
+
+def _latency_cells(report: ModelReport) -> Iterator[Sequence[str]]:
+    for row in report.rows:
+        over_reference, over_peer = report.speed_ups(row)
+        yield (
+            row.engine,
+            f"{row.latency.median_ms:.3f}",
+            f"{row.latency.spread_ms:.3f}",
+            "" if row.bare_ms is None else f"{row.bare_ms:.3f}",
+            f"{over_reference:.2f}",
+            "" if over_peer is None else f"{over_peer:.2f}",
+            row.isa,
+        )
+
+
+def _tables(report: ModelReport) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
+    yield ACCURACY_HEADINGS, list(_accuracy_cells(report))
+    yield LATENCY_HEADINGS, list(_latency_cells(report))
+
+
+def _title(report: ModelReport) -> str:
+    return (
+        f"{report.model}: calibrated on {report.calibration_samples} samples, "
+        f"evaluated on {report.evaluated_samples} others"
+    )
+
+
+def _facts(report: Report) -> Iterator[str]:
+    for group in (report.machine, report.settings, report.versions):
+        yield ", ".join(
+            f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+            for key, value in group.items()
+        )
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the tables."""
+    for line in _facts(report):
+        console.print(line)
+    for model in report.models:
+        console.print(f"\n{_title(model)}")
+        for headings, rows in _tables(model):
+            table = Table()
+            for heading in headings:
+                table.add_column(heading, justify="left" if heading in TEXT_HEADINGS else "right")
+            for cells in rows:
+                table.add_row(*cells)
+            console.print(table)
+    console.print(f"\n{NOTE}")
+
+
+def to_markdown(report: Report) -> str:
+    """Return the tables as Markdown."""
+    lines = [f"- {fact}" for fact in _facts(report)]
+    for model in report.models:
+        lines += ["", f"### {_title(model)}"]
+        for headings, rows in _tables(model):
+            rule = ("---" if heading in TEXT_HEADINGS else "---:" for heading in headings)
+            lines += ["", *(f"| {' | '.join(cells)} |" for cells in (headings, tuple(rule), *rows))]
+    return "\n".join([*lines, "", NOTE]) + "\n"
+
+
+def to_json(report: Report) -> str:
+    """Return every figure, unrounded."""
+    return json.dumps(dataclasses.asdict(report), indent=2) + "\n"

@@ -1,0 +1,161 @@
+"""The command: builds each model with each engine, checks its answers, times it, writes the tables."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from ..errors import TvmqError, unknown
+from . import cache, machine
+from .accuracy import assess, predict
+from .contenders import CONTENDERS
+from .engines import Built, Engine, Settings
+from .isa import ISAS, default_target, get_isa, limit_peers
+from .latency import measure
+from .peers import PEERS, REFERENCE
+from .report import ModelReport, Report, Row, show, to_json, to_markdown
+from .subjects import MODELS, Subject, load_subject
+
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (*PEERS, *CONTENDERS)}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tvmq.bench", description=__doc__)
+    parser.add_argument(
+        "--models", nargs="+", default=["mobilenetv2"], metavar="NAME", help=", ".join(MODELS)
+    )
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        default=list(ENGINES),
+        metavar="NAME",
+        help=f"some of: {'; '.join(ENGINES)} (default: all; {REFERENCE.name!r} is always added)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of every engine (default: 1)")
+    parser.add_argument(
+        "--isa",
+        default="native",
+        metavar="NAME",
+        help=f"limit tvmq and OpenVINO (onnxruntime has no such switch): {', '.join(ISAS)}",
+    )
+    parser.add_argument("--target", help="tvmq's target, such as 'llvm -mcpu=znver3' (default: as --isa)")
+    parser.add_argument(
+        "--samples", type=int, default=400, help="samples to evaluate on at most (default: 400)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="turns of each engine in the timing (default: 30)"
+    )
+    parser.add_argument("--output", type=Path, metavar="STEM", help="also write STEM.json and STEM.md")
+    return parser
+
+
+def _engines(names: Sequence[str]) -> list[Engine]:
+    for name in names:
+        if name not in ENGINES:
+            raise unknown("engine", name, ENGINES)
+    return [engine for engine in ENGINES.values() if engine.name in names or engine is REFERENCE]
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    for name in ("threads", "samples", "rounds"):
+        if getattr(arguments, name) < 1:
+            raise TvmqError(f"--{name} {getattr(arguments, name)}: expected a positive number")
+
+
+def run_model(
+    subject: Subject, engines: Sequence[Engine], settings: Settings, rounds: int, progress: Progress
+) -> ModelReport:
+    """Build the model with every engine, then evaluate each, then time all in turn.
+
+    Parameters
+    ----------
+    engines : the first one is the reference of accuracy and speed.
+    rounds : turns of each engine in the timing.
+    """
+    data = subject.data
+    built: dict[str, Built] = {}
+    logits = {}
+    task = progress.add_task("", total=len(engines) * len(data.samples))
+    for engine in engines:
+        progress.update(task, description=f"{subject.model.name}: {engine.name}")
+        folder = cache.folder_for(engine, subject, settings)
+        contender = built[engine.name] = engine.build(subject, settings, folder)
+
+        def answers(contender: Built = contender):
+            return predict(contender.run, data.samples, lambda: progress.advance(task))
+
+        logits[engine.name] = (
+            cache.kept_array(folder / "outputs.npy", answers) if engine.is_peer else answers()
+        )
+    progress.update(task, description=f"{subject.model.name}: timing", total=rounds, completed=0)
+    runs = {name: contender.run for name, contender in built.items()}
+    sample = data.samples[:1]
+    latencies = measure(runs, sample, rounds, lambda: progress.advance(task))
+    progress.remove_task(task)
+    return ModelReport(
+        subject.model.name,
+        len(data.calibration),
+        len(data.samples),
+        tuple(
+            Row(
+                engine.name,
+                engine.is_int8,
+                engine.is_peer,
+                contender.isa,
+                assess(logits[engine.name], logits[engines[0].name], data.labels),
+                latencies[engine.name],
+                contender.bare_ms(sample) if contender.bare_ms else None,
+            )
+            for engine, contender in zip(engines, built.values(), strict=True)
+        ),
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> Report:
+    """Run what the arguments ask for.
+
+    Raises
+    ------
+    TvmqError : an argument is wrong, data is missing, or a peer is not installed.
+    """
+    _check_numbers(arguments)
+    engines = _engines(arguments.engines)
+    versions = machine.versions(tuple({package: None for engine in engines for package in engine.packages}))
+    for name in arguments.models:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+    # The runtime reads it once, when its pool of threads starts.
+    os.environ["TVM_NUM_THREADS"] = str(arguments.threads)
+    isa = get_isa(arguments.isa)
+    limit_peers(isa)
+    settings = Settings(arguments.threads, arguments.target or default_target(isa), isa.name)
+    before = machine.describe()
+    with Progress(console=console, transient=True) as progress:
+        models = tuple(
+            run_model(load_subject(name, arguments.samples), engines, settings, arguments.rounds, progress)
+            for name in arguments.models
+        )
+    return Report(before, versions, dataclasses.asdict(settings) | {"rounds": arguments.rounds}, models)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    try:
+        report = run(arguments, console)
+        if arguments.output:
+            arguments.output.with_suffix(".json").write_text(to_json(report))
+            arguments.output.with_suffix(".md").write_text(to_markdown(report))
+    except TvmqError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    show(report, console)
+    return 0

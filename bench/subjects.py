@@ -1,0 +1,105 @@
+"""The models that are measured: one row each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import TvmqError, unknown
+from . import datasets
+from .datasets import Split
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file and the data it is measured on.
+
+    Attributes
+    ----------
+    name : what users type.
+    file : ONNX file, relative to the data folder.
+    input : name of the model's one input, float32 ``[1, C, H, W]``.
+    load : ``(data folder, how many samples to evaluate at most) -> Split``.
+    """
+
+    name: str
+    file: str
+    input: str
+    load: Callable[[Path, int], Split]
+
+
+MODELS: dict[str, Model] = {
+    row.name: row
+    for row in (
+        Model("mobilenetv2", "models/mobilenetv2_fp32.onnx", "input", datasets.imagenet),
+        Model("resnet20", "cifar10/resnet20_cifar10_fp32.onnx", "input", datasets.cifar10_normalized),
+        Model("resnet8", "mlperf_tiny/ic_resnet8_fp32.onnx", "input", datasets.cifar10_raw),
+        Model("kws", "mlperf_tiny/kws_dscnn_fp32.onnx", "input", datasets.keywords),
+        Model("mnist", "models/mnist_cnn_fp32.onnx", "Input3", datasets.mnist),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is on disk, with its data loaded.
+
+    Attributes
+    ----------
+    model : its row.
+    path : the ONNX file.
+    data : what it is calibrated and evaluated on.
+    """
+
+    model: Model
+    path: Path
+    data: Split
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the input at batch 1."""
+        return (1, *self.data.samples.shape[1:])
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the file and of every sample, in hexadecimal."""
+        digest = hashlib.sha256(self.path.read_bytes())
+        for array in (self.data.calibration, self.data.samples):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def data_root() -> Path:
+    """Return the folder of models and data: ``TVMQ_DATA``, or ``../shared/data`` beside the repository.
+
+    Raises
+    ------
+    TvmqError : there is no such folder.
+    """
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("TVMQ_DATA", default))
+    if not root.is_dir():
+        raise TvmqError(
+            f"no data folder at {root}; set TVMQ_DATA to the folder that has the models and datasets"
+        )
+    return root
+
+
+def load_subject(name: str, limit: int) -> Subject:
+    """Return the model of that name with its data, at most ``limit`` samples to evaluate on.
+
+    Raises
+    ------
+    TvmqError : no model has that name, or its file is missing.
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    model, root = MODELS[name], data_root()
+    path = root / model.file
+    if not path.is_file():
+        raise TvmqError(f"model {name!r}: no file {path}")
+    return Subject(model, path, model.load(root, limit))
