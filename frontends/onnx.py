@@ -1,0 +1,79 @@
+"""An ONNX file to a Relax module: one function ``main``, one dataflow block, static shapes.
+
+The parameters of ``main`` bear the names of the graph's inputs, whatever characters those have; the names of
+its outputs are in the function attribute ``tvmq.outputs``; the weights are constants; each call's span is
+the name of its ONNX node, and the module has a layer record for each node (``passes.layers``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import load_external_data_for_model
+from tvm import IRModule
+
+from ..errors import TvmqError
+from .onnx_importer import Importer
+from .onnx_shapes import static_shapes
+
+OLDEST_IR_VERSION = 3
+
+
+def load_onnx(
+    model: str | Path | onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> IRModule:
+    """Return the Relax module of an ONNX model.
+
+    Parameters
+    ----------
+    model : path of the file, or the model itself.
+    input_shapes : the shape of each input that the file leaves dynamic, by input name.
+
+    Raises
+    ------
+    TvmqError : the file is missing, corrupt or no ONNX model; its external data is missing; a shape is dynamic
+        or contradicts the file; an operator cannot be imported.
+    """
+    proto = model if isinstance(model, onnx.ModelProto) else read_model(Path(model))
+    if not proto.graph.node and not proto.graph.output:
+        raise TvmqError(f"{_source(model)} is no ONNX model: it has no graph")
+    if proto.ir_version < OLDEST_IR_VERSION:
+        raise TvmqError(
+            f"{_source(model)} has ONNX IR version {proto.ir_version}; {OLDEST_IR_VERSION} is the oldest supported"
+        )
+    shapes = static_shapes(proto.graph, input_shapes)
+    return Importer(shapes).import_graph(proto.graph, opset_of(proto))
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Return the model in the file, its external data loaded.
+
+    Raises
+    ------
+    TvmqError : the file is missing, unreadable, corrupt or no ONNX model, or its external data is missing.
+    """
+    try:
+        proto = onnx.load_model_from_string(path.read_bytes())
+    except FileNotFoundError:
+        raise TvmqError(f"ONNX file {str(path)!r} does not exist") from None
+    except OSError as error:
+        raise TvmqError(f"ONNX file {str(path)!r} cannot be read: {error.strerror}") from error
+    except (DecodeError, ValueError) as error:
+        raise TvmqError(f"{str(path)!r} is no ONNX model, or a corrupt one: {error}") from error
+    try:
+        load_external_data_for_model(proto, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise TvmqError(f"external data of ONNX file {str(path)!r} is missing or corrupt: {error}") from error
+    return proto
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """Return the version of the standard operator set that the model asks for; 1 where it asks for none."""
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+
+def _source(model: str | Path | onnx.ModelProto) -> str:
+    return "the model" if isinstance(model, onnx.ModelProto) else repr(str(model))
