@@ -8,7 +8,6 @@ process, reads ``TVM_NUM_THREADS`` when its first kernel runs.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TvmqError
+from .libraries import installed_folder
 
 _CPU = 1  # kDLCPU
 _POOLED_ALLOCATOR = 2
@@ -50,11 +50,7 @@ def _load_runtime() -> None:
     """
     from tvm_ffi.libinfo import load_lib_ctypes
 
-    # find_spec does not import the package.
-    spec = importlib.util.find_spec("tvm")
-    if spec is None or not spec.submodule_search_locations:
-        raise TvmqError("apache-tvm is not installed; its runtime library runs the package")
-    folders = [Path(spec.submodule_search_locations[0]) / "lib"]
+    folders = [installed_folder("tvm")]
     load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL", folders)
     # Sorting and top-k live in a library of their own.
     load_lib_ctypes("apache-tvm", "tvm_runtime_extra", "RTLD_LOCAL", folders)

@@ -1,0 +1,106 @@
+"""Bundles for boards without Python: the C++ runner, TVM's runtime libraries and a model, in one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import unknown
+from . import archive
+from .inputs import bind_inputs
+from .libraries import call, runtime_libraries
+from .metadata import decode, encode
+from .runner import RUNNER, build_runner
+
+
+@dataclass(frozen=True)
+class Board:
+    """An architecture that bundles can be made for.
+
+    Attributes
+    ----------
+    arch : its name, as in a package's metadata.
+    compiler : the C++ compiler that builds the runner.
+    wheel_platform : the platform tag of its wheels on the registry.
+    """
+
+    arch: str
+    compiler: str
+    wheel_platform: str
+
+
+BOARDS: dict[str, Board] = {
+    row.arch: row
+    for row in (
+        Board("x86_64", "g++", "manylinux_2_28_x86_64"),
+        Board("aarch64", "aarch64-linux-gnu-g++", "manylinux_2_28_aarch64"),
+    )
+}
+
+
+def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
+    """Make a folder that runs the package on a board, with ``tvmq-run FOLDER --input NAME=FILE.npy ...``.
+
+    Parameters
+    ----------
+    package : a package file; its architecture decides the board.
+    folder : is created if need be; what is in it stays, unless it has the name of a file of the bundle.
+
+    Returns
+    -------
+    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run`` and the runtime libraries.
+
+    Raises
+    ------
+    TvmqError : not a package, no board of its architecture, no compiler or no wheels for it.
+    """
+    metadata, library = archive.read(package)
+    arch = metadata["arch"]
+    if arch not in BOARDS:
+        raise unknown("board architecture", arch, BOARDS)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / archive.METADATA).write_bytes(encode(metadata))
+    (folder / archive.LIBRARY).write_bytes(library)
+    board = BOARDS[arch]
+    libraries = runtime_libraries(board.arch, board.wheel_platform)
+    for path in [*libraries, build_runner(board.compiler, libraries)]:
+        shutil.copy2(path, folder / path.name)
+    return folder
+
+
+def run_bundle(
+    folder: str | os.PathLike[str], inputs: Mapping[str, Any], launcher: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Run a bundle once, on this machine or under an emulator, and return its outputs by name.
+
+    Parameters
+    ----------
+    folder : as ``make_bundle`` made it.
+    inputs : an array for each input name.
+    launcher : command that runs the board's programs here, such as
+        ``("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")``; empty runs them directly.
+
+    Raises
+    ------
+    TvmqError : an input does not fit, or the runner fails; its message is in the error.
+    """
+    folder = Path(folder)
+    metadata = decode((folder / archive.METADATA).read_bytes(), str(folder))
+    with tempfile.TemporaryDirectory(prefix="tvmq-") as scratch:
+        command = [*launcher, str(folder / RUNNER), str(folder), "--output-dir", scratch]
+        arrays = bind_inputs(metadata["inputs"], inputs)
+        for index, (tensor, array) in enumerate(zip(metadata["inputs"], arrays, strict=True)):
+            path = Path(scratch) / f"input{index}.npy"
+            np.save(path, np.ascontiguousarray(array).reshape(array.shape))
+            command += ["--input", f"{tensor['name']}={path}"]
+        call(command, f"{RUNNER} failed")
+        names = [tensor["name"] for tensor in metadata["outputs"]]
+        return {name: np.load(Path(scratch) / f"{index}.npy") for index, name in enumerate(names)}
