@@ -1,7 +1,7 @@
 """TVM's runtime libraries: those installed here, and those of another architecture.
 
-The latter come out of the wheels that the registry has for it, of the very versions installed here, and are kept
-in a cache folder.
+The latter come out of the wheels that the registry has for it, of the very versions installed here, and are
+kept in a cache folder.
 """
 
 from __future__ import annotations
