@@ -152,7 +152,7 @@ def _typed(config: Config) -> Config:
 
 
 def _convert(name: str, value: Any, kind: str) -> Any:
-    """Return the value as the type that TVM calls ``kind``; a value of another kind, such as a host, as it is."""
+    """Return the value as the type that TVM calls ``kind``; others, such as a host, stay."""
     text = str(value).strip()
     if kind == "Array<str>" and isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]

@@ -1,0 +1,200 @@
+"""Image files as calibration samples: resize, centre crop, ``(pixel * scale - mean) / std``, layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import TvmqError, unknown
+from .array_samples import InputSpecs, Sample
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+LAYOUTS = ("NCHW", "NHWC")
+COLORS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How a picture becomes the model's input.
+
+    Attributes
+    ----------
+    size : pixels. One number: the short side is resized to it; two: height and width, whatever the aspect.
+        None resizes so that the picture just covers the model's height and width. A centre crop to those
+        follows.
+    scale : factor on the 8-bit pixels; None is 1/255, and 1 for a model whose input is uint8.
+    mean, std : of each channel, or one for all, on the scaled pixels, in the order of ``color``.
+    layout : ``"NCHW"`` or ``"NHWC"``; None tells by which axis has 1 or 3 channels.
+    color : ``"rgb"`` or ``"bgr"``.
+    """
+
+    size: tuple[int, ...] | None = None
+    scale: float | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    layout: str | None = None
+    color: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.layout is not None and self.layout not in LAYOUTS:
+            raise unknown("image layout", self.layout, LAYOUTS)
+        if self.color not in COLORS:
+            raise unknown("image color order", self.color, COLORS)
+        if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
+            raise TvmqError(f"the image size must be one or two positive numbers, got {_listed(self.size)}")
+        for field in ("mean", "std"):
+            values = getattr(self, field)
+            if len(values) not in (1, 3) or not np.isfinite(values).all():
+                raise TvmqError(f"the image {field} must be one or three numbers, got {_listed(values)}")
+        if min(self.std) <= 0:
+            raise TvmqError(f"the image std must be positive, got {_listed(self.std)}")
+        if self.scale is not None and not (np.isfinite(self.scale) and self.scale > 0):
+            raise TvmqError(f"the image scale must be positive, got {self.scale}")
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The samples of a list of image files, ``batch`` pictures a sample.
+
+    Attributes
+    ----------
+    paths : the pictures.
+    name, shape, dtype : the model's one input.
+    options : see ``ImageOptions``.
+    """
+
+    paths: tuple[Path, ...]
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    options: ImageOptions
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.paths) // self.shape[0]
+
+    @property
+    def note(self) -> str:
+        """What is left out; empty where nothing is."""
+        rest = len(self.paths) % self.shape[0]
+        return f"left out the last {rest} images, which fill no batch of {self.shape[0]}" if rest else ""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield the samples in order; raises ``TvmqError`` naming an image that cannot be read."""
+        batch = self.shape[0]
+        for start in range(0, self.count * batch, batch):
+            pictures = [self._load(path) for path in self.paths[start : start + batch]]
+            yield {self.name: np.stack(pictures)}
+
+    def _load(self, path: Path) -> np.ndarray:
+        """Return one picture as the model reads it, ``[C, H, W]`` or ``[H, W, C]``."""
+        layout = _layout(self.shape, self.options.layout)
+        height, width, channels = _extents(self.shape, layout)
+        pixels = _pixels(path, height, width, channels, self.options)
+        values = _normalized(pixels, self.dtype, self.options)
+        return np.ascontiguousarray(values.transpose(2, 0, 1) if layout == "NCHW" else values)
+
+
+def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> ImageFiles:
+    """Return image files as samples for a model with one picture input.
+
+    Raises
+    ------
+    TvmqError : the model has several inputs, or one that is no picture; the options don't fit it; fewer
+        pictures than the model's batch.
+    """
+    if len(specs) != 1:
+        raise TvmqError(f"images can feed a model of one input, and this one has {len(specs)}; use an .npz")
+    name, (shape, dtype) = next(iter(specs.items()))
+    if dtype not in ("float32", "float16", "float64", "uint8"):
+        raise TvmqError(f"images cannot feed the input {name!r} of dtype {dtype}; use an .npz")
+    channels = _extents(shape, _layout(shape, options.layout))[2]
+    for field in ("mean", "std"):
+        given = len(getattr(options, field))
+        if given not in (1, channels):
+            raise TvmqError(
+                f"the image {field} has {given} values, and the input {name!r} {channels} channels"
+            )
+    brightest = 255 * _scale(dtype, options)
+    if min(options.mean) < 0 or max(options.mean) > brightest:
+        raise TvmqError(
+            f"the image mean {_listed(options.mean)} lies outside the scaled pixels, 0 to {brightest:g}; "
+            "an image scale of 1 leaves them at 0 to 255"
+        )
+    if len(paths) < shape[0]:
+        raise TvmqError(f"{len(paths)} images are fewer than the model's batch of {shape[0]}")
+    return ImageFiles(tuple(paths), name, shape, dtype, options)
+
+
+def _layout(shape: tuple[int, ...], wanted: str | None) -> str:
+    """Return the layout of a picture input; raises ``TvmqError`` where its shape has no channels there."""
+    if len(shape) != 4:
+        raise TvmqError(
+            f"images need an input of four axes, and the model's has the shape {list(shape)}; use an .npz"
+        )
+    for layout, axis in (("NCHW", 1), ("NHWC", 3)):
+        if shape[axis] in (1, 3) and wanted in (None, layout):
+            return layout
+    asked = f" in the layout {wanted}" if wanted else ""
+    raise TvmqError(f"the model's input of shape {list(shape)} has no 1 or 3 channels{asked}; use an .npz")
+
+
+def _extents(shape: tuple[int, ...], layout: str) -> tuple[int, int, int]:
+    """Return height, width and channels."""
+    return (shape[2], shape[3], shape[1]) if layout == "NCHW" else (shape[1], shape[2], shape[3])
+
+
+def _pixels(path: Path, height: int, width: int, channels: int, options: ImageOptions) -> np.ndarray:
+    """Return the resized and cropped picture, uint8 ``[H, W, C]`` in the wanted order of colours."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB" if channels == 3 else "L")
+    except UnidentifiedImageError as error:
+        raise TvmqError(f"image {path} is not in a format that Pillow knows") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise TvmqError(f"image {path} cannot be read: {error}") from error
+    size = _resized(picture.size, height, width, options.size)
+    if size != picture.size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    if picture.width < width or picture.height < height:
+        got, wanted = f"{picture.height}x{picture.width}", f"{height}x{width}"
+        raise TvmqError(f"image {path} is {got} after resizing, smaller than the model's {wanted}")
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    cropped = np.asarray(picture.crop((left, top, left + width, top + height)))
+    pixels = cropped.reshape(height, width, channels)
+    return pixels[:, :, ::-1] if options.color == "bgr" else pixels
+
+
+def _resized(
+    picture: tuple[int, int], height: int, width: int, size: tuple[int, ...] | None
+) -> tuple[int, int]:
+    """Return width and height of a picture of that width and height after resizing."""
+    if size is not None and len(size) == 2:
+        return size[1], size[0]
+    factor = size[0] / min(picture) if size else max(width / picture[0], height / picture[1])
+    return max(1, round(picture[0] * factor)), max(1, round(picture[1] * factor))
+
+
+def _scale(dtype: str, options: ImageOptions) -> float:
+    if options.scale is not None:
+        return options.scale
+    return 1.0 if dtype == "uint8" else 1 / 255
+
+
+def _normalized(pixels: np.ndarray, dtype: str, options: ImageOptions) -> np.ndarray:
+    """Return ``(pixels * scale - mean) / std`` in the model's dtype, ``[H, W, C]``."""
+    scaled = pixels.astype(np.float32) * np.float32(_scale(dtype, options))
+    values = (scaled - np.float32(options.mean)) / np.float32(options.std)
+    if np.dtype(dtype).kind == "u":
+        values = np.clip(np.rint(values), 0, 255)
+    return values.astype(dtype)
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)

@@ -1,0 +1,391 @@
+"""Calibration data: what each form gives, streaming, and every kind of bad file."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tvmq.errors import TvmqError
+from tvmq.frontends.images import ImageOptions
+from tvmq.frontends.samples import read_samples
+
+SPECS = {"x": ((1, 3, 4, 5), "float32")}
+
+
+def random_array(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def assert_samples(samples, expected: list[dict[str, np.ndarray]]) -> None:
+    """Compare names, dtypes, shapes and values, over two passes."""
+    assert len(samples) == len(expected)
+    for _ in range(2):
+        found = list(samples)
+        assert len(found) == len(expected)
+        for left, right in zip(found, expected, strict=True):
+            assert left.keys() == right.keys()
+            for name, array in left.items():
+                assert array.dtype == right[name].dtype
+                np.testing.assert_array_equal(array, right[name], strict=True)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_keeps_the_batch_axis(tmp_path, save):
+    x = random_array(7, 3, 4, 5)
+    save(tmp_path / "s.npz", x=x)
+    assert_samples(read_samples(tmp_path / "s.npz", SPECS), [{"x": x[i : i + 1]} for i in range(7)])
+
+
+def test_limit_takes_the_first(tmp_path):
+    x = random_array(7, 3, 4, 5)
+    np.savez(tmp_path / "s.npz", x=x)
+    samples = read_samples(tmp_path / "s.npz", SPECS, limit=2)
+    assert_samples(samples, [{"x": x[:1]}, {"x": x[1:2]}])
+    assert len(read_samples(tmp_path / "s.npz", SPECS, limit=70)) == 7
+
+
+def test_batches_drop_the_remainder_with_a_note(tmp_path):
+    x = random_array(7, 3)
+    np.savez(tmp_path / "s.npz", x=x)
+    samples = read_samples(tmp_path / "s.npz", {"x": ((2, 3), "float32")})
+    assert_samples(samples, [{"x": x[0:2]}, {"x": x[2:4]}, {"x": x[4:6]}])
+    assert samples.notes == [f"{tmp_path}/s.npz: left out the last 1 rows of 'x', which fill no batch of 2"]
+
+
+def test_stacks_of_whole_samples(tmp_path):
+    x = random_array(3, 2, 4)
+    np.savez(tmp_path / "s.npz", x=x)
+    assert_samples(read_samples(tmp_path / "s.npz", {"x": ((2, 4), "float32")}), [{"x": row} for row in x])
+
+
+def test_several_inputs_of_several_ranks(tmp_path):
+    specs = {"ids": ((1, 6), "int64"), "in/mask:0": ((1, 6), "bool"), "scalar": ((), "float32")}
+    ids = np.arange(18).reshape(3, 6)
+    mask = ids % 2 == 0
+    scalar = random_array(3)
+    np.savez(
+        tmp_path / "s.npz", **{"ids": ids.astype(np.int32), "in/mask:0": mask, "scalar": scalar, "y": ids}
+    )
+    samples = read_samples(tmp_path / "s.npz", specs)
+    expected = [
+        {"ids": ids[i : i + 1], "in/mask:0": mask[i : i + 1], "scalar": np.asarray(scalar[i])}
+        for i in range(3)
+    ]
+    assert_samples(samples, expected)
+    assert samples.notes == [f"{tmp_path}/s.npz: left out the arrays 'y', which are no inputs"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", ">f4"])
+def test_floats_are_converted(tmp_path, dtype):
+    x = random_array(2, 3, 4, 5).astype(dtype)
+    np.savez(tmp_path / "s.npz", x=x)
+    expected = x.astype(np.float32)
+    assert_samples(read_samples(tmp_path / "s.npz", SPECS), [{"x": expected[:1]}, {"x": expected[1:]}])
+
+
+def test_fortran_order(tmp_path):
+    x = random_array(3, 3, 4, 5)
+    np.savez(tmp_path / "s.npz", x=np.asfortranarray(x))
+    assert_samples(read_samples(tmp_path / "s.npz", SPECS), [{"x": x[i : i + 1]} for i in range(3)])
+
+
+def test_folder_of_npy_in_order_of_names(tmp_path):
+    x = random_array(4, 3, 4, 5)
+    np.save(tmp_path / "b.npy", x[1:3])
+    np.save(tmp_path / "a.npy", x[0])
+    np.save(tmp_path / "c.npy", np.asfortranarray(x[3]))
+    np.save(tmp_path / ".hidden.npy", x[0, 0])
+    (tmp_path / "readme.txt").write_text("not data")
+    assert_samples(read_samples(tmp_path, SPECS), [{"x": x[i : i + 1]} for i in range(4)])
+
+
+def test_folder_of_npz(tmp_path):
+    x = random_array(2, 3, 4, 5)
+    for index in range(2):
+        np.savez(tmp_path / f"{index} of 2.npz", x=x[index : index + 1])
+    assert_samples(read_samples(tmp_path, SPECS), [{"x": x[:1]}, {"x": x[1:]}])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_memory_holds_one_sample(tmp_path, save):
+    """32 MB of samples pass through with a peak of a few samples, 1 MB each."""
+    save(tmp_path / "s.npz", x=np.zeros((32, 512, 512), np.float32))
+    tracemalloc.start()
+    total = sum(1 for _ in read_samples(tmp_path / "s.npz", {"x": ((1, 512, 512), "float32")}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 32
+    assert peak < 8 << 20
+
+
+# ------------------------------------------------------------------ bad arrays
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": random_array(2, 3, 4, 5)}, "lacks the model's input 'x'; it has 'y'"),
+        ({"x": random_array(2, 4, 5, 3)}, r"array 'x' has the shape \[2, 4, 5, 3\], expected \[N,3,4,5\]"),
+        ({"x": random_array(3, 4, 5)}, r"has the shape \[3, 4, 5\], expected \[N,3,4,5\]"),
+        ({"x": np.float32(1)}, r"has the shape \[\], expected"),
+        ({"x": np.zeros((2, 3, 4, 5), np.uint8)}, "has the dtype uint8, expected float32"),
+        ({"x": np.zeros((2, 3, 4, 5), np.complex64)}, "has the dtype complex64, expected float32"),
+        ({"x": np.zeros((0, 3, 4, 5), np.float32)}, r"is empty: it has the shape \[0, 3, 4, 5\]"),
+        ({"x": np.array([None, 1], object)}, "holds object, and numbers were expected"),
+        ({"x": np.array(["a"])}, "has the shape"),
+        ({}, "lacks the model's input 'x'; it has no arrays"),
+    ],
+)
+def test_bad_arrays_are_named_before_any_sample(tmp_path, arrays, message):
+    np.savez(tmp_path / "s.npz", **arrays)
+    with pytest.raises(TvmqError, match=message):
+        read_samples(tmp_path / "s.npz", SPECS)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_values_that_are_not_finite_are_located(tmp_path, value, shown):
+    x = random_array(3, 3, 4, 5)
+    x[1, 2, 3, 4] = value
+    np.savez(tmp_path / "s.npz", x=x)
+    samples = iter(read_samples(tmp_path / "s.npz", SPECS))
+    np.testing.assert_array_equal(next(samples)["x"], x[:1])
+    with pytest.raises(TvmqError, match=rf"s.npz: array 'x': sample 1 has {shown} at \[0, 2, 3, 4\]"):
+        next(samples)
+
+
+def test_a_double_too_large_for_float32(tmp_path):
+    np.savez(tmp_path / "s.npz", x=np.full((1, 3, 4, 5), 1e300))
+    with pytest.raises(TvmqError, match=r"has 1e\+300 at \[0, 0, 0, 0\], expected finite float32 values"):
+        list(read_samples(tmp_path / "s.npz", SPECS))
+
+
+def test_an_integer_that_does_not_fit(tmp_path):
+    np.savez(tmp_path / "s.npz", x=np.array([[1, 300]]))
+    with pytest.raises(TvmqError, match=r"has 300 at \[0, 1\], expected finite int8 values"):
+        list(read_samples(tmp_path / "s.npz", {"x": ((1, 2), "int8")}))
+
+
+def test_inputs_must_have_as_many_samples(tmp_path):
+    np.savez(tmp_path / "s.npz", a=random_array(3, 2), b=random_array(4, 2))
+    specs = {"a": ((1, 2), "float32"), "b": ((1, 2), "float32")}
+    with pytest.raises(TvmqError, match=r"differ in their number of samples: {'a': 3, 'b': 4}"):
+        read_samples(tmp_path / "s.npz", specs)
+
+
+def test_fewer_rows_than_a_batch(tmp_path):
+    np.savez(tmp_path / "s.npz", x=random_array(3, 2))
+    with pytest.raises(TvmqError, match="has 3 rows, fewer than the model's batch of 8"):
+        read_samples(tmp_path / "s.npz", {"x": ((8, 2), "float32")})
+
+
+def test_a_single_array_cannot_feed_two_inputs(tmp_path):
+    np.save(tmp_path / "s.npy", random_array(3, 2))
+    specs = {"a": ((1, 2), "float32"), "b": ((1, 2), "float32")}
+    with pytest.raises(TvmqError, match="the model has the inputs 'a', 'b'; use .npz files"):
+        read_samples(tmp_path / "s.npy", specs)
+
+
+def test_files_that_are_no_arrays(tmp_path):
+    (tmp_path / "s.npz").write_bytes(b"PK but no zip")
+    with pytest.raises(TvmqError, match="s.npz is not a readable .npz file"):
+        read_samples(tmp_path / "s.npz", SPECS)
+    (tmp_path / "s.npy").write_bytes(b"")
+    with pytest.raises(TvmqError, match="s.npy is not a NumPy array"):
+        read_samples(tmp_path / "s.npy", SPECS)
+    (tmp_path / "s.csv").write_text("1,2")
+    with pytest.raises(TvmqError, match="is no .npz, .npy, .txt or folder"):
+        read_samples(tmp_path / "s.csv", SPECS)
+
+
+def test_a_truncated_array(tmp_path):
+    np.save(tmp_path / "s.npy", random_array(3, 3, 4, 5))
+    whole = (tmp_path / "s.npy").read_bytes()
+    (tmp_path / "s.npy").write_bytes(whole[:-8])
+    with pytest.raises(TvmqError, match="s.npy is cut short: 8 bytes are missing"):
+        list(read_samples(tmp_path / "s.npy", SPECS))
+
+
+def test_a_corrupt_member(tmp_path):
+    np.savez(tmp_path / "s.npz", x=random_array(3, 3, 4, 5))
+    data = bytearray((tmp_path / "s.npz").read_bytes())
+    data[400] ^= 0xFF
+    (tmp_path / "s.npz").write_bytes(data)
+    with pytest.raises(TvmqError, match="s.npz is not a readable .npz file: Bad CRC-32"):
+        list(read_samples(tmp_path / "s.npz", SPECS))
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(TvmqError, match="missing.npz' does not exist"):
+        read_samples(tmp_path / "missing.npz", SPECS)
+    with pytest.raises(TvmqError, match="is empty: no .npy, .npz or image files"):
+        read_samples(tmp_path, SPECS)
+    with pytest.raises(TvmqError, match="must be positive, got 0"):
+        read_samples(tmp_path, SPECS, limit=0)
+
+
+# ------------------------------------------------------------------ images
+
+PICTURE = {"x": ((1, 3, 8, 8), "float32")}
+
+
+def save_image(path: Path, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Write a lossless random picture and return its pixels, uint8 ``[H, W, 3]``."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def load_one(path: Path, specs, **options) -> np.ndarray:
+    (sample,) = read_samples(path, specs, ImageOptions(**options) if options else None)
+    (array,) = sample.values()
+    return array
+
+
+def test_image_defaults_scale_to_one(tmp_path):
+    pixels = save_image(tmp_path / "a.png", 8, 8)
+    expected = (pixels.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1)[None]
+    np.testing.assert_array_equal(load_one(tmp_path, PICTURE), expected, strict=True)
+
+
+def test_image_mean_std_color_and_layout(tmp_path):
+    pixels = save_image(tmp_path / "a.png", 8, 8)
+    mean, std = (0.5, 0.25, 0.125), (0.5, 1.0, 2.0)
+    found = load_one(tmp_path, {"x": ((1, 8, 8, 3), "float32")}, mean=mean, std=std, color="bgr")
+    scaled = pixels[:, :, ::-1].astype(np.float32) * np.float32(1 / 255)
+    expected = (scaled - np.float32(mean)) / np.float32(std)
+    np.testing.assert_array_equal(found, expected[None], strict=True)
+
+
+def test_image_of_raw_bytes(tmp_path):
+    pixels = save_image(tmp_path / "a.png", 8, 8)
+    found = load_one(tmp_path, {"x": ((1, 8, 8, 3), "uint8")})
+    np.testing.assert_array_equal(found, pixels[None], strict=True)
+
+
+def test_image_is_cropped_in_the_centre(tmp_path):
+    pixels = save_image(tmp_path / "a.png", 12, 16)
+    found = load_one(tmp_path, {"x": ((1, 8, 8, 3), "uint8")}, size=(12,))
+    np.testing.assert_array_equal(found, pixels[None, 2:10, 4:12], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        (None, (11, 8)),  # 16 x 22 just covers 8 x 8 at half its size
+        ((10,), (14, 10)),  # the short side to 10
+        ((8, 9), (9, 8)),  # exactly so
+    ],
+)
+def test_image_size(tmp_path, size, resized):
+    pixels = save_image(tmp_path / "a.png", 16, 22)
+    picture = Image.fromarray(pixels).resize(resized, Image.Resampling.BILINEAR)
+    left, top = (resized[0] - 8) // 2, (resized[1] - 8) // 2
+    expected = np.asarray(picture)[None, top : top + 8, left : left + 8]
+    found = load_one(tmp_path, {"x": ((1, 8, 8, 3), "uint8")}, size=size)
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_grey_images(tmp_path):
+    save_image(tmp_path / "a.png", 8, 8)
+    grey = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    np.testing.assert_array_equal(load_one(tmp_path, {"x": ((1, 1, 8, 8), "uint8")}), grey[None, None])
+
+
+def test_images_in_subfolders_fill_batches(tmp_path):
+    pictures = [
+        save_image(tmp_path / name, 8, 8, seed) for seed, name in enumerate(["a/2.png", "a/3.PNG", "b/1.png"])
+    ]
+    samples = read_samples(tmp_path, {"x": ((2, 8, 8, 3), "uint8")})
+    assert_samples(samples, [{"x": np.stack(pictures[:2])}])
+    assert samples.notes == ["left out the last 1 images, which fill no batch of 2"]
+
+
+def test_list_of_images_keeps_its_order(tmp_path):
+    first = save_image(tmp_path / "z.png", 8, 8, 0)
+    second = save_image(tmp_path / "a b.png", 8, 8, 1)
+    (tmp_path / "list.txt").write_text("# name index\nz.png 12 cat\n\na b.png\n")
+    samples = read_samples(tmp_path / "list.txt", {"x": ((1, 8, 8, 3), "uint8")})
+    assert_samples(samples, [{"x": first[None]}, {"x": second[None]}])
+
+
+@pytest.mark.parametrize(
+    ("specs", "options", "message"),
+    [
+        ({"x": ((1, 10), "float32")}, {}, r"images need an input of four axes, .* \[1, 10\]"),
+        ({"x": ((1, 4, 8, 8), "float32")}, {}, "has no 1 or 3 channels"),
+        (PICTURE, {"layout": "NHWC"}, "has no 1 or 3 channels in the layout NHWC"),
+        ({"x": ((1, 3, 8, 8), "int64")}, {}, "cannot feed the input 'x' of dtype int64"),
+        ({**PICTURE, "y": ((1, 2), "float32")}, {}, "a model of one input, and this one has 2"),
+        ({"x": ((1, 1, 8, 8), "float32")}, {"mean": (0.1, 0.2, 0.3)}, "mean has 3 values, .* 1 channels"),
+        (
+            PICTURE,
+            {"mean": (123.0, 117.0, 104.0)},
+            "mean 123,117,104 lies outside the scaled pixels, 0 to 1;",
+        ),
+        ({"x": ((4, 3, 8, 8), "float32")}, {}, "1 images are fewer than the model's batch of 4"),
+    ],
+)
+def test_models_and_options_that_images_do_not_fit(tmp_path, specs, options, message):
+    save_image(tmp_path / "a.png", 8, 8)
+    with pytest.raises(TvmqError, match=message):
+        read_samples(tmp_path, specs, ImageOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layout": "NCWH"}, "unknown image layout 'NCWH'; did you mean 'NCHW'"),
+        ({"color": "rgba"}, "unknown image color order 'rgba'; did you mean 'rgb'"),
+        ({"size": (0,)}, "size must be one or two positive numbers, got 0"),
+        ({"size": (1, 2, 3)}, "size must be one or two positive numbers, got 1,2,3"),
+        ({"mean": (1.0, 2.0)}, "mean must be one or three numbers, got 1,2"),
+        ({"mean": (float("nan"),)}, "mean must be one or three numbers, got nan"),
+        ({"std": (0.0,)}, "std must be positive, got 0"),
+        ({"scale": -1.0}, "scale must be positive, got -1.0"),
+    ],
+)
+def test_bad_image_options(options, message):
+    with pytest.raises(TvmqError, match=message):
+        ImageOptions(**options)
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    save_image(tmp_path / "a.png", 8, 8)
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    samples = iter(read_samples(tmp_path, PICTURE))
+    next(samples)
+    with pytest.raises(TvmqError, match="b.jpg is not in a format that Pillow knows"):
+        next(samples)
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    save_image(tmp_path / "a.png", 8, 8)
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[:100])
+    with pytest.raises(TvmqError, match="a.png cannot be read"):
+        list(read_samples(tmp_path, PICTURE))
+
+
+def test_an_image_smaller_than_the_crop(tmp_path):
+    save_image(tmp_path / "a.png", 8, 8)
+    with pytest.raises(TvmqError, match="a.png is 6x6 after resizing, smaller than the model's 8x8"):
+        list(read_samples(tmp_path, PICTURE, ImageOptions(size=(6,))))
+
+
+def test_image_options_for_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "s.npz", x=random_array(1, 3, 4, 5))
+    with pytest.raises(TvmqError, match="image options have no effect"):
+        read_samples(tmp_path / "s.npz", SPECS, ImageOptions())
+
+
+def test_a_list_that_names_no_image(tmp_path):
+    (tmp_path / "list.txt").write_text("gone.png 3\n")
+    with pytest.raises(TvmqError, match="line 1: there is no image 'gone.png'"):
+        read_samples(tmp_path / "list.txt", PICTURE)
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(TvmqError, match="list.txt' is empty"):
+        read_samples(tmp_path / "list.txt", PICTURE)
