@@ -1,0 +1,241 @@
+"""Convolution and matrix multiplication, over packed weights, with their epilogue.
+
+    data  --(pad, widen)-->  rows  --(sum over kernel and input channels)-->  accumulator  --(epilogue)-->  result
+
+The accumulator has whole register tiles: ``[..., rows, blocks, lanes]`` with padded rows and channels. Its block
+carries the annotation that the schedule rule looks for; the rule keeps accumulator and epilogue in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import te, tirx
+
+from .annotations import annotation
+from .epilogue import Epilogue
+from .packing import ceil_div, padded_rows
+
+
+@dataclass(frozen=True)
+class Dot:
+    """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
+
+    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators.
+    """
+
+    lanes: int
+    depth: int
+    data_dtype: str
+    accumulator_dtype: str = "int32"
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """Geometry of a convolution over NHWC data.
+
+    Attributes
+    ----------
+    padding : top, left, bottom, right.
+    pad_value : what stands outside of the data (the zero point of quantized data).
+    """
+
+    strides: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int
+    kernel: tuple[int, int]
+    out_channels: int
+    pad_value: int = 0
+
+    def out_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the result."""
+        top, left, bottom, right = self.padding
+        spans = [(extent - 1) * step + 1 for extent, step in zip(self.kernel, self.dilation, strict=True)]
+        return (
+            (height + top + bottom - spans[0]) // self.strides[0] + 1,
+            (width + left + right - spans[1]) // self.strides[1] + 1,
+        )
+
+
+def _finish(
+    accumulator: te.Tensor,
+    shape: Sequence[int],
+    flat_channel: Callable[[Sequence[tirx.Expr]], tuple[list[tirx.Expr], tirx.Expr]],
+    offset: te.Tensor | None,
+    multiplier: te.Tensor | None,
+    operands: Sequence[te.Tensor],
+    epilogue: Epilogue | None,
+) -> te.Tensor:
+    """Return the result; ``flat_channel`` maps its index to the accumulator's and to the per-channel arrays' one."""
+
+    def body(*index: tirx.Expr) -> tirx.Expr:
+        position, channel = flat_channel(index)
+        value = accumulator(*position)
+        if epilogue is None:
+            return value
+        return epilogue(value + offset(channel), multiplier(channel), index, operands)
+
+    return te.compute(shape, body, name="result")
+
+
+def conv2d(
+    data: te.Tensor,
+    weight: te.Tensor,
+    *arrays: te.Tensor,
+    geometry: Conv2d,
+    dot: Dot,
+    epilogue: Epilogue | None = None,
+    layer: str = "",
+) -> te.Tensor:
+    """Return the convolution of NHWC data with weights packed by ``packing.pack_conv2d``.
+
+    Parameters
+    ----------
+    data : (N, H, W, C).
+    weight : (G, O/G/lanes, KH, KW, C/G/depth, lanes, depth).
+    arrays : with an epilogue: offset int32 and multiplier float32, both (G * blocks * lanes,), then its operands.
+    epilogue : None returns the accumulator (float operators).
+
+    Returns
+    -------
+    (N, OH, OW, O) in the epilogue's dtype.
+    """
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    groups, blocks, kernel_h, kernel_w, steps, lanes, depth = (int(extent) for extent in weight.shape)
+    group_in, group_out = channels // groups, geometry.out_channels // groups
+    out_h, out_w = geometry.out_size(height, width)
+    rows = padded_rows(out_w)
+    stride_h, stride_w = geometry.strides
+    dilation_h, dilation_w = geometry.dilation
+    top, left, bottom, _ = geometry.padding
+    span_w = (rows - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
+
+    exact_channels = group_in == steps * depth
+    inside = not any(geometry.padding) and span_w <= width
+    if inside and exact_channels and data.dtype == dot.data_dtype:
+
+        def source(n, h, w, group, channel):
+            return data[n, h, w, group * group_in + channel]
+    else:
+
+        def body(n, h, w, group, channel):
+            row, column = h - top, w - left
+            conditions = []
+            if top or bottom:
+                conditions += [row >= 0, row < height]
+            if left:
+                conditions.append(column >= 0)
+            if span_w > width + left or left:
+                conditions.append(column < width)
+            if not exact_channels:
+                conditions.append(channel < group_in)
+            value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)
+            if not conditions:
+                return value
+            outside = tirx.const(geometry.pad_value, dot.data_dtype)
+            return tirx.if_then_else(tirx.all(*conditions), value, outside)
+
+        padded_shape = (batch, height + top + bottom, max(span_w, 1), groups, steps * depth)
+        source = te.compute(padded_shape, body, name="rows")
+
+    taps_h = te.reduce_axis((0, kernel_h), "kh")
+    taps_w = te.reduce_axis((0, kernel_w), "kw")
+    step = te.reduce_axis((0, steps), "ko")
+    lane_step = te.reduce_axis((0, depth), "ki")
+    wide = dot.accumulator_dtype
+
+    def product(n, group, h, w, block, lane):
+        value = source(
+            n,
+            h * stride_h + taps_h * dilation_h,
+            w * stride_w + taps_w * dilation_w,
+            group,
+            step * depth + lane_step,
+        )
+        factor = weight[group, block, taps_h, taps_w, step, lane, lane_step]
+        return te.sum(value.astype(wide) * factor.astype(wide), axis=[taps_h, taps_w, step, lane_step])
+
+    accumulator = te.compute(
+        (batch, groups, out_h, rows, blocks, lanes),
+        product,
+        name="accumulator",
+        attrs=annotation("contraction", layer),
+    )
+
+    def position(index):
+        n, h, w, channel = index
+        group, within = (channel // group_out, channel % group_out) if groups > 1 else (0, channel)
+        return [n, group, h, w, within // lanes, within % lanes], group * (blocks * lanes) + within
+
+    shape = (batch, out_h, out_w, geometry.out_channels)
+    offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
+    return _finish(accumulator, shape, position, offset, multiplier, operands, epilogue)
+
+
+def matmul(
+    data: te.Tensor,
+    weight: te.Tensor,
+    *arrays: te.Tensor,
+    out_channels: int,
+    dot: Dot,
+    epilogue: Epilogue | None = None,
+    layer: str = "",
+) -> te.Tensor:
+    """Return ``data[..., K] @ weight`` with the weight packed by ``packing.pack_matmul``.
+
+    Parameters
+    ----------
+    data : (..., M, K), or (K,).
+    weight : (N/lanes, K/depth, lanes, depth).
+    arrays, epilogue : as for ``conv2d``, per-channel arrays of (N/lanes * lanes,).
+
+    Returns
+    -------
+    (..., M, N) in the epilogue's dtype.
+    """
+    *lead, inner = (int(extent) for extent in data.shape)
+    blocks, steps, lanes, depth = (int(extent) for extent in weight.shape)
+    outer = lead[:-1] if lead else []
+    rows = padded_rows(lead[-1]) if lead else 1
+    exact = inner == steps * depth and (not lead or rows == lead[-1])
+    source: Callable[..., tirx.Expr] = data
+
+    if not exact or data.dtype != dot.data_dtype or not lead:
+
+        def body(*index):
+            *front, row, channel = index
+            conditions = []
+            if lead and rows != lead[-1]:
+                conditions.append(row < lead[-1])
+            if inner != steps * depth:
+                conditions.append(channel < inner)
+            where = [*front, row, channel] if lead else [channel]
+            value = data(*where).astype(dot.data_dtype)
+            if not conditions:
+                return value
+            return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, dot.data_dtype))
+
+        source = te.compute((*outer, rows, steps * depth), body, name="rows")
+
+    step = te.reduce_axis((0, steps), "ko")
+    lane_step = te.reduce_axis((0, depth), "ki")
+    wide = dot.accumulator_dtype
+
+    def product(*index):
+        *front, block, lane = index
+        value = source(*front, step * depth + lane_step).astype(wide)
+        return te.sum(value * weight[block, step, lane, lane_step].astype(wide), axis=[step, lane_step])
+
+    accumulator = te.compute(
+        (*outer, rows, blocks, lanes), product, name="accumulator", attrs=annotation("contraction", layer)
+    )
+
+    def position(index):
+        *front, channel = index
+        return [*(front if lead else [0]), channel // lanes, channel % lanes], channel
+
+    offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
+    return _finish(accumulator, (*lead, out_channels), position, offset, multiplier, operands, epilogue)
+

@@ -1,0 +1,54 @@
+"""Weight layouts of the kernels.
+
+    OIHW --> [G, O/lanes, KH, KW, K/depth, lanes, depth]
+
+One vector register's worth of weights, ``lanes`` output channels times ``depth`` input channels, lies together, so a
+kernel streams through memory in order. Channels are padded with zeros to whole groups.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def ceil_div(value: int, divisor: int) -> int:
+    """Return ``value / divisor``, rounded up."""
+    return -(-value // divisor)
+
+
+def pack_conv2d(weight: np.ndarray, groups: int, lanes: int, depth: int) -> np.ndarray:
+    """Return an OIHW weight as [G, O/G/lanes, KH, KW, I/depth, lanes, depth], padded with zeros."""
+    out_channels, in_channels, kernel_h, kernel_w = weight.shape
+    group_out = out_channels // groups
+    blocks, steps = ceil_div(group_out, lanes), ceil_div(in_channels, depth)
+    grouped = weight.reshape(groups, group_out, in_channels, kernel_h, kernel_w)
+    padded = np.pad(
+        grouped,
+        ((0, 0), (0, blocks * lanes - group_out), (0, steps * depth - in_channels), (0, 0), (0, 0)),
+    )
+    split = padded.reshape(groups, blocks, lanes, steps, depth, kernel_h, kernel_w)
+    return np.ascontiguousarray(split.transpose(0, 1, 5, 6, 3, 2, 4))
+
+
+def pack_matmul(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
+    """Return a [K, N] weight as [N/lanes, K/depth, lanes, depth], padded with zeros."""
+    return pack_conv2d(weight.T[:, :, None, None], 1, lanes, depth)[0, :, 0, 0]
+
+
+def pack_channels(values: np.ndarray, groups: int, lanes: int) -> np.ndarray:
+    """Return per-channel values as [G * blocks * lanes], each group padded with zeros to whole blocks."""
+    group_out = len(values) // groups
+    padded = ceil_div(group_out, lanes) * lanes
+    return np.pad(values.reshape(groups, group_out), ((0, 0), (0, padded - group_out))).reshape(-1)
+
+
+def padded_rows(rows: int) -> int:
+    """Return the least number of output rows that a register tile of 4 to 8 rows divides.
+
+    A kernel computes whole tiles. Up to 8 rows are a tile by themselves.
+    """
+    if rows <= 8:
+        return rows
+    return min(math.ceil(rows / tile) * tile for tile in (8, 7, 6, 5, 4))

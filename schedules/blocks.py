@@ -1,0 +1,52 @@
+"""Small questions about a schedule's blocks and loops, and the inlining that every rule does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from tvm import tirx
+from tvm.s_tir import Schedule
+from tvm.s_tir.schedule import LoopRV, SBlockRV
+
+
+def extent_of(sch: Schedule, loop: LoopRV) -> int:
+    """Return the loop's constant extent."""
+    return int(sch.get(loop).extent)
+
+
+def extent_of_all(sch: Schedule, loops: list[LoopRV]) -> int:
+    """Return the product of the loops' extents."""
+    return math.prod(extent_of(sch, loop) for loop in loops)
+
+
+def bytes_of(buffer: tirx.Buffer) -> int:
+    """Return the size of a buffer of static shape, in bytes."""
+    return math.prod(int(extent) for extent in buffer.shape) * np.dtype(str(buffer.dtype)).itemsize
+
+
+def root_blocks(sch: Schedule) -> list[SBlockRV]:
+    """Return the blocks of the function in order."""
+    return list(sch.get_child_blocks(sch.get_sblock("root")))
+
+
+def is_elementwise(sch: Schedule, block: SBlockRV) -> bool:
+    """Tell whether the block has no reduction, so that it can be inlined or is one pass over its output."""
+    return all(var.iter_type == tirx.IterVar.DataPar for var in sch.get(block).iter_vars)
+
+
+def inline_elementwise(sch: Schedule, followers: list[SBlockRV]) -> SBlockRV:
+    """Inline all blocks but the last into their consumers, and return the last."""
+    *inner, last = followers
+    for block in inner:
+        sch.compute_inline(block)
+    return last
+
+
+def split_vector(sch: Schedule, loop: LoopRV, lanes: int) -> LoopRV:
+    """Vectorize ``loop`` in steps of at most ``lanes`` that divide its extent; return the loop that remains outside."""
+    width = math.gcd(extent_of(sch, loop), lanes)
+    outside, inside = sch.split(loop, [None, width])
+    if width > 1:
+        sch.vectorize(inside)
+    return outside

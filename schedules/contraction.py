@@ -1,0 +1,155 @@
+"""Schedule of the kernels around an accumulator: convolution, matrix multiplication, depthwise convolution.
+
+1. elementwise blocks behind the accumulator are inlined into the last of them, the result
+2. the accumulator is tiled: chunk of rows, block of channels, register tile
+3. the result is computed a register tile at a time, straight from the accumulator's registers
+4. padding and widening of the input happen a chunk at a time
+5. everything inside a register tile is unrolled; lanes are vectors; the inner product is an instruction
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm.s_tir import Schedule
+from tvm.s_tir.schedule import LoopRV, SBlockRV
+
+from ..passes.compute.annotations import KERNEL
+from ..targets import intrinsics
+from ..targets.rows import TargetRow
+from . import tiles
+from .blocks import bytes_of, extent_of, extent_of_all, inline_elementwise, root_blocks, split_vector
+
+FAMILIES = ("contraction", "depthwise")
+
+
+@dataclass(frozen=True)
+class _Nest:
+    """The accumulator's loops: spatial ones outside the rows, rows, channel blocks, lanes, and the reduction."""
+
+    outer: list[LoopRV]
+    rows: LoopRV
+    blocks: LoopRV
+    lane: LoopRV
+    taps: list[LoopRV]
+    depth: LoopRV | None
+
+
+def schedule_contraction(sch: Schedule, row: TargetRow, threads: int) -> str:
+    """Schedule the function in place where it has one accumulator; return why not, or an empty string.
+
+    Parameters
+    ----------
+    threads : how many threads the kernel is to keep busy.
+    """
+    blocks = root_blocks(sch)
+    found = [block for block in blocks if str(sch.get(block).annotations.get(KERNEL, "")) in FAMILIES]
+    if len(found) != 1:
+        return f"has {len(found)} accumulators, not one"
+    position = blocks.index(found[0])
+    sources, followers = blocks[:position], blocks[position + 1 :]
+    if len(sources) > 1:
+        return "has several producers of the accumulator's input"
+    result = inline_elementwise(sch, followers)
+    _schedule(sch, sources[0] if sources else None, found[0], result, row, threads)
+    return ""
+
+
+def _schedule(
+    sch: Schedule, rows: SBlockRV | None, accumulator: SBlockRV, result: SBlockRV, row: TargetRow, threads: int
+) -> None:
+    block = sch.get(accumulator)
+    family = str(block.annotations[KERNEL])
+    buffer = block.writes[0].source
+    nest = _nest_of(sch, accumulator, len(buffer.shape), family)
+    data_bytes, weight_bytes = [bytes_of(region.source) for region in block.reads][-2:]
+    lanes = extent_of(sch, nest.lane)
+    tile_rows, tile_blocks = tiles.register_tile(
+        extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes, row
+    )
+    row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
+    block_outer, block_inner = sch.split(nest.blocks, [None, tile_blocks])
+
+    # Rows of one chunk share a pass over the weights: image rows, or register tiles of a matrix's rows.
+    *outer, chunked = [*nest.outer, row_outer] if not nest.outer else nest.outer
+    inner_rows = [row_outer] if nest.outer else []
+    outer_extent, chunked_extent = extent_of_all(sch, outer), extent_of(sch, chunked)
+    row_bytes = max(1, data_bytes // (outer_extent * chunked_extent))
+    chunk = tiles.chunk_rows(chunked_extent, row_bytes, weight_bytes, outer_extent, threads, row)
+    chunk_outer, chunk_inner = sch.split(chunked, [None, chunk])
+    depth = [nest.depth] if nest.depth is not None else []
+    sch.reorder(
+        *[*outer, chunk_outer, block_outer, chunk_inner, *inner_rows],
+        *[*nest.taps, row_inner, block_inner, nest.lane, *depth],
+    )
+    tile_loop = inner_rows[0] if inner_rows else chunk_inner
+    sch.reverse_compute_at(result, tile_loop, preserve_unit_loops=True)
+    sch.set_scope(accumulator, 0, "local")
+    for loop in (block_outer, tile_loop):
+        sch.annotate(loop, "pragma_loop_partition_hint", 1)
+
+    chunks = outer_extent * (chunked_extent // chunk)
+    if chunks >= threads or chunks >= extent_of(sch, block_outer):
+        parallel = sch.fuse(*outer, chunk_outer)
+        rows_loop: LoopRV | None = parallel
+    else:
+        # Too few chunks for the threads: they share the channel blocks, and the input is prepared once for all.
+        sch.unannotate(block_outer, "pragma_loop_partition_hint")
+        parallel = sch.fuse(*outer, chunk_outer, block_outer)
+        rows_loop = None
+    if rows is not None:
+        _schedule_rows(sch, rows, rows_loop, row)
+    sch.parallel(parallel)
+
+    is_integer = str(buffer.dtype) == "int32"
+    instruction = row.dot.intrinsic if family == "contraction" and is_integer else None
+    *_, result_rows, result_channels = sch.get_loops(result)
+    sch.unroll(result_rows)
+    sch.unroll(split_vector(sch, result_channels, lanes))
+
+    if instruction is None:
+        # Before the initialisation is split off: a lone update is no reduction block that could be vectorized.
+        for loop in depth:
+            sch.reorder(loop, nest.lane)
+            sch.unroll(loop)
+        sch.vectorize(nest.lane)
+    initial = sch.decompose_reduction(accumulator, nest.taps[0])
+    *_, init_rows, init_blocks, init_lane = sch.get_loops(initial)
+    if instruction is not None:
+        sch.vectorize(init_lane)
+        sch.tensorize(nest.lane, intrinsics.register(instruction))
+    for loop in (init_rows, init_blocks, row_inner, block_inner):
+        sch.unroll(loop)
+    if family == "depthwise":
+        for loop in nest.taps:
+            sch.unroll(loop)
+
+
+def _nest_of(sch: Schedule, accumulator: SBlockRV, spatial: int, family: str) -> _Nest:
+    loops = sch.get_loops(accumulator)
+    *outer, rows, blocks, lane = loops[:spatial]
+    if family == "depthwise":
+        return _Nest(outer, rows, blocks, lane, loops[spatial:], None)
+    *taps, depth = loops[spatial:]
+    return _Nest(outer, rows, blocks, lane, taps, depth)
+
+
+def _schedule_rows(sch: Schedule, rows: SBlockRV, loop: LoopRV | None, row: TargetRow) -> None:
+    """Compute the padded, widened input at ``loop``, or once in parallel at the root."""
+    if loop is not None:
+        sch.compute_at(rows, loop, preserve_unit_loops=True)
+    spatial = len(sch.get(rows).writes[0].source.shape)
+    loops = sch.get_loops(rows)[-spatial:]
+    item_bits = bytes_of_item(sch, rows) * 8
+    split_vector(sch, loops[-1], row.vector_bits // item_bits)
+    if loop is None:
+        sch.parallel(sch.fuse(*loops[:-2]))
+
+
+def bytes_of_item(sch: Schedule, block: SBlockRV) -> int:
+    """Return the size of one element that the block writes, in bytes."""
+    buffer = sch.get(block).writes[0].source
+    extents = 1
+    for extent in buffer.shape:
+        extents *= int(extent)
+    return bytes_of(buffer) // extents

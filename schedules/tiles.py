@@ -1,0 +1,62 @@
+"""The analytic model: register tile and cache chunk of a kernel, from the target's row.
+
+A register tile of ``rows x blocks`` accumulators uses, a step of the inner product, ``rows`` broadcast activations and
+``blocks`` weight vectors for ``rows * blocks`` instructions, so the best tile has the least
+``(rows + WEIGHT_COST * blocks) / (rows * blocks)`` among those that fit the registers. A weight vector costs more than a
+broadcast: it occupies a register, and may have to be widened.
+"""
+
+from __future__ import annotations
+
+from ..targets.rows import TargetRow
+
+WEIGHT_COST = 2
+MAX_BLOCK_BYTES = 64
+SERIAL_WORK = 1 << 17
+"""Multiply-adds under which a parallel region costs more than it saves."""
+
+
+def divisors(extent: int) -> list[int]:
+    """Return the divisors in increasing order."""
+    return [value for value in range(1, extent + 1) if extent % value == 0]
+
+
+def register_tile(rows: int, blocks: int, lanes: int, row: TargetRow) -> tuple[int, int]:
+    """Return the rows and blocks of the register tile; both divide their extents.
+
+    Parameters
+    ----------
+    rows, blocks : extents of the accumulator.
+    lanes : 32-bit accumulators a block, at least one vector register's worth.
+    """
+    registers_a_block = max(1, lanes * 32 // row.vector_bits)
+    best, best_cost = (1, 1), float("inf")
+    for tile_blocks in divisors(blocks):
+        if tile_blocks > 1 and tile_blocks * lanes * 4 > 2 * MAX_BLOCK_BYTES:
+            break
+        weights = tile_blocks * registers_a_block
+        for tile_rows in divisors(rows):
+            if tile_rows * weights + weights + 1 >= row.vector_registers:
+                break
+            cost = (tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
+            if cost < best_cost:
+                best, best_cost = (tile_rows, tile_blocks), cost
+    return best
+
+
+def chunk_rows(extent: int, bytes_a_row: int, weight_bytes: int, outer: int, threads: int, row: TargetRow) -> int:
+    """Return how many output rows share one pass over the weights; a divisor of ``extent``.
+
+    Small weights stay in the first-level cache by themselves, so rows go one by one. Others are read once a
+    chunk, as large as its input fits a quarter of the second-level cache and every thread still gets one.
+    """
+    if weight_bytes <= row.l1_bytes // 2:
+        wanted = max(1, extent * outer // (4 * threads))
+        budget = row.l1_bytes // 2
+    else:
+        wanted = extent if threads == 1 else max(1, extent * outer // threads)
+        budget = row.l2_bytes // 4
+    fitting = [
+        chunk for chunk in divisors(extent) if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= budget)
+    ]
+    return fitting[-1]

@@ -1,0 +1,122 @@
+"""Tensor intrinsics of the target rows: each an exact dot product, its meaning and its code together.
+
+    accumulator[lane] += sum over depth of data[depth] * weight[lane, depth]
+
+The group of ``depth`` activations is broadcast to every lane. The instruction sequences:
+
+=======================  =============================  ==========================================================
+name                     LLVM intrinsic                 why it is exact
+=======================  =============================  ==========================================================
+dot_16x4_u8s8_avx512vnni avx512.vpdpbusd.512            products and sums in int32
+dot_8x4_u8s8_avxvnni     avx512.vpdpbusd.256            the same (the name covers both encodings)
+dot_16x2_s16s8_avx512    avx512.pmaddw.d.512            int16 x int16 pairs summed in int32: weights are widened
+dot_8x2_s16s8_avx2       avx2.pmadd.wd                  the same
+=======================  =============================  ==========================================================
+
+``pmaddubsw``, the usual int8 multiply on CPUs without VNNI, adds two products in saturating int16 and is not here.
+
+They are built on first use: parsing one costs tens of milliseconds, and most programs need one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from tvm.s_tir import TensorIntrin
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+
+def _description(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+    @T.prim_func(s_tir=True)
+    def description(
+        A: T.Buffer((depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, depth):
+                    with T.sblock("update"):
+                        vi, vk = T.axis.remap("SR", [i, k])
+                        C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
+
+    return description
+
+
+def _vnni(lanes: int, llvm_name: str) -> PrimFunc:
+    bytes_ = lanes * 4
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((4,), "uint8", offset_factor=1),
+        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            C[T.ramp(0, 1, lanes)] = T.call_llvm_pure_intrin(
+                T.llvm_lookup_intrinsic_id(llvm_name),
+                C.vload([0], f"int32x{lanes}"),
+                T.reinterpret(
+                    T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes),
+                    dtype=f"int8x{bytes_}",
+                ),
+                B.vload([0, 0], f"int8x{bytes_}"),
+                dtype=f"int32x{lanes}",
+            )
+
+    return implementation
+
+
+def _madd(lanes: int, llvm_name: str) -> PrimFunc:
+    words = lanes * 2
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((2,), "int16", offset_factor=1),
+        B: T.Buffer((lanes, 2), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:2], B[0:lanes, 0:2])
+            T.writes(C[0:lanes])
+            C[T.ramp(0, 1, lanes)] = C.vload([0], f"int32x{lanes}") + T.call_llvm_pure_intrin(
+                T.llvm_lookup_intrinsic_id(llvm_name),
+                T.reinterpret(
+                    T.broadcast(T.reinterpret(A.vload([0], "int16x2"), dtype="int32"), lanes),
+                    dtype=f"int16x{words}",
+                ),
+                T.cast(B.vload([0, 0], f"int8x{words}"), f"int16x{words}"),
+                dtype=f"int32x{lanes}",
+            )
+
+    return implementation
+
+
+_TABLE: dict[str, tuple[int, int, str, Callable[[int, str], PrimFunc], str]] = {
+    # name: lanes, depth, data dtype, implementation, LLVM intrinsic
+    "dot_16x4_u8s8_avx512vnni": (16, 4, "uint8", _vnni, "llvm.x86.avx512.vpdpbusd.512"),
+    "dot_8x4_u8s8_avxvnni": (8, 4, "uint8", _vnni, "llvm.x86.avx512.vpdpbusd.256"),
+    "dot_16x2_s16s8_avx512": (16, 2, "int16", _madd, "llvm.x86.avx512.pmaddw.d.512"),
+    "dot_8x2_s16s8_avx2": (8, 2, "int16", _madd, "llvm.x86.avx2.pmadd.wd"),
+}
+
+
+@cache
+def register(name: str) -> str:
+    """Make the intrinsic known to TVM, once, and return its name there.
+
+    Raises
+    ------
+    KeyError : there is no such intrinsic.
+    """
+    lanes, depth, data_dtype, implement, llvm_name = _TABLE[name]
+    description = _description(lanes, depth, data_dtype)
+    tvm_name = f"tvmq.{name}"
+    TensorIntrin.register(tvm_name, description, implement(lanes, llvm_name), override=True)
+    return tvm_name
