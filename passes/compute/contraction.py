@@ -238,4 +238,3 @@ def matmul(
 
     offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
     return _finish(accumulator, (*lead, out_channels), position, offset, multiplier, operands, epilogue)
-

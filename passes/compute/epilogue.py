@@ -35,9 +35,7 @@ def shifted(total: tirx.Expr, shift: int, out: Output) -> tirx.Expr:
     """Return a fixed-point int32 sum as an integer of ``out`` (``arithmetic.shift_to``)."""
     half = tirx.const((1 << (shift - 1)) + (out.zero_point << shift), "int32")
     steps = (total + half) >> tirx.const(shift, "int32")
-    limited = tirx.max(
-        tirx.min(steps, tirx.const(out.upper, "int32")), tirx.const(out.lower, "int32")
-    )
+    limited = tirx.max(tirx.min(steps, tirx.const(out.upper, "int32")), tirx.const(out.lower, "int32"))
     return limited.astype(out.dtype)
 
 
