@@ -1,0 +1,83 @@
+"""Values of flags: text to Python, with a message for what is malformed. For argparse's ``type=``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import Any
+
+_SHAPE = re.compile(r"\s*(?P<name>[^\s\[\]][^\[\]]*?)\s*:\s*\[(?P<extents>[^\[\]]*)\]\s*,?")
+
+
+def input_shapes(text: str) -> dict[str, tuple[int, ...]]:
+    """Return ``{"x": (1, 3, 224, 224), "y": (1, 2)}`` of ``"x:[1,3,224,224] y:[1,2]"``."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    position = 0
+    while text[position:].strip():
+        match = _SHAPE.match(text, position)
+        if match is None:
+            raise argparse.ArgumentTypeError(f"{text!r} must look like 'x:[1,3,224,224] y:[1,2]'")
+        name, extents = match["name"], match["extents"].split(",") if match["extents"].strip() else []
+        if name in shapes:
+            raise argparse.ArgumentTypeError(f"{text!r} gives {name!r} twice")
+        shapes[name] = tuple(_extent(extent, name) for extent in extents)
+        position = match.end()
+    if not shapes:
+        raise argparse.ArgumentTypeError("no shapes; they look like 'x:[1,3,224,224] y:[1,2]'")
+    return shapes
+
+
+def _extent(text: str, name: str) -> int:
+    try:
+        extent = int(text)
+    except ValueError:
+        extent = 0
+    if extent < 1:
+        raise argparse.ArgumentTypeError(
+            f"the shape of {name!r} must be of positive numbers, got {text.strip()!r}"
+        )
+    return extent
+
+
+def pass_config(text: str) -> tuple[str, Any]:
+    """Return the name and value of ``name=value``; a value is JSON where it is valid JSON, else text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} must look like name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def names(text: str) -> list[str]:
+    """Return the names between the commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Return the numbers between commas or spaces."""
+    try:
+        return tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers, such as 0.485,0.456,0.406") from None
+
+
+def size(text: str) -> tuple[int, ...]:
+    """Return one or two numbers, written ``256``, ``224,224`` or ``224x224``."""
+    try:
+        return tuple(int(part) for part in re.split(r"[,x ]+", text.strip()))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of pixels or HEIGHT,WIDTH") from None
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return value

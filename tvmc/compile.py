@@ -1,0 +1,159 @@
+"""``tvmc compile``: an ONNX file to a package, quantized on the way where asked."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import TvmqError, unknown
+from . import arguments
+from .files import check_output
+from .progress import progress
+from .quantize_flags import add_quantize_flags, check_quantize_flags, image_options, quantize_options
+from .tables import counted, megabytes
+from .target_flags import add_target_flags, target_from
+
+if TYPE_CHECKING:
+    from tvm import IRModule
+    from tvm.target import Target
+
+    from ..api import QuantizedModel
+    from ..runtime.package import Package
+    from ..schedules.options import CompileOptions
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add this command to the command line and return its parser."""
+    parser = subparsers.add_parser(
+        "compile",
+        help="compile a model, quantized where asked, to one file",
+        description="Compile an ONNX model, quantized where asked, to one file for tvmc run and tvmq.load.",
+        usage="tvmc compile [options] FILE",
+        allow_abbrev=False,
+    )
+    parser.add_argument("FILE", type=Path, help="the ONNX model")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("model.tar"),
+        help="the package to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--input-shapes",
+        type=arguments.input_shapes,
+        metavar="SHAPES",
+        help="shapes of inputs that the model leaves open: 'x:[1,3,224,224] y:[1,2]'",
+    )
+    parser.add_argument(
+        "--cross-compiler",
+        metavar="COMPILER",
+        help="links for another machine, such as aarch64-linux-gnu-gcc",
+    )
+    parser.add_argument(
+        "--cross-compiler-options",
+        type=shlex.split,
+        default=[],
+        metavar="OPTIONS",
+        help="further options for it, with =, as in --cross-compiler-options='-static-libgcc -O2'",
+    )
+    parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
+    parser.add_argument(
+        "--pass-config",
+        type=arguments.pass_config,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of TVM's passes, such as tirx.disable_vectorize=true; repeatable",
+    )
+    add_target_flags(parser)
+    add_quantize_flags(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compile as the arguments say. Whatever can be refused at once is refused before the long work.
+
+    Raises
+    ------
+    TvmqError : whatever the arguments, the model or the calibration data are at fault for.
+    """
+    check_quantize_flags(args)
+    check_output(args.output)
+    package = _compile(args)
+    package.export(args.output)
+    print(_summary(args.output, package))
+
+
+def _compile(args: argparse.Namespace) -> Package:
+    from .. import api
+    from ..frontends.onnx import load_onnx
+
+    target = target_from(args)
+    options = _compile_options(args, target)
+    with progress("import", None):
+        model = load_onnx(args.FILE, args.input_shapes)
+    if args.quantize is None:
+        return api.compile(model, target, options=options, progress=progress)
+    quantized = _quantize(args, model, target)
+    return api.compile(quantized, target, options=options, progress=progress)
+
+
+def _quantize(args: argparse.Namespace, model: IRModule, target: Target) -> QuantizedModel:
+    """Return the model in Q/DQ form, calibrated with the samples that the arguments name."""
+    from .. import api
+    from ..frontends.samples import read_samples
+    from ..passes.graph import dtype_of, shape_of
+
+    samples = None
+    if args.calibration_data is not None:
+        specs = {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
+        samples = read_samples(args.calibration_data, specs, image_options(args), args.calibration_samples)
+        for note in samples.notes:
+            print(f"tvmc: note: {note}", file=sys.stderr)
+    return api.quantize(
+        model,
+        scheme=args.quantize,
+        target=target,
+        calibration=samples,
+        options=quantize_options(args),
+        progress=progress,
+    )
+
+
+def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
+    """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
+    from tvm.transform import PassContext
+
+    from ..runtime import host
+    from ..schedules.options import CompileOptions
+    from ..targets.features import arch_of
+
+    known = [str(name) for name in PassContext.list_configs()]
+    for name, _ in args.pass_config:
+        if name not in known:
+            raise unknown("option of TVM's passes (--pass-config)", name, known)
+    arch = arch_of(target)
+    if arch != host.architecture() and args.cross_compiler is None:
+        raise TvmqError(f"linking for {arch} needs --cross-compiler, such as {arch}-linux-gnu-gcc")
+    return CompileOptions(
+        cross_compiler=args.cross_compiler,
+        cross_compiler_options=tuple(args.cross_compiler_options),
+        tuning_records=args.tuning_records,
+        pass_config=tuple(args.pass_config),
+    )
+
+
+def _summary(output: Path, package: Package) -> str:
+    """Return one line: what was written, for what, and how much of it runs on integers."""
+    metadata = package.metadata
+    target = metadata["target"]
+    words = [
+        str(target["kind"]),
+        *(f"-{name}={target[name]}" for name in ("mtriple", "mcpu") if name in target),
+    ]
+    size, layers = megabytes(output.stat().st_size), counted(metadata["layers"])
+    return f"{output}: {size}, {metadata['scheme']}, for {' '.join(words)}; layers: {layers}"

@@ -1,0 +1,47 @@
+"""Output files: found writable before the work, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import TvmqError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def check_output(path: Path) -> None:
+    """Raise ``TvmqError`` where a file cannot be made or replaced; leaves nothing behind."""
+    if path.is_dir():
+        raise TvmqError(f"cannot write {str(path)!r}: it is a folder, and a file name was expected")
+    try:
+        # Asking for permissions would not do: root has them all, also on a read-only file system.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise TvmqError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as ``.npz``; readers of ``path`` see the old file or the whole new one.
+
+    ``numpy.savez`` takes the names as keywords, and so not every name that a model's output may have.
+    """
+    import numpy as np
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for key, array in arrays.items():
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TvmqError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

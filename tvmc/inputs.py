@@ -1,0 +1,79 @@
+"""The inputs of ``tvmc run``: read from a file, and filled where the file has none."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import TvmqError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FILL_MODES = ("zeros", "ones", "random")
+
+_SEED = 0  # so that two runs see the same numbers
+_RANDOM_INTEGERS = 128  # random integers are below: valid for every integer dtype
+
+
+def make_inputs(
+    tensors: Sequence[Mapping[str, Any]], path: Path | None, fill_mode: str | None
+) -> dict[str, np.ndarray]:
+    """Return an array for each input.
+
+    Parameters
+    ----------
+    tensors : the package's inputs, each with ``name``, ``shape`` and ``dtype``.
+    path : an ``.npz`` with arrays by input name, or None.
+    fill_mode : one of ``FILL_MODES``, for inputs that the file lacks; None fills at random where there is no
+        file, and nothing where there is one.
+
+    Raises
+    ------
+    TvmqError : the file is missing or no ``.npz``; it has an array that is no input, or lacks an input.
+    """
+    given = {} if path is None else _read_npz(path)
+    names = [tensor["name"] for tensor in tensors]
+    for name in given:
+        if name not in names:
+            raise unknown(f"input in {path}", name, names)
+    if path is not None and fill_mode is None:
+        for name in names:
+            if name not in given:
+                raise TvmqError(f"{path} lacks the input {name!r}; --fill-mode makes one")
+    return {
+        tensor["name"]: given[tensor["name"]]
+        if tensor["name"] in given
+        else _filled(tensor, fill_mode or "random")
+        for tensor in tensors
+    }
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise TvmqError(f"inputs {str(path)!r} must be an .npz with an array for each input")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise TvmqError(f"inputs {str(path)!r} do not exist") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TvmqError(f"inputs {str(path)!r} cannot be read: {error}") from error
+
+
+def _filled(tensor: Mapping[str, Any], mode: str) -> np.ndarray:
+    """Return zeros, ones or random numbers of the input's shape and dtype: in [0, 1) where it is float."""
+    import numpy as np
+
+    shape, dtype = tuple(tensor["shape"]), np.dtype(tensor["dtype"])
+    if mode != "random":
+        return np.full(shape, 0 if mode == "zeros" else 1, dtype)
+    generator = np.random.default_rng(_SEED)
+    if dtype.kind == "f":
+        return generator.random(shape).astype(dtype)
+    return generator.integers(2 if dtype.kind == "b" else _RANDOM_INTEGERS, size=shape).astype(dtype)

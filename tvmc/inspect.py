@@ -1,0 +1,74 @@
+"""``tvmc inspect``: what a package holds, for any machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .tables import counted, megabytes, print_table, shaped
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Add this command to the command line and return its parser."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="show what a package holds",
+        description="Show a package's layers, schemes, scales and sizes, and what stayed float and why.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("FILE", type=Path, help="the package")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the package's tables; raises ``TvmqError`` where the file is no package."""
+    from ..runtime.archive import read_metadata
+
+    metadata = read_metadata(args.FILE)
+    if args.json:
+        print(json.dumps(metadata, indent=1, ensure_ascii=False))
+        return
+    print_table(str(args.FILE), ("", ""), _overview(args.FILE, metadata))
+    _print_tensors("Inputs", metadata["inputs"])
+    _print_tensors("Outputs", metadata["outputs"])
+    columns = ("layer", "operator", "runs as", "why it stays float", "details")
+    print_table("Layers", columns, [_layer_row(layer) for layer in metadata["layers"]])
+
+
+def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what holds for the whole package."""
+    sizes, versions = metadata["bytes"], metadata["versions"]
+    return [
+        ("scheme", metadata["scheme"]),
+        ("layers", counted(metadata["layers"])),
+        ("target", json.dumps(metadata["target"])),
+        ("architecture", metadata["arch"]),
+        ("CPU features", ", ".join(metadata["cpu_features"])),
+        ("file", megabytes(path.stat().st_size)),
+        *((name, megabytes(size)) for name, size in sizes.items()),
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
+    ]
+
+
+def _print_tensors(title: str, tensors: list[Mapping[str, Any]]) -> None:
+    print_table(title, ("name", "shape and dtype"), [(tensor["name"], shaped(tensor)) for tensor in tensors])
+
+
+def _layer_row(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    details = ", ".join(f"{name} {_shortened(value)}" for name, value in layer["details"].items())
+    return layer["name"], layer["op"], layer["status"], layer["reason"], details
+
+
+def _shortened(value: Any) -> str:
+    """Return a detail as text: numbers to six digits, a list of many by its ends."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list) and len(value) > 4:
+        return f"{_shortened(value[0])} .. {_shortened(value[-1])} ({len(value)})"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shortened, value)) + "]"
+    return str(value)
