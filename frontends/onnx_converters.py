@@ -1,7 +1,8 @@
 """ONNX operators that TVM's importer lacks, or whose conversion hides what the passes look for.
 
-Each class converts one ONNX operator; the table ``CONVERTERS`` at the end lists them all. An instance method
-never runs: TVM picks the ``_impl_vN`` of the largest version N up to the model's opset.
+Each class converts one ONNX operator, here or in a module of its own; the table ``CONVERTERS`` at the end
+lists them all. An instance method never runs: TVM picks the ``_impl_vN`` of the largest version N up to the
+model's opset.
 
 | operator | here | in TVM's importer |
 |---|---|---|
@@ -9,6 +10,10 @@ never runs: TVM picks the ``_impl_vN`` of the largest version N up to the model'
 | Conv | pads explicit, bias a constant of shape (1, C, 1, ...) | ``auto_pad`` as an opaque TIR function |
 | Pad | ``relax.nn.pad`` | an opaque TIR function |
 | Dropout | its input, as in inference | an operator that cannot be lowered |
+| Constant | ``value_float``, ``value_ints``, ... too | ``value`` only |
+| LayerNormalization | its mean and deviation too | zeros |
+| Pow | an exponent of another dtype | refused |
+| Resize, Upsample | every mode | some modes, some of them wrong |
 | QLinearConv, QLinearMatMul | dequantize, the float operator, quantize | missing |
 | ConvInteger | a convolution of int32 | missing |
 """
@@ -22,6 +27,8 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
+from .onnx_basic import Constant, LayerNormalization, Pow
+from .onnx_resize import Resize, Upsample
 
 Inputs = list[relax.Expr | None]
 Attributes = dict[str, Any]
@@ -203,14 +210,19 @@ class ConvInteger(stock.OnnxOpConverter):
 CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     **stock._get_convert_map(),
     "Clip": Clip,
+    "Constant": Constant,
     "Conv": Conv,
     "ConvInteger": ConvInteger,
     "Dropout": Dropout,
+    "LayerNormalization": LayerNormalization,
     "Pad": Pad,
+    "Pow": Pow,
     "QLinearConv": QLinearConv,
     "QLinearMatMul": QLinearMatMul,
+    "Resize": Resize,
+    "Upsample": Upsample,
 }
-"""Every operator that can be imported: TVM's own, and those of this file in their place."""
+"""Every operator that can be imported: TVM's own, and ours in their place."""
 
 DOMAINS: dict[str, frozenset[str] | None] = {
     "": None,
