@@ -1,9 +1,9 @@
 """The digits network in PyTorch, and as ONNX written node by node.
 
-    image [1, 1, 8, 8] -> stem 3x3 -> residual block -> 3x3, stride 2 -> global average -> dense -> scores [1, 10]
+    image [1,1,8,8] -> stem 3x3 -> residual block -> 3x3, stride 2 -> global average -> dense -> scores [1,10]
 
-The residual block is MobileNetV2's: 1x1 to more channels, depthwise 3x3, 1x1 back, add. Each convolution is followed by
-a batch norm that the ONNX file keeps, so that there is something to fold.
+The residual block is MobileNetV2's: 1x1 to more channels, depthwise 3x3, 1x1 back, add. Each convolution is
+followed by a batch norm that the ONNX file keeps, so that there is something to fold.
 """
 
 from __future__ import annotations

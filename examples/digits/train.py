@@ -3,8 +3,9 @@
     pip install torch==2.13.0 scikit-learn==1.9.1 onnx
     python examples/digits/train.py
 
-Writes, beside itself: ``digits.onnx``; ``calibration.npz``, 100 of the 1000 training images; ``test.npz``, the other 797
-images (``image``) with their digits (``label``); and ``sample.npz``, the first of these. Takes half a minute.
+Writes, beside itself: ``digits.onnx``; ``calibration.npz``, 100 of the 1000 training images; ``test.npz``, the
+other 797 images (``image``) with their digits (``label``); and ``sample.npz``, the first of these. Takes half a
+minute.
 """
 
 from __future__ import annotations
