@@ -11,7 +11,6 @@ import numpy as np
 import tvm
 from tvm import relax
 
-
 Constant = tvm.ir.GenericConst
 """What ``relax.const`` makes."""
 
@@ -40,9 +39,14 @@ def is_constant(expr: relax.Expr) -> bool:
     return isinstance(expr, Constant)
 
 
-def to_numpy(constant: Constant) -> np.ndarray:
+def constant(value: np.ndarray) -> Constant:
+    """Return the array as a constant of its own dtype (``relax.const`` alone narrows 64 bits to 32)."""
+    return relax.const(value, str(value.dtype))
+
+
+def to_numpy(expr: Constant) -> np.ndarray:
     """Return the constant's value."""
-    return constant.value.numpy()
+    return expr.value.numpy()
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
@@ -97,8 +101,22 @@ def consumers_of(mod: tvm.IRModule) -> dict[relax.Var, list[relax.Expr]]:
     return readers
 
 
+def substitute(expr: relax.Expr, env: dict[relax.Var, relax.Expr]) -> relax.Expr:
+    """Return the expression with each variable of ``env`` replaced; spans stay."""
+    if isinstance(expr, relax.Var):
+        return env.get(expr, expr)
+    if isinstance(expr, relax.Tuple):
+        return relax.Tuple([substitute(item, env) for item in expr.fields])
+    if isinstance(expr, relax.TupleGetItem):
+        return relax.TupleGetItem(substitute(expr.tuple_value, env), expr.index)
+    if isinstance(expr, relax.Call):
+        args = [substitute(argument, env) for argument in expr.args]
+        return relax.Call(expr.op, args, expr.attrs, expr.ty_args, span=expr.span)
+    return expr
+
+
 Rewrite = Callable[[relax.BlockBuilder, relax.Var, relax.Expr], relax.Expr]
-"""``(builder, old variable, value with its arguments already rebuilt) -> new value``; it may emit more bindings."""
+"""``(builder, old variable, value of rebuilt arguments) -> new value``; it may emit more bindings."""
 
 
 def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None = None) -> tvm.IRModule:
@@ -113,27 +131,15 @@ def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None 
     params = list(old.params) if params is None else params
     env: dict[relax.Var, relax.Expr] = dict(zip(old.params, params, strict=True))
 
-    def substitute(expr: relax.Expr) -> relax.Expr:
-        if isinstance(expr, relax.Var):
-            return env.get(expr, expr)
-        if isinstance(expr, relax.Tuple):
-            return relax.Tuple([substitute(item) for item in expr.fields])
-        if isinstance(expr, relax.TupleGetItem):
-            return relax.TupleGetItem(substitute(expr.tuple_value), expr.index)
-        if isinstance(expr, relax.Call):
-            args = [substitute(argument) for argument in expr.args]
-            return relax.Call(expr.op, args, expr.attrs, expr.ty_args, span=expr.span)
-        return expr
-
     # The builder would call a second "main" by another name.
     others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
     builder = relax.BlockBuilder(tvm.IRModule(others, attrs=mod.attrs))
     with builder.function("main", params, attrs=dict(old.attrs) if old.attrs else None):
         with builder.dataflow():
             for binding in bindings_of(mod):
-                value = rewrite(builder, binding.var, substitute(binding.value))
+                value = rewrite(builder, binding.var, substitute(binding.value, env))
                 is_atom = isinstance(value, relax.Var | Constant)
                 env[binding.var] = value if is_atom else builder.emit(value)
-            output = builder.emit_output(substitute(old.body.body))
+            output = builder.emit_output(substitute(old.body.body, env))
         builder.emit_func_output(output)
     return builder.get()
