@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class CompileOptions:
             raise TvmqError("cross_compiler_options must be a sequence of arguments, not one string")
         if self.cross_compiler_options and self.cross_compiler is None:
             raise TvmqError("cross_compiler_options without a cross_compiler")
+        if self.cross_compiler is not None and shutil.which(self.cross_compiler) is None:
+            raise TvmqError(f"cross compiler {self.cross_compiler!r} is not on the PATH")
         object.__setattr__(self, "cross_compiler_options", tuple(self.cross_compiler_options))
         if self.tuning_records is not None:
             object.__setattr__(self, "tuning_records", Path(self.tuning_records))

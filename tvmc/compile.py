@@ -13,14 +13,14 @@ from . import arguments
 from .files import check_output
 from .progress import progress
 from .quantize_flags import add_quantize_flags, check_quantize_flags, image_options, quantize_options
-from .tables import counted, megabytes
+from .tables import counted, megabytes, typed
 from .target_flags import add_target_flags, target_from
 
 if TYPE_CHECKING:
     from tvm import IRModule
     from tvm.target import Target
 
-    from ..api import QuantizedModel
+    from ..frontends.samples import Samples
     from ..runtime.package import Package
     from ..schedules.options import CompileOptions
 
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _compile(args: argparse.Namespace) -> Package:
+    """Return the package; the cheap checks come first."""
     from .. import api
     from ..frontends.onnx import load_onnx
 
@@ -98,35 +99,34 @@ def _compile(args: argparse.Namespace) -> Package:
         model = load_onnx(args.FILE, args.input_shapes)
     if args.quantize is None:
         return api.compile(model, target, options=options, progress=progress)
-    quantized = _quantize(args, model, target)
-    return api.compile(quantized, target, options=options, progress=progress)
-
-
-def _quantize(args: argparse.Namespace, model: IRModule, target: Target) -> QuantizedModel:
-    """Return the model in Q/DQ form, calibrated with the samples that the arguments name."""
-    from .. import api
-    from ..frontends.samples import read_samples
-    from ..passes.graph import dtype_of, shape_of
-
-    samples = None
-    if args.calibration_data is not None:
-        specs = {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
-        samples = read_samples(args.calibration_data, specs, image_options(args), args.calibration_samples)
-        for note in samples.notes:
-            print(f"tvmc: note: {note}", file=sys.stderr)
-    return api.quantize(
+    quantized = api.quantize(
         model,
         scheme=args.quantize,
         target=target,
-        calibration=samples,
+        calibration=_samples(args, model),
         options=quantize_options(args),
         progress=progress,
     )
+    return api.compile(quantized, target, options=options, progress=progress)
+
+
+def _samples(args: argparse.Namespace, model: IRModule) -> Samples | None:
+    """Return the calibration samples that the arguments name; None where they name none."""
+    from ..frontends.samples import read_samples
+    from ..passes.graph import dtype_of, shape_of
+
+    if args.calibration_data is None:
+        return None
+    specs = {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
+    samples = read_samples(args.calibration_data, specs, image_options(args), args.calibration_samples)
+    for note in samples.notes:
+        print(f"tvmc: note: {note}", file=sys.stderr)
+    return samples
 
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
-    from tvm.transform import PassContext
+    from tvm.ir.transform import PassContext
 
     from ..runtime import host
     from ..schedules.options import CompileOptions
@@ -150,10 +150,5 @@ def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions
 def _summary(output: Path, package: Package) -> str:
     """Return one line: what was written, for what, and how much of it runs on integers."""
     metadata = package.metadata
-    target = metadata["target"]
-    words = [
-        str(target["kind"]),
-        *(f"-{name}={target[name]}" for name in ("mtriple", "mcpu") if name in target),
-    ]
     size, layers = megabytes(output.stat().st_size), counted(metadata["layers"])
-    return f"{output}: {size}, {metadata['scheme']}, for {' '.join(words)}; layers: {layers}"
+    return f"{output}: {size}, {metadata['scheme']}, for {typed(metadata['target'])}; layers: {layers}"

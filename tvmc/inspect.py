@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .tables import counted, megabytes, print_table, shaped
+from .tables import counted, megabytes, print_table, shaped, typed
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("scheme", metadata["scheme"]),
         ("layers", counted(metadata["layers"])),
-        ("target", json.dumps(metadata["target"])),
+        ("target", typed(metadata["target"])),
         ("architecture", metadata["arch"]),
         ("CPU features", ", ".join(metadata["cpu_features"])),
         ("file", megabytes(path.stat().st_size)),

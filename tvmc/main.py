@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit : after ``--help`` and ``--version``, and with code 2 for wrong usage, as argparse does.
     """
     args = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A user's layer names must not fail on a terminal that lacks their characters.
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
     if not args.verbose:
         warnings.simplefilter("ignore")

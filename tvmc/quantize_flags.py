@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TvmqError
 from ..passes.schemes import get_scheme
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..passes.options import QuantizeOptions
 
 # Flags of an image's preprocessing: name -> (parser of the value, help).
-_IMAGE_FLAGS = {
+_IMAGE_FLAGS: dict[str, tuple[Callable[[str], Any], str]] = {
     "size": (
         arguments.size,
         "resize: N is the short side, H,W exactly so (default: as the model's input covers)",

@@ -1,0 +1,70 @@
+"""A small package and the command line in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tvmq.tvmc.main import main
+
+OUTPUTS = ["sum/of:0", "[bold]"]
+LAYERS = [
+    ("conv[1]", "Conv", "int8", "", {"scale": 0.0123456789, "zero_point": 3, "weight_scales": [0.5] * 8}),
+    ("soft max", "Softmax", "float", "no integer kernel", {}),
+    ("bn", "BatchNormalization", "folded", "", {"shape": [1, 2]}),
+]
+
+
+class Result(NamedTuple):
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tvmc(capsys):
+    """Give the command line as a function of its arguments; wrong usage is exit code 2, as in a shell."""
+
+    def call(*arguments: object) -> Result:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def package_path(tmp_path_factory) -> Path:
+    """A package with inputs ``x`` float32[2,3] and ``n:0`` int64[1], outputs ``x + n`` and ``2 * x``."""
+    import tvm
+    from tvm import relax
+
+    from tvmq.passes.layers import Layer
+    from tvmq.runtime.describe import describe
+    from tvmq.runtime.package import Package
+
+    x = relax.Var("x", relax.TensorType((2, 3), "float32"))
+    n = relax.Var("n:0", relax.TensorType((1,), "int64"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, n]):
+        with builder.dataflow():
+            total = builder.emit(relax.op.add(x, relax.op.astype(n, "float32")))
+            double = builder.emit(relax.op.multiply(x, relax.const(np.float32(2))))
+            result = builder.emit_output(relax.Tuple([total, double]))
+        builder.emit_func_output(result)
+    module = builder.get()
+    target = tvm.target.Target({"kind": "llvm", "mcpu": "generic"})
+    kernels = [("kernel", ["conv[1]"])]
+    metadata = describe(module, target, "int8", [Layer(*layer) for layer in LAYERS], kernels)
+    for tensor, name in zip(metadata["outputs"], OUTPUTS, strict=True):
+        tensor["name"] = name
+    path = tmp_path_factory.mktemp("package") / "a model.tar"
+    Package.from_executable(tvm.compile(module, target), metadata).export(path)
+    return path

@@ -1,0 +1,92 @@
+"""Values of flags."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+from tvm.target import TargetKind
+
+from tvmq.tvmc import arguments
+from tvmq.tvmc.target_flags import ATTRIBUTES
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        ("x:[1,3,224,224]", {"x": (1, 3, 224, 224)}),
+        ("x:[1,3,224,224] y:[1,2]", {"x": (1, 3, 224, 224), "y": (1, 2)}),
+        ("x:[1, 3],y : [ 2 ]", {"x": (1, 3), "y": (2,)}),
+        ("in/x:0:[1]", {"in/x:0": (1,)}),
+        ("my input:[1] 0:[2]", {"my input": (1,), "0": (2,)}),
+        ("scalar:[]", {"scalar": ()}),
+    ],
+)
+def test_input_shapes(text, shapes):
+    assert arguments.input_shapes(text) == shapes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no shapes; they look like"),
+        ("x", "must look like 'x:"),
+        ("x:1,3", "must look like 'x:"),
+        ("x:[1,3", "must look like 'x:"),
+        (":[1]", "must look like 'x:"),
+        ("x:[1,3] and y", "must look like 'x:"),
+        ("x:[1,N]", "the shape of 'x' must be of positive numbers, got 'N'"),
+        ("x:[1,-1]", "the shape of 'x' must be of positive numbers, got '-1'"),
+        ("x:[0]", "the shape of 'x' must be of positive numbers, got '0'"),
+        ("x:[1,]", "the shape of 'x' must be of positive numbers, got ''"),
+        ("x:[1] x:[2]", "gives 'x' twice"),
+    ],
+)
+def test_bad_input_shapes(text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        arguments.input_shapes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("a.b=true", ("a.b", True)),
+        ("a=3", ("a", 3)),
+        ('a={"b": [1]}', ("a", {"b": [1]})),
+        ("a=on=off", ("a", "on=off")),
+        ("a=", ("a", "")),
+    ],
+)
+def test_pass_config(text, pair):
+    assert arguments.pass_config(text) == pair
+
+
+@pytest.mark.parametrize("text", ["a", "=1", ""])
+def test_bad_pass_config(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="must look like name=value"):
+        arguments.pass_config(text)
+
+
+def test_lists():
+    assert arguments.names("a, b/c ,,d e") == ["a", "b/c", "d e"]
+    assert arguments.numbers("0.5, .25 1e-1") == (0.5, 0.25, 0.1)
+    assert arguments.size("224") == (224,)
+    assert (
+        arguments.size("224x160") == arguments.size("224,160") == arguments.size(" 224, 160 ") == (224, 160)
+    )
+    assert arguments.positive("7") == 7
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"), [(arguments.numbers, "0.5,a"), (arguments.size, "big"), (arguments.positive, "0")]
+)
+def test_bad_lists(parse, text):
+    with pytest.raises(argparse.ArgumentTypeError, match=repr(text)):
+        parse(text)
+
+
+def test_target_flags_are_those_of_tvm():
+    """The table stands in for TVM's own list, which takes seconds to ask for."""
+    internal = {"kind", "tag", "host", "from_device", "target_device_type"}
+    for kind, attributes in ATTRIBUTES.items():
+        assert set(attributes) == {str(name) for name in TargetKind.options_from_name(kind)} - internal

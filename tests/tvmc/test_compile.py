@@ -1,0 +1,144 @@
+"""``tvmc compile``: what it refuses, before it does any work."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=znver3"
+
+
+def save_model(path, batch=1):
+    """Write a convolution and a relu, input ``in/x:0`` float32[batch,3,8,8], output ``y``."""
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["in/x:0", "w"], ["c"], name="first conv", pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c"], ["y"], name="relu"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("in/x:0", TensorProto.FLOAT, [batch, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4, 8, 8])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_model(tmp_path / "a model.onnx")
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Three calibration samples."""
+    path = tmp_path / "samples.npz"
+    np.savez(path, **{"in/x:0": np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)})
+    return path
+
+
+def refused(result, tmp_path, *messages):
+    """Check for one line of error, nothing printed and no output file."""
+    assert result.code == 1, result
+    assert result.out == ""
+    errors = [line for line in result.err.splitlines() if line.startswith("tvmc: error: ")]
+    assert len(errors) == 1, result.err
+    assert "Traceback" not in result.err
+    for message in messages:
+        assert message in errors[0]
+    assert not [path for path in tmp_path.iterdir() if ".tar" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--target", "llvn"], "unknown target kind, tag or file 'llvn'; did you mean 'llvm'?"),
+        (["--target", "cuda"], "target kind 'cuda' is not supported yet"),
+        (["--target-llvm-mcpu", "znver33"], "unknown CPU (-mcpu) of x86_64 'znver33'; did you mean 'znver3'"),
+        (["--target-llvm-num-cores", "x"], "target attribute 'num-cores' must be of type int, got 'x'"),
+        (["--target-llvm-mcpu", "nehalem"], "lacks avx2"),
+        (["--quantize", "int88"], "unknown quantization scheme 'int88'; did you mean 'int8'?"),
+        (["--skip-ops", "Conv"], "--skip-ops has no effect without --quantize"),
+        (["--calibration-data", "s.npz"], "--calibration-data has no effect without --quantize"),
+        (
+            ["--quantize", "int8", "--image-mean", "0.5"],
+            "--image-mean has no effect without --calibration-data",
+        ),
+        (["--quantize", "int8", "--activations", "symetric"], "did you mean 'symmetric'"),
+        (["--pass-config", "tirx.UnrollLop={}"], "did you mean 'tirx.UnrollLoop'"),
+        (["--tuning-records", "no such"], "tuning records 'no such' do not exist"),
+        (["--cross-compiler-options", "x"], "cross_compiler_options without a cross_compiler"),
+        (
+            ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"],
+            "linking for aarch64 needs --cross-compiler, such as aarch64-linux-gnu-gcc",
+        ),
+        (["--cross-compiler", "no-such-gcc"], "cross compiler 'no-such-gcc' is not on the PATH"),
+        (["--input-shapes", "x:[1,3,8,8]"], "'x'"),
+    ],
+)
+def test_flags_that_are_refused(tvmc, model, tmp_path, flags, message):
+    result = tvmc("compile", model, "--target", TARGET, *flags, "-o", tmp_path / "out.tar")
+    refused(result, tmp_path, message)
+
+
+def test_image_flags_are_checked_first(tvmc, tmp_path):
+    flags = ["--quantize", "int8", "--calibration-data", tmp_path, "--image-layout", "nwhc"]
+    result = tvmc(
+        "compile", tmp_path / "missing.onnx", "--target", TARGET, *flags, "-o", tmp_path / "out.tar"
+    )
+    refused(result, tmp_path, "unknown image layout 'NWHC'")
+
+
+def test_outputs_that_cannot_be_written(tvmc, model, tmp_path):
+    refused(tvmc("compile", model, "-o", tmp_path), tmp_path, "it is a folder")
+    refused(tvmc("compile", model, "-o", tmp_path / "no" / "a.tar"), tmp_path, "No such file or directory")
+    refused(tvmc("compile", model, "-o", model / "a.tar"), tmp_path, "Not a directory")
+    refused(tvmc("compile", model, "-o", "/proc/a.tar"), tmp_path, "cannot write '/proc/a.tar'")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not protobuf"])
+def test_models_that_are_none(tvmc, tmp_path, content):
+    path = tmp_path / "a model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    result = tvmc("compile", path, "--target", TARGET, "-o", tmp_path / "out.tar")
+    refused(result, tmp_path, "a model.onnx")
+
+
+def test_a_folder_as_model(tvmc, tmp_path):
+    refused(
+        tvmc("compile", tmp_path, "--target", TARGET, "-o", tmp_path / "out.tar"), tmp_path, str(tmp_path)
+    )
+
+
+def test_dynamic_shapes_without_a_flag(tvmc, tmp_path):
+    path = save_model(tmp_path / "dynamic.onnx", batch="N")
+    result = tvmc("compile", path, "--target", TARGET, "-o", tmp_path / "out.tar")
+    refused(result, tmp_path, "in/x:0", "--input-shapes")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((2, 3, 8, 8), np.float32)}, "lacks the model's input 'in/x:0'; it has 'x'"),
+        ({"in/x:0": np.zeros((2, 8, 8, 3), np.float32)}, "has the shape [2, 8, 8, 3], expected [N,3,8,8]"),
+        ({"in/x:0": np.zeros((2, 3, 8, 8), np.int64)}, "has the dtype int64, expected float32"),
+        ({"in/x:0": np.zeros((0, 3, 8, 8), np.float32)}, "is empty"),
+        ({"in/x:0": np.full((2, 3, 8, 8), np.nan, np.float32)}, "sample 0 has nan at [0, 0, 0, 0]"),
+        ({"in/x:0": np.full((2, 3, 8, 8), -np.inf, np.float32)}, "sample 0 has -inf at [0, 0, 0, 0]"),
+    ],
+)
+def test_bad_calibration_data(tvmc, model, tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    flags = ["--target", TARGET, "--quantize", "int8", "--calibration-data", tmp_path / "bad.npz"]
+    refused(tvmc("compile", model, *flags, "-o", tmp_path / "out.tar"), tmp_path, "bad.npz", message)
+
+
+def test_missing_calibration_data(tvmc, model, tmp_path):
+    flags = ["--target", TARGET, "--quantize", "int8", "--calibration-data", tmp_path / "missing.npz"]
+    refused(
+        tvmc("compile", model, *flags, "-o", tmp_path / "out.tar"), tmp_path, "missing.npz' does not exist"
+    )

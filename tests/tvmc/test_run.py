@@ -1,0 +1,138 @@
+"""``tvmc run`` over a small package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+OUTPUTS = ["sum/of:0", "[bold]"]
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A file with both inputs."""
+    path = tmp_path / "in.npz"
+    np.savez(path, **{"x": X, "n:0": np.array([10])})
+    return path
+
+
+def test_inputs_to_outputs(tvmc, package_path, inputs, tmp_path):
+    path = tmp_path / "out put.npz"
+    assert tvmc("run", package_path, "--inputs", inputs, "--outputs", path) == (0, "", "")
+    with np.load(path) as outputs:
+        assert outputs.files == OUTPUTS
+        np.testing.assert_array_equal(outputs["sum/of:0"], X + np.float32(10), strict=True)
+        np.testing.assert_array_equal(outputs["[bold]"], X * np.float32(2), strict=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.npz", "out put.npz"]
+
+
+@pytest.mark.parametrize(("mode", "value"), [("zeros", 0), ("ones", 1)])
+def test_fill_modes(tvmc, package_path, tmp_path, mode, value):
+    path = tmp_path / "out.npz"
+    assert tvmc("run", package_path, "--fill-mode", mode, "-o", path).code == 0
+    with np.load(path) as outputs:
+        assert (outputs["sum/of:0"] == 2 * value).all()
+        assert (outputs["[bold]"] == 2 * value).all()
+
+
+def test_random_inputs_are_the_same_each_time(tvmc, package_path, tmp_path):
+    for name in ("a.npz", "b.npz"):
+        assert tvmc("run", package_path, "-o", tmp_path / name).code == 0
+    with np.load(tmp_path / "a.npz") as first, np.load(tmp_path / "b.npz") as second:
+        assert len(np.unique(first["[bold]"])) == 6
+        assert ((first["[bold]"] >= 0) & (first["[bold]"] < 2)).all()
+        np.testing.assert_array_equal(first["sum/of:0"], second["sum/of:0"])
+
+
+def test_fill_mode_completes_a_file(tvmc, package_path, tmp_path):
+    np.savez(tmp_path / "in.npz", x=X)
+    result = tvmc("run", package_path, "-i", tmp_path / "in.npz")
+    assert result.code == 1
+    assert result.err == f"tvmc: error: {tmp_path}/in.npz lacks the input 'n:0'; --fill-mode makes one\n"
+    result = tvmc(
+        "run", package_path, "-i", tmp_path / "in.npz", "--fill-mode", "ones", "-o", tmp_path / "out.npz"
+    )
+    assert result.code == 0
+    with np.load(tmp_path / "out.npz") as outputs:
+        np.testing.assert_array_equal(outputs["sum/of:0"], X + np.float32(1))
+
+
+def test_print_time(tvmc, package_path, inputs):
+    result = tvmc("run", package_path, "-i", inputs, "--print-time", "--repeat", 3, "--number", 2)
+    assert result.code == 0
+    lines = [line.split() for line in result.out.splitlines() if line.strip()]
+    assert lines[0] == ["Execution", "time"]
+    assert lines[1] == ["mean", "(ms)", "median", "(ms)", "max", "(ms)", "min", "(ms)", "std", "(ms)"]
+    mean, median, largest, smallest, deviation = map(float, lines[-1])
+    assert 0 < smallest <= median <= largest
+    assert smallest <= mean <= largest
+    assert deviation >= 0
+
+
+def test_print_top(tvmc, package_path, inputs):
+    result = tvmc("run", package_path, "-i", inputs, "--print-top", 2)
+    assert result.code == 0
+    rows = [line.split() for line in result.out.splitlines() if line.strip()]
+    assert ["output", "[bold]"] in rows
+    assert [row for row in rows if len(row) == 2 and row[0][0].isdigit()] == [
+        ["1,2", "15"],
+        ["1,1", "14"],
+        ["1,2", "10"],
+        ["1,1", "8"],
+    ]
+
+
+def test_profile_shows_every_kernel(tvmc, package_path, inputs):
+    result = tvmc("run", package_path, "-i", inputs, "--profile")
+    assert result.code == 0
+    assert "Time by layer" in result.out
+    assert "total" in result.out
+    assert "multiply" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": X, "n:0": [1]}, "unknown input in {path} 'y'; valid: n:0, x"),
+        ({"x": X.T, "n:0": [1]}, "input 'x' has shape [3, 2]; expected [2, 3]"),
+        ({"x": X, "n:0": [0.5]}, "input 'n:0' has dtype float64; expected int64"),
+    ],
+)
+def test_inputs_that_do_not_fit(tvmc, package_path, tmp_path, arrays, message):
+    path = tmp_path / "in.npz"
+    np.savez(path, **arrays)
+    result = tvmc("run", package_path, "-i", path, "-o", tmp_path / "out.npz")
+    assert result == (1, "", f"tvmc: error: {message.format(path=path)}\n")
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_input_files_that_are_none(tvmc, package_path, tmp_path):
+    missing = tmp_path / "missing.npz"
+    assert tvmc("run", package_path, "-i", missing).err == f"tvmc: error: inputs '{missing}' do not exist\n"
+    (tmp_path / "text.npz").write_text("text")
+    result = tvmc("run", package_path, "-i", tmp_path / "text.npz")
+    assert result.code == 1
+    assert "cannot be read" in result.err
+    np.save(tmp_path / "x.npy", X)
+    assert "must be an .npz" in tvmc("run", package_path, "-i", tmp_path / "x.npy").err
+    assert "cannot be read" in tvmc("run", package_path, "-i", tmp_path).err
+
+
+def test_outputs_that_cannot_be_written(tvmc, package_path, tmp_path):
+    result = tvmc("run", package_path, "-o", tmp_path)
+    assert (
+        result.err
+        == f"tvmc: error: cannot write '{tmp_path}': it is a folder, and a file name was expected\n"
+    )
+    result = tvmc("run", package_path, "-o", tmp_path / "no" / "out.npz")
+    assert result.err == f"tvmc: error: cannot write '{tmp_path}/no/out.npz': No such file or directory\n"
+
+
+def test_files_that_are_no_package(tvmc, tmp_path):
+    (tmp_path / "a.tar").write_text("text")
+    for path in (tmp_path / "a.tar", tmp_path, tmp_path / "missing.tar"):
+        result = tvmc("run", path)
+        assert result.code == 1
+        assert str(path) in result.err
+        assert result.err.count("\n") == 1
