@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -117,11 +117,11 @@ def converted(array: np.ndarray, dtype: str, source: str) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path, specs: InputSpecs) -> Iterator[Mapping[str, Callable[[], BinaryIO]]]:
+def _opened(path: Path, specs: InputSpecs) -> Iterator[Mapping[str, Callable[[], IO[bytes]]]]:
     """Give for each array of the file, by the input's name, what opens it as a byte stream."""
     try:
         if path.suffix.lower() == ".npy":
-            yield {name: partial(path.open, "rb") for name in specs}
+            yield {name: lambda: path.open("rb") for name in specs}
             return
         with zipfile.ZipFile(path) as archive:
             yield {name.removesuffix(".npy"): partial(archive.open, name) for name in archive.namelist()}

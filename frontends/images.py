@@ -190,7 +190,7 @@ def _scale(dtype: str, options: ImageOptions) -> float:
 def _normalized(pixels: np.ndarray, dtype: str, options: ImageOptions) -> np.ndarray:
     """Return ``(pixels * scale - mean) / std`` in the model's dtype, ``[H, W, C]``."""
     scaled = pixels.astype(np.float32) * np.float32(_scale(dtype, options))
-    values = (scaled - np.float32(options.mean)) / np.float32(options.std)
+    values = (scaled - np.asarray(options.mean, np.float32)) / np.asarray(options.std, np.float32)
     if np.dtype(dtype).kind == "u":
         values = np.clip(np.rint(values), 0, 255)
     return values.astype(dtype)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Header:
     dtype: np.dtype
 
 
-def read_header(stream: BinaryIO, source: str) -> Header:
+def read_header(stream: IO[bytes], source: str) -> Header:
     """Return the header and leave the stream at the data.
 
     Parameters
@@ -59,7 +59,7 @@ class RowReader:
     stream : positioned behind the header.
     """
 
-    def __init__(self, stream: BinaryIO, header: Header, source: str) -> None:
+    def __init__(self, stream: IO[bytes], header: Header, source: str) -> None:
         self._stream = stream
         self._header = header
         self._source = source
