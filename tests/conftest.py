@@ -1,0 +1,41 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tvmq.errors import TvmqError
+from tvmq.runtime.board import BOARDS, make_bundle, run_bundle
+from tvmq.runtime.libraries import runtime_libraries
+
+QEMU = ("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")
+
+
+@pytest.fixture(scope="session")
+def run_on_arm(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Path, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Function ``(package file, {input name: array}) -> {output name: array}``: a Cortex-A72 under emulation.
+
+    Where a tool is missing the test is skipped, or fails if ``TVMQ_REQUIRE_ARM`` is set, as it is in CI.
+    """
+    refuse = pytest.fail if os.environ.get("TVMQ_REQUIRE_ARM") else pytest.skip
+    board = BOARDS["aarch64"]
+    for tool in (QEMU[0], board.compiler):
+        if shutil.which(tool) is None:
+            refuse(f"{tool} is not installed: scripts/install-debian-packages.sh arm64")
+    try:
+        runtime_libraries(board.arch, board.wheel_platform)
+    except TvmqError as error:
+        refuse(str(error))
+
+    def run(package: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return run_bundle(make_bundle(package, tmp_path_factory.mktemp("board")), inputs, QEMU)
+
+    return run

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tvmq.errors import TvmqError
+from tvmq.runtime.inputs import bind_inputs
+
+
+def bind(value, dtype="float32", shape=(2,)):
+    return bind_inputs([{"name": "x", "shape": list(shape), "dtype": dtype}], {"x": value})[0]
+
+
+def test_arrays_come_in_the_models_order():
+    tensors = [{"name": name, "shape": [1], "dtype": "int8"} for name in ("b", "a")]
+    arrays = bind_inputs(tensors, {"a": np.int8([1]), "b": np.int8([2])})
+    assert [int(array[0]) for array in arrays] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (np.float64([0.1, np.inf]), "float32"),
+        (np.int64([-128, 127]), "int8"),
+        (np.uint8([0, 127]), "int8"),
+        (np.int64([0, 255]), "uint8"),
+        (np.array([True, False]), "float32"),
+        ([1, 2], "float32"),
+    ],
+)
+def test_values_that_survive_are_converted(value, dtype):
+    array = bind(value, dtype)
+    assert array.dtype == dtype
+    np.testing.assert_array_equal(array, np.asarray(value).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (np.int64([0, 128]), "int8", "input 'x' has dtype int64 with values that int8 cannot hold"),
+        (np.int64([-1, 0]), "uint8", "input 'x' has dtype int64 with values that uint8 cannot hold"),
+        (
+            np.float64([0, 1e300]),
+            "float32",
+            "input 'x' has dtype float64 with values that float32 cannot hold",
+        ),
+        (np.float32([0, 1]), "int8", "input 'x' has dtype float32; expected int8"),
+        (np.complex64([0, 1]), "float32", "input 'x' has dtype complex64; expected float32"),
+        (np.array(["a", "b"]), "float32", "input 'x' has dtype <U1; expected float32"),
+        (np.float32([[0, 1]]), "float32", "input 'x' has shape [1, 2]; expected [2]"),
+        ([[1], [1, 2]], "float32", "input 'x' is not an array"),
+    ],
+)
+def test_other_values_are_refused_by_name(value, dtype, message):
+    with pytest.raises(TvmqError) as caught:
+        bind(value, dtype)
+    assert str(caught.value).startswith(message)
+
+
+def test_unknown_and_missing_inputs_are_named():
+    tensors = [{"name": "image", "shape": [1], "dtype": "float32"}]
+    with pytest.raises(TvmqError, match=r"unknown input 'imgae'; did you mean 'image'\?"):
+        bind_inputs(tensors, {"imgae": np.float32([0])})
+    with pytest.raises(TvmqError, match="no array for input 'image'"):
+        bind_inputs(tensors, {})
