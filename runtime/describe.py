@@ -15,8 +15,8 @@ import tvm
 from tvm import relax
 
 from ..passes.layers import Layer, get_layers
-from . import host
-from .metadata import FORMAT, arch_of_triple
+from ..targets import host
+from .metadata import FORMAT
 
 OUTPUTS = "tvmq.outputs"
 """Attribute of ``main``: the names of its outputs, a JSON list."""
@@ -39,7 +39,7 @@ def describe(
     layers : what was decided for each of the user's nodes; None takes the module's own records.
     kernels : for each kernel call in order, the kernel's name and the names of the nodes that it computes.
     """
-    arch = arch_of_triple(_triple(target))
+    arch = host.arch_of_triple(_triple(target))
     features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
     return {
         "format": FORMAT,

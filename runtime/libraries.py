@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..errors import TvmqError
-from . import host
+from ..targets import host
 
 # Library -> the distribution and, inside it, the import package that hold it.
 _LIBRARIES = {

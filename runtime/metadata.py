@@ -6,12 +6,11 @@ It travels as a plain dict of JSON values, so that a reader in any language sees
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import TvmqError
-from . import host
+from ..targets import host
 
 FORMAT = 1
 
@@ -89,11 +88,3 @@ def refuse_other_machines(metadata: Mapping[str, Any], source: str) -> None:
     if missing:
         cpu = metadata["target"].get("mcpu", arch)
         raise TvmqError(f"{source} is compiled for {cpu}; this machine's CPU lacks {', '.join(missing)}")
-
-
-def arch_of_triple(triple: str) -> str:
-    """Return the architecture of an LLVM triple, such as ``"aarch64"`` of ``"aarch64-linux-gnu"``."""
-    arch = triple.partition("-")[0].lower()
-    if re.fullmatch(r"arm64.*", arch):
-        return "aarch64"
-    return {"amd64": "x86_64", "x86-64": "x86_64"}.get(arch, arch)

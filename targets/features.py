@@ -5,17 +5,8 @@ from __future__ import annotations
 from tvm.target import Target, codegen
 
 from ..errors import TvmqError
+from .host import arch_of_triple
 from .rows import ROWS, TargetRow
-
-_ARCH_ALIASES = {"amd64": "x86_64", "x86-64": "x86_64", "x86_64h": "x86_64"}
-
-
-def arch_of_triple(triple: str) -> str:
-    """Return the architecture of an LLVM triple, such as ``"aarch64"`` of ``"arm64-apple-macos"``."""
-    arch = triple.partition("-")[0].lower()
-    if arch.startswith("arm64"):
-        return "aarch64"
-    return _ARCH_ALIASES.get(arch, arch)
 
 
 def arch_of(target: Target) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 from tvm.target import Target, TargetKind, _ffi_api, codegen
 
 from ..errors import TvmqError, unknown
-from ..runtime import host
-from .features import arch_of_triple, unsupported_arch, unsupported_kind
+from . import host
+from .features import unsupported_arch, unsupported_kind
+from .host import arch_of_triple
 from .rows import ROWS
 
 Config = dict[str, Any]

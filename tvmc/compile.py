@@ -128,8 +128,8 @@ def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
     from tvm.ir.transform import PassContext
 
-    from ..runtime import host
     from ..schedules.options import CompileOptions
+    from ..targets import host
     from ..targets.features import arch_of
 
     known = [str(name) for name in PassContext.list_configs()]

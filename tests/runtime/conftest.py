@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tvmq.runtime import host
+from tvmq.targets import host
 from tvmq.runtime.package import Package
 
 from .models import HOST, package

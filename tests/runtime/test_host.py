@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvmq.runtime import host
+from tvmq.targets import host
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 
-_MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+# Other names of an architecture, from Python's platform module and from LLVM's triples.
+_ALIASES = {"amd64": "x86_64", "x64": "x86_64", "x86_64h": "x86_64", "arm64": "aarch64", "arm64e": "aarch64"}
 
 # LLVM's feature name -> the name in /proc/cpuinfo.
 FEATURES: dict[str, dict[str, str]] = {
@@ -68,8 +69,13 @@ FEATURES: dict[str, dict[str, str]] = {
 
 def architecture() -> str:
     """Return the machine's architecture in LLVM's words, such as ``"x86_64"`` or ``"aarch64"``."""
-    machine = platform.machine().lower()
-    return _MACHINES.get(machine, machine)
+    return arch_of_triple(platform.machine())
+
+
+def arch_of_triple(triple: str) -> str:
+    """Return the architecture of an LLVM triple, such as ``"aarch64"`` of ``"arm64-apple-macos"``."""
+    arch = triple.partition("-")[0].lower()
+    return _ALIASES.get(arch, arch)
 
 
 def required_features(arch: str, llvm_features: Iterable[str]) -> list[str]:
