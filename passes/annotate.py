@@ -1,0 +1,167 @@
+"""A float module --> the Q/DQ hub with unknown parameters (``docs/architecture.md`` has the contract).
+
+    conv2d(x, w) -> add(b) -> relu
+    -->
+    conv2d(dq(q(x)), dq(q(w))) -> add(b) -> relu -> dq(q(.))
+
+Every scale is NaN and every zero point 0; ``Calibrate`` replaces them. ``passes.plan`` decides where pairs
+go, ``passes.operators`` has the table that it decides from. A module that has pairs already (it came
+quantized) is left as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import IRModule, relax
+
+from ..targets.rows import TargetRow
+from .graph import bindings_of, constant, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
+from .layers import Layer, get_layers, with_layers
+from .operators import WEIGHT_AXIS, WEIGHTED
+from .options import QuantizeOptions
+from .plan import Plan, activations, make_plan
+from .schemes import Scheme
+from .selection import select
+
+SCHEME_ATTRIBUTE = "tvmq.scheme"
+"""Module attribute: the scheme's fields as JSON, with the user's and the target's choices in them."""
+
+
+def has_pairs(mod: IRModule) -> bool:
+    """Tell whether the module is quantized already, wholly or in part."""
+    return any(
+        op_name(binding.value) in ("relax.quantize", "relax.dequantize") for binding in bindings_of(mod)
+    )
+
+
+def scheme_of(mod: IRModule) -> Scheme | None:
+    """Return the scheme that ``Annotate`` used; None where the module came quantized."""
+    if mod.attrs is None or SCHEME_ATTRIBUTE not in mod.attrs:
+        return None
+    return Scheme(**json.loads(str(mod.attrs[SCHEME_ATTRIBUTE])))
+
+
+def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> Scheme:
+    """Return the scheme with what the target stores and what the user asked for."""
+    changes: dict[str, object] = {}
+    if row is not None:
+        changes["activation_dtype"] = row.activation_dtype
+    if options.per_channel is not None:
+        changes["per_channel"] = options.per_channel
+    if options.activations is not None:
+        changes["symmetric_activations"] = options.activations == "symmetric"
+    return dataclasses.replace(scheme, **changes)
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.Annotate")
+@dataclass(frozen=True)
+class Annotate:
+    """Decide what is quantized and put the pairs there.
+
+    Attributes
+    ----------
+    scheme : how tensors are quantized.
+    row : the target's row; None for none in particular.
+    options : the user's choices. A name in them that matches no layer raises ``TvmqError``.
+    """
+
+    scheme: Scheme
+    row: TargetRow | None = None
+    options: QuantizeOptions = QuantizeOptions()
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the module with pairs, and in its layer records what was decided."""
+        layers = get_layers(mod)
+        selection = select(layers, self.options)
+        if has_pairs(mod):
+            return mod
+        scheme = resolve(self.scheme, self.row, self.options)
+        plan = make_plan(mod, selection, self.options)
+        names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+        records = _decided(layers, names, plan, scheme.name)
+        mod = _insert_pairs(mod, plan, scheme)
+        mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))
+        return with_layers(mod, records)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What a pair needs to know: ``shape`` parameters along ``axis``, the stored dtype, the layer's name."""
+
+    shape: tuple[int, ...]
+    axis: int
+    dtype: str
+    name: str
+
+    def emit(self, builder: relax.BlockBuilder, data: relax.Expr) -> relax.Var:
+        """Bind ``dequantize(quantize(data))`` with scales NaN and zero points 0."""
+        scale = constant(np.full(self.shape, np.nan, "float32"))
+        zero = constant(np.zeros(self.shape, self.dtype))
+        quantize = relax.op.quantize(data, scale, zero, self.axis, self.dtype)
+        quantized = builder.emit(with_layer_name(quantize, self.name))
+        dequantize = relax.op.dequantize(quantized, scale, zero, self.axis)
+        return builder.emit(with_layer_name(dequantize, self.name))
+
+
+def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
+    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+
+    def activation_pair(var: relax.Var) -> _Pair:
+        return _Pair((), -1, scheme.activation_dtype, names.get(plan.anchors.get(var, var), ""))
+
+    # Values that are float anyway: only what runs on integers reads the pair, and it is made at the first such.
+    waiting = {param: activation_pair(param) for param in mod["main"].params if param in plan.pairs}
+    made: dict[relax.Var, relax.Expr] = {}
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        role = plan.roles.get(var)
+        if role is not None:
+            for source in activations(value):
+                if source in waiting:
+                    made[source] = waiting.pop(source).emit(builder, source)
+            value = substitute(value, made)
+        if role == WEIGHTED:
+            value = _with_weight_pair(builder, value, scheme)
+        if var not in plan.pairs:
+            return value
+        bound = builder.emit(value)
+        if role is not None:
+            return activation_pair(var).emit(builder, bound)
+        waiting[bound] = activation_pair(var)
+        return bound
+
+    return rebuild(mod, rewrite)
+
+
+def _with_weight_pair(builder: relax.BlockBuilder, call: relax.Call, scheme: Scheme) -> relax.Call:
+    axis = WEIGHT_AXIS[op_name(call)]
+    weight = call.args[1]
+    count = shape_of(weight)[axis] if scheme.per_channel else 1
+    pair = _Pair((count,), axis, "int8", layer_name(call))
+    args = [call.args[0], pair.emit(builder, weight)]
+    return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
+
+
+def _decided(layers: list[Layer], names: dict[relax.Var, str], plan: Plan, scheme: str) -> list[Layer]:
+    """Return the records: a layer is quantized where its last operator with a verdict is."""
+    verdicts: dict[str, relax.Var] = {}
+    for var, name in names.items():
+        if var in plan.roles or var in plan.reasons:
+            verdicts[name] = var
+    records = []
+    for layer in layers:
+        var = verdicts.get(layer.name)
+        if var is None:
+            records.append(layer)
+        elif var in plan.reasons:
+            records.append(dataclasses.replace(layer, status="float", reason=plan.reasons[var]))
+        else:
+            anchor = names[plan.anchors.get(plan.absorbed.get(var, var), plan.absorbed.get(var, var))]
+            details = {"fused_into": anchor} if anchor != layer.name else {}
+            records.append(dataclasses.replace(layer, status=scheme, reason="", details=details))
+    return records
