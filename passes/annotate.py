@@ -114,7 +114,7 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
     def activation_pair(var: relax.Var) -> _Pair:
         return _Pair((), -1, scheme.activation_dtype, names.get(plan.anchors.get(var, var), ""))
 
-    # Values that are float anyway: only what runs on integers reads the pair, and it is made at the first such.
+    # Of values that are float anyway, only what runs on integers reads the pair; the first such makes it.
     waiting = {param: activation_pair(param) for param in mod["main"].params if param in plan.pairs}
     made: dict[relax.Var, relax.Expr] = {}
 
@@ -153,6 +153,7 @@ def _decided(layers: list[Layer], names: dict[relax.Var, str], plan: Plan, schem
     for var, name in names.items():
         if var in plan.roles or var in plan.reasons:
             verdicts[name] = var
+    hosts = {addition: weighted for weighted, addition in plan.absorbed.items()}
     records = []
     for layer in layers:
         var = verdicts.get(layer.name)
@@ -161,7 +162,7 @@ def _decided(layers: list[Layer], names: dict[relax.Var, str], plan: Plan, schem
         elif var in plan.reasons:
             records.append(dataclasses.replace(layer, status="float", reason=plan.reasons[var]))
         else:
-            anchor = names[plan.anchors.get(plan.absorbed.get(var, var), plan.absorbed.get(var, var))]
-            details = {"fused_into": anchor} if anchor != layer.name else {}
+            kernel = names[hosts.get(var) or plan.anchors.get(var, var)]
+            details = {"fused_into": kernel} if kernel != layer.name else {}
             records.append(dataclasses.replace(layer, status=scheme, reason="", details=details))
     return records

@@ -161,7 +161,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 def is_scalar(expr: relax.Expr) -> bool:
-    """Tell whether the expression is a number: a constant of one element, or an attribute given as argument."""
+    """Tell whether the expression is a number: a constant of one element, or a bound of ``clip``."""
     if is_constant(expr):
         return to_numpy(expr).size == 1
     return not isinstance(expr, relax.Var)

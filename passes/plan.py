@@ -158,8 +158,7 @@ class _Planner:
         return True
 
     def _is_bias(self, value: relax.Call) -> bool:
-        weighted = self.values[value.args[0]] if value.args[0] in self.values else None
-        axis = CHANNEL_AXIS.get(op_name(weighted)) if weighted is not None else None
+        axis = CHANNEL_AXIS.get(op_name(self.values[value.args[0]]))
         affine = as_affine(value) if op_name(value) == "relax.add" and axis is not None else None
         return affine is not None and per_channel(affine.shift, shape_of(value), axis) is not None
 
@@ -243,16 +242,16 @@ class _Planner:
         wanted.update(operands)
 
     def _drop(self, var: relax.Var) -> None:
-        """Leave an operator in float whose result nobody wants in integers, with what it would have absorbed."""
+        """Leave in float an operator whose result nobody wants in integers, and what it would have absorbed."""
         role = self.result.roles.pop(var)
-        if role != MOVE or _is_call(self.values[var]):
+        if role != MOVE or isinstance(self.values[var], relax.Call):
             self.result.reasons[var] = "only float operators and outputs read its result"
         for fused in [fused for fused, anchor in self.result.anchors.items() if anchor.same_as(var)]:
             del self.result.anchors[fused], self.result.roles[fused]
             self.result.reasons[fused] = "its input is float"
 
     def _absorbable(self, var: relax.Var, value: relax.Call) -> relax.Var | None:
-        """Return the operand of an addition that is a weighted operator's own result, the later one of two."""
+        """Return the operand of an addition that a weighted operator alone gives, the later one of two."""
         if op_name(value) != "relax.add" or value.args[0].same_as(value.args[1]):
             return None
         found = [operand for operand in value.args if self._is_plain_weighted(operand, shape_of(var))]
@@ -267,10 +266,6 @@ class _Planner:
         if self.result.roles.get(anchor) != WEIGHTED or self.readers.get(var) != 1 or shape_of(var) != shape:
             return False
         return anchor.same_as(var) or op_name(self.values[var]) == "relax.add"
-
-
-def _is_call(value: relax.Expr) -> bool:
-    return isinstance(value, relax.Call)
 
 
 def _is_float(var: relax.Var) -> bool:

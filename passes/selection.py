@@ -1,4 +1,4 @@
-"""Which of the user's layers may be quantized: names, operator types and patterns against the layer records."""
+"""Which of the user's layers may be quantized: names, operator types and patterns."""
 
 from __future__ import annotations
 
