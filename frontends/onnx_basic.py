@@ -12,6 +12,16 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 from ..passes.graph import dtype_of, shape_of
 
 
+class BatchNormalization(stock.BatchNormalization):
+    """For inference; TVM takes one in training mode for one in inference, which gives other numbers."""
+
+    @classmethod
+    def _impl_v15(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        if attr.get("training_mode", 0):
+            raise ValueError("training_mode is 1; export the model for inference")
+        return super()._impl_v15(bb, inputs, attr, params)
+
+
 class Constant(stock.OnnxOpConverter):
     """A constant in any of its spellings; TVM reads only ``value``."""
 

@@ -10,6 +10,7 @@ model's opset.
 | Conv | pads explicit, bias a constant of shape (1, C, 1, ...) | ``auto_pad`` as an opaque TIR function |
 | Pad | ``relax.nn.pad`` | an opaque TIR function |
 | Dropout | its input, as in inference | an operator that cannot be lowered |
+| BatchNormalization | refused in training mode | taken for one in inference |
 | Constant | ``value_float``, ``value_ints``, ... too | ``value`` only |
 | LayerNormalization | its mean and deviation too | zeros |
 | Pow | an exponent of another dtype | refused |
@@ -27,7 +28,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
-from .onnx_basic import Constant, LayerNormalization, Pow
+from .onnx_basic import BatchNormalization, Constant, LayerNormalization, Pow
 from .onnx_resize import Resize, Upsample
 
 Inputs = list[relax.Expr | None]
@@ -209,6 +210,7 @@ class ConvInteger(stock.OnnxOpConverter):
 
 CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     **stock._get_convert_map(),
+    "BatchNormalization": BatchNormalization,
     "Clip": Clip,
     "Constant": Constant,
     "Conv": Conv,

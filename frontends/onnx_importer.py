@@ -21,6 +21,7 @@ from ..errors import TvmqError
 from ..passes.graph import bindings_of, rebuild, with_layer_name
 from ..passes.layers import Layer, with_layers
 from .onnx_converters import CONVERTERS, can_convert
+from .onnx_folding import folded
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
@@ -101,7 +102,10 @@ class Importer(ONNXGraphImporter):
                     "or earlier node gives"
                 )
             try:
-                super()._construct_nodes(SimpleNamespace(node=[node]))
+                constants = folded(node, self._nodes, self.opset)
+                self._nodes.update(constants)
+                if not constants:
+                    super()._construct_nodes(SimpleNamespace(node=[node]))
             # TVM's converters raise whatever they meet: asserts, ValueError, TVMError, AttributeError, ...
             except Exception as error:
                 raise TvmqError(

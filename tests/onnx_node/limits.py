@@ -1,0 +1,124 @@
+"""The node tests that do not pass, with the reason and the message that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What some of the cases run into.
+
+    Attributes
+    ----------
+    reason : why they do not pass.
+    message : part of the error that they end in.
+    names : the cases.
+    """
+
+    reason: str
+    message: str
+    names: tuple[str, ...]
+
+
+_NO_SUCH_ZERO_POINT = "zero_point param datatype should be one of"
+_MIXED_POWER = "Binary operators must have the same datatype for both operands"
+_DYNAMIC = "shapes must be static"
+_DIFFERENT = "Not equal to tolerance"
+
+_LIMITS: tuple[Limit, ...] = (
+    Limit(
+        "relax.dequantize and relax.quantize know no 8-bit floats",
+        _NO_SUCH_ZERO_POINT,
+        (
+            "test_dequantizelinear_e4m3fn",
+            "test_dequantizelinear_e4m3fn_float16",
+            "test_dequantizelinear_e4m3fn_zero_point",
+            "test_dequantizelinear_e5m2",
+            "test_quantizelinear_e4m3fn",
+            "test_quantizelinear_e5m2",
+        ),
+    ),
+    Limit(
+        "relax.dequantize knows no integers or floats below 8 bits",
+        "Unsupported input datatype for operation",
+        (
+            "test_dequantizelinear_float4e2m1",
+            "test_dequantizelinear_int2",
+            "test_dequantizelinear_int4",
+            "test_dequantizelinear_uint2",
+            "test_dequantizelinear_uint4",
+        ),
+    ),
+    Limit(
+        "relax.quantize knows no 4-bit floats",
+        "Unsupported output datatype attribute for operation: 'float4_e2m1fn",
+        ("test_quantizelinear_float4e2m1",),
+    ),
+    Limit(
+        "TVM packs integers below 8 bits, and its constants of them are copied as if it did not",
+        "TensorCopyFromBytes: size mismatch",
+        (
+            "test_quantizelinear_int2",
+            "test_quantizelinear_int4",
+            "test_quantizelinear_uint2",
+            "test_quantizelinear_uint4",
+        ),
+    ),
+    Limit(
+        "TVM's importer knows one scale a tensor or an axis, none a block",
+        "blocked quantization is not supported yet",
+        (
+            "test_dequantizelinear_blocked",
+            "test_quantizelinear_blocked_asymmetric",
+            "test_quantizelinear_blocked_symmetric",
+        ),
+    ),
+    Limit(
+        "TVM's importer gives MaxPool one output, without the positions of the maxima",
+        "Missing outputs during conversion. Expected 2 but Got 1 in MaxPool",
+        (
+            "test_maxpool_with_argmax_2d_precomputed_pads",
+            "test_maxpool_with_argmax_2d_precomputed_strides",
+        ),
+    ),
+    Limit(
+        "an integer to the power of a float",
+        _MIXED_POWER,
+        ("test_pow_types_int32_float32", "test_pow_types_int64_float32"),
+    ),
+    Limit(
+        "TIR has no power of integers",
+        "power only applies to float",
+        ("test_pow_types_int32_int32", "test_pow_types_int64_int64"),
+    ),
+    Limit(
+        "a tensor without elements: an extent of 0 in a file is taken for an unknown one",
+        _DYNAMIC,
+        (
+            "test_reduce_sum_empty_set",
+            "test_reduce_sum_empty_set_non_reduced_axis_zero",
+            "test_reshape_allowzero_reordered",
+            "test_split_zero_size_splits_opset13",
+            "test_split_zero_size_splits_opset18",
+        ),
+    ),
+    Limit(
+        "training: statistics of the batch",
+        "training_mode",
+        ("test_batchnorm_epsilon_training_mode", "test_batchnorm_example_training_mode"),
+    ),
+    Limit(
+        "training: Dropout is compiled for inference, where it passes its input on",
+        _DIFFERENT,
+        (
+            "test_training_dropout",
+            "test_training_dropout_default",
+            "test_training_dropout_default_mask",
+            "test_training_dropout_mask",
+        ),
+    ),
+)
+
+LIMITS: dict[str, Limit] = {name: limit for limit in _LIMITS for name in limit.names}
+"""Case to its limit."""
