@@ -162,7 +162,7 @@ def _decided(layers: list[Layer], names: dict[relax.Var, str], plan: Plan, schem
         elif var in plan.reasons:
             records.append(dataclasses.replace(layer, status="float", reason=plan.reasons[var]))
         else:
-            kernel = names[hosts.get(var) or plan.anchors.get(var, var)]
+            kernel = names[hosts.get(var, plan.anchors.get(var, var))]
             details = {"fused_into": kernel} if kernel != layer.name else {}
             records.append(dataclasses.replace(layer, status=scheme, reason="", details=details))
     return records

@@ -242,7 +242,7 @@ class _Planner:
         wanted.update(operands)
 
     def _drop(self, var: relax.Var) -> None:
-        """Leave in float an operator whose result nobody wants in integers, and what it would have absorbed."""
+        """Leave in float an operator whose result nobody wants in integers, and what it absorbs."""
         role = self.result.roles.pop(var)
         if role != MOVE or isinstance(self.values[var], relax.Call):
             self.result.reasons[var] = "only float operators and outputs read its result"
