@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
     check_quantize_flags(args)
-    check_output(args.output)
+    check_output(args.output, args.FILE)
     package = _compile(args)
     package.export(args.output)
     print(_summary(args.output, package))

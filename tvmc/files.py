@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def check_output(path: Path) -> None:
-    """Raise ``TvmqError`` where a file cannot be made or replaced; leaves nothing behind."""
+def check_output(path: Path, source: Path | None) -> None:
+    """Raise ``TvmqError`` where a file cannot be made or replaced; leaves nothing behind.
+
+    Parameters
+    ----------
+    source : the file that the output is made from, which it must not replace; None where there is none.
+    """
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise TvmqError(f"cannot write {str(path)!r}: it is the input")
     if path.is_dir():
         raise TvmqError(f"cannot write {str(path)!r}: it is a folder, and a file name was expected")
     try:

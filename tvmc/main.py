@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # The reader has seen enough. What is still buffered must not fail again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (Exception, KeyboardInterrupt) as error:
-            if interrupted.is_set():
+            if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 return _fail("interrupted", args.verbose, INTERRUPTED)
             if isinstance(error, TvmqError):
                 return _fail(str(error), args.verbose)

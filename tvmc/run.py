@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     from ..runtime.package import load
 
     if args.outputs is not None:
-        check_output(args.outputs)
+        check_output(args.outputs, args.inputs)
     package = load(args.FILE)
     inputs = make_inputs(package.metadata["inputs"], args.inputs, args.fill_mode)
     outputs = package.run(inputs)

@@ -97,6 +97,8 @@ def test_outputs_that_cannot_be_written(tvmc, model, tmp_path):
     refused(tvmc("compile", model, "-o", tmp_path / "no" / "a.tar"), tmp_path, "No such file or directory")
     refused(tvmc("compile", model, "-o", model / "a.tar"), tmp_path, "Not a directory")
     refused(tvmc("compile", model, "-o", "/proc/a.tar"), tmp_path, "cannot write '/proc/a.tar'")
+    refused(tvmc("compile", model, "-o", model), tmp_path, "it is the input")
+    assert onnx.load(model).graph.name == "g"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not protobuf"])

@@ -119,6 +119,6 @@ def test_a_reader_that_closes_the_pipe(package_path):
 def test_checking_an_output_changes_nothing(tmp_path):
     path = tmp_path / "a.tar"
     path.write_text("old")
-    check_output(path)
+    check_output(path, None)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
