@@ -56,7 +56,12 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int) -> str:
 
 
 def _schedule(
-    sch: Schedule, rows: SBlockRV | None, accumulator: SBlockRV, result: SBlockRV, row: TargetRow, threads: int
+    sch: Schedule,
+    rows: SBlockRV | None,
+    accumulator: SBlockRV,
+    result: SBlockRV,
+    row: TargetRow,
+    threads: int,
 ) -> None:
     block = sch.get(accumulator)
     family = str(block.annotations[KERNEL])

@@ -44,7 +44,9 @@ def register_tile(rows: int, blocks: int, lanes: int, row: TargetRow) -> tuple[i
     return best
 
 
-def chunk_rows(extent: int, bytes_a_row: int, weight_bytes: int, outer: int, threads: int, row: TargetRow) -> int:
+def chunk_rows(
+    extent: int, bytes_a_row: int, weight_bytes: int, outer: int, threads: int, row: TargetRow
+) -> int:
     """Return how many output rows share one pass over the weights; a divisor of ``extent``.
 
     Small weights stay in the first-level cache by themselves, so rows go one by one. Others are read once a
@@ -57,6 +59,8 @@ def chunk_rows(extent: int, bytes_a_row: int, weight_bytes: int, outer: int, thr
         wanted = extent if threads == 1 else max(1, extent * outer // threads)
         budget = row.l2_bytes // 4
     fitting = [
-        chunk for chunk in divisors(extent) if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= budget)
+        chunk
+        for chunk in divisors(extent)
+        if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= budget)
     ]
     return fitting[-1]

@@ -1,0 +1,100 @@
+"""Float convolution, matrix multiplication and quantization as the kernels that the schedules know.
+
+    conv2d(x, constant)  -->  conv2d[float32](x, packed constant)
+
+Relax's own legalization is used for every operator that is not in ``FLOAT_KERNELS``, and where a call does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from tvm import relax, te
+
+from ..passes.arithmetic import Output, bounds_of
+from ..passes.compute import contraction, depthwise, elementwise, packing
+from ..passes.compute.contraction import Conv2d, Dot
+from ..passes.graph import dtype_of, is_constant, layer_name, shape_of, to_numpy
+from ..targets.rows import TargetRow
+
+OUT_ELEMWISE_FUSABLE = 4
+"""TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""
+
+Legalize = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
+
+
+def legalize_map(row: TargetRow) -> dict[str, Legalize]:
+    """Return the legalizations of ``relax.transform.LegalizeOps`` that replace TVM's own."""
+    lanes = row.vector_bits // 32
+    return {
+        "relax.nn.conv2d": partial(_conv2d, lanes=lanes),
+        "relax.matmul": partial(_matmul, lanes=lanes),
+        "relax.quantize": _quantize,
+    }
+
+
+def _stock(name: str) -> Legalize:
+    from tvm.ir import Op
+
+    return Op.get(name).get_attr("FLegalize")
+
+
+def _kernel(builder: relax.BlockBuilder, define: Callable[..., te.Tensor], args: list[relax.Expr], name: str):
+    return builder.call_te(
+        define, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": OUT_ELEMWISE_FUSABLE}
+    )
+
+
+def _conv2d(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+    data, weight = call.args
+    attrs = call.attrs
+    fits = (attrs.data_layout, attrs.kernel_layout) == ("NHWC", "OIHW") and is_constant(weight)
+    if not fits or dtype_of(data) != "float32" or dtype_of(weight) != "float32":
+        return _stock("relax.nn.conv2d")(builder, call)
+    values = to_numpy(weight)
+    groups = int(attrs.groups)
+    geometry = Conv2d(
+        strides=tuple(int(step) for step in attrs.strides),
+        padding=tuple(int(width) for width in attrs.padding),
+        dilation=tuple(int(step) for step in attrs.dilation),
+        groups=groups,
+        kernel=values.shape[2:],
+        out_channels=values.shape[0],
+    )
+    size = f"{values.shape[2]}x{values.shape[3]}"
+    layer = layer_name(call)
+    if groups == values.shape[0] > 1 and values.shape[1] == 1:
+        packed = depthwise.pack_depthwise(values, lanes)
+        define = partial(
+            depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32", layer=layer
+        )
+        return _kernel(builder, define, [data, relax.const(packed)], f"depthwise_conv2d_{size}")
+    packed = packing.pack_conv2d(values, groups, lanes, 1)
+    dot = Dot(lanes, 1, "float32", "float32")
+    define = partial(contraction.conv2d, geometry=geometry, dot=dot, layer=layer)
+    return _kernel(builder, define, [data, relax.const(packed)], f"conv2d_{size}")
+
+
+def _matmul(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+    data, weight = call.args
+    fits = is_constant(weight) and len(shape_of(weight)) == 2 and shape_of(data)
+    if not fits or dtype_of(data) != "float32" or dtype_of(weight) != "float32":
+        return _stock("relax.matmul")(builder, call)
+    values = to_numpy(weight)
+    dot = Dot(lanes, 1, "float32", "float32")
+    define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, layer=layer_name(call))
+    return _kernel(builder, define, [data, relax.const(packing.pack_matmul(values, lanes, 1))], "matmul")
+
+
+def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Round half to even and saturate, as ONNX says; Relax's own rounds half away from zero."""
+    data, scale, zero_point = call.args
+    dtype = str(call.attrs.out_dtype)
+    whole = all(is_constant(value) and to_numpy(value).size == 1 for value in (scale, zero_point))
+    if not whole or dtype not in ("uint8", "int8") or dtype_of(data) != "float32":
+        return _stock("relax.quantize")(builder, call)
+    out = Output(dtype, int(to_numpy(zero_point).item()), *bounds_of(dtype))
+    define = partial(elementwise.quantize, scale=float(np.float32(to_numpy(scale).item())), out=out)
+    return builder.call_te(define, data, primfunc_name_hint="quantize")

@@ -1,0 +1,93 @@
+"""Schedule of everything that is no kernel of its own: elementwise chains, pooling, reductions, softmax.
+
+1. elementwise blocks with one reader are inlined into it
+2. of each block that remains, the outer loops run in parallel and the innermost contiguous one as a vector
+"""
+
+from __future__ import annotations
+
+import math
+
+from tvm import tirx
+from tvm.s_tir import Schedule, ScheduleError
+from tvm.s_tir.schedule import LoopRV, SBlockRV
+
+from ..targets.rows import TargetRow
+from .blocks import extent_of, is_elementwise, root_blocks
+
+PARALLEL_WORK = 1 << 14
+"""Loop iterations under which threads cost more than they save."""
+
+
+def schedule_loops(sch: Schedule, row: TargetRow, threads: int) -> str:
+    """Schedule any function in place; always applies."""
+    for block in root_blocks(sch)[:-1]:
+        if is_elementwise(sch, block) and len(sch.get_consumers(block)) == 1:
+            try:
+                sch.compute_inline(block)
+            except ScheduleError:
+                continue  # read by an opaque block, or written in parts: it stays a loop of its own
+    for block in root_blocks(sch):
+        _schedule_block(sch, block, row)
+    return ""
+
+
+def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
+    loops = sch.get_loops(block)
+    kinds = [var.iter_type for var in sch.get(block).iter_vars]
+    if not loops or len(kinds) != len(loops):
+        return
+    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == tirx.IterVar.DataPar]
+    reduction = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == tirx.IterVar.CommReduce]
+    if not spatial or len(spatial) + len(reduction) != len(loops):
+        return
+    sizes = [sch.get(loop).extent for loop in loops]
+    if not all(isinstance(size, tirx.IntImm) for size in sizes):
+        return
+    work = math.prod(int(size) for size in sizes)
+    if reduction:
+        _schedule_reduction(sch, block, spatial, reduction, row, work)
+        return
+    lanes = 2 * row.vector_bits // 32
+    if extent_of(sch, spatial[-1]) % lanes:
+        spatial = [sch.fuse(*spatial)]
+    width = math.gcd(extent_of(sch, spatial[-1]), lanes)
+    *outer, last = spatial
+    outside, inside = sch.split(last, [None, width])
+    if width > 1:
+        sch.vectorize(inside)
+    _parallel(sch, [*outer, outside], work)
+
+
+def _schedule_reduction(
+    sch: Schedule, block: SBlockRV, spatial: list[LoopRV], reduction: list[LoopRV], row: TargetRow, work: int
+) -> None:
+    lanes = math.gcd(extent_of(sch, spatial[-1]), 2 * row.vector_bits // 32)
+    if lanes > 1 and _last_axis_is_spatial(sch, block):
+        *outer, last = spatial
+        outside, inside = sch.split(last, [None, lanes])
+        sch.reorder(*outer, outside, *reduction, inside)
+        sch.vectorize(inside)
+        _parallel(sch, [*outer, outside], work)
+    else:
+        sch.reorder(*spatial, *reduction)
+        _parallel(sch, spatial, work)
+    initial = sch.decompose_reduction(block, reduction[0])
+    last = sch.get_loops(initial)[-1]
+    if lanes > 1 and extent_of(sch, last) == lanes:
+        sch.vectorize(last)
+
+
+def _last_axis_is_spatial(sch: Schedule, block: SBlockRV) -> bool:
+    """Tell whether every input is read contiguously along the block's last spatial axis, or not along it at all."""
+    realized = sch.get(block)
+    spatial = [var.var for var in realized.iter_vars if var.iter_type == tirx.IterVar.DataPar]
+    return all(
+        region.region and region.region[-1].min.same_as(spatial[-1]) for region in realized.reads
+    )
+
+
+def _parallel(sch: Schedule, loops: list[LoopRV], work: int) -> None:
+    fused = sch.fuse(*loops)
+    if work >= PARALLEL_WORK:
+        sch.parallel(fused)

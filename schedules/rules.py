@@ -1,0 +1,60 @@
+"""The schedule rules in the order in which they are tried, and the pass that applies them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tvm
+from tvm import tirx
+from tvm.s_tir import Schedule, ScheduleError
+
+from ..targets.rows import TargetRow
+from .contraction import schedule_contraction
+from .loops import schedule_loops
+
+logger = logging.getLogger(__name__)
+
+Rule = Callable[[Schedule, TargetRow, int], str]
+"""``(schedule, row, threads) -> ""`` and the schedule is done; or the reason why the rule does not apply."""
+
+RULES: tuple[Rule, ...] = (schedule_contraction, schedule_loops)
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.ScheduleKernels")
+@dataclass(frozen=True)
+class ScheduleKernels:
+    """Give every function that has no schedule yet that of the first rule that applies.
+
+    Attributes
+    ----------
+    threads : how many threads a kernel is to keep busy.
+    """
+
+    row: TargetRow
+    threads: int = 1
+
+    def transform_module(self, mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        updated = {}
+        for var, func in mod.functions.items():
+            if isinstance(func, tirx.PrimFunc) and not (func.attrs and "tirx.is_scheduled" in func.attrs):
+                updated[var] = schedule(func, self.row, self.threads, var.name_hint)
+        mod = mod.clone()
+        for var, func in updated.items():
+            mod.update_func(var, func)
+        return mod
+
+
+def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> tirx.PrimFunc:
+    """Return the function scheduled by the first rule that applies; as it is where none does."""
+    for rule in RULES:
+        sch = Schedule(func)
+        try:
+            refusal = rule(sch, row, threads)
+        except ScheduleError as error:
+            refusal = str(error).strip().splitlines()[-1]
+        if not refusal:
+            return sch.mod["main"].with_attr("tirx.is_scheduled", True)
+        logger.debug("%s: %s does not apply: it %s", name, rule.__name__, refusal)
+    return func
