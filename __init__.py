@@ -2,4 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import (
+        CompileOptions as CompileOptions,
+    )
+    from .api import (
+        Package as Package,
+    )
+    from .api import (
+        QuantizedModel as QuantizedModel,
+    )
+    from .api import (
+        QuantizeOptions as QuantizeOptions,
+    )
+    from .api import (
+        compile as compile,
+    )
+    from .api import (
+        quantize as quantize,
+    )
+    from .runtime.package import load as load
+
 __version__ = "0.1.0"
+
+_LOCATIONS = {
+    "CompileOptions": "schedules.options",
+    "Package": "runtime.package",
+    "QuantizeOptions": "passes.options",
+    "QuantizedModel": "api",
+    "compile": "api",
+    "load": "runtime.package",
+    "quantize": "api",
+}
+"""Where each public name lives. They load on first use: a program that only runs packages needs no compiler."""
+
+__all__ = sorted([*_LOCATIONS, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _LOCATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LOCATIONS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -16,7 +16,7 @@ from tvm import relax, te
 from ..passes.arithmetic import Output, bounds_of
 from ..passes.compute import contraction, depthwise, elementwise, packing
 from ..passes.compute.contraction import Conv2d, Dot
-from ..passes.graph import dtype_of, is_constant, layer_name, shape_of, to_numpy
+from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
 from ..targets.rows import TargetRow
 
 OUT_ELEMWISE_FUSABLE = 4
@@ -64,16 +64,15 @@ def _conv2d(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> rel
         out_channels=values.shape[0],
     )
     size = f"{values.shape[2]}x{values.shape[3]}"
-    layer = layer_name(call)
     if groups == values.shape[0] > 1 and values.shape[1] == 1:
         packed = depthwise.pack_depthwise(values, lanes)
         define = partial(
-            depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32", layer=layer
+            depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32"
         )
         return _kernel(builder, define, [data, relax.const(packed)], f"depthwise_conv2d_{size}")
     packed = packing.pack_conv2d(values, groups, lanes, 1)
     dot = Dot(lanes, 1, "float32", "float32")
-    define = partial(contraction.conv2d, geometry=geometry, dot=dot, layer=layer)
+    define = partial(contraction.conv2d, geometry=geometry, dot=dot)
     return _kernel(builder, define, [data, relax.const(packed)], f"conv2d_{size}")
 
 
@@ -84,7 +83,7 @@ def _matmul(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> rel
         return _stock("relax.matmul")(builder, call)
     values = to_numpy(weight)
     dot = Dot(lanes, 1, "float32", "float32")
-    define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, layer=layer_name(call))
+    define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot)
     return _kernel(builder, define, [data, relax.const(packing.pack_matmul(values, lanes, 1))], "matmul")
 
 

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import tvm
 from tvm import relax
 
 from ..targets.rows import TargetRow
 from .float_kernels import legalize_map
+from .kernel_table import KernelTable
 from .rules import ScheduleKernels
 
+DEFAULT_THREADS = 4
+"""Threads that kernels are cut up for where the target does not say: enough chunks for most boards and laptops."""
 
-def lowering(row: TargetRow, threads: int) -> tvm.transform.Pass:
-    """Return the passes from a Relax module in NHWC, integer or float, to scheduled kernels and VM calls."""
+
+@dataclass(frozen=True)
+class Built:
+    """Code, and which nodes of the user's model each of its kernel calls computes, in order."""
+
+    executable: relax.VMExecutable
+    kernels: list[tuple[str, list[str]]]
+    mod: tvm.IRModule
+
+
+def legalize(row: TargetRow) -> tvm.transform.Pass:
+    """Phase 1: operators become loops."""
     return tvm.transform.Sequential(
         [
-            # Phase 1: operators become loops, and chains of them one function each.
             relax.transform.LegalizeOps(legalize_map(row)),
             relax.transform.AnnotateTIROpPattern(),
             relax.transform.FoldConstant(),
-            relax.transform.FuseOps(),
-            relax.transform.FuseTIR(),
-            relax.transform.DeadCodeElimination(),
-            # Phase 2: every function gets a schedule.
-            ScheduleKernels(row, threads),
-            # Phase 3: Relax to calls of the virtual machine, with memory planned ahead.
+        ]
+    )
+
+
+def fuse() -> tvm.transform.Pass:
+    """Phase 2: chains of operators become one function each."""
+    return tvm.transform.Sequential(
+        [relax.transform.FuseOps(), relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]
+    )
+
+
+def to_virtual_machine() -> tvm.transform.Pass:
+    """Phase 4: Relax becomes calls of the virtual machine, with memory planned ahead."""
+    return tvm.transform.Sequential(
+        [
             relax.transform.RewriteDataflowReshape(),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
@@ -39,6 +62,16 @@ def lowering(row: TargetRow, threads: int) -> tvm.transform.Pass:
     )
 
 
-def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, threads: int) -> relax.VMExecutable:
-    """Return the executable of a Relax module in NHWC."""
-    return tvm.compile(mod, target=target, relax_pipeline=lowering(row, threads))
+def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) -> Built:
+    """Compile a Relax module in NHWC, integer or float or both.
+
+    The kernels are cut up for the target's ``num-cores``.
+    """
+    threads = int(target.attrs.get("num-cores", 0)) or DEFAULT_THREADS
+    table = KernelTable(mod)
+    with target:
+        mod = fuse()(legalize(row)(mod))
+        kernels = table.kernels(mod)
+        mod = ScheduleKernels(row, threads)(mod)
+        executable = tvm.compile(mod, target=target, relax_pipeline=to_virtual_machine())
+    return Built(executable, kernels, mod)

@@ -1,14 +1,6 @@
-"""Block annotations: what an operator's definition tells the schedule rules and the reports."""
+"""Block annotations: what an operator's definition tells the schedule rules."""
 
 from __future__ import annotations
 
 KERNEL = "tvmq.kernel"
 """Kernel family of an accumulator block: ``"contraction"``, ``"depthwise"`` or ``"pool"``."""
-
-LAYER = "tvmq.layer"
-"""Name of the ONNX node that the block computes."""
-
-
-def annotation(kind: str, layer: str) -> dict[str, str]:
-    """Return the annotations of an accumulator block."""
-    return {KERNEL: kind, LAYER: layer}

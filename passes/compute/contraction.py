@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tvm import te, tirx
 
-from .annotations import annotation
+from .annotations import KERNEL
 from .epilogue import Epilogue
 from .packing import ceil_div, padded_rows
 
@@ -87,7 +87,6 @@ def conv2d(
     geometry: Conv2d,
     dot: Dot,
     epilogue: Epilogue | None = None,
-    layer: str = "",
 ) -> te.Tensor:
     """Return the convolution of NHWC data with weights packed by ``packing.pack_conv2d``.
 
@@ -161,7 +160,7 @@ def conv2d(
         (batch, groups, out_h, rows, blocks, lanes),
         product,
         name="accumulator",
-        attrs=annotation("contraction", layer),
+        attrs={KERNEL: "contraction"},
     )
 
     def position(index):
@@ -181,7 +180,6 @@ def matmul(
     out_channels: int,
     dot: Dot,
     epilogue: Epilogue | None = None,
-    layer: str = "",
 ) -> te.Tensor:
     """Return ``data[..., K] @ weight`` with the weight packed by ``packing.pack_matmul``.
 
@@ -229,7 +227,7 @@ def matmul(
         return te.sum(value * weight[block, step, lane, lane_step].astype(wide), axis=[step, lane_step])
 
     accumulator = te.compute(
-        (*outer, rows, blocks, lanes), product, name="accumulator", attrs=annotation("contraction", layer)
+        (*outer, rows, blocks, lanes), product, name="accumulator", attrs={KERNEL: "contraction"}
     )
 
     def position(index):

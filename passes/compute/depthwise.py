@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import te, tirx
 
-from .annotations import annotation
+from .annotations import KERNEL
 from .contraction import Conv2d
 from .epilogue import Epilogue
 from .packing import ceil_div, padded_rows
@@ -31,7 +31,6 @@ def depthwise_conv2d(
     geometry: Conv2d,
     accumulator_dtype: str = "int32",
     epilogue: Epilogue | None = None,
-    layer: str = "",
 ) -> te.Tensor:
     """Return the depthwise convolution of NHWC data with weights packed by ``pack_depthwise``.
 
@@ -89,7 +88,7 @@ def depthwise_conv2d(
         )
 
     accumulator = te.compute(
-        (batch, out_h, rows, blocks, lanes), product, name="accumulator", attrs=annotation("depthwise", layer)
+        (batch, out_h, rows, blocks, lanes), product, name="accumulator", attrs={KERNEL: "depthwise"}
     )
     offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
 

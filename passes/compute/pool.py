@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import te, tirx
 
-from .annotations import annotation
+from .annotations import KERNEL
 from .epilogue import Dequantize, Requantize
 
 
@@ -62,7 +62,6 @@ def average_pool2d(
     window: Window,
     zero_point: int,
     epilogue: Requantize | Dequantize,
-    layer: str = "",
 ) -> te.Tensor:
     """Return the average of quantized NHWC data over a window.
 
@@ -91,7 +90,7 @@ def average_pool2d(
             value = tirx.if_then_else(inside, value, tirx.const(0, "int32"))
         return te.sum(value, axis=[taps_h, taps_w])
 
-    sums = te.compute((batch, out_h, out_w, channels), total, name="total", attrs=annotation("pool", layer))
+    sums = te.compute((batch, out_h, out_w, channels), total, name="total", attrs={KERNEL: "pool"})
     return te.compute(
         (batch, out_h, out_w, channels),
         lambda n, h, w, c: epilogue(sums[n, h, w, c], multiplier[h, w], (n, h, w, c), ()),

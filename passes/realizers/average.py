@@ -43,7 +43,7 @@ def plan_average(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
         multiplier = multiplier / target.scale
     layer = layer_name(call)
     define = partial(
-        average_pool2d, window=window, zero_point=data.zero_point, epilogue=epilogue, layer=layer
+        average_pool2d, window=window, zero_point=data.zero_point, epilogue=epilogue
     )
 
     def build(emitter: Emitter) -> relax.Var:

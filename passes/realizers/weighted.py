@@ -185,11 +185,10 @@ def _build(
     own = emitter.row.dot
     dot = Dot(own.lanes, own.depth, own.data_dtype)
     layer = layer_name(call)
-    common = {"epilogue": epilogue, "layer": layer}
     values, groups = weight.values, 1
     if op_name(call) == "relax.matmul":
         packed = packing.pack_matmul(values, dot.lanes, dot.depth)
-        define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, **common)
+        define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, epilogue=epilogue)
         name = "qmatmul"
     else:
         attrs = call.attrs
@@ -206,11 +205,11 @@ def _build(
         if groups == values.shape[0] > 1 and values.shape[1] == 1:
             groups = 1
             packed = depthwise.pack_depthwise(values, dot.lanes)
-            define = partial(depthwise.depthwise_conv2d, geometry=geometry, **common)
+            define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
             name = "qdepthwise_conv2d"
         else:
             packed = packing.pack_conv2d(values, groups, dot.lanes, dot.depth)
-            define = partial(contraction.conv2d, geometry=geometry, dot=dot, **common)
+            define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
             name = "qconv2d"
         name += f"_{values.shape[2]}x{values.shape[3]}"
     packed_arrays = [packing.pack_channels(array, groups, dot.lanes) for array in arrays]

@@ -1,0 +1,183 @@
+"""The public functions: ``quantize``, ``compile`` and ``load``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from tvm import relax
+
+from .errors import TvmqError
+from .frontends.onnx import load_onnx
+from .frontends.samples import read_samples
+from .passes.annotate import Annotate, has_pairs, scheme_of
+from .passes.calibrate import Calibrate
+from .passes.graph import dtype_of, shape_of
+from .passes.layers import Layer, get_layers
+from .passes.layout import Layout
+from .passes.options import QuantizeOptions
+from .passes.prepare import Prepare
+from .passes.realize import Realize
+from .passes.schemes import get_scheme
+from .runtime.describe import describe
+from .runtime.package import Package, load
+from .schedules.options import CompileOptions
+from .schedules.pipeline import build
+from .targets.features import row_of
+from .targets.parse import parse_target
+
+__all__ = ["CompileOptions", "Package", "QuantizeOptions", "QuantizedModel", "compile", "load", "quantize"]
+
+Model = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
+TargetSpec = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
+Samples = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str]
+Shapes = Mapping[str, tuple[int, ...]]
+Progress = Callable[[str, int | None], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A model in Q/DQ form: still float in its interfaces, runnable and editable as a Relax module.
+
+    Attributes
+    ----------
+    mod : the Q/DQ hub (``docs/architecture.md``).
+    scheme : name of its quantization scheme.
+    """
+
+    mod: tvm.IRModule
+    scheme: str
+
+    @property
+    def layers(self) -> list[Layer]:
+        """What was decided for each node of the user's model, in graph order."""
+        return get_layers(self.mod)
+
+
+def quantize(
+    model: Model,
+    scheme: str = "int8",
+    target: TargetSpec = "llvm -mcpu=native",
+    calibration: Samples | None = None,
+    *,
+    input_shapes: Shapes | None = None,
+    options: QuantizeOptions | None = None,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Quantize a trained float model after training.
+
+    Parameters
+    ----------
+    model : path of an ONNX file, an ONNX model, or a Relax module.
+    scheme : name of a row of ``passes.schemes.SCHEMES``.
+    target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
+    calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
+        ``frontends.samples.read_samples`` reads. A model that comes quantized needs none.
+    input_shapes : shapes of the inputs that the model leaves open.
+    options : what is skipped, which observer is used, and so on.
+    progress : ``(description, total) -> context of a bar with update(n)``; None shows nothing.
+
+    Raises
+    ------
+    TvmqError : whatever the model, the samples or the options are at fault for.
+    """
+    row = row_of(parse_target(target))
+    chosen = get_scheme(scheme)
+    options = options or QuantizeOptions()
+    mod = Prepare()(_module(model, input_shapes))
+    if has_pairs(mod):
+        return QuantizedModel(mod, chosen.name)
+    if calibration is None:
+        raise TvmqError(
+            "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
+        )
+    annotated = Annotate(chosen, row, options)(mod)
+    calibrate = Calibrate(
+        _samples(calibration, mod),
+        observer=options.observer,
+        weight_observer=options.weight_observer,
+        runner=run_on_host,
+        progress=progress,
+    )
+    return QuantizedModel(calibrate(annotated), chosen.name)
+
+
+def compile(  # noqa: A001 (the name that users expect)
+    model: Model | QuantizedModel,
+    target: TargetSpec = "llvm -mcpu=native",
+    *,
+    input_shapes: Shapes | None = None,
+    options: CompileOptions | None = None,
+    progress: Progress | None = None,
+) -> Package:
+    """Compile a quantized model to integer kernels, or a float model to float ones.
+
+    Parameters
+    ----------
+    model : what ``quantize`` returned, or a model as it takes one. An ONNX file in Q/DQ form is compiled to integers.
+    target : a target string such as ``"llvm -mcpu=znver3"``, a dict, a tag, the path of a file that holds one,
+        or a ``tvm.target.Target``.
+    input_shapes, progress : as for ``quantize``.
+    options : linker, tuned records, configuration of TVM's passes.
+
+    Raises
+    ------
+    TvmqError : whatever the model, the target or the options are at fault for.
+    """
+    target = parse_target(target)
+    row = row_of(target)
+    options = options or CompileOptions()
+    if isinstance(model, QuantizedModel):
+        mod, scheme = model.mod, model.scheme
+    else:
+        mod = Prepare()(_module(model, input_shapes))
+        scheme = "int8" if has_pairs(mod) else "float"
+    if scheme_of(mod) is not None and not has_pairs(mod):
+        scheme = "float"
+    with (progress or _no_progress)("compile", None), tvm.transform.PassContext(
+        opt_level=3, config=dict(options.pass_config)
+    ):
+        built = build(Realize(row)(Layout()(mod)), target, row)
+    metadata = describe(built.mod, target, scheme, kernels=built.kernels)
+    return Package.from_executable(
+        built.executable,
+        metadata,
+        cross_compiler=options.cross_compiler,
+        cross_compiler_options=options.cross_compiler_options,
+    )
+
+
+def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+    """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration."""
+    target = parse_target("llvm -mcpu=native")
+    names = [param.name for param in mod["main"].params]
+    built = build(Layout()(mod), target, row_of(target))
+    main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
+
+    def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
+
+    return run
+
+
+def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
+    return model if isinstance(model, tvm.IRModule) else load_onnx(model, dict(input_shapes or {}) or None)
+
+
+def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
+    if not isinstance(calibration, str | os.PathLike):
+        return calibration
+    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+    return read_samples(calibration, specs)
+
+
+def _no_progress(description: str, total: int | None) -> AbstractContextManager[Any]:
+    from contextlib import nullcontext
+
+    return nullcontext()
