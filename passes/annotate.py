@@ -20,7 +20,18 @@ import tvm
 from tvm import IRModule, relax
 
 from ..targets.rows import TargetRow
-from .graph import bindings_of, constant, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
+from .graph import (
+    bindings_of,
+    constant,
+    is_constant,
+    layer_name,
+    op_name,
+    rebuild,
+    shape_of,
+    substitute,
+    to_numpy,
+    with_layer_name,
+)
 from .layers import Layer, get_layers, with_layers
 from .operators import WEIGHT_AXIS, WEIGHTED
 from .options import QuantizeOptions
@@ -37,6 +48,13 @@ def has_pairs(mod: IRModule) -> bool:
     return any(
         op_name(binding.value) in ("relax.quantize", "relax.dequantize") for binding in bindings_of(mod)
     )
+
+
+def is_unknown(value: relax.Expr) -> bool:
+    """Tell whether the value is half of a pair whose scale is still unknown."""
+    if op_name(value) not in ("relax.quantize", "relax.dequantize") or not is_constant(value.args[1]):
+        return False
+    return bool(np.isnan(to_numpy(value.args[1])).any())
 
 
 def scheme_of(mod: IRModule) -> Scheme | None:

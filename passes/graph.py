@@ -119,13 +119,19 @@ Rewrite = Callable[[relax.BlockBuilder, relax.Var, relax.Expr], relax.Expr]
 """``(builder, old variable, value of rebuilt arguments) -> new value``; it may emit more bindings."""
 
 
-def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None = None) -> tvm.IRModule:
+def rebuild(
+    mod: tvm.IRModule,
+    rewrite: Rewrite,
+    params: list[relax.Var] | None = None,
+    result: relax.Expr | None = None,
+) -> tvm.IRModule:
     """Return the module with each binding of ``main`` rewritten in order.
 
     Parameters
     ----------
     rewrite : see ``Rewrite``.
     params : replaces the function's parameters, one for one; None keeps them.
+    result : replaces the function's result, in terms of the old variables; None keeps it.
     """
     old = mod["main"]
     params = list(old.params) if params is None else params
@@ -140,6 +146,6 @@ def rebuild(mod: tvm.IRModule, rewrite: Rewrite, params: list[relax.Var] | None 
                 value = rewrite(builder, binding.var, substitute(binding.value, env))
                 is_atom = isinstance(value, relax.Var | Constant)
                 env[binding.var] = value if is_atom else builder.emit(value)
-            output = builder.emit_output(substitute(old.body.body, env))
+            output = builder.emit_output(substitute(old.body.body if result is None else result, env))
         builder.emit_func_output(output)
     return builder.get()
