@@ -19,16 +19,14 @@ def _build(subject: Subject, settings: Settings, quantized: bool) -> Built:
     import tvmq
 
     shapes = {subject.model.input: subject.input_shape}
-    model = str(subject.path)
+    path, target = str(subject.path), settings.target
     if quantized:
         model = tvmq.quantize(
-            model,
-            scheme="int8",
-            target=settings.target,
-            calibration=calibration_feeds(subject),
-            input_shapes=shapes,
+            path, scheme="int8", target=target, calibration=calibration_feeds(subject), input_shapes=shapes
         )
-    package = tvmq.compile(model, settings.target, input_shapes=None if quantized else shapes)
+        package = tvmq.compile(model, target)
+    else:
+        package = tvmq.compile(path, target, input_shapes=shapes)
     (output,) = package.metadata["outputs"]
 
     def run(sample: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def crop_and_normalize(image: np.ndarray, size: int) -> np.ndarray:
     """Return the centre of a uint8 image ``[H, W, 3]``, normalized, as float32 ``[3, size, size]``."""
     top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
     crop = image[top : top + size, left : left + size].astype(np.float32) / 255
-    return (crop.transpose(2, 0, 1) - IMAGENET_MEAN) / IMAGENET_STD
+    return (np.ascontiguousarray(crop.transpose(2, 0, 1)) - IMAGENET_MEAN) / IMAGENET_STD
 
 
 def imagenet(root: Path, limit: int) -> Split:

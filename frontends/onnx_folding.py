@@ -76,10 +76,11 @@ def folded(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -
     arrays = {name: _constant(values[name]) for name in node.input if name}
     if any(array is None or array.size > LARGEST for array in arrays.values()):
         return {}
-    results = ReferenceEvaluator(node, opsets={"": opset}).run(None, arrays)
-    if any(result.size > LARGEST for result in results):
+    results = map(np.asarray, ReferenceEvaluator(node, opsets={"": opset}).run(None, arrays))
+    constants = dict(zip(node.output, results, strict=True))
+    if any(array.size > LARGEST for array in constants.values()):
         return {}
-    return {name: relax.const(np.asarray(result)) for name, result in zip(node.output, results, strict=True)}
+    return {name: relax.const(array) for name, array in constants.items()}
 
 
 def _shape(node: onnx.NodeProto, value: relax.Expr) -> np.ndarray:

@@ -7,6 +7,7 @@ silently.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from .resize_taps import Axis, Interpolation, Taps, taps_of
 
 TEXT = ("mode", "coordinate_transformation_mode", "nearest_mode")
 NUMBERS = ("cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias")
+
+# How to keep the aspect ratio: the scale of all axes, from the scales that the sizes ask for.
+POLICIES: dict[str, Callable[[np.ndarray], float]] = {"not_larger": np.min, "not_smaller": np.max}
 
 
 def _interpolation(attr: dict[str, Any]) -> Interpolation:
@@ -37,6 +41,19 @@ def _values(name: str, operand: Any) -> np.ndarray | None:
     return values if values.size else None
 
 
+def _scales_of(sizes: np.ndarray, extents: np.ndarray, policy: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scales, and the sizes that they lead to: every policy but ``"stretch"`` has one scale."""
+    scales = sizes / extents
+    if policy == "stretch":
+        return scales, sizes
+    if policy not in POLICIES:
+        raise ValueError(
+            f"keep_aspect_ratio_policy {policy!r} is unknown; valid: stretch, {', '.join(POLICIES)}"
+        )
+    scale = POLICIES[policy](scales)
+    return np.full_like(scales, scale), np.floor(scale * extents + 0.5)
+
+
 def _axes(
     shape: tuple[int, ...],
     scales: np.ndarray | None,
@@ -46,19 +63,16 @@ def _axes(
     policy: str,
 ) -> list[Axis]:
     """Return the axes that are resized; ``scales``, ``sizes`` and ``roi`` follow the order of ``axes``."""
-    if (scales is None) == (sizes is None):
-        raise ValueError("exactly one of scales and sizes is expected")
-    given = scales if sizes is None else sizes
-    if len(given) != len(axes):
-        raise ValueError(f"{len(given)} scales or sizes are given for {len(axes)} axes")
     extents = np.array([shape[axis] for axis in axes])
-    if sizes is None:
+    for given in (scales, sizes):
+        if given is not None and len(given) != len(axes):
+            raise ValueError(f"{len(given)} scales or sizes are given for {len(axes)} axes")
+    if scales is not None and sizes is None:
         sizes = np.floor(scales * extents)
+    elif sizes is not None and scales is None:
+        scales, sizes = _scales_of(sizes, extents, policy)
     else:
-        scales = sizes / extents
-        if policy != "stretch":
-            scale = {"not_larger": np.min, "not_smaller": np.max}[policy](scales)
-            scales, sizes = np.full(len(axes), scale), np.floor(scale * extents + 0.5)
+        raise ValueError("exactly one of scales and sizes is expected")
     starts, ends = (np.zeros(len(axes)), np.ones(len(axes))) if roi is None else np.split(roi, 2)
     rows = zip(axes, extents, sizes, scales, starts, ends, strict=True)
     resized = [Axis(int(a), int(n), int(m), float(s), float(b), float(e)) for a, n, m, s, b, e in rows]

@@ -18,6 +18,15 @@ QEMU = ("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")
 
 
 @pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real models and data: ``TVMQ_DATA``, or ``../shared/data`` beside the repository."""
+    folder = Path(os.environ.get("TVMQ_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real models and data at {folder}; TVMQ_DATA names the folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def run_on_arm(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Path, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:

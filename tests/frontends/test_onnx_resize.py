@@ -54,6 +54,14 @@ def test_opset_10_rounds_positions_down() -> None:
     np.testing.assert_array_equal(result, DATA[..., [0, 1, 2]])
 
 
+def _sized(policy: str) -> onnx.ModelProto:
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], keep_aspect_ratio_policy=policy)
+    model = _model(18, "Identity", {})
+    model.graph.node[0].CopyFrom(node)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(DATA.shape, np.int64), "sizes"))
+    return model
+
+
 def test_other_axes_are_selected_from() -> None:
     model = _model(11, "Resize", {"": None, "scales": _scales(1, 2, 1, 1)}, mode="nearest")
     (result,) = compile_and_run(model, {"x": DATA})
@@ -71,6 +79,7 @@ def test_a_factor_of_one_is_dropped() -> None:
         (_model(11, "Resize", {"": None}), "exactly one of scales and sizes"),
         (_model(11, "Resize", {"": None, "scales": _scales(2, 2)}), "2 scales or sizes are given for 4 axes"),
         (_model(10, "Resize", {"scales": _scales(1, 1, 2, 2)}, mode="area"), "mode 'area' is unknown"),
+        (_sized("fit"), "keep_aspect_ratio_policy 'fit' is unknown; valid: stretch, not_larger, not_smaller"),
         (
             _model(18, "Resize", {"": None, "scales": _scales(1, 1, 2, 2)}, antialias=1),
             "antialias goes with the modes linear and cubic only",
