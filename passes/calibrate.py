@@ -160,7 +160,8 @@ class Calibrate:
                 details.setdefault(name, {}).update(
                     weight_shape=list(integers.shape),
                     weight_bytes=integers.nbytes,
-                    weight_scales=[float(scales.min()), float(scales.max())],
+                    weight_scale_min=float(scales.min()),
+                    weight_scale_max=float(scales.max()),
                 )
                 return constant(integers)
             scale, zero_point = activation_parameters(*ranges[var], dtype, symmetric)

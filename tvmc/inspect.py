@@ -10,6 +10,17 @@ from typing import Any
 
 from .tables import counted, megabytes, print_table, shaped, typed
 
+_COLUMNS = (
+    "layer",
+    "operator",
+    "runs as",
+    "input scale, zero",
+    "output dtype, scale, zero",
+    "weight shape, bits, bytes",
+    "weight scales",
+    "why it stays float, and more",
+)
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Add this command to the command line and return its parser."""
@@ -35,8 +46,7 @@ def run(args: argparse.Namespace) -> None:
     print_table(str(args.FILE), ("", ""), _overview(args.FILE, metadata))
     _print_tensors("Inputs", metadata["inputs"])
     _print_tensors("Outputs", metadata["outputs"])
-    columns = ("layer", "operator", "runs as", "why it stays float", "details")
-    print_table("Layers", columns, [_layer_row(layer) for layer in metadata["layers"]])
+    print_table("Layers", _COLUMNS, [_layer_row(layer) for layer in metadata["layers"]])
 
 
 def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -59,16 +69,28 @@ def _print_tensors(title: str, tensors: list[Mapping[str, Any]]) -> None:
 
 
 def _layer_row(layer: Mapping[str, Any]) -> tuple[str, ...]:
-    details = ", ".join(f"{name} {_shortened(value)}" for name, value in layer["details"].items())
-    return layer["name"], layer["op"], layer["status"], layer["reason"], details
+    """Return a layer's row of ``_COLUMNS``; a detail without a column of its own goes into the last."""
+    details = dict(layer["details"])
+    columns = (
+        _joined(details, ", ", "data_scale", "data_zero_point"),
+        _joined(details, ", ", "output_dtype", "output_scale", "output_zero_point"),
+        _joined(details, ", ", "weight_shape", "weight_bits", "weight_bytes"),
+        _joined(details, " .. ", "weight_scale_min", "weight_scale_max"),
+    )
+    rest = [layer["reason"]] if layer["reason"] else []
+    rest += [f"{name.replace('_', ' ')} {_shown(value)}" for name, value in details.items()]
+    return layer["name"], layer["op"], layer["status"], *columns, ", ".join(rest)
 
 
-def _shortened(value: Any) -> str:
-    """Return a detail as text: numbers to six digits, a list of many by its ends."""
+def _joined(details: dict[str, Any], separator: str, *names: str) -> str:
+    """Take these details out of the dict and return those that were there as text."""
+    return separator.join(_shown(details.pop(name)) for name in names if name in details)
+
+
+def _shown(value: Any) -> str:
+    """Return a detail as text, a float to four digits."""
     if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list) and len(value) > 4:
-        return f"{_shortened(value[0])} .. {_shortened(value[-1])} ({len(value)})"
+        return f"{value:.4g}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_shortened, value)) + "]"
+        return f"[{','.join(map(_shown, value))}]"
     return str(value)

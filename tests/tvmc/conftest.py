@@ -11,10 +11,22 @@ import pytest
 from tvmq.tvmc.main import main
 
 OUTPUTS = ["sum/of:0", "[bold]"]
+CONV = {
+    "data_scale": 0.0123456789,
+    "data_zero_point": 3,
+    "output_dtype": "uint8",
+    "output_scale": 0.5,
+    "output_zero_point": 128,
+    "weight_shape": [4, 3, 1, 1],
+    "weight_bits": 8,
+    "weight_bytes": 12,
+    "weight_scale_min": 0.001,
+    "weight_scale_max": 0.25,
+}
 LAYERS = [
-    ("conv[1]", "Conv", "int8", "", {"scale": 0.0123456789, "zero_point": 3, "weight_scales": [0.5] * 8}),
+    ("conv[1]", "Conv", "int8", "", CONV),
     ("soft max", "Softmax", "float", "no integer kernel", {}),
-    ("bn", "BatchNormalization", "folded", "", {"shape": [1, 2]}),
+    ("bn", "BatchNormalization", "folded", "", {"fused_into": "conv[1]"}),
 ]
 
 

@@ -23,9 +23,9 @@ def test_tables(tvmc, package_path):
     assert "x [2,3] float32" in rows
     assert "n:0 [1] int64" in rows
     assert "[bold] [2,3] float32" in rows
-    assert "conv[1] Conv int8 scale 0.0123457, weight_scales 0.5 .. 0.5 (8), zero_point 3" in rows
+    assert "conv[1] Conv int8 0.01235, 3 uint8, 0.5, 128 [4,3,1,1], 8, 12 0.001 .. 0.25" in rows
     assert "soft max Softmax float no integer kernel" in rows
-    assert "bn BatchNormalization folded shape [1, 2]" in rows
+    assert "bn BatchNormalization folded fused into conv[1]" in rows
 
 
 def test_a_package_for_another_machine(tvmc, package_path, tmp_path):
