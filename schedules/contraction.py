@@ -148,7 +148,7 @@ def _schedule_rows(sch: Schedule, rows: SBlockRV, loop: LoopRV | None, row: Targ
     item_bits = bytes_of_item(sch, rows) * 8
     split_vector(sch, loops[-1], row.vector_bits // item_bits)
     if loop is None:
-        sch.parallel(sch.fuse(*loops[:-2]))
+        sch.parallel(sch.fuse(*loops[:-1]))
 
 
 def bytes_of_item(sch: Schedule, block: SBlockRV) -> int:
