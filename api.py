@@ -27,6 +27,7 @@ from .passes.realize import Realize
 from .passes.schemes import get_scheme
 from .runtime.describe import describe
 from .runtime.package import Package, load
+from .runtime.threads import use_threads
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
 from .targets.features import row_of
@@ -161,6 +162,7 @@ def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        use_threads(None)
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
 
     return run

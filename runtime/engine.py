@@ -1,8 +1,7 @@
 """Running ``mod.so`` with TVM's runtime alone.
 
 ``import tvm`` would load the compiler, 250 MB and a second or two. Running needs ``libtvm_runtime.so``
-and tvm_ffi, so this file talks to the Relax virtual machine through tvm_ffi. TVM's own thread pool, one a
-process, reads ``TVM_NUM_THREADS`` when its first kernel runs.
+and tvm_ffi, so this file talks to the Relax virtual machine through tvm_ffi.
 """
 
 from __future__ import annotations
@@ -15,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tvm_ffi
+from tvm_ffi.libinfo import load_lib_ctypes
 
 from ..errors import TvmqError
 from .libraries import installed_folder
+from .threads import use_threads
 
 _CPU = 1  # kDLCPU
 _POOLED_ALLOCATOR = 2
@@ -48,8 +50,6 @@ def _load_runtime() -> None:
     ------
     TvmqError : apache-tvm is not installed.
     """
-    from tvm_ffi.libinfo import load_lib_ctypes
-
     folders = [installed_folder("tvm")]
     load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL", folders)
     # Sorting and top-k live in a library of their own.
@@ -71,16 +71,16 @@ class Engine:
     Parameters
     ----------
     library : path of ``mod.so``.
+    cores : number of threads, where the environment says none; see ``runtime.threads``.
 
     Raises
     ------
     TvmqError : the library is none that TVM's runtime can load.
     """
 
-    def __init__(self, library: Path) -> None:
-        import tvm_ffi
-
+    def __init__(self, library: Path, cores: int | None = None) -> None:
         _load_runtime()
+        self._cores = cores
         try:
             module = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
             self._vm = module.get_function("vm_load_executable")()
@@ -138,11 +138,9 @@ class Engine:
             self._vm.get_function("set_instrument")(None)
         return [replace(total, seconds=total.seconds / runs) for total in totals]
 
-    @staticmethod
-    def _prepare(arrays: Sequence[np.ndarray]) -> list[Any]:
-        """Return the arrays as the runtime's tensors."""
-        import tvm_ffi
-
+    def _prepare(self, arrays: Sequence[np.ndarray]) -> list[Any]:
+        """Return the arrays as the runtime's tensors, and set the number of threads to come."""
+        use_threads(self._cores)
         return [tvm_ffi.from_dlpack(_aligned(array)) for array in arrays]
 
 

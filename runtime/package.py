@@ -125,7 +125,7 @@ class Package:
             # The file may go once it is mapped.
             library = Path(folder) / archive.LIBRARY
             library.write_bytes(self._library)
-            return Engine(library)
+            return Engine(library, self._metadata["target"].get("num-cores"))
 
     def _bind(self, inputs: Mapping[str, Any]) -> list[np.ndarray]:
         return bind_inputs(self._metadata["inputs"], inputs)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tvmq.targets import host
 from tvmq.runtime.package import Package
+from tvmq.targets import host
 
 from .models import HOST, package
 

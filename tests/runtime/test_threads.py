@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import tvm
+from tvm import relax
+
+from tvmq.errors import TvmqError
+from tvmq.runtime import threads
+from tvmq.runtime.describe import describe
+from tvmq.runtime.package import Package
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def parallel_path(tmp_path_factory):
+    """A package for two cores whose one kernel runs in parallel."""
+    x = relax.Var("x", relax.TensorType((SIZE, SIZE), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            output = builder.emit_output(relax.op.matmul(x, x))
+        builder.emit_func_output(output)
+    schedule = tvm.s_tir.Schedule(relax.transform.LegalizeOps()(builder.get()))
+    schedule.work_on("matmul")
+    schedule.parallel(schedule.get_loops(schedule.get_sblock("matmul"))[0])
+    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+    metadata = describe(schedule.mod, target, "float")
+    path = tmp_path_factory.mktemp("threads") / "model.tar"
+    Package.from_executable(tvm.compile(schedule.mod, target), metadata).export(path)
+    return path
+
+
+def run(path, monkeypatch, said):
+    """Run the package in a process of its own; return its exit code and output.
+
+    It prints the threads of the process after the run, of which one is the process's own, and TVM's affinity.
+    """
+    monkeypatch.delenv("TVM_BIND_THREADS", raising=False)
+    monkeypatch.delenv("TVM_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("TVM_NUM_THREADS", said)
+    program = (
+        "import os, sys, numpy\n"
+        "import tvmq.runtime.threads as threads\n"
+        "threads._usable = lambda: {0, 1}\n"
+        "from tvmq.runtime.package import load\n"
+        "package = load(sys.argv[1])\n"
+        f"x = numpy.ones(({SIZE}, {SIZE}), 'float32')\n"
+        "before, allowed = len(os.listdir('/proc/self/task')), os.sched_getaffinity(0)\n"
+        f"assert (package.run({{'x': x}})['output_0'] == {SIZE}).all()\n"
+        "print(len(os.listdir('/proc/self/task')) - before, allowed == os.sched_getaffinity(0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.split(), done.stderr
+
+
+def test_num_cores_decides(parallel_path, monkeypatch):
+    assert run(parallel_path, monkeypatch, None)[:2] == (0, ["1", "True"])
+
+
+@pytest.mark.parametrize(("said", "workers"), [("1", "0"), ("2", "1")])
+def test_the_environment_decides_first(parallel_path, monkeypatch, said, workers):
+    assert run(parallel_path, monkeypatch, said)[:2] == (0, [workers, "True"])
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "two", ""])
+def test_a_wrong_number_is_refused(monkeypatch, said):
+    monkeypatch.setenv("TVM_NUM_THREADS", said)
+    threads.requested_threads.cache_clear()
+    with pytest.raises(TvmqError, match=f"TVM_NUM_THREADS={said}: expected a number of threads from 1 on"):
+        threads.requested_threads()
+
+
+def test_two_hardware_threads_are_one_core(monkeypatch, tmp_path):
+    for cpu, siblings in enumerate(["0,2", "1,3", "0,2", "1,3"]):
+        folder = tmp_path / f"cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(siblings + "\n")
+    monkeypatch.setattr(threads, "_CPUS", tmp_path)
+    monkeypatch.setattr(threads, "_usable", lambda: {0, 1, 2, 3})
+    assert threads.physical_cores() == 2
+    monkeypatch.setattr(threads, "_usable", lambda: {0, 2})
+    assert threads.physical_cores() == 1
+    monkeypatch.setattr(threads, "_CPUS", tmp_path / "absent")
+    assert threads.physical_cores() == 2
