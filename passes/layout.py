@@ -164,7 +164,7 @@ def _resize2d(rewriter: _Rewriter, call: relax.Call) -> relax.Expr | None:
     return relax.op.image.resize2d(
         rewriter.moved(call.args[0]),
         call.args[1],
-        roi=attrs.roi,
+        roi=tuple(attrs.roi),
         layout="NHWC",
         method=attrs.method,
         coordinate_transformation_mode=attrs.coordinate_transformation_mode,

@@ -45,6 +45,8 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
     if not all(isinstance(size, tirx.IntImm) for size in sizes):
         return
     work = math.prod(int(size) for size in sizes)
+    if work == 0:  # a tensor without elements: its loops cannot be fused
+        return
     if reduction:
         _schedule_reduction(sch, block, spatial, reduction, row, work)
         return
