@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ..passes.graph import dtype_of, shape_of
+from ..passes.graph import constant, dtype_of, shape_of
 
 
 class BatchNormalization(stock.BatchNormalization):
@@ -36,10 +36,10 @@ class Constant(stock.OnnxOpConverter):
     @classmethod
     def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
         if "value" in attr:
-            return relax.const(numpy_helper.to_array(attr["value"]))
+            return constant(numpy_helper.to_array(attr["value"]))
         for name, dtype in cls.SCALARS_AND_LISTS.items():
             if name in attr:
-                return relax.const(np.array(attr[name], dtype))
+                return constant(np.array(attr[name], dtype))
         raise ValueError("a constant of strings or a sparse one is not supported")
 
 

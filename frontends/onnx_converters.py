@@ -27,7 +27,7 @@ import numpy as np
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
+from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from .onnx_basic import BatchNormalization, Constant, LayerNormalization, Pow
 from .onnx_resize import Resize, Upsample
 
@@ -108,7 +108,7 @@ class Conv(stock.Conv):
             return product
         shape = (1, -1) + (1,) * len(kernel)
         if is_constant(bias):
-            return relax.op.add(product, relax.const(to_numpy(bias).reshape(shape)))
+            return relax.op.add(product, constant(to_numpy(bias).reshape(shape)))
         return relax.op.add(product, bb.normalize(relax.op.reshape(bias, shape)))
 
 
@@ -159,7 +159,7 @@ def _dequantize_bias(bias: relax.Expr, data_scale: relax.Expr, weight_scale: rel
     """Return the float bias (1, C, 1, ...) of an int32 one whose scale is the product of the two."""
     scale = relax.op.multiply(data_scale, weight_scale)
     if is_constant(data_scale) and is_constant(weight_scale):
-        scale = relax.const(to_numpy(data_scale) * to_numpy(weight_scale))
+        scale = constant(to_numpy(data_scale) * to_numpy(weight_scale))
     return relax.op.dequantize(bias, scale, relax.const(0, "int32"), axis=0)
 
 

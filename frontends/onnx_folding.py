@@ -13,7 +13,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from tvm import relax
 
-from ..passes.graph import is_constant, shape_of, to_numpy
+from ..passes.graph import constant, is_constant, shape_of, to_numpy
 
 FOLDED: frozenset[str] = frozenset(
     {
@@ -70,9 +70,9 @@ def folded(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -
     if node.domain not in ("", "ai.onnx"):
         return {}
     if node.op_type == "Shape":
-        return {node.output[0]: relax.const(_shape(node, values[node.input[0]]))}
-    if node.op_type not in FOLDED:
-        return {}
+        return {node.output[0]: constant(_shape(node, values[node.input[0]]))}
+    if node.op_type not in FOLDED or (node.op_type, opset < 13) == ("Unsqueeze", True):
+        return {}  # ONNX's evaluator fails on Unsqueeze's old form, which TVM folds
     arrays = {name: _constant(values[name]) for name in node.input if name}
     if any(array is None or array.size > LARGEST for array in arrays.values()):
         return {}
@@ -80,7 +80,7 @@ def folded(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -
     constants = dict(zip(node.output, results, strict=True))
     if any(array.size > LARGEST for array in constants.values()):
         return {}
-    return {name: relax.const(array) for name, array in constants.items()}
+    return {name: constant(array) for name, array in constants.items()}
 
 
 def _shape(node: onnx.NodeProto, value: relax.Expr) -> np.ndarray:
