@@ -141,7 +141,7 @@ OBSERVERS: dict[str, Callable[[int], Observer]] = {
     "mse": MeanSquaredError,
     "percentile": Percentile,
 }
-DEFAULT_OBSERVER = "mse"
+DEFAULT_OBSERVER = "percentile"
 
 
 def get_observer(name: str) -> Callable[[int], Observer]:
