@@ -1,18 +1,24 @@
-"""``tvmc compile``: what it refuses, before it does any work."""
+"""``tvmc compile``: from a file to a package that runs, and everything it refuses."""
 
 from __future__ import annotations
+
+import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=znver3"
+HERE = "llvm -mcpu=native"
+WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+X = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
 
 
 def save_model(path, batch=1):
     """Write a convolution and a relu, input ``in/x:0`` float32[batch,3,8,8], output ``y``."""
-    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["in/x:0", "w"], ["c"], name="first conv", pads=[1, 1, 1, 1]),
@@ -21,7 +27,7 @@ def save_model(path, batch=1):
         "g",
         [helper.make_tensor_value_info("in/x:0", TensorProto.FLOAT, [batch, 3, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4, 8, 8])],
-        [numpy_helper.from_array(weight, "w")],
+        [numpy_helper.from_array(WEIGHT, "w")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
@@ -36,8 +42,121 @@ def model(tmp_path):
 def samples(tmp_path):
     """Three calibration samples."""
     path = tmp_path / "samples.npz"
-    np.savez(path, **{"in/x:0": np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)})
+    np.savez(path, **{"in/x:0": X})
     return path
+
+
+def convolved(x, weight):
+    """Return the convolution alone, in float64."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)]), (3, 3), (2, 3)
+    )
+    return np.einsum("nchwij,ocij->nohw", windows.astype(np.float64), weight.astype(np.float64))
+
+
+def run_package(tvmc, package, tmp_path):
+    """Return output ``y`` of the first sample, by ``tvmc run``."""
+    np.savez(tmp_path / "in.npz", **{"in/x:0": X[:1]})
+    result = tvmc("run", package, "-i", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
+    assert result.code == 0, result.err
+    with np.load(tmp_path / "out.npz") as outputs:
+        assert outputs.files == ["y"]
+        return outputs["y"]
+
+
+def layers_of(tvmc, package):
+    """Return the package's layer records by name."""
+    records = json.loads(tvmc("inspect", package, "--json").out)["layers"]
+    return {record["name"]: record for record in records}
+
+
+def test_float(tvmc, model, tmp_path):
+    package = tmp_path / "my model.tar"
+    result = tvmc("compile", model, "--target", HERE, "-o", package)
+    assert result.code == 0, result.err
+    assert result.err == ""
+    assert result.out.startswith(f"{package}: ")
+    assert ", float, for llvm -mcpu=" in result.out
+    expected = ReferenceEvaluator(onnx.load(model)).run(None, {"in/x:0": X[:1]})[0]
+    # 27 products summed in any order: each partial sum is rounded once, relative to at most the sum of magnitudes.
+    # The reference itself may be as far off.
+    bound = 2 * 28 * 2.0**-24 * convolved(np.abs(X[:1]), np.abs(WEIGHT))
+    assert (np.abs(run_package(tvmc, package, tmp_path) - expected) <= bound).all()
+
+
+def test_int8(tvmc, model, samples, tmp_path):
+    package = tmp_path / "q.tar"
+    flags = [
+        "--quantize",
+        "int8",
+        "--calibration-data",
+        samples,
+        "--observer",
+        "minmax",
+        "--weight-observer",
+        "minmax",
+    ]
+    result = tvmc("compile", model, "--target", HERE, *flags, "-o", package)
+    assert result.code == 0, result.err
+    layer = layers_of(tvmc, package)["first conv"]
+    assert (layer["op"], layer["status"]) == ("Conv", "int8")
+    # The output stays float, so each product is off by half a step of either factor, and of both.
+    data, weight = layer["details"]["data_scale"] / 2, layer["details"]["weight_scale_max"] / 2
+    ones = np.ones_like(X[:1])
+    bound = data * convolved(ones, np.abs(WEIGHT)) + weight * convolved(
+        np.abs(X[:1]) + data, np.ones_like(WEIGHT)
+    )
+    expected = np.maximum(convolved(X[:1], WEIGHT), 0)
+    error = np.abs(run_package(tvmc, package, tmp_path) - expected)
+    assert (error <= 1.001 * bound).all()
+    assert error.max() > 0
+
+
+def test_layers_that_are_skipped(tvmc, model, samples, tmp_path):
+    flags = ["--quantize", "int8", "--calibration-data", samples, "--skip-layers", "first*"]
+    assert tvmc("compile", model, "--target", HERE, *flags, "-o", tmp_path / "q.tar").code == 0
+    layer = layers_of(tvmc, tmp_path / "q.tar")["first conv"]
+    assert layer["status"] == "float"
+    assert "first*" in layer["reason"] or "skip" in layer["reason"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--skip-layers", "frist conv"], "did you mean 'first conv'"),
+        (["--skip-ops", "Cnov"], "did you mean 'Conv'"),
+        (["--quantize-only", "second*"], "'second*'"),
+        (["--observer", "minmxa"], "did you mean 'minmax'"),
+        (["--weight-observer", "minmxa"], "did you mean 'minmax'"),
+    ],
+)
+def test_names_that_match_nothing(tvmc, model, samples, tmp_path, flags, message):
+    quantize = ["--quantize", "int8", "--calibration-data", samples]
+    result = tvmc("compile", model, "--target", HERE, *quantize, *flags, "-o", tmp_path / "out.tar")
+    refused(result, tmp_path, message)
+
+
+def test_quantization_needs_samples(tvmc, model, tmp_path):
+    result = tvmc("compile", model, "--target", HERE, "--quantize", "int8", "-o", tmp_path / "out.tar")
+    refused(result, tmp_path, "--calibration-data")
+
+
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="needs aarch64-linux-gnu-gcc")
+def test_another_architecture(tvmc, model, samples, tmp_path):
+    flags = ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"]
+    flags += [
+        "--cross-compiler",
+        "aarch64-linux-gnu-gcc",
+        "--quantize",
+        "int8",
+        "--calibration-data",
+        samples,
+    ]
+    assert tvmc("compile", model, *flags, "-o", tmp_path / "arm.tar").code == 0
+    assert json.loads(tvmc("inspect", tmp_path / "arm.tar", "--json").out)["arch"] == "aarch64"
+    result = tvmc("run", tmp_path / "arm.tar")
+    assert result.code == 1
+    assert "is compiled for aarch64; this machine is" in result.err
 
 
 def refused(result, tmp_path, *messages):

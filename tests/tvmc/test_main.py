@@ -41,6 +41,7 @@ def test_help_loads_nothing_slow(arguments):
         ["compile", "a.onnx", "--quant", "int8"],  # no abbreviations: they break when a flag is added
         ["compile", "a.onnx", "--input-shapes", "x=1"],
         ["run", "a.tar", "--repeat", "0"],
+        ["compile", "a.onnx", "--calibration-samples", "0"],
         ["run", "a.tar", "--fill-mode", "twos"],
         ["run", "a.tar", "--device", "cuda"],
     ],
