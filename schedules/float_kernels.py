@@ -73,7 +73,10 @@ def _conv2d(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> rel
     packed = packing.pack_conv2d(values, groups, lanes, 1)
     dot = Dot(lanes, 1, "float32", "float32")
     define = partial(contraction.conv2d, geometry=geometry, dot=dot)
-    return _kernel(builder, define, [data, relax.const(packed)], f"conv2d_{size}")
+    result = _kernel(builder, define, [data, relax.const(packed)], f"conv2d_{size}")
+    if groups == 1:
+        return result
+    return relax.op.reshape(builder.emit(result), shape_of(call))
 
 
 def _matmul(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:

@@ -62,20 +62,22 @@ class Conv2d:
 def _finish(
     accumulator: te.Tensor,
     shape: Sequence[int],
-    flat_channel: Callable[[Sequence[tirx.Expr]], tuple[list[tirx.Expr], tirx.Expr]],
-    offset: te.Tensor | None,
-    multiplier: te.Tensor | None,
-    operands: Sequence[te.Tensor],
+    locate: Callable[[Sequence[tirx.Expr]], tuple[list[tirx.Expr], tirx.Expr, Sequence[tirx.Expr]]],
+    arrays: Sequence[te.Tensor],
     epilogue: Epilogue | None,
 ) -> te.Tensor:
-    """Return the result; ``flat_channel`` maps its index to the accumulator's and to the per-channel arrays' one."""
+    """Return the result.
+
+    ``locate`` maps its index to that of the accumulator, of the per-channel arrays and of the operands.
+    """
 
     def body(*index: tirx.Expr) -> tirx.Expr:
-        position, channel = flat_channel(index)
-        value = accumulator(*position)
+        place, channel, operand_index = locate(index)
+        value = accumulator(*place)
         if epilogue is None:
             return value
-        return epilogue(value + offset(channel), multiplier(channel), index, operands)
+        offset, multiplier, *operands = arrays
+        return epilogue(value + offset(channel), multiplier(channel), operand_index, operands)
 
     return te.compute(shape, body, name="result")
 
@@ -99,7 +101,7 @@ def conv2d(
 
     Returns
     -------
-    (N, OH, OW, O) in the epilogue's dtype.
+    (N, OH, OW, O) in the epilogue's dtype; (N, OH, OW, G, O/G), which is the same memory, where there are groups.
     """
     batch, height, width, channels = (int(extent) for extent in data.shape)
     groups, blocks, kernel_h, kernel_w, steps, lanes, depth = (int(extent) for extent in weight.shape)
@@ -163,14 +165,18 @@ def conv2d(
         attrs={KERNEL: "contraction"},
     )
 
-    def position(index):
-        n, h, w, channel = index
-        group, within = (channel // group_out, channel % group_out) if groups > 1 else (0, channel)
-        return [n, group, h, w, within // lanes, within % lanes], group * (blocks * lanes) + within
+    if groups == 1:
+        shape = (batch, out_h, out_w, group_out)
+    else:
+        shape = (batch, out_h, out_w, groups, group_out)
 
-    shape = (batch, out_h, out_w, geometry.out_channels)
-    offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
-    return _finish(accumulator, shape, position, offset, multiplier, operands, epilogue)
+    def position(index):
+        n, h, w, *grouped, channel = index
+        group = grouped[0] if grouped else 0
+        place = [n, group, h, w, channel // lanes, channel % lanes]
+        return place, group * (blocks * lanes) + channel, (n, h, w, group * group_out + channel)
+
+    return _finish(accumulator, shape, position, arrays, epilogue)
 
 
 def matmul(
@@ -232,7 +238,6 @@ def matmul(
 
     def position(index):
         *front, channel = index
-        return [*(front if lead else [0]), channel // lanes, channel % lanes], channel
+        return [*(front if lead else [0]), channel // lanes, channel % lanes], channel, index
 
-    offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
-    return _finish(accumulator, (*lead, out_channels), position, offset, multiplier, operands, epilogue)
+    return _finish(accumulator, (*lead, out_channels), position, arrays, epilogue)

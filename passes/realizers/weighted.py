@@ -213,7 +213,7 @@ def _build(
             name = "qconv2d"
         name += f"_{values.shape[2]}x{values.shape[3]}"
     packed_arrays = [packing.pack_channels(array, groups, dot.lanes) for array in arrays]
-    return emitter.call(
+    result = emitter.call(
         define,
         emitter.integers(call.args[0]),
         *(relax.const(array) for array in (packed, *packed_arrays)),
@@ -221,6 +221,9 @@ def _build(
         name=name,
         layer=layer,
     )
+    if shape_of(result) == shape_of(call):
+        return result
+    return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
 
 
 def _pair(values) -> tuple[int, int]:
