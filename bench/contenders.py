@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
 import numpy as np
 
 from .engines import Built, Engine, Settings, calibration_feeds
 from .subjects import Subject
-
-BARE_NUMBER, BARE_REPEAT = 5, 20
-"""Runs a measurement, and measurements, of the latency without Python."""
 
 
 def _build(subject: Subject, settings: Settings, quantized: bool) -> Built:
@@ -32,11 +28,11 @@ def _build(subject: Subject, settings: Settings, quantized: bool) -> Built:
     def run(sample: np.ndarray) -> np.ndarray:
         return package.run({subject.model.input: sample})[output["name"]]
 
-    def bare_ms(sample: np.ndarray) -> float:
-        seconds = package.time({subject.model.input: sample}, BARE_NUMBER, BARE_REPEAT)
-        return statistics.median(seconds) * 1e3
+    def bare_seconds(sample: np.ndarray, number: int) -> float:
+        (seconds,) = package.time({subject.model.input: sample}, number, repeat=1)
+        return seconds
 
-    return Built(run, settings.target, bare_ms)
+    return Built(run, settings.target, bare_seconds)
 
 
 def tvmq_float(subject: Subject, settings: Settings, folder: Path) -> Built:

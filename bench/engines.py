@@ -22,12 +22,13 @@ class Built:
     ----------
     run : runs one sample.
     isa : the instruction set that its kernels use, as far as the engine tells.
-    bare_ms : time of the call without Python around it, in ms; None where the engine has no such figure.
+    bare_seconds : ``(sample, number) -> seconds``, the mean of that many runs without Python around them; None
+        where the engine has no such clock.
     """
 
     run: Run
     isa: str
-    bare_ms: Callable[[np.ndarray], float] | None = None
+    bare_seconds: Callable[[np.ndarray, int], float] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ import numpy as np
 
 from .engines import Run
 
+Timer = Callable[[int], float]
+"""``number -> seconds a run``, the mean of that many runs."""
+
 TURN_SECONDS = 0.02
 """A turn repeats the call for about this long: above the clock's grain, short enough to interleave."""
 
@@ -28,37 +31,39 @@ class Latency:
     spread_ms: float
 
 
-def _seconds_a_call(run: Run, sample: np.ndarray, number: int) -> float:
-    start = time.perf_counter()
-    for _ in range(number):
-        run(sample)
-    return (time.perf_counter() - start) / number
+def timer_of(run: Run, sample: np.ndarray) -> Timer:
+    """Return the timer of whole Python calls on the sample, float32 ``[1, C, H, W]``."""
+
+    def time_calls(number: int) -> float:
+        start = time.perf_counter()
+        for _ in range(number):
+            run(sample)
+        return (time.perf_counter() - start) / number
+
+    return time_calls
 
 
-def measure(
-    runs: Mapping[str, Run], sample: np.ndarray, rounds: int, advance: Callable[[], None]
-) -> dict[str, Latency]:
-    """Time each engine once a round and return the medians.
+def measure(timers: Mapping[str, Timer], rounds: int, advance: Callable[[], None]) -> dict[str, Latency]:
+    """Let each timer have its turn once a round and return the medians.
 
-    A turn is one untimed call, which brings weights and code back into the caches, then as many timed ones as
-    fill ``TURN_SECONDS``.
+    A turn is one run whose time is dropped, which brings weights and code back into the caches, then as many
+    as fill ``TURN_SECONDS``.
 
     Parameters
     ----------
-    runs : engine name to its call.
-    sample : float32 ``[1, C, H, W]``.
-    rounds : how often each engine has its turn.
+    timers : what is timed, by name.
+    rounds : how many turns each has.
     advance : called after each round.
     """
     numbers = {}
-    for name, run in runs.items():
-        run(sample)
-        numbers[name] = max(1, round(TURN_SECONDS / _seconds_a_call(run, sample, 3)))
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for name, seconds_a_run in timers.items():
+        seconds_a_run(1)
+        numbers[name] = max(1, round(TURN_SECONDS / seconds_a_run(3)))
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
-        for name, run in runs.items():
-            run(sample)
-            seconds[name].append(_seconds_a_call(run, sample, numbers[name]))
+        for name, seconds_a_run in timers.items():
+            seconds_a_run(1)
+            seconds[name].append(seconds_a_run(numbers[name]))
         advance()
     return {name: _summary(np.array(values) * 1e3) for name, values in seconds.items()}
 

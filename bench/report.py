@@ -33,7 +33,7 @@ class Row:
     is_int8, is_peer : as in ``Engine``.
     isa : as in ``Built``.
     accuracy, latency : what was measured.
-    bare_ms : latency without Python around it, in ms; None where the engine has no such figure.
+    bare : latency without Python around the call; None where the engine has no clock of its own.
     """
 
     engine: str
@@ -42,7 +42,7 @@ class Row:
     isa: str
     accuracy: Accuracy
     latency: Latency
-    bare_ms: float | None = None
+    bare: Latency | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _latency_cells(report: ModelReport) -> Iterator[Sequence[str]]:
             row.engine,
             f"{row.latency.median_ms:.3f}",
             f"{row.latency.spread_ms:.3f}",
-            "" if row.bare_ms is None else f"{row.bare_ms:.3f}",
+            "" if row.bare is None else f"{row.bare.median_ms:.3f}",
             f"{over_reference:.2f}",
             "" if over_peer is None else f"{over_peer:.2f}",
             row.isa,

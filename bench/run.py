@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
@@ -18,7 +20,7 @@ from .accuracy import assess, predict
 from .contenders import CONTENDERS
 from .engines import Built, Engine, Settings
 from .isa import ISAS, default_target, get_isa, limit_peers
-from .latency import measure
+from .latency import Timer, measure, timer_of
 from .peers import PEERS, REFERENCE
 from .report import ModelReport, Report, Row, show, to_json, to_markdown
 from .subjects import MODELS, Subject, load_subject
@@ -69,6 +71,19 @@ def _check_numbers(arguments: argparse.Namespace) -> None:
             raise TvmqError(f"--{name} {getattr(arguments, name)}: expected a positive number")
 
 
+def _bare(engine: str) -> str:
+    return f"{engine}, bare"
+
+
+def _timers(built: Mapping[str, Built], sample: np.ndarray) -> dict[str, Timer]:
+    """Return a timer for each engine's call, and one for the call without Python where there is a clock."""
+    timers = {name: timer_of(contender.run, sample) for name, contender in built.items()}
+    for name, contender in built.items():
+        if contender.bare_seconds is not None:
+            timers[_bare(name)] = functools.partial(contender.bare_seconds, sample)
+    return timers
+
+
 def run_model(
     subject: Subject, engines: Sequence[Engine], settings: Settings, rounds: int, progress: Progress
 ) -> ModelReport:
@@ -95,9 +110,7 @@ def run_model(
             cache.kept_array(folder / "outputs.npy", answers) if engine.is_peer else answers()
         )
     progress.update(task, description=f"{subject.model.name}: timing", total=rounds, completed=0)
-    runs = {name: contender.run for name, contender in built.items()}
-    sample = data.samples[:1]
-    latencies = measure(runs, sample, rounds, lambda: progress.advance(task))
+    latencies = measure(_timers(built, data.samples[:1]), rounds, lambda: progress.advance(task))
     progress.remove_task(task)
     return ModelReport(
         subject.model.name,
@@ -111,7 +124,7 @@ def run_model(
                 contender.isa,
                 assess(logits[engine.name], logits[engines[0].name], data.labels),
                 latencies[engine.name],
-                contender.bare_ms(sample) if contender.bare_ms else None,
+                latencies.get(_bare(engine.name)),
             )
             for engine, contender in zip(engines, built.values(), strict=True)
         ),

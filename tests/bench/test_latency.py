@@ -32,9 +32,12 @@ def _engine(name: str, clock: list[float], costs, calls: list[str]):
 def test_engines_are_interleaved(clock: list[float]) -> None:
     calls: list[str] = []
     seconds = {"slow": 0.020, "fast": 0.005}
-    runs = {name: _engine(name, clock, itertools.repeat(cost), calls) for name, cost in seconds.items()}
-    measured = latency.measure(runs, SAMPLE, 3, lambda: calls.append("|"))
-    # A turn is an untimed call, then as many as fill 20 ms: one of the slow engine, four of the fast one.
+    timers = {
+        name: latency.timer_of(_engine(name, clock, itertools.repeat(cost), calls), SAMPLE)
+        for name, cost in seconds.items()
+    }
+    measured = latency.measure(timers, 3, lambda: calls.append("|"))
+    # A turn is a call whose time is dropped, then as many as fill 20 ms: one of the slow engine, four of the fast one.
     rounds = "".join(call[0] for call in calls).split("|")[1:3]
     assert rounds == ["ss" + "fffff"] * 2
     assert measured["slow"] == latency.Latency(pytest.approx(20.0), pytest.approx(0.0))
@@ -42,8 +45,9 @@ def test_engines_are_interleaved(clock: list[float]) -> None:
 
 
 def test_a_disturbed_round_moves_the_median_little(clock: list[float]) -> None:
-    # Four calls to find the number of repeats, then per round an untimed and a timed one.
+    # Four calls to find the number of repeats, then in each round one that is dropped and one that counts.
     timed = [0.020, 0.021, 0.022, 0.023, 9.0]
     costs = iter([0.020] * 4 + [cost for value in timed for cost in (0.020, value)])
-    measured = latency.measure({"one": _engine("one", clock, costs, [])}, SAMPLE, 5, lambda: None)
+    timer = latency.timer_of(_engine("one", clock, costs, []), SAMPLE)
+    measured = latency.measure({"one": timer}, 5, lambda: None)
     assert measured["one"] == latency.Latency(pytest.approx(22.0), pytest.approx(1.0))

@@ -13,15 +13,15 @@ from tvmq.bench.latency import Latency
 from tvmq.bench.report import ModelReport, Report, Row, show, to_json, to_markdown
 
 
-def _row(engine: str, ms: float, is_int8: bool = False, is_peer: bool = True, bare_ms=None) -> Row:
-    return Row(engine, is_int8, is_peer, "isa", Accuracy(0.8125, 0.9, 0.98765), Latency(ms, 0.25), bare_ms)
+def _row(engine: str, ms: float, is_int8: bool = False, is_peer: bool = True, bare=None) -> Row:
+    return Row(engine, is_int8, is_peer, "isa", Accuracy(0.8125, 0.9, 0.98765), Latency(ms, 0.25), bare)
 
 
 ROWS = (
     _row("reference", 8.0),
     _row("peer a", 4.0, is_int8=True),
     _row("peer b", 2.0, is_int8=True),
-    _row("ours", 1.0, is_int8=True, is_peer=False, bare_ms=0.75),
+    _row("ours", 1.0, is_int8=True, is_peer=False, bare=Latency(0.75, 0.0)),
 )
 MODEL = ModelReport("net", 100, 400, ROWS)
 REPORT = Report(
@@ -61,4 +61,4 @@ def test_terminal_shows_what_markdown_shows() -> None:
 def test_json_keeps_every_digit() -> None:
     record = json.loads(to_json(REPORT))
     assert record["models"][0]["rows"][3]["accuracy"]["cosine"] == 0.98765
-    assert record["models"][0]["rows"][3]["bare_ms"] == 0.75
+    assert record["models"][0]["rows"][3]["bare"]["median_ms"] == 0.75

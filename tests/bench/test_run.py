@@ -11,6 +11,7 @@ from rich.progress import Progress
 from tvmq.bench import cache, machine, run
 from tvmq.bench.datasets import Split
 from tvmq.bench.engines import Built, Engine, Settings
+from tvmq.bench.latency import Latency
 from tvmq.bench.subjects import Model, Subject
 from tvmq.errors import TvmqError
 
@@ -34,7 +35,7 @@ def _engine(name: str, is_peer: bool, calls: list[str], factor: float = 1.0) -> 
             calls.append(name)
             return sample.reshape(1, -1) * factor
 
-        return Built(answer, "any", lambda sample: 0.5)
+        return Built(answer, "any", lambda sample, number: 0.5)
 
     return Engine(name, ("numpy",), not is_peer, is_peer, build)
 
@@ -47,7 +48,7 @@ def test_a_whole_run(subject: Subject) -> None:
     peer, ours = report.rows
     assert (report.model, report.calibration_samples, report.evaluated_samples) == ("toy", 2, 4)
     assert (peer.accuracy.top1, peer.accuracy.agreement) == (0.75, 1.0)
-    assert ours.accuracy.cosine == pytest.approx(-1.0) and ours.bare_ms == 0.5
+    assert ours.accuracy.cosine == pytest.approx(-1.0) and ours.bare == Latency(500.0, 0.0)
 
 
 def test_a_peer_is_evaluated_once_and_we_every_time(subject: Subject) -> None:
