@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -35,11 +35,11 @@ from .targets.parse import parse_target
 
 __all__ = ["CompileOptions", "Package", "QuantizeOptions", "QuantizedModel", "compile", "load", "quantize"]
 
-Model = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
-TargetSpec = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
-Samples = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str]
-Shapes = Mapping[str, tuple[int, ...]]
-Progress = Callable[[str, int | None], AbstractContextManager[Any]]
+Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
+TargetSpec: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
+Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,9 @@ def compile(  # noqa: A001 (the name that users expect)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"
-    with (progress or _no_progress)("compile", None), tvm.transform.PassContext(
-        opt_level=3, config=dict(options.pass_config)
+    with (
+        (progress or _no_progress)("compile", None),
+        tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
     ):
         built = build(Realize(row)(Layout()(mod)), target, row)
     metadata = describe(built.mod, target, scheme, kernels=built.kernels)

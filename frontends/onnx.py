@@ -7,6 +7,7 @@ the name of its ONNX node, and the module has a layer record for each node (``pa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ OLDEST_IR_VERSION = 3
 
 
 def load_onnx(
-    model: str | Path | onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
+    model: str | os.PathLike[str] | onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
 ) -> IRModule:
     """Return the Relax module of an ONNX model.
 
@@ -75,5 +76,5 @@ def opset_of(proto: onnx.ModelProto) -> int:
     return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
-def _source(model: str | Path | onnx.ModelProto) -> str:
+def _source(model: str | os.PathLike[str] | onnx.ModelProto) -> str:
     return "the model" if isinstance(model, onnx.ModelProto) else repr(str(model))

@@ -43,7 +43,7 @@ def static_shapes(
         if name in given:
             shapes[name] = _checked(name, declared, given[name], symbols)
         elif declared is not None and all(isinstance(extent, int) for extent in declared):
-            shapes[name] = declared
+            shapes[name] = tuple(int(extent) for extent in declared)
         else:
             dynamic[name] = declared
     if dynamic:

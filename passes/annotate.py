@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tvm
@@ -66,7 +67,7 @@ def scheme_of(mod: IRModule) -> Scheme | None:
 
 def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> Scheme:
     """Return the scheme with what the target stores and what the user asked for."""
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if row is not None:
         changes["activation_dtype"] = row.activation_dtype
     if options.per_channel is not None:

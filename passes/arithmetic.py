@@ -84,7 +84,9 @@ def fixed_point(ratios: list[float]) -> tuple[list[int], int]:
     return [int(np.rint(ratio * 2**shift)) for ratio in ratios], shift
 
 
-def quantize(values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, dtype: str) -> np.ndarray:
+def quantize(
+    values: np.ndarray, scale: np.ndarray | float, zero_point: np.ndarray | int, dtype: str
+) -> np.ndarray:
     """Return ``clamp(rint(values / scale) + zero_point)`` in ``dtype`` (ONNX QuantizeLinear).
 
     ``scale`` and ``zero_point`` broadcast against ``values``.
@@ -95,7 +97,7 @@ def quantize(values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, dtyp
     return np.clip(shifted, low, high).astype(dtype)
 
 
-def dequantize(values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+def dequantize(values: np.ndarray, scale: np.ndarray | float, zero_point: np.ndarray | int) -> np.ndarray:
     """Return ``float32(values - zero_point) * scale`` (ONNX DequantizeLinear)."""
     centred = values.astype(np.int32) - np.asarray(zero_point).astype(np.int32)
     return centred.astype(np.float32) * np.asarray(scale, np.float32)

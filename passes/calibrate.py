@@ -11,7 +11,7 @@ from a generator.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +118,7 @@ class Calibrate:
         observers: list[Observer] = [make(steps) for _ in waiting]
         specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
         run = self.runner(observed(mod, waiting))
-        total = len(self.samples) if hasattr(self.samples, "__len__") else None
+        total = len(self.samples) if isinstance(self.samples, Sized) else None
         bar = nullcontext() if self.progress is None else self.progress("calibrate", total)
         count = 0
         with bar as shown:

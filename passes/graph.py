@@ -10,9 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tvm
 from tvm import relax
-
-Constant = tvm.ir.GenericConst
-"""What ``relax.const`` makes."""
+from tvm.ir import GenericConst as Constant  # what relax.const makes
 
 
 def op_name(expr: relax.Expr) -> str:

@@ -1,7 +1,7 @@
 """Average pooling, global average pooling, and the mean over an image.
 
-    Q(limit(avg_pool2d(DQ(x))))  -->  average_pool2d[requantize](x)
-    mean(DQ(x), axes H, W)       -->  average_pool2d[dequantize](x), window = the whole image
+Q(limit(avg_pool2d(DQ(x))))  -->  average_pool2d[requantize](x)
+mean(DQ(x), axes H, W)       -->  average_pool2d[dequantize](x), window = the whole image
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from tvm import relax
 
-from ..compute.epilogue import Dequantize, Requantize
+from ..compute.epilogue import Dequantize, Epilogue, Requantize
 from ..compute.pool import Window, average_pool2d
 from ..graph import layer_name, op_name, shape_of
 from .limits import strip_limits
@@ -36,15 +36,13 @@ def plan_average(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
     _, height, width, _ = shape_of(call.args[0])
     multiplier = data.scale / window.counts(height, width)
     if target is None:
-        limits = [None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper)]
-        epilogue = Dequantize(*limits)
+        lower, upper = (None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper))
+        epilogue: Epilogue = Dequantize(lower, upper)
     else:
         epilogue = Requantize(target.output(limited.lower, limited.upper))
         multiplier = multiplier / target.scale
     layer = layer_name(call)
-    define = partial(
-        average_pool2d, window=window, zero_point=data.zero_point, epilogue=epilogue
-    )
+    define = partial(average_pool2d, window=window, zero_point=data.zero_point, epilogue=epilogue)
 
     def build(emitter: Emitter) -> relax.Var:
         result = emitter.call(
@@ -70,10 +68,11 @@ def _window_of_pool(call: relax.Call) -> Window | str:
     attrs = call.attrs
     if attrs.layout != "NHWC":
         return f"its layout is {attrs.layout}: run Layout before Realize"
+    top, left, bottom, right = (int(width) for width in attrs.padding)
     return Window(
         size=_pair(attrs.pool_size),
         strides=_pair(attrs.strides),
-        padding=tuple(int(width) for width in attrs.padding),
+        padding=(top, left, bottom, right),
         dilation=_pair(attrs.dilation),
         ceil_mode=bool(attrs.ceil_mode),
         count_include_pad=bool(attrs.count_include_pad),

@@ -1,6 +1,6 @@
 """relu and clip behind an operator: limits of its result.
 
-    relu(x) = max(x, 0)        clip(x, a, b) = min(max(x, a), b)
+relu(x) = max(x, 0)        clip(x, a, b) = min(max(x, a), b)
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def limits_of(call: relax.Expr) -> tuple[float, float] | None:
     if name in _FIXED:
         return _FIXED[name]
     if name == "relax.clip":
-        return tuple(_number(bound) for bound in call.args[1:])
+        lower, upper = call.args[1:]
+        return _number(lower), _number(upper)
     return None
 
 
@@ -42,7 +43,8 @@ def _number(bound: relax.Expr) -> float:
 
 def strip_limits(facts: Facts, value: relax.Expr) -> Limited:
     """Return the value before the relu and clip operators that end in it, and their joint limits."""
-    lower, upper, names = -math.inf, math.inf, []
+    lower, upper = -math.inf, math.inf
+    names: list[str] = []
     while True:
         call = facts.definition(value)
         limits = limits_of(call)
