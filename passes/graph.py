@@ -12,6 +12,8 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst as Constant  # what relax.const makes
 
+from . import ffi_errors  # noqa: F401 (imported for its effect)
+
 
 def op_name(expr: relax.Expr) -> str:
     """Return the operator's name, such as ``"relax.nn.conv2d"``; empty where ``expr`` is no operator call."""

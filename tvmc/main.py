@@ -9,13 +9,10 @@ import argparse
 import io
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from ..errors import TvmqError
@@ -46,45 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
     if not args.verbose:
         warnings.simplefilter("ignore")
-    with _interruptions() as interrupted:
-        try:
-            args.run(args)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader has seen enough. What is still buffered must not fail again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (Exception, KeyboardInterrupt) as error:
-            if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
-                return _fail("interrupted", args.verbose, INTERRUPTED)
-            if isinstance(error, TvmqError):
-                return _fail(str(error), args.verbose)
-            hint = "" if args.verbose else " (not an error of the input that tvmc knows: -v shows where)"
-            return _fail(f"{type(error).__name__}: {error}{hint}", args.verbose)
-    return 0
-
-
-@contextmanager
-def _interruptions() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C sets, besides raising ``KeyboardInterrupt``.
-
-    TVM makes a nameless ``RuntimeError`` of an interruption inside a Python pass, which it calls from C++.
-    """
-    seen = threading.Event()
-
-    def note(number: int, frame: object) -> None:
-        seen.set()
-        raise KeyboardInterrupt
-
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is not signal.default_int_handler:
-        # A shell that runs us in the background has it ignored.
-        yield seen
-        return
-    signal.signal(signal.SIGINT, note)
     try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, previous)
+        args.run(args)
+        sys.stdout.flush()
+    except TvmqError as error:
+        return _fail(str(error), args.verbose)
+    except KeyboardInterrupt:
+        return _fail("interrupted", args.verbose, INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has seen enough. What is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        hint = "" if args.verbose else " (not an error of the input that tvmc knows: -v shows where)"
+        return _fail(f"{type(error).__name__}: {error}{hint}", args.verbose)
+    return 0
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -166,6 +166,7 @@ def refused(result, tmp_path, *messages):
     errors = [line for line in result.err.splitlines() if line.startswith("tvmc: error: ")]
     assert len(errors) == 1, result.err
     assert "Traceback" not in result.err
+    assert "(not an error of the input" not in errors[0]
     for message in messages:
         assert message in errors[0]
     assert not [path for path in tmp_path.iterdir() if ".tar" in path.name]
