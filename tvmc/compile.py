@@ -136,6 +136,10 @@ def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions
     for name, _ in args.pass_config:
         if name not in known:
             raise unknown("option of TVM's passes (--pass-config)", name, known)
+    try:
+        PassContext(config=dict(args.pass_config))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TvmqError(f"bad value in --pass-config: {error}") from error
     arch = arch_of(target)
     if arch != host.architecture() and args.cross_compiler is None:
         raise TvmqError(f"linking for {arch} needs --cross-compiler, such as {arch}-linux-gnu-gcc")

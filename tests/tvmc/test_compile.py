@@ -189,6 +189,7 @@ def refused(result, tmp_path, *messages):
         ),
         (["--quantize", "int8", "--activations", "symetric"], "did you mean 'symmetric'"),
         (["--pass-config", "tirx.UnrollLop={}"], "did you mean 'tirx.UnrollLoop'"),
+        (["--pass-config", "tirx.disable_vectorize=perhaps"], "tirx.disable_vectorize to have type bool"),
         (["--tuning-records", "no such"], "tuning records 'no such' do not exist"),
         (["--cross-compiler-options", "x"], "cross_compiler_options without a cross_compiler"),
         (
