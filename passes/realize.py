@@ -26,7 +26,7 @@ from ..targets.rows import TargetRow
 from . import arithmetic
 from .compute import elementwise
 from .graph import bindings_of, dtype_of, is_constant, layer_name, op_name, rebuild, to_numpy, with_layer_name
-from .layers import get_layers, with_layers
+from .layers import Layer, get_layers, with_layers
 from .realizers.average import plan_average
 from .realizers.binary import plan_product, plan_sum
 from .realizers.concat import plan_concat
@@ -120,7 +120,11 @@ class _Analysis:
             return self.parameters(whole.args[0]) if op_name(whole) == "relax.split" else None
         if op_name(value) == "relax.dequantize":
             own = self.own_parameters(value)
-            return None if own is None or is_constant(value.args[0]) else own.stored_as(self.row.activation_dtype)
+            return (
+                None
+                if own is None or is_constant(value.args[0])
+                else own.stored_as(self.row.activation_dtype)
+            )
         return moved_parameters(self, value)
 
     def own_parameters(self, call: relax.Call) -> Parameters | None:
@@ -203,27 +207,52 @@ class _Analysis:
                 return plan
         return None
 
-    def layers(self, mod: tvm.IRModule) -> list:
+    def layers(self, mod: tvm.IRModule) -> list[Layer]:
         """Return the layer records with what became of each node."""
-        done: dict[str, Plan] = {}
-        into: dict[str, str] = {}
+        found = self._outcomes()
+        return [
+            dataclasses.replace(
+                layer,
+                status=found[layer.name].status,
+                # Why the user or Annotate left it in float says more than what the walks see of it.
+                reason=found[layer.name].reason and (layer.reason or found[layer.name].reason),
+                details={**layer.details, **found[layer.name].details},
+            )
+            if layer.name in found
+            else layer
+            for layer in get_layers(mod)
+        ]
+
+    def _reason(self, layer: Layer, outcome: Layer) -> str:
+        """Return why a node stays float: what was found here, or else what earlier passes said of it."""
+        if outcome.status != "float":
+            return ""
+        return self.refusals.get(layer.name) or layer.reason or outcome.reason
+
+    def _outcomes(self) -> dict[str, Layer]:
+        """Return what became of each node that the walks met, by its name; later lines outrank earlier ones."""
+        found: dict[str, Layer] = {}
+        for binding in self.bindings:
+            name, kind = layer_name(binding.value), op_name(binding.value)
+            if not name:
+                continue
+            if kind in ("relax.quantize", "relax.dequantize"):
+                found.setdefault(name, Layer(name, "", "folded"))
+            elif binding.var in self._parameters:
+                found[name] = Layer(name, "", "int8")
+            elif binding.var in self.as_is and binding.var not in self.float_plans and kind:
+                found[name] = Layer(name, "", "float", self._why_float(binding.value))
         for plan in (*self.plans.values(), *self.float_plans.values()):
-            done[plan.layer] = plan
             for name in plan.absorbed:
-                if name != plan.layer:
-                    into[name] = plan.layer
-        updated = []
-        for layer in get_layers(mod):
-            if layer.name in done:
-                details = {**layer.details, **done[layer.name].details}
-                layer = dataclasses.replace(layer, status="int8", reason="", details=details)
-            elif layer.name in into:
-                details = {**layer.details, "fused_into": into[layer.name]}
-                layer = dataclasses.replace(layer, status="int8", reason="", details=details)
-            elif layer.name in self.refusals:
-                layer = dataclasses.replace(layer, status="float", reason=self.refusals[layer.name])
-            updated.append(layer)
-        return updated
+                found[name] = Layer(name, "", "int8", details={"fused_into": plan.layer})
+        for plan in (*self.plans.values(), *self.float_plans.values()):
+            found[plan.layer] = Layer(plan.layer, "", "int8", details=plan.details)
+        return found
+
+    def _why_float(self, call: relax.Call) -> str:
+        if any(self.parameters(argument) is not None for argument in call.args):
+            return f"no integer form of {op_name(call).removeprefix('relax.')} with these operands"
+        return "none of its inputs is quantized"
 
 
 class _Carrier:
@@ -314,7 +343,9 @@ class _Carrier:
         if own == dtype:
             return integers
         shift = arithmetic.bounds_of(dtype)[0] - arithmetic.bounds_of(own)[0]
-        return self.call(partial(elementwise.move_range, shift=shift, dtype=dtype), integers, name="move_range", layer=name)
+        return self.call(
+            partial(elementwise.move_range, shift=shift, dtype=dtype), integers, name="move_range", layer=name
+        )
 
     def _dequantize(self, integers: relax.Expr, parameters: Parameters, name: str) -> relax.Var:
         define = partial(elementwise.dequantize, scale=parameters.scale, zero_point=parameters.zero_point)

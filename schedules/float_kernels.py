@@ -16,6 +16,7 @@ from tvm import relax, te
 from ..passes.arithmetic import Output, bounds_of
 from ..passes.compute import contraction, depthwise, elementwise, packing
 from ..passes.compute.contraction import Conv2d, Dot
+from ..passes.compute.naming import kernel_name
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
 from ..targets.rows import TargetRow
 
@@ -54,26 +55,18 @@ def _conv2d(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> rel
     if not fits or dtype_of(data) != "float32" or dtype_of(weight) != "float32":
         return _stock("relax.nn.conv2d")(builder, call)
     values = to_numpy(weight)
-    groups = int(attrs.groups)
-    geometry = Conv2d(
-        strides=tuple(int(step) for step in attrs.strides),
-        padding=tuple(int(width) for width in attrs.padding),
-        dilation=tuple(int(step) for step in attrs.dilation),
-        groups=groups,
-        kernel=values.shape[2:],
-        out_channels=values.shape[0],
-    )
-    size = f"{values.shape[2]}x{values.shape[3]}"
+    geometry = Conv2d.of(call, values.shape)
+    groups = geometry.groups
     if groups == values.shape[0] > 1 and values.shape[1] == 1:
         packed = depthwise.pack_depthwise(values, lanes)
-        define = partial(
-            depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32"
-        )
-        return _kernel(builder, define, [data, relax.const(packed)], f"depthwise_conv2d_{size}")
+        define = partial(depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32")
+        name = kernel_name("depthwise_conv2d", shape_of(data), values.shape[0], geometry.kernel)
+        return _kernel(builder, define, [data, relax.const(packed)], name)
     packed = packing.pack_conv2d(values, groups, lanes, 1)
     dot = Dot(lanes, 1, "float32", "float32")
     define = partial(contraction.conv2d, geometry=geometry, dot=dot)
-    result = _kernel(builder, define, [data, relax.const(packed)], f"conv2d_{size}")
+    name = kernel_name("conv2d", shape_of(data), values.shape[0], geometry.kernel)
+    result = _kernel(builder, define, [data, relax.const(packed)], name)
     if groups == 1:
         return result
     return relax.op.reshape(builder.emit(result), shape_of(call))
@@ -87,7 +80,8 @@ def _matmul(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> rel
     values = to_numpy(weight)
     dot = Dot(lanes, 1, "float32", "float32")
     define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot)
-    return _kernel(builder, define, [data, relax.const(packing.pack_matmul(values, lanes, 1))], "matmul")
+    name = kernel_name("matmul", shape_of(data), values.shape[1])
+    return _kernel(builder, define, [data, relax.const(packing.pack_matmul(values, lanes, 1))], name)
 
 
 def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -49,7 +49,10 @@ class KernelTable:
 
 def _kernel_of(call: relax.Call) -> str:
     """Return the name of the function that a ``call_tir`` calls; empty for any other call."""
-    is_kernel = isinstance(call.op, tvm.ir.Op) and call.op.name in ("relax.call_tir", "relax.call_tir_inplace")
+    is_kernel = isinstance(call.op, tvm.ir.Op) and call.op.name in (
+        "relax.call_tir",
+        "relax.call_tir_inplace",
+    )
     return str(call.args[0].name_hint) if is_kernel else ""
 
 

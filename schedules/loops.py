@@ -84,9 +84,7 @@ def _last_axis_is_spatial(sch: Schedule, block: SBlockRV) -> bool:
     """Tell whether every input is read contiguously along the block's last spatial axis, or not along it at all."""
     realized = sch.get(block)
     spatial = [var.var for var in realized.iter_vars if var.iter_type == tirx.IterVar.DataPar]
-    return all(
-        region.region and region.region[-1].min.same_as(spatial[-1]) for region in realized.reads
-    )
+    return all(region.region and region.region[-1].min.same_as(spatial[-1]) for region in realized.reads)
 
 
 def _parallel(sch: Schedule, loops: list[LoopRV], work: int) -> None:

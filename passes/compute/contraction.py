@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tvm import te, tirx
+from tvm import relax, te, tirx
 
 from .annotations import KERNEL
 from .epilogue import Epilogue
-from .packing import ceil_div, padded_rows
+from .packing import padded_rows
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,24 @@ class Conv2d:
     kernel: tuple[int, int]
     out_channels: int
     pad_value: int = 0
+
+    @classmethod
+    def of(cls, call: relax.Call, weight_shape: tuple[int, ...], pad_value: int = 0) -> Conv2d:
+        """Return the geometry of a ``relax.nn.conv2d`` over NHWC data with an OIHW weight of this shape."""
+        attrs = call.attrs
+        top, left, bottom, right = (int(width) for width in attrs.padding)
+        down, across = (int(step) for step in attrs.strides)
+        spread_down, spread_across = (int(step) for step in attrs.dilation)
+        out_channels, _, height, width = weight_shape
+        return cls(
+            strides=(down, across),
+            padding=(top, left, bottom, right),
+            dilation=(spread_down, spread_across),
+            groups=int(attrs.groups),
+            kernel=(height, width),
+            out_channels=out_channels,
+            pad_value=pad_value,
+        )
 
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the result."""
@@ -165,10 +183,8 @@ def conv2d(
         attrs={KERNEL: "contraction"},
     )
 
-    if groups == 1:
-        shape = (batch, out_h, out_w, group_out)
-    else:
-        shape = (batch, out_h, out_w, groups, group_out)
+    grouping = () if groups == 1 else (groups,)
+    shape = (batch, out_h, out_w, *grouping, group_out)
 
     def position(index):
         n, h, w, *grouped, channel = index

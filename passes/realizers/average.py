@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from tvm import relax
 
-from ..compute.epilogue import Dequantize, Epilogue, Requantize
+from ..compute.epilogue import Dequantize, Requantize
 from ..compute.pool import Window, average_pool2d
 from ..graph import layer_name, op_name, shape_of
 from .limits import strip_limits
@@ -37,7 +37,7 @@ def plan_average(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
     multiplier = data.scale / window.counts(height, width)
     if target is None:
         lower, upper = (None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper))
-        epilogue: Epilogue = Dequantize(lower, upper)
+        epilogue: Requantize | Dequantize = Dequantize(lower, upper)
     else:
         epilogue = Requantize(target.output(limited.lower, limited.upper))
         multiplier = multiplier / target.scale

@@ -1,7 +1,7 @@
 """Sums and products of two quantized tensors.
 
-    Q(limit(DQ(a) +- DQ(b)))   -->  add[fixed point](a, b)
-    Q(limit(DQ(a) * DQ(b)))    -->  multiply[requantize](a, b)
+Q(limit(DQ(a) +- DQ(b)))   -->  add[fixed point](a, b)
+Q(limit(DQ(a) * DQ(b)))    -->  multiply[requantize](a, b)
 """
 
 from __future__ import annotations
@@ -32,15 +32,12 @@ def plan_sum(facts: Facts, value: relax.Expr, target: Parameters | None) -> Plan
         return None
     left, right = operands
     try:
-        ratios, shift = arithmetic.fixed_point(
-            [left.scale / target.scale, sign * right.scale / target.scale]
-        )
+        ratios, shift = arithmetic.fixed_point([left.scale / target.scale, sign * right.scale / target.scale])
     except ValueError as error:
         facts.refuse(call, str(error))
         return None
     addends = tuple(
-        arithmetic.Addend(operand.zero_point, ratio)
-        for operand, ratio in zip(operands, ratios, strict=True)
+        arithmetic.Addend(operand.zero_point, ratio) for operand, ratio in zip(operands, ratios, strict=True)
     )
     define = partial(
         elementwise.add, addends=addends, shift=shift, out=target.output(limited.lower, limited.upper)

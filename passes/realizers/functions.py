@@ -122,9 +122,7 @@ def plan_function(facts: Facts, value: relax.Expr, target: Parameters | None) ->
 
     def build(emitter: Emitter) -> relax.Var:
         integers = emitter.integers(source)
-        return emitter.call(
-            elementwise.look_up, integers, relax.const(table), name="qtable", layer=layer
-        )
+        return emitter.call(elementwise.look_up, integers, relax.const(table), name="qtable", layer=layer)
 
     return Plan(layer, (source,), build, tuple(names))
 

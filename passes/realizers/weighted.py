@@ -1,8 +1,8 @@
 """Convolution and matrix multiplication with constant weights.
 
-    Q(limit(conv2d(DQ(x), DQ(w)) + bias))                 -->  conv2d[int8, requantize](x, w)
-    Q(limit(conv2d(DQ(x), DQ(w)) + bias + DQ(residual)))  -->  conv2d[int8, requantize and add](x, w, residual)
-    conv2d(DQ(x), DQ(w)) + bias                           -->  conv2d[int8, dequantize](x, w)
+Q(limit(conv2d(DQ(x), DQ(w)) + bias))                 -->  conv2d[int8, requantize](x, w)
+Q(limit(conv2d(DQ(x), DQ(w)) + bias + DQ(residual)))  -->  conv2d[int8, requantize and add](x, w, residual)
+conv2d(DQ(x), DQ(w)) + bias                           -->  conv2d[int8, dequantize](x, w)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .. import arithmetic
 from ..compute import contraction, depthwise, packing
 from ..compute.contraction import Conv2d, Dot
 from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
+from ..compute.naming import kernel_name
 from ..graph import layer_name, op_name, shape_of
 from .limits import Limited, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
@@ -155,8 +156,8 @@ def _epilogue(
     """Return the epilogue and its multipliers (float64), or why there is none."""
     lower, upper = match.limited.lower, match.limited.upper
     if target is None:
-        limits = [None if math.isinf(limit) else limit for limit in (lower, upper)]
-        return Dequantize(*limits), steps
+        least, most = (None if math.isinf(limit) else limit for limit in (lower, upper))
+        return Dequantize(least, most), steps
     out = target.output(lower, upper)
     multiplier = steps / target.scale
     if match.residual is None:
@@ -189,29 +190,20 @@ def _build(
     if op_name(call) == "relax.matmul":
         packed = packing.pack_matmul(values, dot.lanes, dot.depth)
         define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, epilogue=epilogue)
-        name = "qmatmul"
+        name = kernel_name("qmatmul", shape_of(call.args[0]), values.shape[1])
     else:
-        attrs = call.attrs
-        groups = int(attrs.groups)
-        geometry = Conv2d(
-            strides=_pair(attrs.strides),
-            padding=tuple(int(width) for width in attrs.padding),
-            dilation=_pair(attrs.dilation),
-            groups=groups,
-            kernel=values.shape[2:],
-            out_channels=values.shape[0],
-            pad_value=data.zero_point,
-        )
+        geometry = Conv2d.of(call, values.shape, data.zero_point)
+        groups = geometry.groups
         if groups == values.shape[0] > 1 and values.shape[1] == 1:
             groups = 1
             packed = depthwise.pack_depthwise(values, dot.lanes)
             define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
-            name = "qdepthwise_conv2d"
+            operation = "qdepthwise_conv2d"
         else:
             packed = packing.pack_conv2d(values, groups, dot.lanes, dot.depth)
             define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
-            name = "qconv2d"
-        name += f"_{values.shape[2]}x{values.shape[3]}"
+            operation = "qconv2d"
+        name = kernel_name(operation, shape_of(call.args[0]), values.shape[0], geometry.kernel)
     packed_arrays = [packing.pack_channels(array, groups, dot.lanes) for array in arrays]
     result = emitter.call(
         define,
@@ -224,8 +216,3 @@ def _build(
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
-
-
-def _pair(values) -> tuple[int, int]:
-    first, second = (int(value) for value in values)
-    return first, second

@@ -80,7 +80,9 @@ def weight_of(facts: Facts, expr: relax.Expr, axis: int) -> Weight | str:
         if value.attrs.axis % values.ndim != axis:
             return f"its weight is quantized along axis {value.attrs.axis}, not along the output channels"
         shape[axis] = -1
-    centred = values.astype(np.int32) - zero_point.astype(np.int32).reshape(shape if zero_point.size > 1 else ())
+    centred = values.astype(np.int32) - zero_point.astype(np.int32).reshape(
+        shape if zero_point.size > 1 else ()
+    )
     if centred.size and np.abs(centred + 0.5).max() > 128:
         return "its asymmetric weight does not fit int8 without the zero point"
     scales = np.broadcast_to(scale.astype(np.float64).reshape(-1), (channels,))
