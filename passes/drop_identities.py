@@ -92,8 +92,6 @@ def value_range(call: relax.Expr) -> tuple[float, float] | None:
     name = op_name(call)
     if name == "relax.nn.relu":
         return 0.0, np.inf
-    if name == "relax.nn.relu6":
-        return 0.0, 6.0
     if name == "relax.clip":
         return float(call.args[1].value), float(call.args[2].value)
     if name in ("relax.maximum", "relax.minimum") and is_constant(call.args[1]):

@@ -115,7 +115,6 @@ OPERATORS: dict[str, Operator] = {
         Operator("relax.nn.adaptive_avg_pool2d", AVERAGE, _nchw),
         Operator("relax.mean", AVERAGE, _spatial_mean),
         Operator("relax.nn.relu", RANGE),
-        Operator("relax.nn.relu6", RANGE),
         Operator("relax.clip", RANGE),
         Operator("relax.abs", TABLE),
         Operator("relax.ceil", TABLE),

@@ -108,7 +108,6 @@ def minimum(value):
     [
         ([relu, relu], "relu", None),
         ([maximum(0)], "relu", None),
-        ([relax.op.nn.relu6], "clip", (0, 6)),
         ([maximum(-1), minimum(1)], "clip", (-1, 1)),
         ([minimum(6), relu], "clip", (0, 6)),
         ([relu, clip(-1, 2)], "clip", (0, 2)),
