@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tvmq.errors import TvmqError
 from tvmq.frontends.images import ImageOptions
 from tvmq.frontends.samples import read_samples

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from tvm.target import Target
+
 from tvmq.errors import TvmqError
 from tvmq.targets import parse
 from tvmq.targets.features import arch_of, describe, features_of, row_of
