@@ -224,7 +224,9 @@ def _pad(rewriter: _Rewriter, call: relax.Call) -> relax.Expr | None:
     widths = [int(width) for width in call.attrs.pad_width]
     pairs = [widths[2 * axis : 2 * axis + 2] for axis in TO_NHWC]
     value, mode = call.attrs.pad_value, call.attrs.pad_mode
-    return relax.op.nn.pad(rewriter.moved(call.args[0]), [w for pair in pairs for w in pair], mode, float(value))
+    return relax.op.nn.pad(
+        rewriter.moved(call.args[0]), [w for pair in pairs for w in pair], mode, float(value)
+    )
 
 
 def _strided_slice(rewriter: _Rewriter, call: relax.Call) -> relax.Expr | None:

@@ -2,8 +2,8 @@
 
 A register tile of ``rows x blocks`` accumulators uses, a step of the inner product, ``rows`` broadcast activations and
 ``blocks`` weight vectors for ``rows * blocks`` instructions, so the best tile has the least
-``(rows + WEIGHT_COST * blocks) / (rows * blocks)`` among those that fit the registers. A weight vector costs more than a
-broadcast: it occupies a register, and may have to be widened.
+``(rows + WEIGHT_COST * blocks) / (rows * blocks)`` among those that fit the registers. A weight vector costs more than
+a broadcast: it occupies a register, and may have to be widened.
 """
 
 from __future__ import annotations

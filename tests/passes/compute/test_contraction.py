@@ -89,7 +89,15 @@ def test_conv2d(run_kernel, row, case, kind):
 @pytest.mark.parametrize("kind", ["requantize", "add", "dequantize"])
 @pytest.mark.parametrize(
     ("lead", "inner", "channels"),
-    [((1,), 64, 10), ((5,), 31, 33), ((9,), 33, 7), ((17,), 8, 16), ((2, 3), 5, 9), ((2, 11), 130, 48), ((), 7, 5)],
+    [
+        ((1,), 64, 10),
+        ((5,), 31, 33),
+        ((9,), 33, 7),
+        ((17,), 8, 16),
+        ((2, 3), 5, 9),
+        ((2, 11), 130, 48),
+        ((), 7, 5),
+    ],
     ids=str,
 )
 def test_matmul(run_kernel, row, lead, inner, channels, kind):

@@ -53,7 +53,9 @@ def test_look_up_every_integer(run_kernel, dtype):
     np.testing.assert_array_equal(run_kernel(elementwise.look_up, [data, table]), table)
 
 
-@pytest.mark.parametrize("shapes", [(s, s) for s in SHAPES] + [((2, 3, 4, 8), (1, 1, 1, 8)), ((4, 9), (9,))], ids=str)
+@pytest.mark.parametrize(
+    "shapes", [(s, s) for s in SHAPES] + [((2, 3, 4, 8), (1, 1, 1, 8)), ((4, 9), (9,))], ids=str
+)
 def test_add(run_kernel, shapes):
     rng = np.random.default_rng(0)
     left, right = (rng.integers(0, 256, shape).astype(np.uint8) for shape in shapes)
@@ -62,9 +64,7 @@ def test_add(run_kernel, shapes):
     out = Output("uint8", 90, 3, 250)
     total = arithmetic.weigh(left, addends[0]) + arithmetic.weigh(right, addends[1])
     define = partial(elementwise.add, addends=addends, shift=shift, out=out)
-    np.testing.assert_array_equal(
-        run_kernel(define, [left, right]), arithmetic.shift_to(total, shift, out)
-    )
+    np.testing.assert_array_equal(run_kernel(define, [left, right]), arithmetic.shift_to(total, shift, out))
 
 
 @pytest.mark.parametrize("shapes", [((3, 31), (3, 31)), ((1, 6, 5, 17), (1, 1, 1, 17))], ids=str)
