@@ -214,8 +214,7 @@ class _Analysis:
             dataclasses.replace(
                 layer,
                 status=found[layer.name].status,
-                # Why the user or Annotate left it in float says more than what the walks see of it.
-                reason=found[layer.name].reason and (layer.reason or found[layer.name].reason),
+                reason=self._reason(layer, found[layer.name]),
                 details={**layer.details, **found[layer.name].details},
             )
             if layer.name in found
