@@ -65,10 +65,13 @@ def _engines(names: Sequence[str]) -> list[Engine]:
     return [engine for engine in ENGINES.values() if engine.name in names or engine is REFERENCE]
 
 
-def _check_numbers(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> None:
     for name in ("threads", "samples", "rounds"):
         if getattr(arguments, name) < 1:
             raise TvmqError(f"--{name} {getattr(arguments, name)}: expected a positive number")
+    folder = arguments.output.parent if arguments.output else Path()
+    if not os.access(folder, os.W_OK):
+        raise TvmqError(f"--output {arguments.output}: {folder} is no folder that can be written to")
 
 
 def _bare(engine: str) -> str:
@@ -138,7 +141,7 @@ def run(arguments: argparse.Namespace, console: Console) -> Report:
     ------
     TvmqError : an argument is wrong, data is missing, or a peer is not installed.
     """
-    _check_numbers(arguments)
+    _check(arguments)
     engines = _engines(arguments.engines)
     versions = machine.versions(tuple({package: None for engine in engines for package in engine.packages}))
     for name in arguments.models:
@@ -165,10 +168,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = run(arguments, console)
         if arguments.output:
-            arguments.output.with_suffix(".json").write_text(to_json(report))
-            arguments.output.with_suffix(".md").write_text(to_markdown(report))
+            Path(f"{arguments.output}.json").write_text(to_json(report))
+            Path(f"{arguments.output}.md").write_text(to_markdown(report))
     except TvmqError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
     show(report, console)
     return 0

@@ -87,6 +87,7 @@ def _rest(data: Split) -> tuple[np.ndarray, np.ndarray]:
     [
         (["--models", "mobilnet"], "unknown model 'mobilnet'; did you mean 'mobilenetv2'?"),
         (["--engines", "tvmq int4"], "unknown engine 'tvmq int4'; did you mean 'tvmq int8'"),
+        (["--output", "/no/such/folder/stem"], "/no/such/folder is no folder that can be written to"),
         (["--threads", "0"], "--threads 0: expected a positive number"),
         (["--isa", "avx3", "--engines", "tvmq int8"], "unknown instruction set 'avx3'; did you mean 'avx2'?"),
     ],
