@@ -1,9 +1,9 @@
 """The analytic model: register tile and cache chunk of a kernel, from the target's row.
 
-A register tile of ``rows x blocks`` accumulators uses, a step of the inner product, ``rows`` broadcast activations and
-``blocks`` weight vectors for ``rows * blocks`` instructions, so the best tile has the least
-``(rows + WEIGHT_COST * blocks) / (rows * blocks)`` among those that fit the registers. A weight vector costs more than
-a broadcast: it occupies a register, and may have to be widened.
+A register tile of ``rows x blocks`` accumulators uses, a step of the inner product, ``rows`` broadcast activations
+and ``blocks`` weight vectors for ``rows * blocks`` instructions, so the best tile has the least
+``(rows + WEIGHT_COST * blocks) / (rows * blocks)`` among those that fit the registers. A weight vector costs more
+than a broadcast: it occupies a register, and may have to be widened.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from ..targets.rows import TargetRow
 
 WEIGHT_COST = 2
 MAX_BLOCK_BYTES = 64
-SERIAL_WORK = 1 << 17
-"""Multiply-adds under which a parallel region costs more than it saves."""
 
 
 def divisors(extent: int) -> list[int]:
