@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
@@ -54,12 +54,14 @@ class ModelReport:
     model : its name.
     calibration_samples, evaluated_samples : how many there were.
     rows : one an engine.
+    failures : engine to the error with which it could not build the model.
     """
 
     model: str
     calibration_samples: int
     evaluated_samples: int
     rows: tuple[Row, ...]
+    failures: dict[str, str] = field(default_factory=dict)
 
     def speed_ups(self, row: Row) -> tuple[float, float | None]:
         """Return how many times faster it is than the reference and than the fastest int8 peer, if any."""
@@ -123,6 +125,10 @@ def _title(report: ModelReport) -> str:
     )
 
 
+def _failures(report: ModelReport) -> list[str]:
+    return [f"{engine} could not build the model: {error}" for engine, error in report.failures.items()]
+
+
 def _facts(report: Report) -> Iterator[str]:
     for group in (report.machine, report.settings, report.versions):
         yield ", ".join(
@@ -144,6 +150,8 @@ def show(report: Report, console: Console) -> None:
             for cells in rows:
                 table.add_row(*cells)
             console.print(table)
+        for line in _failures(model):
+            console.print(line)
     console.print(f"\n{NOTE}")
 
 
@@ -155,6 +163,7 @@ def to_markdown(report: Report) -> str:
         for headings, rows in _tables(model):
             rule = ("---" if heading in TEXT_HEADINGS else "---:" for heading in headings)
             lines += ["", *(f"| {' | '.join(cells)} |" for cells in (headings, tuple(rule), *rows))]
+        lines += [line for failure in _failures(model) for line in ("", failure)]
     return "\n".join([*lines, "", NOTE]) + "\n"
 
 

@@ -99,39 +99,46 @@ def run_model(
     """
     data = subject.data
     built: dict[str, Built] = {}
-    logits = {}
+    logits: dict[str, np.ndarray] = {}
+    failures: dict[str, str] = {}
     task = progress.add_task("", total=len(engines) * len(data.samples))
     for engine in engines:
         progress.update(task, description=f"{subject.model.name}: {engine.name}")
         folder = cache.folder_for(engine, subject, settings)
-        contender = built[engine.name] = engine.build(subject, settings, folder)
+        try:
+            contender = engine.build(subject, settings, folder)
+        # A peer's quantizer raises whatever it meets, and its failure is a result too.
+        except Exception as error:
+            if not engine.is_peer or engine is engines[0]:
+                raise
+            failures[engine.name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            progress.advance(task, len(data.samples))
+            continue
 
-        def answers(contender: Built = contender):
+        def answers(contender: Built = contender) -> np.ndarray:
             return predict(contender.run, data.samples, lambda: progress.advance(task))
 
+        built[engine.name] = contender
         logits[engine.name] = (
             cache.kept_array(folder / "outputs.npy", answers) if engine.is_peer else answers()
         )
     progress.update(task, description=f"{subject.model.name}: timing", total=rounds, completed=0)
     latencies = measure(_timers(built, data.samples[:1]), rounds, lambda: progress.advance(task))
     progress.remove_task(task)
-    return ModelReport(
-        subject.model.name,
-        len(data.calibration),
-        len(data.samples),
-        tuple(
-            Row(
-                engine.name,
-                engine.is_int8,
-                engine.is_peer,
-                contender.isa,
-                assess(logits[engine.name], logits[engines[0].name], data.labels),
-                latencies[engine.name],
-                latencies.get(_bare(engine.name)),
-            )
-            for engine, contender in zip(engines, built.values(), strict=True)
-        ),
+    rows = tuple(
+        Row(
+            engine.name,
+            engine.is_int8,
+            engine.is_peer,
+            built[engine.name].isa,
+            assess(logits[engine.name], logits[engines[0].name], data.labels),
+            latencies[engine.name],
+            latencies.get(_bare(engine.name)),
+        )
+        for engine in engines
+        if engine.name in built
     )
+    return ModelReport(subject.model.name, len(data.calibration), len(data.samples), rows, failures)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> Report:

@@ -23,7 +23,7 @@ ROWS = (
     _row("peer b", 2.0, is_int8=True),
     _row("ours", 1.0, is_int8=True, is_peer=False, bare=Latency(0.75, 0.0)),
 )
-MODEL = ModelReport("net", 100, 400, ROWS)
+MODEL = ModelReport("net", 100, 400, ROWS, {"peer c": "ValueError: no"})
 REPORT = Report(
     {"cpu": "a cpu", "instruction_sets": ["avx2", "f16c"]}, {"tvmq": "1.0"}, {"threads": 1}, (MODEL,)
 )
@@ -47,6 +47,7 @@ def test_markdown() -> None:
     assert "| ours | 81.2 | 90.0 | 0.9877 |" in lines
     assert "| ours | 1.000 | 0.250 | 0.750 | 8.00 | 2.00 | isa |" in lines
     assert "| reference | 8.000 | 0.250 |  | 1.00 | 0.25 | isa |" in lines
+    assert "peer c could not build the model: ValueError: no" in lines
     tables = [line for line in lines if line.startswith("|")]
     assert [line.count("|") for line in tables] == [5] * 6 + [8] * 6
 
@@ -54,7 +55,7 @@ def test_markdown() -> None:
 def test_terminal_shows_what_markdown_shows() -> None:
     text = io.StringIO()
     show(REPORT, Console(file=text, width=120))
-    for cell in ("a cpu", "net: calibrated", "peer b", "0.9877", "0.750", "8.00"):
+    for cell in ("a cpu", "net: calibrated", "peer b", "0.9877", "0.750", "8.00", "peer c could not"):
         assert cell in text.getvalue()
 
 

@@ -51,6 +51,29 @@ def test_a_whole_run(subject: Subject) -> None:
     assert ours.accuracy.cosine == pytest.approx(-1.0) and ours.bare == Latency(500.0, 0.0)
 
 
+def _failing(name: str, is_peer: bool) -> Engine:
+    def build(subject: Subject, settings: Settings, folder: Path) -> Built:
+        raise ValueError("no such operator\nand more")
+
+    return Engine(name, ("numpy",), True, is_peer, build)
+
+
+def test_a_peer_that_fails_is_reported_and_the_others_go_on(subject: Subject) -> None:
+    engines = [_engine("peer", True, []), _failing("broken", True), _engine("ours", False, [])]
+    with Progress(disable=True) as progress:
+        report = run.run_model(subject, engines, SETTINGS, 1, progress)
+    assert [row.engine for row in report.rows] == ["peer", "ours"]
+    assert report.failures == {"broken": "ValueError: no such operator"}
+
+
+@pytest.mark.parametrize(
+    "engines", [[_failing("reference", True)], [_engine("peer", True, []), _failing("ours", False)]]
+)
+def test_our_own_failure_and_the_reference_end_the_run(subject: Subject, engines: list[Engine]) -> None:
+    with Progress(disable=True) as progress, pytest.raises(ValueError, match="no such operator"):
+        run.run_model(subject, engines, SETTINGS, 1, progress)
+
+
 def test_a_peer_is_evaluated_once_and_we_every_time(subject: Subject) -> None:
     counts = []
     for _ in range(2):
