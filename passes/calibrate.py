@@ -182,6 +182,8 @@ class Calibrate:
     def _weights(self, quantize: relax.Call) -> tuple[np.ndarray, np.ndarray]:
         """Return the int8 weights of an unknown pair, and their scales ``[C]`` or ``[1]``."""
         weight = to_numpy(quantize.args[0])
+        if not np.isfinite(weight).all():
+            raise TvmqError(f"the weights of layer {layer_name(quantize)!r} hold NaN or infinity")
         axis = int(quantize.attrs.axis)
         per_channel = shape_of(quantize.args[1]) == (weight.shape[axis],)
         rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis] if per_channel else 1, -1)

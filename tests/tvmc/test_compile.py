@@ -17,7 +17,7 @@ WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
 X = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
 
 
-def save_model(path, batch=1):
+def save_model(path, batch=1, weight=WEIGHT):
     """Write a convolution and a relu, input ``in/x:0`` float32[batch,3,8,8], output ``y``."""
     graph = helper.make_graph(
         [
@@ -27,7 +27,7 @@ def save_model(path, batch=1):
         "g",
         [helper.make_tensor_value_info("in/x:0", TensorProto.FLOAT, [batch, 3, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4, 8, 8])],
-        [numpy_helper.from_array(WEIGHT, "w")],
+        [numpy_helper.from_array(weight, "w")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
@@ -235,6 +235,13 @@ def test_a_folder_as_model(tvmc, tmp_path):
     refused(
         tvmc("compile", tmp_path, "--target", TARGET, "-o", tmp_path / "out.tar"), tmp_path, str(tmp_path)
     )
+
+
+def test_weights_that_are_not_finite(tvmc, samples, tmp_path):
+    path = save_model(tmp_path / "nan.onnx", weight=np.where(WEIGHT > 2, np.nan, WEIGHT))
+    flags = ["--target", TARGET, "--quantize", "int8", "--calibration-data", samples]
+    result = tvmc("compile", path, *flags, "-o", tmp_path / "out.tar")
+    refused(result, tmp_path, "the weights of layer 'first conv' hold NaN or infinity")
 
 
 def test_dynamic_shapes_without_a_flag(tvmc, tmp_path):
