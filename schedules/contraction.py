@@ -107,7 +107,7 @@ def _schedule(
     sch.parallel(parallel)
 
     is_integer = str(buffer.dtype) == "int32"
-    instruction = row.dot.intrinsic if family == "contraction" and is_integer else None
+    instruction = _instruction(sch, accumulator, row) if family == "contraction" and is_integer else None
     *_, result_rows, result_channels = sch.get_loops(result)
     sch.unroll(result_rows)
     sch.unroll(split_vector(sch, result_channels, lanes))
@@ -128,6 +128,16 @@ def _schedule(
     if family == "depthwise":
         for loop in nest.taps:
             sch.unroll(loop)
+
+
+def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow) -> str | None:
+    """Return the intrinsic of the dot product that the accumulator was laid out for."""
+    data, weight = [region.source for region in sch.get(accumulator).reads][-2:]
+    lanes, depth = (int(extent) for extent in weight.shape[-2:])
+    for dot in row.dots:
+        if (dot.lanes, dot.depth, dot.data_dtype) == (lanes, depth, str(data.dtype)):
+            return dot.intrinsic
+    return None
 
 
 def _nest_of(sch: Schedule, accumulator: SBlockRV, spatial: int, family: str) -> _Nest:

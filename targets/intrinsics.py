@@ -4,16 +4,17 @@
 
 The group of ``depth`` activations is broadcast to every lane. The instruction sequences:
 
-=======================  =============================  ==========================================================
-name                     LLVM intrinsic                 why it is exact
-=======================  =============================  ==========================================================
-dot_16x4_u8s8_avx512vnni avx512.vpdpbusd.512            products and sums in int32
-dot_8x4_u8s8_avxvnni     avx512.vpdpbusd.256            the same (the name covers both encodings)
-dot_16x2_s16s8_avx512    avx512.pmaddw.d.512            int16 x int16 pairs summed in int32: weights are widened
-dot_8x2_s16s8_avx2       avx2.pmadd.wd                  the same
-=======================  =============================  ==========================================================
-
-``pmaddubsw``, the usual int8 multiply on CPUs without VNNI, adds two products in saturating int16 and is not here.
+=======================  ========================  ================================================================
+name                     LLVM intrinsic            arithmetic
+=======================  ========================  ================================================================
+dot_16x4_u8s8_avx512vnni avx512.vpdpbusd.512       products and sums in int32
+dot_8x4_u8s8_avxvnni     avx512.vpdpbusd.256       the same (the name covers both encodings)
+dot_16x4_u8s8_avx512     avx512.pmaddubs.w.512     pairs of products in int16, which saturates, so only for weights
+                         avx512.pmaddw.d.512       whose pairs keep within a limit; then pairs of those in int32
+dot_8x4_u8s8_avx2        avx2.pmadd.ub.sw, .wd     the same
+dot_16x2_s16s8_avx512    avx512.pmaddw.d.512       weights widened to int16, pairs of products in int32
+dot_8x2_s16s8_avx2       avx2.pmadd.wd             the same
+=======================  ========================  ================================================================
 
 They are built on first use: parsing one costs tens of milliseconds, and most programs need one.
 """
@@ -28,9 +29,11 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 
-def _description(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+def description(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+    """Return what a dot product of this shape means, as the block that a schedule looks for."""
+
     @T.prim_func(s_tir=True)
-    def description(
+    def meaning(
         A: T.Buffer((depth,), data_dtype, offset_factor=1),
         B: T.Buffer((lanes, depth), "int8", offset_factor=1),
         C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
@@ -44,7 +47,7 @@ def _description(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
                         vi, vk = T.axis.remap("SR", [i, k])
                         C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
 
-    return description
+    return meaning
 
 
 def _vnni(lanes: int, llvm_name: str) -> PrimFunc:
@@ -98,12 +101,50 @@ def _madd(lanes: int, llvm_name: str) -> PrimFunc:
     return implementation
 
 
-_TABLE: dict[str, tuple[int, int, str, Callable[[int, str], PrimFunc], str]] = {
-    # name: lanes, depth, data dtype, implementation, LLVM intrinsic
-    "dot_16x4_u8s8_avx512vnni": (16, 4, "uint8", _vnni, "llvm.x86.avx512.vpdpbusd.512"),
-    "dot_8x4_u8s8_avxvnni": (8, 4, "uint8", _vnni, "llvm.x86.avx512.vpdpbusd.256"),
-    "dot_16x2_s16s8_avx512": (16, 2, "int16", _madd, "llvm.x86.avx512.pmaddw.d.512"),
-    "dot_8x2_s16s8_avx2": (8, 2, "int16", _madd, "llvm.x86.avx2.pmadd.wd"),
+def _paired(lanes: int, pair_name: str, sum_name: str) -> PrimFunc:
+    bytes_, words = lanes * 4, lanes * 2
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((4,), "uint8", offset_factor=1),
+        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            C[T.ramp(0, 1, lanes)] = C.vload([0], f"int32x{lanes}") + T.call_llvm_pure_intrin(
+                T.llvm_lookup_intrinsic_id(sum_name),
+                T.call_llvm_pure_intrin(
+                    T.llvm_lookup_intrinsic_id(pair_name),
+                    T.reinterpret(
+                        T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes),
+                        dtype=f"int8x{bytes_}",
+                    ),
+                    B.vload([0, 0], f"int8x{bytes_}"),
+                    dtype=f"int16x{words}",
+                ),
+                T.broadcast(T.int16(1), words),
+                dtype=f"int32x{lanes}",
+            )
+
+    return implementation
+
+
+_TABLE: dict[str, tuple[int, int, str, Callable[..., PrimFunc], tuple[str, ...]]] = {
+    # name: lanes, depth, data dtype, implementation, LLVM intrinsics
+    "dot_16x4_u8s8_avx512vnni": (16, 4, "uint8", _vnni, ("llvm.x86.avx512.vpdpbusd.512",)),
+    "dot_8x4_u8s8_avxvnni": (8, 4, "uint8", _vnni, ("llvm.x86.avx512.vpdpbusd.256",)),
+    "dot_16x4_u8s8_avx512": (
+        *(16, 4, "uint8", _paired),
+        ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+    ),
+    "dot_8x4_u8s8_avx2": (
+        *(8, 4, "uint8", _paired),
+        ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+    ),
+    "dot_16x2_s16s8_avx512": (16, 2, "int16", _madd, ("llvm.x86.avx512.pmaddw.d.512",)),
+    "dot_8x2_s16s8_avx2": (8, 2, "int16", _madd, ("llvm.x86.avx2.pmadd.wd",)),
 }
 
 
@@ -115,8 +156,8 @@ def register(name: str) -> str:
     ------
     KeyError : there is no such intrinsic.
     """
-    lanes, depth, data_dtype, implement, llvm_name = _TABLE[name]
-    description = _description(lanes, depth, data_dtype)
+    lanes, depth, data_dtype, implement, llvm_names = _TABLE[name]
+    meaning = description(lanes, depth, data_dtype)
     tvm_name = f"tvmq.{name}"
-    TensorIntrin.register(tvm_name, description, implement(lanes, llvm_name), override=True)
+    TensorIntrin.register(tvm_name, meaning, implement(lanes, *llvm_names), override=True)
     return tvm_name

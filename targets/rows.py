@@ -14,19 +14,22 @@ class DotInstruction:
     """One exact integer dot-product instruction (or short sequence), as the kernels see it.
 
     ``lanes`` int32 accumulators each gain ``depth`` products of one broadcast group of ``depth`` activations
-    with their own ``depth`` int8 weights. It never saturates for any operands of these dtypes.
+    with their own ``depth`` int8 weights.
 
     Attributes
     ----------
     intrinsic : name in ``targets.intrinsics``; None leaves the code to LLVM's vectorizer.
     data_dtype : dtype that activations have when they reach the instruction; where it is wider than the
         stored dtype, the kernel widens a strip of activations first.
+    pair_limit : the instruction adds adjacent products in saturating int16, so it is exact only for weights whose
+        adjacent pairs, summed by sign, keep within this limit; None for one that is exact for any weights.
     """
 
     intrinsic: str | None
     lanes: int
     depth: int
     data_dtype: str
+    pair_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class TargetRow:
     vector_registers : architectural vector registers.
     l1_bytes, l2_bytes : data cache a core, in bytes.
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
-    dot : the int8 dot product that kernels use.
+    dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     """
 
     name: str
@@ -53,7 +56,7 @@ class TargetRow:
     l1_bytes: int
     l2_bytes: int
     activation_dtype: str
-    dot: DotInstruction
+    dots: tuple[DotInstruction, ...]
 
 
 ROWS: tuple[TargetRow, ...] = (
@@ -66,7 +69,7 @@ ROWS: tuple[TargetRow, ...] = (
         l1_bytes=32768,
         l2_bytes=1048576,
         activation_dtype="uint8",
-        dot=DotInstruction("dot_16x4_u8s8_avx512vnni", lanes=16, depth=4, data_dtype="uint8"),
+        dots=(DotInstruction("dot_16x4_u8s8_avx512vnni", lanes=16, depth=4, data_dtype="uint8"),),
     ),
     TargetRow(
         name="x86-avxvnni",
@@ -77,7 +80,7 @@ ROWS: tuple[TargetRow, ...] = (
         l1_bytes=32768,
         l2_bytes=1048576,
         activation_dtype="uint8",
-        dot=DotInstruction("dot_8x4_u8s8_avxvnni", lanes=8, depth=4, data_dtype="uint8"),
+        dots=(DotInstruction("dot_8x4_u8s8_avxvnni", lanes=8, depth=4, data_dtype="uint8"),),
     ),
     TargetRow(
         name="x86-avx512",
@@ -88,7 +91,10 @@ ROWS: tuple[TargetRow, ...] = (
         l1_bytes=32768,
         l2_bytes=1048576,
         activation_dtype="uint8",
-        dot=DotInstruction("dot_16x2_s16s8_avx512", lanes=16, depth=2, data_dtype="int16"),
+        dots=(
+            DotInstruction("dot_16x4_u8s8_avx512", lanes=16, depth=4, data_dtype="uint8", pair_limit=128),
+            DotInstruction("dot_16x2_s16s8_avx512", lanes=16, depth=2, data_dtype="int16"),
+        ),
     ),
     TargetRow(
         name="x86-avx2",
@@ -99,7 +105,10 @@ ROWS: tuple[TargetRow, ...] = (
         l1_bytes=32768,
         l2_bytes=524288,
         activation_dtype="uint8",
-        dot=DotInstruction("dot_8x2_s16s8_avx2", lanes=8, depth=2, data_dtype="int16"),
+        dots=(
+            DotInstruction("dot_8x4_u8s8_avx2", lanes=8, depth=4, data_dtype="uint8", pair_limit=128),
+            DotInstruction("dot_8x2_s16s8_avx2", lanes=8, depth=2, data_dtype="int16"),
+        ),
     ),
     TargetRow(
         name="aarch64-neon",
@@ -110,6 +119,6 @@ ROWS: tuple[TargetRow, ...] = (
         l1_bytes=32768,
         l2_bytes=524288,
         activation_dtype="uint8",
-        dot=DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),
+        dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
     ),
 )

@@ -22,7 +22,7 @@ from ..compute.naming import kernel_name
 from ..graph import layer_name, op_name, shape_of
 from .limits import Limited, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
-from .weights import Weight, constant_value, fit_bias, offset_of, weight_of
+from .weights import Weight, choose_dot, constant_value, fit_bias, offset_of, weight_of
 
 OPERATORS = ("relax.nn.conv2d", "relax.matmul")
 
@@ -183,7 +183,7 @@ def _build(
     operands: tuple[relax.Expr, ...],
     epilogue: Epilogue,
 ) -> relax.Var:
-    own = emitter.row.dot
+    own = choose_dot(emitter.row, weight)
     dot = Dot(own.lanes, own.depth, own.data_dtype)
     layer = layer_name(call)
     values, groups = weight.values, 1

@@ -12,6 +12,7 @@ from tvmq.passes.arithmetic import Addend, Output
 from tvmq.passes.compute import contraction, packing
 from tvmq.passes.compute.contraction import Conv2d, Dot
 from tvmq.passes.compute.epilogue import Dequantize, Requantize, RequantizeAdd
+from tvmq.passes.realizers.weights import largest_pair
 
 ZERO_POINT = 7
 OUT = Output("uint8", 11, 13, 251)
@@ -20,7 +21,8 @@ SHIFT = 15
 
 
 def dot_of(row):
-    return Dot(row.dot.lanes, row.dot.depth, row.dot.data_dtype)
+    dot = row.dots[-1]
+    return Dot(dot.lanes, dot.depth, dot.data_dtype)
 
 
 def arrays_of(rng, inner, channels):
@@ -150,6 +152,29 @@ def test_nothing_saturates(run_kernel, row):
     define = partial(contraction.matmul, out_channels=3, dot=dot, epilogue=Dequantize())
     expected = np.tile(np.float32([255 * 127 * 64, -255 * 128 * 64, -255 * 32]), (3, 1))
     np.testing.assert_array_equal(run_kernel(define, [data, packed, *per_channel]), expected)
+
+
+def test_every_dot_product_of_the_row(run_kernel, row):
+    """Each instruction equals its meaning, at the extremes of the weights that it is chosen for."""
+    rng = np.random.default_rng(0)
+    for choice in row.dots:
+        dot = Dot(choice.lanes, choice.depth, choice.data_dtype)
+        channels, inner = 2 * dot.lanes + 1, 66
+        data = rng.choice(np.array([0, 1, 254, 255], np.uint8), (7, inner))
+        if choice.pair_limit is None:
+            weight = rng.choice(np.array([-128, -127, 0, 127], np.int8), (inner, channels))
+        else:
+            pairs = np.array([[127, 1], [64, 64], [-64, -64], [-128, 127], [1, 127], [-1, -127]], np.int8)
+            weight = pairs[rng.integers(0, len(pairs), (inner // 2, channels))]
+            weight = np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(inner, channels)
+            assert largest_pair(weight) <= choice.pair_limit
+        accumulator = arithmetic.matmul_accumulator(data, weight)
+        arrays = np.zeros(channels, np.int32), np.ones(channels, np.float32)
+        packed = packing.pack_matmul(weight, dot.lanes, dot.depth)
+        per_channel = [packing.pack_channels(array, 1, dot.lanes) for array in arrays]
+        define = partial(contraction.matmul, out_channels=channels, dot=dot, epilogue=Dequantize())
+        result = run_kernel(define, [data, packed, *per_channel])
+        np.testing.assert_array_equal(result, accumulator.astype(np.float32))
 
 
 def test_float_conv2d_and_matmul(run_kernel, row):

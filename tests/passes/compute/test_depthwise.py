@@ -39,7 +39,7 @@ def test_depthwise_conv2d(run_kernel, row, height, width, channels, kernel, stri
     accumulator = offset + arithmetic.conv2d_accumulator(
         data, weight, geometry.strides, padding, geometry.dilation, channels, 200
     )
-    lanes = row.dot.lanes
+    lanes = row.dots[-1].lanes
     per_channel = [packing.pack_channels(array, 1, lanes) for array in (offset, multiplier)]
     define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=Requantize(OUT))
     result = run_kernel(define, [data, depthwise.pack_depthwise(weight, lanes), *per_channel])
