@@ -46,15 +46,17 @@ class Histogram:
             self.counts[BINS] += -(-values.size // stride)
             return
         places = values[::stride] * np.float32(1.0 / self.width) + np.float32(BINS)
-        # The float32 product may round up to the end.
+        # The float32 sum may round up to the end.
         np.clip(places, 0, 2 * BINS - 1, out=places)
         self.counts += np.bincount(places.astype(np.int64), minlength=2 * BINS)
 
     def _grow(self, largest: float) -> None:
-        if self.width == 0.0 and largest > 0.0:
-            self.counts[BINS] = self.counts.sum()
-            self.width = largest / BINS
-        while largest > self.width * BINS:
+        """Make the bins reach beyond a magnitude."""
+        if largest == 0.0:
+            return
+        if self.width == 0.0:
+            self.width = largest / (BINS - 1)
+        while largest >= self.width * BINS:
             merged = self.counts.reshape(BINS, 2).sum(axis=1)
             self.counts[:] = 0.0
             self.counts[BINS // 2 : BINS // 2 + BINS] = merged
