@@ -89,7 +89,6 @@ def _schedule(
     )
     tile_loop = inner_rows[0] if inner_rows else chunk_inner
     sch.reverse_compute_at(result, tile_loop, preserve_unit_loops=True)
-    sch.set_scope(accumulator, 0, "local")
     for loop in (block_outer, tile_loop):
         sch.annotate(loop, "pragma_loop_partition_hint", 1)
 

@@ -12,6 +12,8 @@ from ..targets.rows import TargetRow
 
 WEIGHT_COST = 2
 MAX_BLOCK_BYTES = 64
+STACK_BYTES = 1024
+"""TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
 
 
 def divisors(extent: int) -> list[int]:
@@ -35,6 +37,8 @@ def register_tile(rows: int, blocks: int, lanes: int, row: TargetRow) -> tuple[i
         weights = tile_blocks * registers_a_block
         for tile_rows in divisors(rows):
             if tile_rows * weights + weights + 1 >= row.vector_registers:
+                break
+            if tile_rows * tile_blocks * lanes * 4 >= STACK_BYTES:
                 break
             cost = (tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
             if cost < best_cost:

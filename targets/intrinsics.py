@@ -36,7 +36,7 @@ def description(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
     def meaning(
         A: T.Buffer((depth,), data_dtype, offset_factor=1),
         B: T.Buffer((lanes, depth), "int8", offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
@@ -57,7 +57,7 @@ def _vnni(lanes: int, llvm_name: str) -> PrimFunc:
     def implementation(
         A: T.Buffer((4,), "uint8", offset_factor=1),
         B: T.Buffer((lanes, 4), "int8", offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
@@ -83,7 +83,7 @@ def _madd(lanes: int, llvm_name: str) -> PrimFunc:
     def implementation(
         A: T.Buffer((2,), "int16", offset_factor=1),
         B: T.Buffer((lanes, 2), "int8", offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:2], B[0:lanes, 0:2])
@@ -108,7 +108,7 @@ def _paired(lanes: int, pair_name: str, sum_name: str) -> PrimFunc:
     def implementation(
         A: T.Buffer((4,), "uint8", offset_factor=1),
         B: T.Buffer((lanes, 4), "int8", offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
