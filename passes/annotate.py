@@ -34,9 +34,10 @@ from .graph import (
     with_layer_name,
 )
 from .layers import Layer, get_layers, with_layers
-from .operators import WEIGHT_AXIS, WEIGHTED
+from .operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
 from .options import QuantizeOptions
 from .plan import Plan, activations, make_plan
+from .scale_to_depthwise import ScaleToDepthwise
 from .schemes import Scheme
 from .selection import select
 
@@ -100,9 +101,9 @@ class Annotate:
         if has_pairs(mod):
             return mod
         scheme = resolve(self.scheme, self.row, self.options)
+        mod = ScaleToDepthwise()(mod)
         plan = make_plan(mod, selection, self.options)
-        names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
-        records = _decided(layers, names, plan, scheme.name)
+        records = _decided(layers, mod, plan, scheme.name)
         mod = _insert_pairs(mod, plan, scheme)
         mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))
         return with_layers(mod, records)
@@ -166,12 +167,16 @@ def _with_weight_pair(builder: relax.BlockBuilder, call: relax.Call, scheme: Sch
     return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
 
 
-def _decided(layers: list[Layer], names: dict[relax.Var, str], plan: Plan, scheme: str) -> list[Layer]:
-    """Return the records: a layer is quantized where its last operator with a verdict is."""
+def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> list[Layer]:
+    """Return the records: a layer is quantized where its last operator is that computes, or else moves, values."""
+    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
     verdicts: dict[str, relax.Var] = {}
-    for var, name in names.items():
-        if var in plan.roles or var in plan.reasons:
-            verdicts[name] = var
+    for binding in bindings_of(mod):
+        if binding.var not in plan.roles and binding.var not in plan.reasons:
+            continue
+        row = OPERATORS.get(op_name(binding.value))
+        if row is None or row.kind != MOVE or names[binding.var] not in verdicts:
+            verdicts[names[binding.var]] = binding.var
     hosts = {addition: weighted for weighted, addition in plan.absorbed.items()}
     records = []
     for layer in layers:

@@ -20,6 +20,7 @@ from .fold_pad import FoldPad
 from .graph import bindings_of, layer_name
 from .layers import get_layers, with_layers
 from .split_batch_norm import SplitBatchNorm
+from .widen_1d import Widen1d
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.Prepare")
@@ -33,6 +34,7 @@ class Prepare:
             FoldConstants(),
             DropIdentities(),
             SplitBatchNorm(),
+            Widen1d(),
             FoldPad(),
             FoldAffineForward(),
             FoldAffine(),

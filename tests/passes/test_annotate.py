@@ -181,9 +181,9 @@ class TestTables:
         assert paired(mod) == ["x", "add", "relu"]
         assert "fused_into" not in details(mod, "relu")
 
-    def test_a_constant_by_channel_stays_float(self):
+    def test_a_constant_by_position_stays_float(self):
         def body(b, x):
-            value = b.add(relax.op.multiply(relu(b, conv(b, x, "c1")), const(4, 1, 1)), "scale", "Mul")
+            value = b.add(relax.op.multiply(relu(b, conv(b, x, "c1")), const(6, 6)), "scale", "Mul")
             return conv(b, value, "c2")
 
         mod = annotated(body)
@@ -223,6 +223,13 @@ class TestDemand:
         mod = annotated(body)
         assert paired(mod) == ["x", "relu"]
         assert set(statuses(mod).values()) == {"int8"}
+
+    def test_a_convolution_counts_and_not_the_squeeze_behind_it(self):
+        def body(b, x):
+            wide = b.add(relax.op.nn.conv2d(x, const(4, 4, 3, 3)), "conv1d")
+            return b.add(relax.op.reshape(wide, (64,)), "conv1d")
+
+        assert statuses(annotated(body)) == {"conv1d": "int8"}
 
     def test_a_float_value_is_quantized_for_those_who_need_it_and_stays_float_for_others(self):
         def body(b, x):
