@@ -13,8 +13,9 @@ Sums of several quantized tensors use integers throughout, with multipliers of 1
     fixed:        t = sum_i (q_i - zero_point_i) * M_i                   M_i = rint(scale_i / out_scale * 2**shift)
                   q = clamp(((t + 2**(shift-1)) >> shift) + zero_point, lower, upper)
 
-An accumulator joins such a sum as ``rint(float32(accumulator) * (multiplier * 2**shift))``. 15 bits keep the
-contribution of a multiplier's own rounding under 255 * 2**-15 steps of the output.
+An accumulator joins such a sum as ``rint(float32(accumulator) * (multiplier * 2**shift))``, limited to +-2**22. The
+shift is the largest for which multipliers keep to 15 bits, and sums of operands that the output can hold to that
+limit. For operands of about the output's scale that is 13, and a multiplier's own rounding costs 255 * 2**-14 steps.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 
 MULTIPLIER_BITS = 15
-MAX_SHIFT = 20
-_FLOAT_LIMIT = np.float32(2**30)
+ACCUMULATOR_LIMIT = 2**22
+"""Magnitude to which an accumulator that joins a fixed-point sum is limited."""
 INT32_MAX = 2**31 - 1
 
 
@@ -68,19 +69,22 @@ class Addend:
 def fixed_point(ratios: list[float]) -> tuple[list[int], int]:
     """Return 15-bit multipliers for these scale ratios, and their common shift.
 
-    The shift is the largest up to ``MAX_SHIFT`` with which every multiplier stays below ``2**15`` in magnitude; it
-    is at least 1, so that the rounding term exists.
+    An accumulator of up to ``256 * (1 + largest ratio)`` output steps in magnitude can matter to the sum, so that
+    many must stay below ``ACCUMULATOR_LIMIT`` once shifted. The shift is at least 1, so that the rounding term exists.
 
     Raises
     ------
-    ValueError : a ratio is not finite, or above 2**14, so that no multiplier of 15 bits can hold it.
+    ValueError : a ratio is not finite, or so large that no shift is left.
     """
     largest = max(abs(ratio) for ratio in ratios)
-    if not np.isfinite(largest) or largest > 2 ** (MULTIPLIER_BITS - 1) - 1:
+    if not np.isfinite(largest) or largest > 2 ** (MULTIPLIER_BITS - 2):
         raise ValueError(f"scale ratio {largest} does not fit a {MULTIPLIER_BITS}-bit multiplier")
-    shift = MAX_SHIFT
-    while shift > 1 and round(largest * 2**shift) >= 2**MULTIPLIER_BITS:
-        shift -= 1
+    shift = 1
+    while (
+        round(largest * 2 ** (shift + 1)) < 2**MULTIPLIER_BITS
+        and 256 * (1 + largest) * 2 ** (shift + 1) <= ACCUMULATOR_LIMIT
+    ):
+        shift += 1
     return [int(np.rint(ratio * 2**shift)) for ratio in ratios], shift
 
 
@@ -114,10 +118,10 @@ def requantize(accumulator: np.ndarray, multiplier: np.ndarray, out: Output) -> 
 def scale_accumulator(accumulator: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     """Return an accumulator as an int32 operand of a fixed-point sum, ``multiplier`` holding ``2**shift`` already.
 
-    It is limited to +-2**30, far outside of what any output keeps.
+    It is limited to +-``ACCUMULATOR_LIMIT``, beyond which it leaves any output's range (``fixed_point``).
     """
     scaled = accumulator.astype(np.int32).astype(np.float32) * np.asarray(multiplier, np.float32)
-    return np.clip(np.rint(scaled), -_FLOAT_LIMIT, _FLOAT_LIMIT).astype(np.int32)
+    return np.clip(np.rint(scaled), -ACCUMULATOR_LIMIT, ACCUMULATOR_LIMIT).astype(np.int32)
 
 
 def weigh(values: np.ndarray, addend: Addend) -> np.ndarray:

@@ -11,24 +11,33 @@ from dataclasses import dataclass
 
 from tvm import te, tirx
 
-from ..arithmetic import Addend, Output
+from ..arithmetic import ACCUMULATOR_LIMIT, Addend, Output
 
 Index = Sequence[tirx.Expr]
 
 
-def rounded(value: tirx.Expr, low: float, high: float) -> tirx.Expr:
-    """Return ``value`` rounded half to even and limited to [low, high], as int32.
+_MAGIC = 1.5 * 2**23
+_MAGIC_BITS = 0x4B400000
 
-    The limits come first: they are integers, so the result is the same, and the conversion stays in range.
+
+def rounded(value: tirx.Expr, low: float, high: float, offset: int = 0) -> tirx.Expr:
+    """Return ``offset`` + ``value`` rounded half to even and limited to [low, high], as int32.
+
+    The limits come first: they are integers, so the result is the same. Then the numbers are below 2**22, and
+    adding 1.5 * 2**23 leaves no bits for a fraction: the addition itself rounds, and the sum's bits are those of the
+    constant plus the integer. Two instructions on any machine, where rounding and converting take three.
     """
+    if max(abs(low), abs(high)) > 2**22:
+        raise ValueError(f"the limits [{low}, {high}] leave the range that the rounding is made for")
     limited = tirx.max(tirx.min(value, tirx.const(high, "float32")), tirx.const(low, "float32"))
-    return tirx.nearbyint(limited).astype("int32")
+    bits = tirx.reinterpret("int32", limited + tirx.const(_MAGIC, "float32"))
+    return bits + tirx.const(offset - _MAGIC_BITS, "int32")
 
 
 def requantized(value: tirx.Expr, out: Output) -> tirx.Expr:
     """Return a float32 count of output steps as an integer of ``out``."""
-    steps = rounded(value, float(out.lower - out.zero_point), float(out.upper - out.zero_point))
-    return (steps + tirx.const(out.zero_point, "int32")).astype(out.dtype)
+    low, high = float(out.lower - out.zero_point), float(out.upper - out.zero_point)
+    return rounded(value, low, high, out.zero_point).astype(out.dtype)
 
 
 def shifted(total: tirx.Expr, shift: int, out: Output) -> tirx.Expr:
@@ -77,7 +86,7 @@ class RequantizeAdd:
         return self.out.dtype
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
-        limit = float(2**30)
+        limit = float(ACCUMULATOR_LIMIT)
         own = rounded(value.astype("float32") * multiplier, -limit, limit)
         return shifted(own + weighed(operands[0](*index), self.residual), self.shift, self.out)
 

@@ -16,8 +16,8 @@ from tvmq.passes.realizers.weights import largest_pair
 
 ZERO_POINT = 7
 OUT = Output("uint8", 11, 13, 251)
-RESIDUAL = Addend(3, 23170)
-SHIFT = 15
+RESIDUAL = Addend(3, 5793)
+SHIFT = 13
 
 
 def dot_of(row):
