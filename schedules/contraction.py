@@ -92,8 +92,9 @@ def _schedule(
     for loop in (block_outer, tile_loop):
         sch.annotate(loop, "pragma_loop_partition_hint", 1)
 
+    is_small = extent_of_all(sch, sch.get_loops(accumulator)) < tiles.SERIAL_WORK
     chunks = outer_extent * (chunked_extent // chunk)
-    if chunks >= threads or chunks >= extent_of(sch, block_outer):
+    if is_small or chunks >= threads or chunks >= extent_of(sch, block_outer):
         parallel = sch.fuse(*outer, chunk_outer)
         rows_loop: LoopRV | None = parallel
     else:
@@ -103,7 +104,8 @@ def _schedule(
         rows_loop = None
     if rows is not None:
         _schedule_rows(sch, rows, rows_loop, row)
-    sch.parallel(parallel)
+    if not is_small:
+        sch.parallel(parallel)
 
     is_integer = str(buffer.dtype) == "int32"
     instruction = _instruction(sch, accumulator, row) if family == "contraction" and is_integer else None

@@ -51,7 +51,12 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
         _schedule_reduction(sch, block, spatial, reduction, row, work)
         return
     lanes = 2 * row.vector_bits // 32
-    if extent_of(sch, spatial[-1]) % lanes:
+    contiguous = _axis_read_contiguously(sch, block, spatial)
+    if extent_of(sch, spatial[-1]) < lanes <= extent_of(sch, spatial[contiguous]):
+        # A transpose to few channels: vectors along the input's rows, and each element stored by itself.
+        spatial.append(spatial.pop(contiguous))
+        sch.reorder(*spatial)
+    elif extent_of(sch, spatial[-1]) % lanes:
         spatial = [sch.fuse(*spatial)]
     width = math.gcd(extent_of(sch, spatial[-1]), lanes)
     *outer, last = spatial
@@ -59,6 +64,17 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
     if width > 1:
         sch.vectorize(inside)
     _parallel(sch, [*outer, outside], work)
+
+
+def _axis_read_contiguously(sch: Schedule, block: SBlockRV, spatial: list[LoopRV]) -> int:
+    """Return which spatial axis runs along the last axis of the block's first input; the last where none does."""
+    realized = sch.get(block)
+    if realized.reads and realized.reads[0].region:
+        innermost = realized.reads[0].region[-1].min
+        for axis, var in enumerate(realized.iter_vars):
+            if var.var.same_as(innermost):
+                return axis
+    return len(spatial) - 1
 
 
 def _schedule_reduction(

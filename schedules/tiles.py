@@ -15,6 +15,9 @@ MAX_BLOCK_BYTES = 64
 STACK_BYTES = 1024
 """TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
 
+SERIAL_WORK = 1 << 19
+"""Multiply-adds under which waking threads costs more than they save: about 5 us of work."""
+
 
 def divisors(extent: int) -> list[int]:
     """Return the divisors in increasing order."""
