@@ -145,7 +145,7 @@ def compile(  # noqa: A001 (the name that users expect)
         (progress or _no_progress)("compile", None),
         tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
     ):
-        built = build(Realize(row)(Layout()(mod)), target, row)
+        built = build(Realize(row)(Layout()(mod)), target, row, options.tuning_records)
     metadata = describe(built.mod, target, scheme, kernels=built.kernels)
     return Package.from_executable(
         built.executable,

@@ -12,6 +12,7 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst as Constant  # what relax.const makes
 
+from ..errors import TvmqError
 from . import ffi_errors  # noqa: F401 (imported for its effect)
 
 
@@ -64,12 +65,18 @@ def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
 
     Raises
     ------
-    ValueError : ``main`` has control flow, so there is no one block to walk.
+    TvmqError : a value has a shape that only its data decide, or ``main`` has control flow.
     """
     blocks = mod["main"].body.blocks
     found = [binding for block in blocks for binding in block.bindings]
-    if not all(isinstance(binding, relax.VarBinding) for binding in found):
-        raise ValueError("main has bindings other than variables")
+    for binding in found:
+        value = binding.value
+        name = layer_name(value) if isinstance(value, relax.Call) else ""
+        where = f"node {name!r}" if name else "an operator"
+        if not isinstance(binding, relax.VarBinding):
+            raise TvmqError(f"{where} gives a result whose shape depends on its data; shapes must be static")
+        if isinstance(value, relax.If):
+            raise TvmqError(f"{where} is a branch (If); models with control flow cannot be compiled")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import tvm
 from tvm import relax
@@ -10,6 +11,7 @@ from tvm import relax
 from ..targets.rows import TargetRow
 from .float_kernels import legalize_map
 from .kernel_table import KernelTable
+from .records import apply_records
 from .rules import ScheduleKernels
 
 DEFAULT_THREADS = 4
@@ -62,16 +64,28 @@ def to_virtual_machine() -> tvm.transform.Pass:
     )
 
 
-def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) -> Built:
+def build(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
+) -> Built:
     """Compile a Relax module in NHWC, integer or float or both.
 
     The kernels are cut up for the target's ``num-cores``.
+
+    Parameters
+    ----------
+    records : folder of tuned records; kernels that have one are scheduled by it, all others by the rules.
+
+    Raises
+    ------
+    TvmqError : the records cannot be read.
     """
     threads = int(target.attrs.get("num-cores", 0)) or DEFAULT_THREADS
     table = KernelTable(mod)
     with target:
         mod = fuse()(legalize(row)(mod))
         kernels = table.kernels(mod)
+        if records is not None:
+            mod = apply_records(mod, records, row)
         mod = ScheduleKernels(row, threads)(mod)
         executable = tvm.compile(mod, target=target, relax_pipeline=to_virtual_machine())
     return Built(executable, kernels, mod)
