@@ -72,6 +72,7 @@ class Importer(ONNXGraphImporter):
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # TVM warns and prints where it also raises
             mod = self.from_onnx(graph, opset)
+        self._refuse_data_dependent_shapes(mod)
         mod = self._with_spans(mod)
         names = unique_node_names(graph)
         layers = [
@@ -81,6 +82,17 @@ class Importer(ONNXGraphImporter):
         ]
         mod["main"] = mod["main"].with_attr(OUTPUTS_ATTRIBUTE, json.dumps([out.name for out in graph.output]))
         return relax.transform.DeadCodeElimination()(with_layers(mod, layers))
+
+    def _refuse_data_dependent_shapes(self, mod: tvm.IRModule) -> None:
+        """Raise ``TvmqError`` naming the first node whose result has a shape that only its data decide."""
+        bindings = [binding for block in mod["main"].body.blocks for binding in block.bindings]
+        if all(isinstance(binding, relax.VarBinding) for binding in bindings):
+            return
+        for var, name in self._node_of.items():
+            if not _is_static(var.ty):
+                raise TvmqError(
+                    f"ONNX node {name!r} gives a result whose shape depends on its data; shapes must be static"
+                )
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
         names = unique_node_names(graph)
@@ -142,3 +154,12 @@ class Importer(ONNXGraphImporter):
             return with_layer_name(value, names[var]) if named else value
 
         return rebuild(mod, name_call)
+
+
+def _is_static(ty: tvm.ir.Type) -> bool:
+    """Tell whether every tensor of the type has constant extents."""
+    if isinstance(ty, relax.TupleType):
+        return all(_is_static(field) for field in ty.fields)
+    if not isinstance(ty, relax.TensorType):
+        return True
+    return ty.shape is not None and all(isinstance(extent, tvm.tirx.IntImm) for extent in ty.shape)

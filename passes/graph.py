@@ -69,9 +69,11 @@ def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
     """
     blocks = mod["main"].body.blocks
     found = [binding for block in blocks for binding in block.bindings]
+    name = ""
     for binding in found:
         value = binding.value
-        name = layer_name(value) if isinstance(value, relax.Call) else ""
+        # A cast of the shape comes behind the call whose result it is about, and has no name itself.
+        name = layer_name(value) or name if isinstance(value, relax.Call) else name
         where = f"node {name!r}" if name else "an operator"
         if not isinstance(binding, relax.VarBinding):
             raise TvmqError(f"{where} gives a result whose shape depends on its data; shapes must be static")
