@@ -103,6 +103,7 @@ def quantize(
         _samples(calibration, mod),
         observer=options.observer,
         weight_observer=options.weight_observer,
+        correct_bias=options.correct_bias,
         runner=run_on_host,
         progress=progress,
     )

@@ -70,3 +70,19 @@ def bias_constant(values: np.ndarray, rank: int, axis: int) -> relax.Expr:
     behind = rank - 1 - axis % rank
     shape = (1, -1) + (1,) * behind if behind else (-1,)
     return relax.const(values.astype(np.float32).reshape(shape))
+
+
+def spread_over_inputs(call: relax.Call, weight: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """Return one value an input channel, ``[C]``, in a shape that multiplies a weighted operator's weights."""
+    if op_name(call) == "relax.matmul":
+        return channels[:, None]
+    # Output channel o of OIHW reads the channels of its group: [G, I] repeated for the O / G of each.
+    groups = call.attrs.groups
+    by_output = np.repeat(channels.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    return by_output[:, :, None, None]
+
+
+def response_to_constant(call: relax.Call, weight: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """Return a weighted operator's result, ``[O]``, where each input channel has one value and no padding."""
+    products = weight * spread_over_inputs(call, weight, channels)
+    return products.sum(axis=0) if op_name(call) == "relax.matmul" else products.sum(axis=(1, 2, 3))

@@ -2,17 +2,16 @@
 
     dequantize(quantize(x, NaN, 0), NaN, 0)        --> dequantize(quantize(x, scale, zero), scale, zero)
     dequantize(quantize(weights, NaN, 0), NaN, 0)  --> dequantize(integer weights, scale, zero)
+    conv2d(x, w) + bias                            --> conv2d(x, w) + (bias - mean error of the rounded weights)
 
-Every value that a pair waits for becomes an output of one float module, which runs once for each sample;
-an observer for each takes the value in. So memory does not grow with the number of samples, and they may come
-from a generator.
+The float model runs once for each sample (``passes.watch``), and an observer for each pair takes in the values
+that the pair stands behind.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +20,12 @@ import tvm
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
+from .affine import CHANNEL_AXIS, bias_constant
 from .annotate import is_unknown, scheme_of
+from .bias_correction import ChannelMean, biases_of, mean_error
 from .graph import (
     bindings_of,
     constant,
-    dtype_of,
     is_constant,
     layer_name,
     op_name,
@@ -43,25 +43,9 @@ from .observers import (
     get_weight_observer,
 )
 from .parameters import activation_parameters, quantize_weight, weight_parameters
-from .sample_check import Sample, check_sample
+from .sample_check import Sample
 from .shared_ranges import shared_groups
-
-Run = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]
-Runner = Callable[[IRModule], Run]
-"""Compiles a float module whose ``main`` returns a tuple; the result maps inputs by name to that tuple."""
-Progress = Callable[[str, int | None], AbstractContextManager[Any]]
-"""``(description, total) -> context of a bar with update(n)``."""
-
-
-def compile_for_host(mod: IRModule) -> Run:
-    """Compile a float module with TVM's default pipeline."""
-    names = [param.name for param in mod["main"].params]
-    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
-
-    def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
-
-    return run
+from .watch import Progress, Runner, Watcher, compile_for_host, float_value, watch
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.Calibrate")
@@ -73,13 +57,15 @@ class Calibrate:
     ----------
     samples : of each, the arrays of the model's inputs by name, in their exact shapes and dtypes.
     observer, weight_observer : keys of ``OBSERVERS`` and ``WEIGHT_OBSERVERS``; None takes the default.
-    runner : compiles the float module that is observed.
+    correct_bias : take the mean error of the rounded weights off the biases.
+    runner : compiles the float module that is watched.
     progress : shows how many samples have run; None shows nothing.
     """
 
     samples: Iterable[Sample]
     observer: str | None = None
     weight_observer: str | None = None
+    correct_bias: bool = True
     runner: Runner = compile_for_host
     progress: Progress | None = None
 
@@ -93,94 +79,45 @@ class Calibrate:
         Raises
         ------
         TvmqError : no samples, or one that does not fit the model's inputs or is not finite; a layer whose
-            values are not finite.
+            weights or values are not finite.
         """
-        unknowns = [binding for binding in bindings_of(mod) if is_unknown(binding.value)]
-        if not unknowns:
+        values = {binding.var: binding.value for binding in bindings_of(mod)}
+        if not any(is_unknown(value) for value in values.values()):
             return mod
-        waiting = [
-            binding
-            for binding in unknowns
-            if op_name(binding.value) == "relax.quantize" and not is_constant(binding.value.args[0])
-        ]
-        ranges = dict(zip((binding.var for binding in waiting), self._observe(mod, waiting), strict=True))
+        weights = {var: self._weights(value) for var, value in values.items() if _is_weight(value)}
+        observers = self._observers(mod, values)
+        means = _channel_means(values, weights) if self.correct_bias else {}
+        watchers: dict[relax.Var, list[Watcher]] = {}
+        for var, observer in observers.items():
+            watchers.setdefault(values[var].args[0], []).append(observer)
+        for var, mean in means.items():
+            watchers.setdefault(float_value(values, values[var].args[0]), []).append(mean)
+        if watchers:
+            watch(mod, watchers, self.samples, self.runner, self.progress)
+        ranges = {var: observer.range() for var, observer in observers.items()}
         for group in shared_groups(mod):
             low = min(ranges[var][0] for var in group)
             high = max(ranges[var][1] for var in group)
             ranges.update(dict.fromkeys(group, (low, high)))
-        return self._fill(mod, ranges)
+        errors = {
+            var: mean_error(values[var], weights[_quantize_of(values, var)].error, mean.mean)
+            for var, mean in means.items()
+        }
+        return _Filler(mod, ranges, weights, errors).fill()
 
-    def _observe(self, mod: IRModule, waiting: Sequence[relax.VarBinding]) -> list[tuple[float, float]]:
-        """Return the range that each waiting pair should represent."""
+    def _observers(self, mod: IRModule, values: Mapping[relax.Var, relax.Expr]) -> dict[relax.Var, Observer]:
+        """Return an observer for each unknown activation pair, by the variable of its ``quantize``."""
         scheme = scheme_of(mod)
         steps = 2 ** (scheme.activation_bits if scheme is not None else 8) - 1
         make = get_observer(self.observer or DEFAULT_OBSERVER)
-        observers: list[Observer] = [make(steps) for _ in waiting]
-        specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
-        run = self.runner(observed(mod, waiting))
-        total = len(self.samples) if isinstance(self.samples, Sized) else None
-        bar = nullcontext() if self.progress is None else self.progress("calibrate", total)
-        count = 0
-        with bar as shown:
-            for count, sample in enumerate(self.samples, start=1):
-                check_sample(sample, count - 1, specs)
-                for binding, observer, value in zip(waiting, observers, run(dict(sample)), strict=True):
-                    # One pass finds NaN and infinity: both spoil a sum.
-                    if not np.isfinite(value.sum(dtype=np.float64)):
-                        raise TvmqError(
-                            f"calibration sample {count - 1}: layer {layer_name(binding.value)!r} gives "
-                            "NaN or infinity"
-                        )
-                    observer.update(value)
-                if shown is not None:
-                    shown.update(1)
-        if not count:
-            raise TvmqError("there are no calibration samples; at least one is needed")
-        return [observer.range() for observer in observers]
+        return {
+            var: make(steps)
+            for var, value in values.items()
+            if op_name(value) == "relax.quantize" and is_unknown(value) and not is_constant(value.args[0])
+        }
 
-    def _fill(self, mod: IRModule, ranges: Mapping[relax.Var, tuple[float, float]]) -> IRModule:
-        """Put parameters for NaN, and integer constants for float weights."""
-        scheme = scheme_of(mod)
-        symmetric = scheme is not None and scheme.symmetric_activations
-        old = {binding.var: binding.value for binding in bindings_of(mod)}
-        parameters: dict[relax.Var, tuple[relax.Expr, relax.Expr]] = {}
-        details: dict[str, dict[str, Any]] = {}
-
-        def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-            if not is_unknown(value):
-                return value
-            if op_name(value) == "relax.dequantize":
-                scale, zero = parameters[old[var].args[0]]
-                new = relax.op.dequantize(value.args[0], scale, zero, value.attrs.axis, value.attrs.out_dtype)
-                return _like(value, new)
-            name, dtype = layer_name(value), str(value.attrs.out_dtype)
-            if is_constant(value.args[0]):
-                integers, scales = self._weights(value)
-                parameters[var] = constant(scales), constant(np.zeros(scales.shape, dtype))
-                details.setdefault(name, {}).update(
-                    weight_shape=list(integers.shape),
-                    weight_bytes=integers.nbytes,
-                    weight_scale_min=float(scales.min()),
-                    weight_scale_max=float(scales.max()),
-                )
-                return constant(integers)
-            scale, zero_point = activation_parameters(*ranges[var], dtype, symmetric)
-            parameters[var] = constant(np.array(scale)), constant(np.array(zero_point, dtype))
-            details.setdefault(name, {}).update(
-                output_dtype=dtype, output_scale=float(scale), output_zero_point=zero_point
-            )
-            new = relax.op.quantize(value.args[0], *parameters[var], value.attrs.axis, dtype)
-            return _like(value, new)
-
-        filled = rebuild(mod, rewrite)
-        layers = [
-            dataclasses.replace(layer, details={**layer.details, **details.get(layer.name, {})})
-            for layer in get_layers(filled)
-        ]
-        return with_layers(filled, layers)
-
-    def _weights(self, quantize: relax.Call) -> tuple[np.ndarray, np.ndarray]:
-        """Return the int8 weights of an unknown pair, and their scales ``[C]`` or ``[1]``."""
+    def _weights(self, quantize: relax.Call) -> _Weights:
+        """Return what becomes of the float weights in an unknown pair."""
         weight = to_numpy(quantize.args[0])
         if not np.isfinite(weight).all():
             raise TvmqError(f"the weights of layer {layer_name(quantize)!r} hold NaN or infinity")
@@ -189,22 +126,112 @@ class Calibrate:
         rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis] if per_channel else 1, -1)
         largest = get_weight_observer(self.weight_observer or DEFAULT_WEIGHT_OBSERVER)(rows)
         scales = weight_parameters(largest)
-        return quantize_weight(weight, scales, axis), scales
+        integers = quantize_weight(weight, scales, axis)
+        shape = [1] * weight.ndim
+        shape[axis] = -1
+        return _Weights(integers, scales, integers * scales.reshape(shape) - weight)
 
 
-def _like(old: relax.Call, new: relax.Call) -> relax.Call:
-    """Return the new call as one of the old one's layer."""
-    return with_layer_name(new, layer_name(old))
+@dataclass(frozen=True)
+class _Weights:
+    """int8 weights, their float32 scales ``[O]`` or ``[1]``, and what rounding did to them."""
+
+    integers: np.ndarray
+    scales: np.ndarray
+    error: np.ndarray
 
 
-def observed(mod: IRModule, waiting: Sequence[relax.VarBinding]) -> IRModule:
-    """Return the float module whose result is a tuple of the values that pairs wait for.
+def _is_weight(value: relax.Expr) -> bool:
+    return op_name(value) == "relax.quantize" and is_unknown(value) and is_constant(value.args[0])
 
-    Unknown pairs do nothing in it; weights are the float ones.
-    """
 
-    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        return value.args[0] if is_unknown(value) else value
+def _quantize_of(values: Mapping[relax.Var, relax.Expr], weighted: relax.Var) -> relax.Var:
+    """Return the ``quantize`` of a weighted operator's weights."""
+    return values[values[weighted].args[1]].args[0]
 
-    result = relax.Tuple([binding.value.args[0] for binding in waiting])
-    return relax.transform.DeadCodeElimination()(rebuild(mod, rewrite, result=result))
+
+def _channel_means(
+    values: Mapping[relax.Var, relax.Expr], weights: Mapping[relax.Var, _Weights]
+) -> dict[relax.Var, ChannelMean]:
+    """Return a watcher for the input of each weighted operator whose weights are to be rounded."""
+    found = {}
+    for var, value in values.items():
+        axis = CHANNEL_AXIS.get(op_name(value))
+        pair = values.get(value.args[1]) if axis is not None else None
+        if op_name(pair) == "relax.dequantize" and pair.args[0] in weights:
+            found[var] = ChannelMean(axis)
+    return found
+
+
+class _Filler:
+    """Puts parameters for NaN, integer constants for float weights, and corrected biases."""
+
+    def __init__(
+        self,
+        mod: IRModule,
+        ranges: Mapping[relax.Var, tuple[float, float]],
+        weights: Mapping[relax.Var, _Weights],
+        errors: Mapping[relax.Var, np.ndarray],
+    ):
+        self._mod = mod
+        self._ranges, self._weights, self._errors = ranges, weights, errors
+        self._values = {binding.var: binding.value for binding in bindings_of(mod)}
+        self._biases = {var: bias for var, bias in biases_of(mod).items() if bias.weighted in errors}
+        self._biased = {bias.weighted for bias in self._biases.values()}
+        scheme = scheme_of(mod)
+        self._symmetric = scheme is not None and scheme.symmetric_activations
+        self._parameters: dict[relax.Var, tuple[relax.Expr, relax.Expr]] = {}
+        self._details: dict[str, dict[str, Any]] = {}
+
+    def fill(self) -> IRModule:
+        filled = rebuild(self._mod, self._rewrite)
+        layers = [
+            dataclasses.replace(layer, details={**layer.details, **self._details.get(layer.name, {})})
+            for layer in get_layers(filled)
+        ]
+        return with_layers(filled, layers)
+
+    def _rewrite(self, builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if var in self._weights:
+            return self._weight(var, value)
+        if var in self._ranges:
+            return self._activation(var, value)
+        if op_name(value) == "relax.dequantize" and is_unknown(value):
+            scale, zero = self._parameters[self._values[var].args[0]]
+            new = relax.op.dequantize(value.args[0], scale, zero, value.attrs.axis, value.attrs.out_dtype)
+            return with_layer_name(new, layer_name(value))
+        if var in self._biases:
+            bias = self._biases[var]
+            result = value.args[1] if is_constant(value.args[0]) else value.args[0]
+            return self._add_bias(result, bias.values - self._errors[bias.weighted], bias.weighted)
+        if var in self._errors and var not in self._biased:
+            return self._add_bias(builder.emit(value), -self._errors[var], var)
+        return value
+
+    def _weight(self, var: relax.Var, quantize: relax.Call) -> relax.Expr:
+        weights = self._weights[var]
+        zeros = np.zeros(weights.scales.shape, weights.integers.dtype)
+        self._parameters[var] = constant(weights.scales), constant(zeros)
+        self._details.setdefault(layer_name(quantize), {}).update(
+            weight_shape=list(weights.integers.shape),
+            weight_bytes=weights.integers.nbytes,
+            weight_scale_min=float(weights.scales.min()),
+            weight_scale_max=float(weights.scales.max()),
+        )
+        return constant(weights.integers)
+
+    def _activation(self, var: relax.Var, quantize: relax.Call) -> relax.Expr:
+        name, dtype = layer_name(quantize), str(quantize.attrs.out_dtype)
+        scale, zero_point = activation_parameters(*self._ranges[var], dtype, self._symmetric)
+        self._parameters[var] = constant(np.array(scale)), constant(np.array(zero_point, dtype))
+        self._details.setdefault(name, {}).update(
+            output_dtype=dtype, output_scale=float(scale), output_zero_point=zero_point
+        )
+        new = relax.op.quantize(quantize.args[0], *self._parameters[var], quantize.attrs.axis, dtype)
+        return with_layer_name(new, name)
+
+    def _add_bias(self, result: relax.Expr, bias: np.ndarray, weighted: relax.Var) -> relax.Call:
+        """Return ``result + bias``, ``bias`` ``[O]`` along the channels of the operator behind ``weighted``."""
+        axis = CHANNEL_AXIS[op_name(self._values[weighted])]
+        total = relax.op.add(result, bias_constant(bias, len(shape_of(weighted)), axis))
+        return with_layer_name(total, layer_name(self._values[weighted]))

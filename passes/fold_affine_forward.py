@@ -14,7 +14,15 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from .affine import CHANNEL_AXIS, Affine, as_affine, bias_constant, per_channel
+from .affine import (
+    CHANNEL_AXIS,
+    Affine,
+    as_affine,
+    bias_constant,
+    per_channel,
+    response_to_constant,
+    spread_over_inputs,
+)
 from .fold_affine import has_constant_weight
 from .graph import layer_name, op_name, shape_of, to_numpy
 from .rewriting import Scope, apply_rule
@@ -39,8 +47,8 @@ def _fold(scope: Scope, value: relax.Expr) -> relax.Expr | None:
     while (affine := _next_affine(scope, value, data)) is not None:
         channels = per_channel(affine.scale, shape_of(data), CHANNEL_AXIS[op_name(value)])
         shifts = per_channel(affine.shift, shape_of(data), CHANNEL_AXIS[op_name(value)])
-        bias = bias + _contract(value, weight, shifts)
-        weight = weight * _spread(value, weight, channels)
+        bias = bias + response_to_constant(value, weight, shifts)
+        weight = weight * spread_over_inputs(value, weight, channels)
         data = affine.data
     if data is value.args[0]:
         return None
@@ -65,19 +73,3 @@ def _next_affine(scope: Scope, call: relax.Call, data: relax.Expr) -> Affine | N
         return None
     pads = op_name(call) == "relax.nn.conv2d" and any(call.attrs.padding)
     return None if pads and shift.any() else affine
-
-
-def _spread(call: relax.Call, weight: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    """Return one value an input channel, ``[C]``, in a shape that multiplies the weights."""
-    if op_name(call) == "relax.matmul":
-        return channels[:, None]
-    # Output channel o of OIHW reads the channels of its group: [G, I] repeated for the O / G of each.
-    groups = call.attrs.groups
-    by_output = np.repeat(channels.reshape(groups, -1), weight.shape[0] // groups, axis=0)
-    return by_output[:, :, None, None]
-
-
-def _contract(call: relax.Call, weight: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Return the operator's value for an input that is ``shifts`` everywhere: one value an output channel."""
-    products = weight * _spread(call, weight, shifts)
-    return products.sum(axis=0) if op_name(call) == "relax.matmul" else products.sum(axis=(1, 2, 3))

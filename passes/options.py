@@ -20,6 +20,7 @@ class QuantizeOptions:
     ----------
     observer : the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
     weight_observer : how weight scales are chosen, ``"minmax"`` or ``"mse"``; None takes the default.
+    correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
     skip_layers : nodes that stay in float, by name or pattern.
@@ -30,6 +31,7 @@ class QuantizeOptions:
 
     observer: str | None = None
     weight_observer: str | None = None
+    correct_bias: bool = True
     per_channel: bool | None = None
     activations: str | None = None
     skip_layers: tuple[str, ...] = ()

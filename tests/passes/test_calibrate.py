@@ -13,7 +13,7 @@ from tvm import relax
 from tvmq.errors import TvmqError
 from tvmq.passes.annotate import Annotate, is_unknown
 from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import bindings_of, dtype_of, is_constant, shape_of, to_numpy
+from tvmq.passes.graph import bindings_of, dtype_of, is_constant, layer_name, shape_of, to_numpy
 from tvmq.passes.layers import get_layers
 from tvmq.passes.options import QuantizeOptions
 from tvmq.passes.schemes import get_scheme
@@ -136,11 +136,61 @@ def test_the_runner_gets_one_float_module():
 
     def runner(mod):
         seen.append(mod)
-        return lambda inputs: [inputs["x"], np.ones(3, "float32")]
+        return lambda inputs: [inputs["x"], np.ones((1, 4, 4, 4), "float32")]
 
     mod = Calibrate(SAMPLES, runner=runner)(_annotated())
     assert len(seen) == 1 and not calls(seen[0], "quantize") + calls(seen[0], "dequantize")
     assert float(_activations(mod)[1][0]) == np.float32(1 / 255)
+
+
+def _biases(mod):
+    return [to_numpy(call.args[1]).reshape(-1) for call in calls(mod, "add")]
+
+
+def _mean_result(mod):
+    """Return the mean of each output channel over the samples."""
+    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
+    return np.mean(
+        [main(tvm.runtime.tensor(sample["x"])).numpy().mean((0, 2, 3)) for sample in SAMPLES], axis=0
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_bias_takes_the_mean_error_of_the_weights(groups, biased):
+    def body(b, x):
+        weight = relax.const(random(4, 4 // groups, 1, 1) * np.float32(1) + np.float32(0.3))
+        value = b.add(relax.op.nn.conv2d(x, weight, groups=groups), "conv")
+        return b.add(relax.op.add(value, const(1, 4, 1, 1, seed=9)), "conv") if biased else value
+
+    float_mod = module({"x": SHAPE}, body)
+    # One scale for all makes the errors large.
+    plain, corrected = (
+        Calibrate(SAMPLES, correct_bias=correct)(_annotated(float_mod, per_channel=False))
+        for correct in (False, True)
+    )
+    weights = next(call for call in calls(plain, "dequantize") if is_constant(call.args[0]))
+    restored = to_numpy(weights.args[0]) * to_numpy(weights.args[1])
+    error = restored - (random(4, 4 // groups, 1, 1) + np.float32(0.3))
+    means = np.mean([sample["x"].mean((0, 2, 3)) for sample in SAMPLES], axis=0)
+    by_group = means.reshape(groups, -1).repeat(4 // groups, axis=0)
+    shift = (error[:, :, 0, 0] * by_group).sum(axis=1)
+    before = _biases(plain)[0] if biased else np.zeros(4)
+    np.testing.assert_allclose(_biases(corrected)[0], before - shift, atol=1e-6)
+    assert len(_biases(corrected)) == 1
+    exact = _mean_result(float_mod)
+    assert np.abs(_mean_result(corrected) - exact).max() < np.abs(_mean_result(plain) - exact).max()
+
+
+def test_dense_biases_are_corrected_too():
+    mod = module({"x": (3, 4)}, lambda b, x: b.add(relax.op.matmul(x, const(4, 6)), "dense"))
+    samples = [{"x": random(3, 4, seed=seed) + np.float32(1)} for seed in range(3)]
+    corrected = Calibrate(samples)(_annotated(mod))
+    weights = next(call for call in calls(corrected, "dequantize") if is_constant(call.args[0]))
+    error = to_numpy(weights.args[0]) * to_numpy(weights.args[1]) - random(4, 6, seed=1)
+    means = np.mean([sample["x"].mean(0) for sample in samples], axis=0)
+    np.testing.assert_allclose(_biases(corrected)[0], -(means @ error), atol=1e-6)
+    assert layer_name(calls(corrected, "add")[0]) == "dense"
 
 
 def test_concatenated_inputs_share_parameters():
@@ -181,7 +231,7 @@ class TestBadInput:
             Calibrate([SAMPLES[0], {"x": random(4, 6, 6)}])(_annotated())
 
     def test_a_layer_that_overflows(self):
-        with pytest.raises(TvmqError, match="calibration sample 0: layer 'c1' gives NaN or infinity"):
+        with pytest.raises(TvmqError, match="calibration sample 0: layer 'relu' gives NaN or infinity"):
             # Positive throughout, so that the sum is infinity: relu would take a NaN for zero.
             mod = _float(np.full((4, 4, 3, 3), 1e38, "float32"))
             Calibrate([{"x": np.ones(SHAPE, "float32")}])(_annotated(mod))
