@@ -64,9 +64,7 @@ def to_virtual_machine() -> tvm.transform.Pass:
     )
 
 
-def build(
-    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
-) -> Built:
+def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:
     """Compile a Relax module in NHWC, integer or float or both.
 
     The kernels are cut up for the target's ``num-cores``.
