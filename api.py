@@ -15,6 +15,7 @@ from tvm import relax
 
 from .errors import TvmqError
 from .frontends.onnx import load_onnx
+from .frontends.relax_module import adopt
 from .frontends.samples import read_samples
 from .passes.annotate import Annotate, has_pairs, scheme_of
 from .passes.calibrate import Calibrate
@@ -171,7 +172,11 @@ def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.
 
 
 def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
-    return model if isinstance(model, tvm.IRModule) else load_onnx(model, dict(input_shapes or {}) or None)
+    return (
+        adopt(model)
+        if isinstance(model, tvm.IRModule)
+        else load_onnx(model, dict(input_shapes or {}) or None)
+    )
 
 
 def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
