@@ -204,7 +204,8 @@ def _split(rewriter: _Rewriter, call: relax.Call) -> relax.Expr | None:
     if not rewriter.follows(call.args[0]):
         return None
     sections = call.attrs.indices_or_sections
-    sections = int(sections) if isinstance(sections, int) else [int(index) for index in sections]
+    equal = isinstance(sections, int | tvm.tirx.IntImm)
+    sections = int(sections) if equal else [int(index) for index in sections]
     return relax.op.split(rewriter.moved(call.args[0]), sections, _AXIS[call.attrs.axis % 4])
 
 
