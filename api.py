@@ -148,7 +148,9 @@ def compile(  # noqa: A001 (the name that users expect)
         tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
     ):
         built = build(Realize(row)(Layout()(mod)), target, row, options.tuning_records)
-    metadata = describe(built.mod, target, scheme, kernels=built.kernels)
+    metadata = describe(
+        built.mod, target, scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
+    )
     return Package.from_executable(
         built.executable,
         metadata,

@@ -28,6 +28,7 @@ def describe(
     scheme: str,
     layers: Sequence[Layer] | None = None,
     kernels: Iterable[tuple[str, Sequence[str]]] = (),
+    activation_bytes: int = 0,
 ) -> dict[str, Any]:
     """Return the metadata of the package that ``mod`` will be; see ``docs/package-format.md``.
 
@@ -38,6 +39,7 @@ def describe(
     scheme : name of the quantization scheme, or ``"float"``.
     layers : what was decided for each of the user's nodes; None takes the module's own records.
     kernels : for each kernel call in order, the kernel's name and the names of the nodes that it computes.
+    activation_bytes : memory planned for values between kernels.
     """
     arch = host.arch_of_triple(_triple(target))
     features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
@@ -52,7 +54,7 @@ def describe(
         "outputs": _outputs(mod),
         "layers": [dataclasses.asdict(layer) for layer in (get_layers(mod) if layers is None else layers)],
         "kernels": [{"name": name, "layers": list(names)} for name, names in kernels],
-        "bytes": {"weights": weight_bytes(mod)},
+        "bytes": {"weights": weight_bytes(mod), "activations": activation_bytes},
     }
 
 

@@ -66,7 +66,7 @@ class Package:
             link(executable, output, cross_compiler, cross_compiler_options)
             library = output.read_bytes()
         weights = int(metadata["bytes"]["weights"])
-        sizes = {"weights": weights, "code": len(library) - weights, "total": len(library)}
+        sizes = {**metadata["bytes"], "code": len(library) - weights, "total": len(library)}
         return cls(library, {**metadata, "bytes": sizes})
 
     @property

@@ -1,67 +1,79 @@
 """Which of the user's nodes each kernel call computes.
 
-Fusion keeps the variable of the last operator of each group. So a call computes the nodes of all operators, as they
-were before fusion, from which its variable was made without passing through another call's variable.
+Fusion renames variables and merges functions, but keeps the blocks inside of them. So each call's blocks are marked
+with the call's number before fusion, and the marks are read, and taken off again, after it. Marked functions differ,
+and so are not shared between equal calls; taking the marks off shares them again.
 """
 
 from __future__ import annotations
 
 import tvm
-from tvm import relax
+from tvm import relax, tirx
+from tvm.s_tir import Schedule
 
-from ..passes.graph import bindings_of, layer_name
+from ..passes.graph import bindings_of, layer_name, op_name, rebuild
+from .blocks import root_blocks
+
+CALL = "tvmq.call"
 
 
 class KernelTable:
-    """Taken from a module before fusion; asked about the same module after it."""
+    """Marks a module's calls before fusion, and reads the marks after it.
+
+    Made from the module before its operators are legalized, which keeps variables but not the nodes' names.
+    """
 
     def __init__(self, mod: tvm.IRModule) -> None:
-        self._names: dict[str, str] = {}
-        self._inputs: dict[str, list[str]] = {}
-        for binding in bindings_of(mod):
-            self._names[binding.var.name] = layer_name(binding.value)
-            self._inputs[binding.var.name] = _variables_in(binding.value)
+        self._named = {binding.var.name: layer_name(binding.value) for binding in bindings_of(mod)}
+        self._nodes: list[str] = []
+        self._operators: list[str] = []
 
-    def kernels(self, mod: tvm.IRModule) -> list[tuple[str, list[str]]]:
-        """Return for each kernel call, in order, the kernel's name and the nodes that it computes."""
-        calls = [
-            (binding.var.name, binding.value)
-            for binding in bindings_of(mod)
-            if isinstance(binding.value, relax.Call) and _kernel_of(binding.value)
-        ]
-        made = {name for name, _ in calls}
-        return [(_kernel_of(call), self._nodes_of(name, made)) for name, call in calls]
+    def mark(self, mod: tvm.IRModule) -> tvm.IRModule:
+        """Return the module with a function of its own for each call, whose last block has the call's number."""
 
-    def _nodes_of(self, variable: str, made: set[str]) -> list[str]:
-        found: list[str] = []
-        pending, seen = [variable], {variable}
-        while pending:
-            current = pending.pop()
-            name = self._names.get(current, "")
-            if name and name not in found:
-                found.append(name)
-            for source in self._inputs.get(current, ()):
-                if source not in made and source not in seen:
-                    seen.add(source)
-                    pending.append(source)
-        return found[::-1]
+        def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+            if op_name(value) != "relax.call_tir":
+                return value
+            sch = Schedule(mod[value.args[0]])
+            sch.annotate(root_blocks(sch)[-1], CALL, len(self._nodes))
+            self._nodes.append(layer_name(value) or self._named.get(var.name, ""))
+            self._operators.append(value.args[0].name_hint)
+            return _with_function(builder, value, sch.mod["main"], value.args[0].name_hint)
 
+        return rebuild(mod, rewrite)
 
-def _kernel_of(call: relax.Call) -> str:
-    """Return the name of the function that a ``call_tir`` calls; empty for any other call."""
-    is_kernel = isinstance(call.op, tvm.ir.Op) and call.op.name in (
-        "relax.call_tir",
-        "relax.call_tir_inplace",
-    )
-    return str(call.args[0].name_hint) if is_kernel else ""
+    def unmark(self, mod: tvm.IRModule) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
+        """Return the module without marks, and for each of its calls the kernel's name and the nodes it computes."""
+        calls: list[tuple[tvm.ir.GlobalVar, list[str]]] = []
+
+        def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+            if op_name(value) != "relax.call_tir":
+                return value
+            func, marks = _taken_off(mod[value.args[0]])
+            operators = [self._operators[mark] for mark in marks]
+            name = operators[0] if len(operators) == 1 else "_".join(["fused", *operators])
+            call = _with_function(builder, value, func, name)
+            nodes = [self._nodes[mark] for mark in marks]
+            calls.append((call.args[0], list(dict.fromkeys(filter(None, nodes)))))
+            return call
+
+        unmarked = relax.transform.DeadCodeElimination()(rebuild(mod, rewrite))
+        return unmarked, [(var.name_hint, nodes) for var, nodes in calls]
 
 
-def _variables_in(value: relax.Expr) -> list[str]:
-    names: list[str] = []
+def _with_function(
+    builder: relax.BlockBuilder, call: relax.Call, func: tirx.PrimFunc, name: str
+) -> relax.Call:
+    var = builder.add_func(func.without_attr("global_symbol"), name)
+    return relax.Call(call.op, [var, *call.args[1:]], call.attrs, call.ty_args, span=call.span)
 
-    def visit(expr: relax.Expr) -> None:
-        if isinstance(expr, relax.Var) and not isinstance(expr, tvm.ir.GlobalVar):
-            names.append(expr.name)
 
-    relax.analysis.post_order_visit(value, visit)
-    return names
+def _taken_off(func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, list[int]]:
+    sch = Schedule(func)
+    marks = []
+    for block in root_blocks(sch):
+        annotations = sch.get(block).annotations
+        if CALL in annotations:
+            marks.append(int(annotations[CALL]))
+            sch.unannotate(block, CALL)
+    return sch.mod["main"], marks

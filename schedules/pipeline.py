@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import tvm
 from tvm import relax
 
+from ..passes.graph import op_name
 from ..targets.rows import TargetRow
 from .float_kernels import legalize_map
 from .kernel_table import KernelTable
@@ -20,11 +22,20 @@ DEFAULT_THREADS = 4
 
 @dataclass(frozen=True)
 class Built:
-    """Code, and which nodes of the user's model each of its kernel calls computes, in order."""
+    """What ``build`` made.
+
+    Attributes
+    ----------
+    executable : the code.
+    kernels : for each kernel call in order, the kernel's name and the nodes of the user's model that it computes.
+    mod : the scheduled module that the code was made from.
+    activation_bytes : memory that is planned for values between kernels, in bytes.
+    """
 
     executable: relax.VMExecutable
     kernels: list[tuple[str, list[str]]]
     mod: tvm.IRModule
+    activation_bytes: int
 
 
 def legalize(row: TargetRow) -> tvm.transform.Pass:
@@ -45,8 +56,8 @@ def fuse() -> tvm.transform.Pass:
     )
 
 
-def to_virtual_machine() -> tvm.transform.Pass:
-    """Phase 4: Relax becomes calls of the virtual machine, with memory planned ahead."""
+def plan_memory() -> tvm.transform.Pass:
+    """Phase 4: values between kernels share memory that is planned ahead."""
     return tvm.transform.Sequential(
         [
             relax.transform.RewriteDataflowReshape(),
@@ -54,6 +65,14 @@ def to_virtual_machine() -> tvm.transform.Pass:
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
             relax.transform.StaticPlanBlockMemory(),
+        ]
+    )
+
+
+def to_virtual_machine() -> tvm.transform.Pass:
+    """Phase 5: Relax becomes calls of the virtual machine."""
+    return tvm.transform.Sequential(
+        [
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),
             relax.transform.LowerRuntimeBuiltin(),
@@ -80,10 +99,22 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     threads = int(target.attrs.get("num-cores", 0)) or DEFAULT_THREADS
     table = KernelTable(mod)
     with target:
-        mod = fuse()(legalize(row)(mod))
-        kernels = table.kernels(mod)
+        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
         if records is not None:
             mod = apply_records(mod, records, row)
         mod = ScheduleKernels(row, threads)(mod)
-        executable = tvm.compile(mod, target=target, relax_pipeline=to_virtual_machine())
-    return Built(executable, kernels, mod)
+        planned = plan_memory()(mod)
+        executable = tvm.compile(planned, target=target, relax_pipeline=to_virtual_machine())
+    return Built(executable, kernels, mod, _storage_bytes(planned))
+
+
+def _storage_bytes(mod: tvm.IRModule) -> int:
+    """Return the size of all storage that ``main`` allocates, in bytes."""
+    sizes: list[int] = []
+
+    def visit(expr: relax.Expr) -> None:
+        if op_name(expr) == "relax.memory.alloc_storage":
+            sizes.append(math.prod(int(extent) for extent in expr.args[0].values))
+
+    relax.analysis.post_order_visit(mod["main"], visit)
+    return sum(sizes)

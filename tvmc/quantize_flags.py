@@ -37,6 +37,7 @@ _NEED_QUANTIZE = (
     "skip_layers",
     "skip_ops",
     "quantize_only",
+    "no_bias_correction",
     "no_quantize_first",
     "no_quantize_last",
 )
@@ -81,6 +82,11 @@ def add_quantize_flags(parser: argparse.ArgumentParser) -> None:
             help=f"{text}; comma separated, repeatable",
         )
     group.add_argument(
+        "--no-bias-correction",
+        action="store_true",
+        help="leave the mean error that rounding the weights makes in the biases",
+    )
+    group.add_argument(
         "--no-quantize-first", action="store_true", help="the first weighted layer stays in float"
     )
     group.add_argument(
@@ -116,6 +122,7 @@ def quantize_options(args: argparse.Namespace) -> QuantizeOptions:
         skip_layers=tuple(args.skip_layers),
         skip_ops=tuple(args.skip_ops),
         quantize_only=tuple(args.quantize_only),
+        correct_bias=not args.no_bias_correction,
         quantize_first=not args.no_quantize_first,
         quantize_last=not args.no_quantize_last,
     )

@@ -32,6 +32,7 @@ def test_every_flag_reaches_its_option():
         "--skip-layers=last",
         "--skip-ops=Softmax",
         "--quantize-only=a,b",
+        "--no-bias-correction",
         "--no-quantize-first",
         "--no-quantize-last",
     )
@@ -43,6 +44,7 @@ def test_every_flag_reaches_its_option():
         skip_layers=("first conv", "*/attention/*", "last"),
         skip_ops=("Softmax",),
         quantize_only=("a", "b"),
+        correct_bias=False,
         quantize_first=False,
         quantize_last=False,
     )
