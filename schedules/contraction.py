@@ -5,6 +5,8 @@
 3. the result is computed a register tile at a time, straight from the accumulator's registers
 4. padding and widening of the input happen a chunk at a time
 5. everything inside a register tile is unrolled; lanes are vectors; the inner product is an instruction
+
+The tile, the chunk and what threads share are choices (``space.Decide``) for tuning to make otherwise.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from ..targets import intrinsics
 from ..targets.rows import TargetRow
 from . import tiles
 from .blocks import bytes_of, extent_of, extent_of_all, inline_elementwise, root_blocks, split_vector
+from .space import Decide, analytic
 
 FAMILIES = ("contraction", "depthwise")
 
@@ -35,12 +38,13 @@ class _Nest:
     depth: LoopRV | None
 
 
-def schedule_contraction(sch: Schedule, row: TargetRow, threads: int) -> str:
+def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: Decide = analytic) -> str:
     """Schedule the function in place where it has one accumulator; return why not, or an empty string.
 
     Parameters
     ----------
     threads : how many threads the kernel is to keep busy.
+    decide : makes the choices ``"tile"``, ``"chunk"`` and ``"share"``.
     """
     blocks = root_blocks(sch)
     found = [block for block in blocks if str(sch.get(block).annotations.get(KERNEL, "")) in FAMILIES]
@@ -51,7 +55,7 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int) -> str:
     if len(sources) > 1:
         return "has several producers of the accumulator's input"
     result = inline_elementwise(sch, followers)
-    _schedule(sch, sources[0] if sources else None, found[0], result, row, threads)
+    _schedule(sch, sources[0] if sources else None, found[0], result, row, threads, decide)
     return ""
 
 
@@ -62,6 +66,7 @@ def _schedule(
     result: SBlockRV,
     row: TargetRow,
     threads: int,
+    decide: Decide,
 ) -> None:
     block = sch.get(accumulator)
     family = str(block.annotations[KERNEL])
@@ -69,8 +74,8 @@ def _schedule(
     nest = _nest_of(sch, accumulator, len(buffer.shape), family)
     data_bytes, weight_bytes = [bytes_of(region.source) for region in block.reads][-2:]
     lanes = extent_of(sch, nest.lane)
-    tile_rows, tile_blocks = tiles.register_tile(
-        extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes, row
+    tile_rows, tile_blocks = decide(
+        "tile", tiles.register_tiles(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes, row)
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
     block_outer, block_inner = sch.split(nest.blocks, [None, tile_blocks])
@@ -80,7 +85,7 @@ def _schedule(
     inner_rows = [row_outer] if nest.outer else []
     outer_extent, chunked_extent = extent_of_all(sch, outer), extent_of(sch, chunked)
     row_bytes = max(1, data_bytes // (outer_extent * chunked_extent))
-    chunk = tiles.chunk_rows(chunked_extent, row_bytes, weight_bytes, outer_extent, threads, row)
+    chunk = decide("chunk", tiles.chunks(chunked_extent, row_bytes, weight_bytes, outer_extent, threads, row))
     chunk_outer, chunk_inner = sch.split(chunked, [None, chunk])
     depth = [nest.depth] if nest.depth is not None else []
     sch.reorder(
@@ -94,11 +99,12 @@ def _schedule(
 
     is_small = extent_of_all(sch, sch.get_loops(accumulator)) < tiles.SERIAL_WORK
     chunks = outer_extent * (chunked_extent // chunk)
-    if is_small or chunks >= threads or chunks >= extent_of(sch, block_outer):
+    enough = is_small or chunks >= threads or chunks >= extent_of(sch, block_outer)
+    if decide("share", ("chunks", "blocks") if enough else ("blocks", "chunks")) == "chunks":
         parallel = sch.fuse(*outer, chunk_outer)
         rows_loop: LoopRV | None = parallel
     else:
-        # Too few chunks for the threads: they share the channel blocks, and the input is prepared once for all.
+        # For too few chunks: threads share the channel blocks, and the input is prepared once for all.
         sch.unannotate(block_outer, "pragma_loop_partition_hint")
         parallel = sch.fuse(*outer, chunk_outer, block_outer)
         rows_loop = None

@@ -24,8 +24,8 @@ def divisors(extent: int) -> list[int]:
     return [value for value in range(1, extent + 1) if extent % value == 0]
 
 
-def register_tile(rows: int, blocks: int, lanes: int, row: TargetRow) -> tuple[int, int]:
-    """Return the rows and blocks of the register tile; both divide their extents.
+def register_tiles(rows: int, blocks: int, lanes: int, row: TargetRow) -> list[tuple[int, int]]:
+    """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
     Parameters
     ----------
@@ -33,26 +33,32 @@ def register_tile(rows: int, blocks: int, lanes: int, row: TargetRow) -> tuple[i
     lanes : 32-bit accumulators a block, at least one vector register's worth.
     """
     registers_a_block = max(1, lanes * 32 // row.vector_bits)
-    best, best_cost = (1, 1), float("inf")
-    for tile_blocks in divisors(blocks):
-        if tile_blocks > 1 and tile_blocks * lanes * 4 > 2 * MAX_BLOCK_BYTES:
-            break
+
+    def fits(tile_rows: int, tile_blocks: int) -> bool:
         weights = tile_blocks * registers_a_block
-        for tile_rows in divisors(rows):
-            if tile_rows * weights + weights + 1 >= row.vector_registers:
-                break
-            if tile_rows * tile_blocks * lanes * 4 >= STACK_BYTES:
-                break
-            cost = (tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
-            if cost < best_cost:
-                best, best_cost = (tile_rows, tile_blocks), cost
-    return best
+        return (
+            (tile_blocks == 1 or tile_blocks * lanes * 4 <= 2 * MAX_BLOCK_BYTES)
+            and tile_rows * weights + weights + 1 < row.vector_registers
+            and tile_rows * tile_blocks * lanes * 4 < STACK_BYTES
+        )
+
+    def cost(tile: tuple[int, int]) -> float:
+        tile_rows, weights = tile[0], tile[1] * registers_a_block
+        return (tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
+
+    fitting = [
+        (tile_rows, tile_blocks)
+        for tile_blocks in divisors(blocks)
+        for tile_rows in divisors(rows)
+        if fits(tile_rows, tile_blocks)
+    ]
+    return sorted(fitting, key=cost) or [(1, 1)]
 
 
-def chunk_rows(
+def chunks(
     extent: int, bytes_a_row: int, weight_bytes: int, outer: int, threads: int, row: TargetRow
-) -> int:
-    """Return how many output rows share one pass over the weights; a divisor of ``extent``.
+) -> list[int]:
+    """Return how many output rows may share one pass over the weights, the best first: divisors of ``extent``.
 
     Small weights stay in the first-level cache by themselves, so rows go one by one. Others are read once a
     chunk, as large as its input fits a quarter of the second-level cache and every thread still gets one.
@@ -63,9 +69,8 @@ def chunk_rows(
     else:
         wanted = extent if threads == 1 else max(1, extent * outer // threads)
         budget = row.l2_bytes // 4
-    fitting = [
-        chunk
-        for chunk in divisors(extent)
-        if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= budget)
-    ]
-    return fitting[-1]
+    possible = divisors(extent)
+    best = max(
+        chunk for chunk in possible if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= budget)
+    )
+    return [best, *(chunk for chunk in possible if chunk != best)]
