@@ -3,7 +3,7 @@
 1. elementwise blocks behind the accumulator are inlined into the last of them, the result
 2. the accumulator is tiled: chunk of rows, block of channels, register tile
 3. the result is computed a register tile at a time, straight from the accumulator's registers
-4. padding and widening of the input happen a chunk at a time
+4. padding and widening of the input happen a chunk at a time, widening of weights a block of channels at a time
 5. everything inside a register tile is unrolled; lanes are vectors; the inner product is an instruction
 
 The tile, the chunk and what threads share are choices (``space.Decide``) for tuning to make otherwise.
@@ -52,16 +52,24 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
         return f"has {len(found)} accumulators, not one"
     position = blocks.index(found[0])
     sources, followers = blocks[:position], blocks[position + 1 :]
-    if len(sources) > 1:
-        return "has several producers of the accumulator's input"
+    rows, weights = _producer(sch, found[0], sources, -2), _producer(sch, found[0], sources, -1)
+    if len(sources) != (rows is not None) + (weights is not None):
+        return "has several producers of one of the accumulator's inputs"
     result = inline_elementwise(sch, followers)
-    _schedule(sch, sources[0] if sources else None, found[0], result, row, threads, decide)
+    _schedule(sch, rows, weights, found[0], result, row, threads, decide)
     return ""
+
+
+def _producer(sch: Schedule, accumulator: SBlockRV, sources: list[SBlockRV], operand: int) -> SBlockRV | None:
+    """Return the block that writes what the accumulator reads as its ``operand``; None for a parameter."""
+    wanted = sch.get(accumulator).reads[operand].source
+    return next((block for block in sources if sch.get(block).writes[0].source.same_as(wanted)), None)
 
 
 def _schedule(
     sch: Schedule,
     rows: SBlockRV | None,
+    weights: SBlockRV | None,
     accumulator: SBlockRV,
     result: SBlockRV,
     row: TargetRow,
@@ -110,6 +118,10 @@ def _schedule(
         rows_loop = None
     if rows is not None:
         _schedule_rows(sch, rows, rows_loop, row)
+    if weights is not None:
+        sch.compute_at(weights, block_outer if rows_loop is not None else parallel, preserve_unit_loops=True)
+        *_, weight_lane, weight_depth = sch.get_loops(weights)
+        sch.vectorize(sch.fuse(weight_lane, weight_depth))
     if not is_small:
         sch.parallel(parallel)
 
@@ -143,7 +155,7 @@ def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow) -> str | 
     lanes, depth = (int(extent) for extent in weight.shape[-2:])
     for dot in row.dots:
         if (dot.lanes, dot.depth, dot.data_dtype) == (lanes, depth, str(data.dtype)):
-            return dot.intrinsic
+            return dot.intrinsic if str(weight.dtype) == "int8" else dot.widened
     return None
 
 

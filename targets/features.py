@@ -8,6 +8,9 @@ from ..errors import TvmqError
 from .host import arch_of_triple
 from .rows import ROWS, TargetRow
 
+DEFAULT_THREADS = 4
+"""Threads that kernels are cut up for where the target does not say: enough chunks for most boards and laptops."""
+
 
 def arch_of(target: Target) -> str:
     """Return the architecture that an ``llvm`` target compiles for: the host's where it names no triple."""
@@ -18,6 +21,11 @@ def arch_of(target: Target) -> str:
 def features_of(target: Target) -> frozenset[str]:
     """Return the LLVM features of the target's CPU, ``-mattr`` included, such as ``"avx2"``."""
     return frozenset(str(name) for name in codegen.llvm_get_cpu_features(target))
+
+
+def threads_of(target: Target) -> int:
+    """Return how many threads kernels are cut up for: the target's ``num-cores``, or ``DEFAULT_THREADS``."""
+    return int(target.attrs.get("num-cores", 0)) or DEFAULT_THREADS
 
 
 def describe(target: Target) -> str:

@@ -14,6 +14,7 @@ dot_16x4_u8s8_avx512     avx512.pmaddubs.w.512     pairs of products in int16, w
 dot_8x4_u8s8_avx2        avx2.pmadd.ub.sw, .wd     the same
 dot_16x2_s16s8_avx512    avx512.pmaddw.d.512       weights widened to int16, pairs of products in int32
 dot_8x2_s16s8_avx2       avx2.pmadd.wd             the same
+dot_*_s16s16_*           as above                  for weights that have been widened before
 =======================  ========================  ================================================================
 
 They are built on first use: parsing one costs tens of milliseconds, and most programs need one.
@@ -29,13 +30,13 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 
-def description(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+def description(lanes: int, depth: int, data_dtype: str, weight_dtype: str = "int8") -> PrimFunc:
     """Return what a dot product of this shape means, as the block that a schedule looks for."""
 
     @T.prim_func(s_tir=True)
     def meaning(
         A: T.Buffer((depth,), data_dtype, offset_factor=1),
-        B: T.Buffer((lanes, depth), "int8", offset_factor=1),
+        B: T.Buffer((lanes, depth), weight_dtype, offset_factor=1),
         C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
@@ -76,13 +77,13 @@ def _vnni(lanes: int, llvm_name: str) -> PrimFunc:
     return implementation
 
 
-def _madd(lanes: int, llvm_name: str) -> PrimFunc:
+def _madd(lanes: int, llvm_name: str, weight_dtype: str = "int8") -> PrimFunc:
     words = lanes * 2
 
     @T.prim_func(s_tir=True)
     def implementation(
         A: T.Buffer((2,), "int16", offset_factor=1),
-        B: T.Buffer((lanes, 2), "int8", offset_factor=1),
+        B: T.Buffer((lanes, 2), weight_dtype, offset_factor=1),
         C: T.Buffer((lanes,), "int32", offset_factor=1),
     ) -> None:
         with T.sblock("root"):
@@ -94,7 +95,7 @@ def _madd(lanes: int, llvm_name: str) -> PrimFunc:
                     T.broadcast(T.reinterpret(A.vload([0], "int16x2"), dtype="int32"), lanes),
                     dtype=f"int16x{words}",
                 ),
-                T.cast(B.vload([0, 0], f"int8x{words}"), f"int16x{words}"),
+                T.cast(B.vload([0, 0], f"{weight_dtype}x{words}"), f"int16x{words}"),
                 dtype=f"int32x{lanes}",
             )
 
@@ -132,7 +133,7 @@ def _paired(lanes: int, pair_name: str, sum_name: str) -> PrimFunc:
 
 
 _TABLE: dict[str, tuple[int, int, str, Callable[..., PrimFunc], tuple[str, ...]]] = {
-    # name: lanes, depth, data dtype, implementation, LLVM intrinsics
+    # name: lanes, depth, data dtype, implementation, its arguments
     "dot_16x4_u8s8_avx512vnni": (16, 4, "uint8", _vnni, ("llvm.x86.avx512.vpdpbusd.512",)),
     "dot_8x4_u8s8_avxvnni": (8, 4, "uint8", _vnni, ("llvm.x86.avx512.vpdpbusd.256",)),
     "dot_16x4_u8s8_avx512": (
@@ -145,6 +146,8 @@ _TABLE: dict[str, tuple[int, int, str, Callable[..., PrimFunc], tuple[str, ...]]
     ),
     "dot_16x2_s16s8_avx512": (16, 2, "int16", _madd, ("llvm.x86.avx512.pmaddw.d.512",)),
     "dot_8x2_s16s8_avx2": (8, 2, "int16", _madd, ("llvm.x86.avx2.pmadd.wd",)),
+    "dot_16x2_s16s16_avx512": (16, 2, "int16", _madd, ("llvm.x86.avx512.pmaddw.d.512", "int16")),
+    "dot_8x2_s16s16_avx2": (8, 2, "int16", _madd, ("llvm.x86.avx2.pmadd.wd", "int16")),
 }
 
 
@@ -156,8 +159,8 @@ def register(name: str) -> str:
     ------
     KeyError : there is no such intrinsic.
     """
-    lanes, depth, data_dtype, implement, llvm_names = _TABLE[name]
-    meaning = description(lanes, depth, data_dtype)
+    lanes, depth, data_dtype, implement, arguments = _TABLE[name]
+    meaning = description(lanes, depth, data_dtype, "int16" if "int16" in arguments else "int8")
     tvm_name = f"tvmq.{name}"
-    TensorIntrin.register(tvm_name, meaning, implement(lanes, *llvm_names), override=True)
+    TensorIntrin.register(tvm_name, meaning, implement(lanes, *arguments), override=True)
     return tvm_name

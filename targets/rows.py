@@ -21,6 +21,7 @@ class DotInstruction:
     intrinsic : name in ``targets.intrinsics``; None leaves the code to LLVM's vectorizer.
     data_dtype : dtype that activations have when they reach the instruction; where it is wider than the
         stored dtype, the kernel widens a strip of activations first.
+    widened : name of the intrinsic that takes int16 weights, which a kernel of many rows widens once for all of them.
     pair_limit : the instruction adds adjacent products in saturating int16, so it is exact only for weights whose
         adjacent pairs, summed by sign, keep within this limit; None for one that is exact for any weights.
     """
@@ -29,6 +30,7 @@ class DotInstruction:
     lanes: int
     depth: int
     data_dtype: str
+    widened: str | None = None
     pair_limit: int | None = None
 
 
@@ -93,7 +95,9 @@ ROWS: tuple[TargetRow, ...] = (
         activation_dtype="uint8",
         dots=(
             DotInstruction("dot_16x4_u8s8_avx512", lanes=16, depth=4, data_dtype="uint8", pair_limit=128),
-            DotInstruction("dot_16x2_s16s8_avx512", lanes=16, depth=2, data_dtype="int16"),
+            DotInstruction(
+                "dot_16x2_s16s8_avx512", 16, 2, data_dtype="int16", widened="dot_16x2_s16s16_avx512"
+            ),
         ),
     ),
     TargetRow(
@@ -107,7 +111,7 @@ ROWS: tuple[TargetRow, ...] = (
         activation_dtype="uint8",
         dots=(
             DotInstruction("dot_8x4_u8s8_avx2", lanes=8, depth=4, data_dtype="uint8", pair_limit=128),
-            DotInstruction("dot_8x2_s16s8_avx2", lanes=8, depth=2, data_dtype="int16"),
+            DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
         ),
     ),
     TargetRow(

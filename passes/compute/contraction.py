@@ -18,6 +18,10 @@ from .epilogue import Epilogue
 from .packing import padded_rows
 
 
+WIDENING_ROWS = 16
+"""Rows of a kernel from which on its weights are widened beforehand, and not again for each row."""
+
+
 @dataclass(frozen=True)
 class Dot:
     """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
@@ -75,6 +79,13 @@ class Conv2d:
             (height + top + bottom - spans[0]) // self.strides[0] + 1,
             (width + left + right - spans[1]) // self.strides[1] + 1,
         )
+
+
+def widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
+    """Return the weights in the dtype of the data where so many rows use them that it pays to widen them once."""
+    if dot.data_dtype != "int16" or rows < WIDENING_ROWS:
+        return weight
+    return te.compute(weight.shape, lambda *index: weight(*index).astype("int16"), name="weights")
 
 
 def _finish(
@@ -161,6 +172,7 @@ def conv2d(
 
     taps_h = te.reduce_axis((0, kernel_h), "kh")
     taps_w = te.reduce_axis((0, kernel_w), "kw")
+    weight = widen(weight, dot, out_h * rows)
     step = te.reduce_axis((0, steps), "ko")
     lane_step = te.reduce_axis((0, depth), "ki")
     wide = dot.accumulator_dtype
@@ -239,6 +251,7 @@ def matmul(
 
         source = te.compute((*outer, rows, steps * depth), body, name="rows")
 
+    weight = widen(weight, dot, rows)
     step = te.reduce_axis((0, steps), "ko")
     lane_step = te.reduce_axis((0, depth), "ki")
     wide = dot.accumulator_dtype
