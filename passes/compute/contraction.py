@@ -17,7 +17,6 @@ from .annotations import KERNEL
 from .epilogue import Epilogue
 from .packing import padded_rows
 
-
 WIDENING_ROWS = 16
 """Rows of a kernel from which on its weights are widened beforehand, and not again for each row."""
 
