@@ -16,12 +16,12 @@ class Accuracy:
 
     Attributes
     ----------
-    top1 : share of samples whose predicted class is the label.
+    top1 : share of samples whose predicted class is the label; None where there are no labels.
     agreement : share whose predicted class is the float model's.
     cosine : mean over the samples of the cosine between the logits and the float model's.
     """
 
-    top1: float
+    top1: float | None
     agreement: float
     cosine: float
 
@@ -35,13 +35,13 @@ def predict(run: Run, samples: np.ndarray, advance: Callable[[], None]) -> np.nd
     return np.stack(logits)
 
 
-def assess(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Accuracy:
-    """Compare logits with the float model's, both ``[n, classes]``, and with int64 labels ``[n]``."""
+def assess(logits: np.ndarray, reference: np.ndarray, labels: np.ndarray | None) -> Accuracy:
+    """Compare logits with the float model's, both ``[n, classes]``, and with int64 labels ``[n]`` if there are any."""
     predicted = logits.argmax(1)
     norms = np.linalg.norm(logits, axis=1) * np.linalg.norm(reference, axis=1)
     cosine = np.einsum("nc,nc->n", logits, reference) / norms
     return Accuracy(
-        top1=float((predicted == labels).mean()),
+        top1=None if labels is None else float((predicted == labels).mean()),
         agreement=float((predicted == reference.argmax(1)).mean()),
         cosine=float(cosine.mean()),
     )

@@ -1,7 +1,7 @@
-"""A folder that keeps what peers take long to make: quantized models and predictions.
+"""A folder that keeps what takes long to make: random networks, and the peers' quantized models and predictions.
 
-Its key has the model's and the samples' bytes, the engine, the versions, the settings and the CPU, since an
-engine's integers may depend on the CPU's instructions.
+The key of what a peer made has the model's and the samples' bytes, the engine, the versions, the settings and the
+CPU, since an engine's integers may depend on the CPU's instructions.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import machine
-from .engines import Engine, Settings
-from .subjects import Subject
+
+if TYPE_CHECKING:
+    from .engines import Engine, Settings
+    from .subjects import Subject
 
 
 def cache_root() -> Path:
@@ -41,13 +44,18 @@ def folder_for(engine: Engine, subject: Subject, settings: Settings) -> Path:
     return folder
 
 
+def kept(file: Path, write: Callable[[Path], None]) -> Path:
+    """Return the file; where there is none, it is written first."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside and renamed, so that an interrupted run leaves no half file behind.
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            aside = Path(folder) / file.name
+            write(aside)
+            os.replace(aside, file)
+    return file
+
+
 def kept_array(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """Return the array in ``file``; where there is none, make it and keep it."""
-    if file.exists():
-        return np.load(file)
-    array = make()
-    # Written aside and renamed, so that an interrupted run leaves no half file behind.
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as aside:
-        np.save(aside, array)
-    os.replace(aside.name, file)
-    return array
+    return np.load(kept(file, lambda aside: np.save(aside, make())))

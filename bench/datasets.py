@@ -1,6 +1,6 @@
 """Labelled images and features, preprocessed once and handed to every engine alike.
 
-Every loader returns float32 samples ``[n, C, H, W]``, ready to be a model's input, and int64 labels ``[n]``.
+Every loader returns float32 samples ``[n, ...]``, ready to be a model's input, and int64 labels ``[n]``.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .synthetic import TOKENS
+
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 CALIBRATION_SAMPLES = 100
-"""How many samples calibrate each model, for every engine; a split never evaluates on one of them."""
+"""How many samples calibrate each trained model, for every engine; a split never evaluates on one of them."""
+RANDOM_SAMPLES = 8
+"""How many samples calibrate a network with random weights, and how many at most it is evaluated on."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples to calibrate on and others, labelled, to evaluate on.
+    """Samples to calibrate on and others to evaluate on.
 
     Attributes
     ----------
-    calibration : float32 ``[CALIBRATION_SAMPLES, C, H, W]``.
-    samples : float32 ``[n, C, H, W]``.
-    labels : int64 ``[n]``.
+    calibration, samples : float32 ``[n, C, H, W]``, or whatever the model takes behind its batch.
+    labels : int64 ``[n]``, of the samples; None where nobody knows a right answer.
     """
 
     calibration: np.ndarray
     samples: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
 
 
 def _halve(samples: np.ndarray, labels: np.ndarray, limit: int) -> Split:
@@ -102,3 +105,19 @@ def mnist(root: Path, limit: int) -> Split:
     with gzip.open(root / "mnist" / "t10k-labels-idx1-ubyte.gz") as file:
         labels = np.frombuffer(file.read()[8:], np.uint8)
     return _halve(pixels, labels, limit)
+
+
+def random_images(_root: Path, limit: int) -> Split:
+    """Images of normal noise, coarse and fine, for networks with random weights."""
+    rng = np.random.default_rng(1)
+    count = RANDOM_SAMPLES + min(limit, RANDOM_SAMPLES)
+    coarse = rng.standard_normal((count, 3, 7, 7), np.float32).repeat(32, axis=2).repeat(32, axis=3)
+    samples = coarse + rng.standard_normal((count, 3, 224, 224), np.float32) / 2
+    return Split(samples[:RANDOM_SAMPLES], samples[RANDOM_SAMPLES:], None)
+
+
+def random_tokens(_root: Path, limit: int) -> Split:
+    """What a layer norm hands to an encoder: normal vectors, ``[n, 128, 768]``."""
+    rng = np.random.default_rng(1)
+    samples = rng.standard_normal((RANDOM_SAMPLES + min(limit, RANDOM_SAMPLES), *TOKENS), np.float32)
+    return Split(samples[:RANDOM_SAMPLES], samples[RANDOM_SAMPLES:], None)

@@ -11,7 +11,7 @@ import numpy as np
 from .subjects import Subject
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""float32 ``[1, C, H, W]`` to float32 logits ``[1, classes]``: the whole Python call, NumPy in and out."""
+"""float32 ``[1, ...]`` to float32 logits ``[1, classes]``: the whole Python call, NumPy in and out."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Latency:
 
 
 def timer_of(run: Run, sample: np.ndarray) -> Timer:
-    """Return the timer of whole Python calls on the sample, float32 ``[1, C, H, W]``."""
+    """Return the timer of whole Python calls on the sample, float32 ``[1, ...]``."""
 
     def time_calls(number: int) -> float:
         start = time.perf_counter()

@@ -93,7 +93,7 @@ def _accuracy_cells(report: ModelReport) -> Iterator[Sequence[str]]:
         accuracy = row.accuracy
         yield (
             row.engine,
-            f"{100 * accuracy.top1:.1f}",
+            "" if accuracy.top1 is None else f"{100 * accuracy.top1:.1f}",
             f"{100 * accuracy.agreement:.1f}",
             f"{accuracy.cosine:.4f}",
         )

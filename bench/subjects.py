@@ -9,25 +9,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import onnx
+
 from ..errors import TvmqError, unknown
-from . import datasets
+from . import cache, datasets, synthetic
 from .datasets import Split
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model file and the data it is measured on.
+    """A model and the data it is measured on.
 
     Attributes
     ----------
     name : what users type.
-    file : ONNX file, relative to the data folder.
-    input : name of the model's one input, float32 ``[1, C, H, W]``.
+    source : ONNX file, relative to the data folder; or the function that makes the model, where only speed matters.
+    input : name of the model's one input, float32 ``[1, ...]``.
     load : ``(data folder, how many samples to evaluate at most) -> Split``.
     """
 
     name: str
-    file: str
+    source: str | Callable[[], onnx.ModelProto]
     input: str
     load: Callable[[Path, int], Split]
 
@@ -40,6 +42,10 @@ MODELS: dict[str, Model] = {
         Model("resnet8", "mlperf_tiny/ic_resnet8_fp32.onnx", "input", datasets.cifar10_raw),
         Model("kws", "mlperf_tiny/kws_dscnn_fp32.onnx", "input", datasets.keywords),
         Model("mnist", "models/mnist_cnn_fp32.onnx", "Input3", datasets.mnist),
+        Model("resnet18", synthetic.resnet18, "input", datasets.random_images),
+        Model("resnet50", synthetic.resnet50, "input", datasets.random_images),
+        Model("squeezenet", synthetic.squeezenet, "input", datasets.random_images),
+        Model("bert", synthetic.bert, "input", datasets.random_tokens),
     )
 }
 
@@ -98,8 +104,17 @@ def load_subject(name: str, limit: int) -> Subject:
     """
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    model, root = MODELS[name], data_root()
-    path = root / model.file
+    model = MODELS[name]
+    if not isinstance(model.source, str):
+        return Subject(model, _made(model.name, model.source), model.load(Path(), limit))
+    root = data_root()
+    path = root / model.source
     if not path.is_file():
         raise TvmqError(f"model {name!r}: no file {path}")
     return Subject(model, path, model.load(root, limit))
+
+
+def _made(name: str, make: Callable[[], onnx.ModelProto]) -> Path:
+    """Return the file that has the model, made if the cache has none by the present code."""
+    code = hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()[:16]
+    return cache.kept(cache.cache_root() / f"{name}-{code}.onnx", lambda aside: onnx.save(make(), aside))

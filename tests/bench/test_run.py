@@ -108,7 +108,7 @@ def _rest(data: Split) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "mobilnet"], "unknown model 'mobilnet'; did you mean 'mobilenetv2'?"),
+        (["--models", "mobilnet"], "unknown model 'mobilnet'; did you mean 'mobilenetv2'"),
         (["--engines", "tvmq int4"], "unknown engine 'tvmq int4'; did you mean 'tvmq int8'"),
         (["--output", "/no/such/folder/stem"], "/no/such/folder is no folder that can be written to"),
         (["--threads", "0"], "--threads 0: expected a positive number"),
