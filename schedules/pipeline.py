@@ -10,14 +10,12 @@ import tvm
 from tvm import relax
 
 from ..passes.graph import op_name
+from ..targets.features import threads_of
 from ..targets.rows import TargetRow
 from .float_kernels import legalize_map
 from .kernel_table import KernelTable
-from .records import apply_records
+from .records import apply_records, read_records
 from .rules import ScheduleKernels
-
-DEFAULT_THREADS = 4
-"""Threads that kernels are cut up for where the target does not say: enough chunks for most boards and laptops."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,15 @@ def to_virtual_machine() -> tvm.transform.Pass:
     )
 
 
+def to_kernels(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
+) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
+    """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
+    table = KernelTable(mod)
+    with target:
+        return table.unmark(fuse()(table.mark(legalize(row)(mod))))
+
+
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:
     """Compile a Relax module in NHWC, integer or float or both.
 
@@ -96,12 +103,11 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     ------
     TvmqError : the records cannot be read.
     """
-    threads = int(target.attrs.get("num-cores", 0)) or DEFAULT_THREADS
-    table = KernelTable(mod)
+    threads = threads_of(target)
+    mod, kernels = to_kernels(mod, target, row)
     with target:
-        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
         if records is not None:
-            mod = apply_records(mod, records, row)
+            mod = apply_records(mod, read_records(records, row, threads))
         mod = ScheduleKernels(row, threads)(mod)
         planned = plan_memory()(mod)
         executable = tvm.compile(planned, target=target, relax_pipeline=to_virtual_machine())

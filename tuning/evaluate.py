@@ -1,0 +1,54 @@
+"""Building a kernel and running it on random data, on this machine."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tvm
+from tvm import tirx
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo, TensorInfo
+
+from ..runtime.threads import use_threads
+
+MINIMUM_MS = 5
+"""A time covers at least so much, in milliseconds: the clock and what else the machine does weigh little then."""
+
+Evaluate = Callable[[int, int], Sequence[float]]
+"""``(number, repeat) -> seconds``: ``repeat`` times, each the mean of at least ``number`` runs."""
+
+Prepare = Callable[[tirx.PrimFunc, tvm.target.Target], Evaluate]
+"""Builds a scheduled function for a target."""
+
+
+def prepare_here(func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
+    """Build the function for this machine."""
+    library = tvm.compile(func, target=target)
+
+    def evaluate(number: int, repeat: int) -> Sequence[float]:
+        use_threads(target.attrs.get("num-cores"))
+        device = tvm.cpu()
+        arrays = [tvm.runtime.tensor(array, device) for array in random_arguments(func)]
+        # Its first run is not timed.
+        timer = library.mod.time_evaluator(
+            "main", device, number=number, repeat=repeat, min_repeat_ms=MINIMUM_MS
+        )
+        return timer(*arrays).results
+
+    return evaluate
+
+
+def random_arguments(func: tirx.PrimFunc) -> list[np.ndarray]:
+    """Return an array for each parameter; the same ones each time."""
+    rng = np.random.default_rng(zlib.crc32(b"arguments"))
+    return [_filled(rng, info) for info in ArgInfo.from_prim_func(func)]
+
+
+def _filled(rng: np.random.Generator, info: TensorInfo) -> np.ndarray:
+    shape, dtype = [int(extent) for extent in info.shape], np.dtype(str(info.dtype))
+    if dtype.kind in "iu":
+        # All values of a byte; wider integers are sums and offsets, and must not overflow.
+        limits = np.iinfo(dtype) if dtype.itemsize == 1 else np.iinfo(np.int8)
+        return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return rng.standard_normal(shape).astype(dtype)

@@ -1,0 +1,70 @@
+"""The kernels of a model that can be tuned, each once however often it is called."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import tvm
+from tvm import tirx
+from tvm.s_tir import Schedule
+
+from ..passes.compute.annotations import KERNEL
+from ..schedules.blocks import root_blocks
+from ..schedules.contraction import schedule_contraction
+from ..schedules.pipeline import to_kernels
+from ..schedules.workload import hash_of, workload_of
+from ..targets.features import threads_of
+from ..targets.rows import TargetRow
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kernel to tune.
+
+    Attributes
+    ----------
+    name : the kernel's name.
+    func : the kernel itself, with its constants, not scheduled.
+    workload : what its records are found by (``schedules.workload``), and that module's hash.
+    layers : the nodes of the user's model that its calls compute.
+    calls : how often the model runs it.
+    macs : multiply-adds of one call, those in padding included.
+    """
+
+    name: str
+    func: tirx.PrimFunc
+    workload: tvm.IRModule
+    hash: str
+    layers: tuple[str, ...]
+    calls: int
+    macs: int
+
+
+def extract_tasks(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) -> list[Task]:
+    """Return the tasks of a module that is ready for ``schedules.pipeline.build``, in the order of their first calls.
+
+    A kernel without an accumulator has nothing to choose, and is no task.
+    """
+    mod, kernels = to_kernels(mod, target, row)
+    calls: dict[str, list[str]] = {}
+    counts: dict[str, int] = {}
+    functions: dict[str, tuple[str, tirx.PrimFunc, tvm.IRModule]] = {}
+    for name, layers in kernels:
+        func = mod[name].with_attr("global_symbol", "main")
+        workload = workload_of(func)
+        key = hash_of(workload)
+        functions.setdefault(key, (name, func, workload))
+        calls.setdefault(key, []).extend(layers)
+        counts[key] = counts.get(key, 0) + 1
+    return [
+        Task(name, func, workload, key, tuple(calls[key]), counts[key], _macs(func))
+        for key, (name, func, workload) in functions.items()
+        if not schedule_contraction(Schedule(func), row, threads_of(target))
+    ]
+
+
+def _macs(func: tirx.PrimFunc) -> int:
+    sch = Schedule(func)
+    accumulator = next(block for block in root_blocks(sch) if KERNEL in sch.get(block).annotations)
+    return math.prod(int(var.dom.extent) for var in sch.get(accumulator).iter_vars)
