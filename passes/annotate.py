@@ -71,6 +71,8 @@ def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> 
     changes: dict[str, Any] = {}
     if row is not None:
         changes["activation_dtype"] = row.activation_dtype
+        if options.pair_safe_weights:
+            changes["pair_limit"] = row.dots[0].pair_limit
     if options.per_channel is not None:
         changes["per_channel"] = options.per_channel
     if options.activations is not None:

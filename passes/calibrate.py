@@ -42,7 +42,7 @@ from .observers import (
     get_observer,
     get_weight_observer,
 )
-from .parameters import activation_parameters, quantize_weight, weight_parameters
+from .parameters import activation_parameters, limit_pairs, quantize_weight, weight_parameters
 from .sample_check import Sample
 from .shared_ranges import shared_groups
 from .watch import Progress, Runner, Watcher, compile_for_host, float_value, watch
@@ -84,7 +84,11 @@ class Calibrate:
         values = {binding.var: binding.value for binding in bindings_of(mod)}
         if not any(is_unknown(value) for value in values.values()):
             return mod
-        weights = {var: self._weights(value) for var, value in values.items() if _is_weight(value)}
+        scheme = scheme_of(mod)
+        pair_limit = scheme.pair_limit if scheme is not None else None
+        weights = {
+            var: self._weights(value, pair_limit) for var, value in values.items() if _is_weight(value)
+        }
         observers = self._observers(mod, values)
         means = _channel_means(values, weights) if self.correct_bias else {}
         watchers: dict[relax.Var, list[Watcher]] = {}
@@ -116,8 +120,8 @@ class Calibrate:
             if op_name(value) == "relax.quantize" and is_unknown(value) and not is_constant(value.args[0])
         }
 
-    def _weights(self, quantize: relax.Call) -> _Weights:
-        """Return what becomes of the float weights in an unknown pair."""
+    def _weights(self, quantize: relax.Call, pair_limit: int | None) -> _Weights:
+        """Return what becomes of the float weights in an unknown pair (of quantize and dequantize)."""
         weight = to_numpy(quantize.args[0])
         if not np.isfinite(weight).all():
             raise TvmqError(f"the weights of layer {layer_name(quantize)!r} hold NaN or infinity")
@@ -127,6 +131,8 @@ class Calibrate:
         largest = get_weight_observer(self.weight_observer or DEFAULT_WEIGHT_OBSERVER)(rows)
         scales = weight_parameters(largest)
         integers = quantize_weight(weight, scales, axis)
+        if pair_limit is not None:
+            integers, scales = limit_pairs(weight, scales, axis, pair_limit)
         shape = [1] * weight.ndim
         shape[axis] = -1
         return _Weights(integers, scales, integers * scales.reshape(shape) - weight)

@@ -20,6 +20,8 @@ class QuantizeOptions:
     ----------
     observer : the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
     weight_observer : how weight scales are chosen, ``"minmax"`` or ``"mse"``; None takes the default.
+    pair_safe_weights : on a target whose fast multiply could saturate (AVX2, AVX512 without VNNI), enlarge the
+        scales of output channels until it cannot; else such layers take the slower multiply (``docs/avx2.md``).
     correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
@@ -31,6 +33,7 @@ class QuantizeOptions:
 
     observer: str | None = None
     weight_observer: str | None = None
+    pair_safe_weights: bool = True
     correct_bias: bool = True
     per_channel: bool | None = None
     activations: str | None = None

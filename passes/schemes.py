@@ -18,6 +18,8 @@ class Scheme:
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
     symmetric_activations : zero point in the middle of the dtype.
     activation_dtype : ``"uint8"`` or ``"int8"``.
+    pair_limit : what the weights of adjacent input channels may sum up to, by sign, where the target's fast multiply
+        adds their products in saturating int16 (``targets.rows.DotInstruction``); None for no limit.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Scheme:
     per_channel: bool = True
     symmetric_activations: bool = False
     activation_dtype: str = "uint8"
+    pair_limit: int | None = None
 
 
 SCHEMES: dict[str, Scheme] = {row.name: row for row in (Scheme("int8"),)}

@@ -38,6 +38,7 @@ _NEED_QUANTIZE = (
     "skip_ops",
     "quantize_only",
     "no_bias_correction",
+    "no_pair_safe_weights",
     "no_quantize_first",
     "no_quantize_last",
 )
@@ -87,6 +88,11 @@ def add_quantize_flags(parser: argparse.ArgumentParser) -> None:
         help="leave the mean error that rounding the weights makes in the biases",
     )
     group.add_argument(
+        "--no-pair-safe-weights",
+        action="store_true",
+        help="keep all 8 bits of the weights on CPUs whose fast multiply could then saturate, and take a slower one",
+    )
+    group.add_argument(
         "--no-quantize-first", action="store_true", help="the first weighted layer stays in float"
     )
     group.add_argument(
@@ -123,6 +129,7 @@ def quantize_options(args: argparse.Namespace) -> QuantizeOptions:
         skip_ops=tuple(args.skip_ops),
         quantize_only=tuple(args.quantize_only),
         correct_bias=not args.no_bias_correction,
+        pair_safe_weights=not args.no_pair_safe_weights,
         quantize_first=not args.no_quantize_first,
         quantize_last=not args.no_quantize_last,
     )

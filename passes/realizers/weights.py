@@ -17,6 +17,7 @@ from tvm import relax
 from ...targets.rows import DotInstruction, TargetRow
 from .. import arithmetic
 from ..graph import is_constant, op_name, shape_of, to_numpy
+from ..parameters import by_output_channel, largest_pairs
 from .quantized import Facts
 
 MAX_BIAS = float(2**29)
@@ -119,25 +120,10 @@ def offset_of(weight: Weight, bias: np.ndarray, data_scale: float, zero_point: i
     return offset.astype(np.int32)
 
 
-def largest_pair(values: np.ndarray) -> int:
-    """Return the largest magnitude that two adjacent weights of one sign sum up to.
-
-    Parameters
-    ----------
-    values : int8, shape (I, ...): adjacent input channels 2i and 2i+1 meet in an instruction.
-    """
-    first, second = values[0::2].astype(np.int32), values[1::2].astype(np.int32)
-    if len(second) < len(first):
-        second = np.concatenate([second, np.zeros_like(first[:1])])
-    positive = np.maximum(first, 0) + np.maximum(second, 0)
-    negative = np.minimum(first, 0) + np.minimum(second, 0)
-    return int(max(positive.max(initial=0), -negative.min(initial=0)))
-
-
 def choose_dot(row: TargetRow, weight: Weight) -> DotInstruction:
     """Return the fastest dot product of the target that is exact for these weights and any activations."""
-    by_input = np.moveaxis(weight.values, 1 - weight.axis, 0)
+    largest = largest_pairs(by_output_channel(weight.values, weight.axis)).max(initial=0)
     for dot in row.dots:
-        if dot.pair_limit is None or largest_pair(by_input) <= dot.pair_limit:
+        if dot.pair_limit is None or largest <= dot.pair_limit:
             return dot
     raise ValueError(f"{row.name} has no dot product for any weights")

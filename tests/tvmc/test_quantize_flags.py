@@ -33,6 +33,7 @@ def test_every_flag_reaches_its_option():
         "--skip-ops=Softmax",
         "--quantize-only=a,b",
         "--no-bias-correction",
+        "--no-pair-safe-weights",
         "--no-quantize-first",
         "--no-quantize-last",
     )
@@ -45,6 +46,7 @@ def test_every_flag_reaches_its_option():
         skip_ops=("Softmax",),
         quantize_only=("a", "b"),
         correct_bias=False,
+        pair_safe_weights=False,
         quantize_first=False,
         quantize_last=False,
     )

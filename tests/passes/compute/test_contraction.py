@@ -12,7 +12,7 @@ from tvmq.passes.arithmetic import Addend, Output
 from tvmq.passes.compute import contraction, packing
 from tvmq.passes.compute.contraction import Conv2d, Dot
 from tvmq.passes.compute.epilogue import Dequantize, Requantize, RequantizeAdd
-from tvmq.passes.realizers.weights import largest_pair
+from tvmq.passes.parameters import by_output_channel, largest_pairs
 
 ZERO_POINT = 7
 OUT = Output("uint8", 11, 13, 251)
@@ -167,7 +167,7 @@ def test_every_dot_product_of_the_row(run_kernel, row):
             pairs = np.array([[127, 1], [64, 64], [-64, -64], [-128, 127], [1, 127], [-1, -127]], np.int8)
             weight = pairs[rng.integers(0, len(pairs), (inner // 2, channels))]
             weight = np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(inner, channels)
-            assert largest_pair(weight) <= choice.pair_limit
+            assert largest_pairs(by_output_channel(weight, 1)).max() <= choice.pair_limit
         accumulator = arithmetic.matmul_accumulator(data, weight)
         arrays = np.zeros(channels, np.int32), np.ones(channels, np.float32)
         packed = packing.pack_matmul(weight, dot.lanes, dot.depth)
