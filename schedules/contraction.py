@@ -93,7 +93,11 @@ def _schedule(
     inner_rows = [row_outer] if nest.outer else []
     outer_extent, chunked_extent = extent_of_all(sch, outer), extent_of(sch, chunked)
     row_bytes = max(1, data_bytes // (outer_extent * chunked_extent))
-    chunk = decide("chunk", tiles.chunks(chunked_extent, row_bytes, weight_bytes, outer_extent, threads, row))
+    possible_chunks = tiles.chunks(
+        *(chunked_extent, row_bytes, weight_bytes, extent_of(sch, block_outer)),
+        *(outer_extent, threads, row),
+    )
+    chunk = decide("chunk", possible_chunks)
     chunk_outer, chunk_inner = sch.split(chunked, [None, chunk])
     depth = [nest.depth] if nest.depth is not None else []
     sch.reorder(

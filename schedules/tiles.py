@@ -56,21 +56,44 @@ def register_tiles(rows: int, blocks: int, lanes: int, row: TargetRow) -> list[t
 
 
 def chunks(
-    extent: int, bytes_a_row: int, weight_bytes: int, outer: int, threads: int, row: TargetRow
+    extent: int,
+    bytes_a_row: int,
+    weight_bytes: int,
+    blocks: int,
+    outer: int,
+    threads: int,
+    row: TargetRow,
 ) -> list[int]:
     """Return how many output rows may share one pass over the weights, the best first: divisors of ``extent``.
 
-    Small weights stay in the first-level cache by themselves, so rows go one by one. Others are read once a
-    chunk, as large as its input fits a quarter of the second-level cache and every thread still gets one.
+    Small weights stay in the first-level cache by themselves, so rows go by few and every thread gets some. Else
+    the best chunk moves the least data: each pass reads all weights once, and for each of the ``blocks`` of channels
+    the chunk's input again.
     """
+    possible = divisors(extent)
     if weight_bytes <= row.l1_bytes // 2:
         wanted = max(1, extent * outer // (4 * threads))
-        budget = row.l1_bytes // 2
+        best = max(
+            chunk
+            for chunk in possible
+            if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= row.l1_bytes // 2)
+        )
     else:
-        wanted = extent if threads == 1 else max(1, extent * outer // threads)
-        budget = row.l2_bytes // 4
-    possible = divisors(extent)
-    best = max(
-        chunk for chunk in possible if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= budget)
-    )
+
+        def traffic(chunk: int) -> float:
+            strip = chunk * bytes_a_row
+            a_pass = weight_bytes * _cost_of(weight_bytes, row) + blocks * strip * _cost_of(strip, row)
+            return extent // chunk * a_pass
+
+        best = min(possible, key=traffic)
     return [best, *(chunk for chunk in possible if chunk != best)]
+
+
+def _cost_of(working_set: int, row: TargetRow) -> float:
+    """Return what a byte costs that is read again and again from a working set of this size.
+
+    It comes from the least cache that holds the set with some room to spare; from the first level it is free.
+    """
+    if working_set <= row.l1_bytes * 3 // 4:
+        return 0.0
+    return 1.0 if working_set <= row.l2_bytes * 3 // 4 else 4.0
