@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from tvm import relax, te
+from tvm import relax, te, topi
 
 from ..passes.arithmetic import Output, bounds_of
 from ..passes.compute import contraction, depthwise, elementwise, packing
@@ -33,6 +33,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.nn.conv2d": partial(_conv2d, lanes=lanes),
         "relax.matmul": partial(_matmul, lanes=lanes),
         "relax.quantize": _quantize,
+        "relax.take": _take,
     }
 
 
@@ -94,3 +95,9 @@ def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     out = Output(dtype, int(to_numpy(zero_point).item()), *bounds_of(dtype))
     define = partial(elementwise.quantize, scale=float(np.float32(to_numpy(scale).item())), out=out)
     return builder.call_te(define, data, primfunc_name_hint="quantize")
+
+
+def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Read the nearest element for an index out of range; Relax's own would read whatever memory is there."""
+    mode = "clip" if call.attrs.mode == "fast" else str(call.attrs.mode)
+    return builder.call_te(topi.take, *call.args, call.attrs.axis, mode=mode, primfunc_name_hint="take")

@@ -1,0 +1,57 @@
+"""Legalizations of our own: what they change of Relax's."""
+
+from __future__ import annotations
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from tvmq.schedules import pipeline
+from tvmq.targets.rows import ROWS
+
+TARGET = tvm.target.Target({"kind": "llvm"})
+ROW = next(row for row in ROWS if row.name == "aarch64-neon")
+
+
+def run(call, *inputs):
+    """Compile a call of parameters and run it; ``inputs`` are (variable, array)."""
+    builder = relax.BlockBuilder()
+    with builder.function("main", [var for var, _ in inputs]):
+        with builder.dataflow():
+            out = builder.emit_output(builder.emit(call))
+        builder.emit_func_output(out)
+    built = pipeline.build(builder.get(), TARGET, ROW)
+    machine = relax.VirtualMachine(built.executable, tvm.cpu())
+    return machine["main"](*(tvm.runtime.tensor(array) for _, array in inputs)).numpy()
+
+
+def var(name, array):
+    return relax.Var(name, relax.TensorType(array.shape, str(array.dtype)))
+
+
+def test_an_index_out_of_range_reads_the_nearest_element(capfd):
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    indices = np.array([0, 3, 7, -2, 1 << 40], np.int64)
+    x, i = var("x", table), var("i", indices)
+    result = run(relax.op.take(x, i, axis=0), (x, table), (i, indices))
+    np.testing.assert_array_equal(result, table[[0, 3, 3, 0, 3]])
+    assert "segfault" not in capfd.readouterr().err
+
+
+def test_quantize_rounds_half_to_even():
+    data = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 1e9, -1e9], np.float32)
+    x = var("x", data)
+    call = relax.op.quantize(x, relax.const(np.float32(1)), relax.const(np.int8(3)), out_dtype="int8")
+    np.testing.assert_array_equal(run(call, (x, data)), [3, 5, 5, 3, 1, 127, -128])
+
+
+def test_a_weight_that_varies_is_left_to_relax():
+    """No packing ahead of time; the result is right all the same."""
+    rng = np.random.default_rng(0)
+    left, right = (
+        rng.standard_normal((5, 7)).astype(np.float32),
+        rng.standard_normal((7, 3)).astype(np.float32),
+    )
+    x, y = var("x", left), var("y", right)
+    result = run(relax.op.matmul(x, y), (x, left), (y, right))
+    np.testing.assert_allclose(result, left @ right, atol=7 * 2.0**-24 * 20)
