@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.table import Table
 
 from .accuracy import Accuracy
 from .latency import Latency
+from .tables import Table
 
 ACCURACY_HEADINGS = ("engine", "top-1 %", "agrees %", "cosine")
-TEXT_HEADINGS = ("engine", "instruction set")
 LATENCY_HEADINGS = ("engine", "ms", "± ms", "bare ms", "vs fp32", "vs int8", "instruction set")
 NOTE = (
     "agrees, cosine: with the outputs of the float model in onnxruntime. ms: median of the whole call from "
@@ -113,9 +112,9 @@ def _latency_cells(report: ModelReport) -> Iterator[Sequence[str]]:
         )
 
 
-def _tables(report: ModelReport) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
-    yield ACCURACY_HEADINGS, list(_accuracy_cells(report))
-    yield LATENCY_HEADINGS, list(_latency_cells(report))
+def _tables(report: ModelReport) -> Iterator[Table]:
+    yield Table(ACCURACY_HEADINGS, list(_accuracy_cells(report)))
+    yield Table(LATENCY_HEADINGS, list(_latency_cells(report)))
 
 
 def _title(report: ModelReport) -> str:
@@ -129,8 +128,9 @@ def _failures(report: ModelReport) -> list[str]:
     return [f"{engine} could not build the model: {error}" for engine, error in report.failures.items()]
 
 
-def _facts(report: Report) -> Iterator[str]:
-    for group in (report.machine, report.settings, report.versions):
+def facts(*groups: Mapping[str, object]) -> Iterator[str]:
+    """Yield a line for each group of facts about a run."""
+    for group in groups:
         yield ", ".join(
             f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}"
             for key, value in group.items()
@@ -139,17 +139,12 @@ def _facts(report: Report) -> Iterator[str]:
 
 def show(report: Report, console: Console) -> None:
     """Print the tables."""
-    for line in _facts(report):
+    for line in facts(report.machine, report.settings, report.versions):
         console.print(line)
     for model in report.models:
         console.print(f"\n{_title(model)}")
-        for headings, rows in _tables(model):
-            table = Table()
-            for heading in headings:
-                table.add_column(heading, justify="left" if heading in TEXT_HEADINGS else "right")
-            for cells in rows:
-                table.add_row(*cells)
-            console.print(table)
+        for table in _tables(model):
+            console.print(table.to_terminal())
         for line in _failures(model):
             console.print(line)
     console.print(f"\n{NOTE}")
@@ -157,12 +152,11 @@ def show(report: Report, console: Console) -> None:
 
 def to_markdown(report: Report) -> str:
     """Return the tables as Markdown."""
-    lines = [f"- {fact}" for fact in _facts(report)]
+    lines = [f"- {fact}" for fact in facts(report.machine, report.settings, report.versions)]
     for model in report.models:
         lines += ["", f"### {_title(model)}"]
-        for headings, rows in _tables(model):
-            rule = ("---" if heading in TEXT_HEADINGS else "---:" for heading in headings)
-            lines += ["", *(f"| {' | '.join(cells)} |" for cells in (headings, tuple(rule), *rows))]
+        for table in _tables(model):
+            lines += ["", *table.to_markdown()]
         lines += [line for failure in _failures(model) for line in ("", failure)]
     return "\n".join([*lines, "", NOTE]) + "\n"
 

@@ -65,13 +65,18 @@ def _engines(names: Sequence[str]) -> list[Engine]:
     return [engine for engine in ENGINES.values() if engine.name in names or engine is REFERENCE]
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    for name in ("threads", "samples", "rounds"):
+def check_positive(arguments: argparse.Namespace, *names: str) -> None:
+    """Refuse, by a ``TvmqError``, a number below 1 among these arguments."""
+    for name in names:
         if getattr(arguments, name) < 1:
             raise TvmqError(f"--{name} {getattr(arguments, name)}: expected a positive number")
-    folder = arguments.output.parent if arguments.output else Path()
+
+
+def check_output(stem: Path | None) -> None:
+    """Refuse, by a ``TvmqError``, an output that could not be written in the end."""
+    folder = stem.parent if stem else Path()
     if not os.access(folder, os.W_OK):
-        raise TvmqError(f"--output {arguments.output}: {folder} is no folder that can be written to")
+        raise TvmqError(f"--output {stem}: {folder} is no folder that can be written to")
 
 
 def _bare(engine: str) -> str:
@@ -148,7 +153,8 @@ def run(arguments: argparse.Namespace, console: Console) -> Report:
     ------
     TvmqError : an argument is wrong, data is missing, or a peer is not installed.
     """
-    _check(arguments)
+    check_positive(arguments, "threads", "samples", "rounds")
+    check_output(arguments.output)
     engines = _engines(arguments.engines)
     versions = machine.versions(tuple({package: None for engine in engines for package in engine.packages}))
     for name in arguments.models:

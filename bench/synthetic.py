@@ -8,6 +8,7 @@ made smaller, and the sum of some dozen grows no more than a few times.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,7 +36,7 @@ class Network:
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
 
-    def node(self, op: str, inputs: list[str], **attributes: object) -> str:
+    def node(self, op: str, inputs: list[str], **attributes: Any) -> str:
         """Add any operator of one result."""
         name = f"{op.lower()}{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, inputs, [f"{name}_out"], name=name, **attributes))
