@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -31,8 +31,12 @@ from .runtime.package import Package, load
 from .runtime.threads import use_threads
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
-from .targets.features import row_of
+from .targets.features import row_of, threads_of
 from .targets.parse import parse_target
+from .tuning_logs import shipped_records
+
+if TYPE_CHECKING:
+    from .tuning.tasks import Task
 
 __all__ = ["CompileOptions", "Package", "QuantizeOptions", "QuantizedModel", "compile", "load", "quantize"]
 
@@ -136,20 +140,15 @@ def compile(  # noqa: A001 (the name that users expect)
     target = parse_target(target)
     row = row_of(target)
     options = options or CompileOptions()
-    if isinstance(model, QuantizedModel):
-        mod, scheme = model.mod, model.scheme
-    else:
-        mod = Prepare()(_module(model, input_shapes))
-        scheme = "int8" if has_pairs(mod) else "float"
-    if scheme_of(mod) is not None and not has_pairs(mod):
-        scheme = "float"
+    prepared = _prepared(model, input_shapes)
     with (
         (progress or _no_progress)("compile", None),
         tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
     ):
-        built = build(Realize(row)(Layout()(mod)), target, row, options.tuning_records)
+        records = options.tuning_records or shipped_records(row.name, threads_of(target))
+        built = build(Realize(row)(Layout()(prepared.mod)), target, row, records)
     metadata = describe(
-        built.mod, target, scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
+        built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
     )
     return Package.from_executable(
         built.executable,
@@ -157,6 +156,20 @@ def compile(  # noqa: A001 (the name that users expect)
         cross_compiler=options.cross_compiler,
         cross_compiler_options=options.cross_compiler_options,
     )
+
+
+def tuning_tasks(
+    model: Model | QuantizedModel,
+    target: TargetSpec = "llvm -mcpu=native",
+    *,
+    input_shapes: Shapes | None = None,
+) -> list[Task]:
+    """Return the kernels of a model that ``tuning.tune.tune`` can tune; parameters and errors as for ``compile``."""
+    from .tuning.tasks import extract_tasks
+
+    target = parse_target(target)
+    row = row_of(target)
+    return extract_tasks(Realize(row)(Layout()(_prepared(model, input_shapes).mod)), target, row)
 
 
 def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
@@ -171,6 +184,18 @@ def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
 
     return run
+
+
+def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> QuantizedModel:
+    """Return the module that is to be realized, with the name of the scheme that it is compiled in."""
+    if isinstance(model, QuantizedModel):
+        mod, scheme = model.mod, model.scheme
+    else:
+        mod = Prepare()(_module(model, input_shapes))
+        scheme = "int8" if has_pairs(mod) else "float"
+    if scheme_of(mod) is not None and not has_pairs(mod):
+        scheme = "float"
+    return QuantizedModel(mod, scheme)
 
 
 def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:

@@ -101,8 +101,11 @@ def read_records(folder: Path, row: TargetRow, threads: int) -> Records:
             others[targets[key]] = others.get(targets[key], 0) + 1
             continue
         records.by_workload.setdefault(workload, []).append(Record(trace, median))
+    # A folder may hold records of many targets; one without any for this target is a mistake.
+    level = logging.INFO if records.by_workload else logging.WARNING
     for other, count in others.items():
-        logger.warning(
+        logger.log(
+            level,
             "%d tuning records of %r are for %s, not %s: ignored",
             count,
             str(folder),

@@ -8,7 +8,7 @@ been drawn: a small space is searched completely, a large one at random or near 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,20 +66,20 @@ class Candidates:
         self._rule = rule
         self._rng = rng
         self._open: list[dict[str, Any]] = [{}]
-        self._drawn = 0
+        self._is_first = True
 
     def draw(self, near: Mapping[str, Any] | None = None) -> Candidate | None:
         """Return another candidate, None when all have been drawn.
 
         Parameters
         ----------
-        near : choices that it should share as many of as possible; None draws at random.
+        near : choices that it should share as many of as possible, which the first does not; None draws at random.
         """
         if not self._open:
             return None
         prefix = self._open.pop(self._place(near))
-        is_first, self._drawn = self._drawn == 0, self._drawn + 1
-        walk = _Walk(None if is_first else self._rng, {**(near or {}), **prefix})
+        is_first, self._is_first = self._is_first, False
+        walk = _Walk(None, {}) if is_first else _Walk(self._rng, {**(near or {}), **prefix})
         schedule = self._rule(walk)
         passed: dict[str, Any] = {}
         for name, candidates in walk.candidates.items():
@@ -114,9 +114,9 @@ class _Walk:
         self._rng = rng
         self._told = told
         self.chosen: dict[str, Any] = {}
-        self.candidates: dict[str, list[Any]] = {}
+        self.candidates: dict[str, Sequence[Any]] = {}
 
-    def __call__(self, name: str, candidates: list[Choice]) -> Choice:
+    def __call__(self, name: str, candidates: Sequence[Choice]) -> Choice:
         choice = self._told.get(name)
         if choice not in candidates:
             choice = candidates[0 if self._rng is None else int(self._rng.integers(len(candidates)))]

@@ -7,7 +7,6 @@ uses one of them, so while a context is made an empty module stands in its place
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -39,15 +38,13 @@ class CostModel:
                 'tuning needs xgboost, which is not installed: pip install "tvmq[tune]"'
             ) from None
         self._target = target
-        self._threads = len(os.sched_getaffinity(0))
-        self._model = XGBModel(
-            config=XGBConfig(nthread=self._threads), num_warmup_samples=WARM_UP, verbose_eval=0
-        )
+        # One thread: on so little data more of them wait for each other, a hundred times longer on a busy machine.
+        self._model = XGBModel(config=XGBConfig(nthread=1), num_warmup_samples=WARM_UP, verbose_eval=0)
 
     def context(self, workload: tvm.IRModule) -> meta_schedule.TuneContext:
         """Return the context of one kernel, which the other methods need."""
         with _without_stock_intrinsics():
-            return meta_schedule.TuneContext(workload, target=self._target, num_threads=self._threads)
+            return meta_schedule.TuneContext(workload, target=self._target, num_threads=1)
 
     def predict(self, context: meta_schedule.TuneContext, schedules: Sequence[Schedule]) -> np.ndarray:
         """Return a score for each schedule, higher for a faster one."""

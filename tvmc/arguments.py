@@ -81,3 +81,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
     return value
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return the host and the port of ``host:port``."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} must look like host:9190")
+    return host, int(port)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import TvmqError, unknown
 from . import arguments
 from .files import check_output
+from .model_flags import (
+    add_linker_flags,
+    add_model_flags,
+    calibration_samples,
+    check_linker_flags,
+    import_model,
+    quantized,
+)
 from .progress import progress
-from .quantize_flags import add_quantize_flags, check_quantize_flags, image_options, quantize_options
+from .quantize_flags import add_quantize_flags, check_quantize_flags
 from .tables import counted, megabytes, typed
 from .target_flags import add_target_flags, target_from
 
 if TYPE_CHECKING:
-    from tvm import IRModule
     from tvm.target import Target
 
-    from ..frontends.samples import Samples
     from ..runtime.package import Package
     from ..schedules.options import CompileOptions
 
@@ -34,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         usage="tvmc compile [options] FILE",
         allow_abbrev=False,
     )
-    parser.add_argument("FILE", type=Path, help="the ONNX model")
+    add_model_flags(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -42,24 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default=Path("model.tar"),
         help="the package to write (default: %(default)s)",
     )
-    parser.add_argument(
-        "--input-shapes",
-        type=arguments.input_shapes,
-        metavar="SHAPES",
-        help="shapes of inputs that the model leaves open: 'x:[1,3,224,224] y:[1,2]'",
-    )
-    parser.add_argument(
-        "--cross-compiler",
-        metavar="COMPILER",
-        help="links for another machine, such as aarch64-linux-gnu-gcc",
-    )
-    parser.add_argument(
-        "--cross-compiler-options",
-        type=shlex.split,
-        default=[],
-        metavar="OPTIONS",
-        help="further options for it, with =, as in --cross-compiler-options='-static-libgcc -O2'",
-    )
+    add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
     parser.add_argument(
         "--pass-config",
@@ -91,37 +78,12 @@ def run(args: argparse.Namespace) -> None:
 def _compile(args: argparse.Namespace) -> Package:
     """Return the package; the cheap checks come first."""
     from .. import api
-    from ..frontends.onnx import load_onnx
 
     target = target_from(args)
     options = _compile_options(args, target)
-    with progress("import", None):
-        model = load_onnx(args.FILE, args.input_shapes)
-    if args.quantize is None:
-        return api.compile(model, target, options=options, progress=progress)
-    quantized = api.quantize(
-        model,
-        scheme=args.quantize,
-        target=target,
-        calibration=_samples(args, model),
-        options=quantize_options(args),
-        progress=progress,
-    )
-    return api.compile(quantized, target, options=options, progress=progress)
-
-
-def _samples(args: argparse.Namespace, model: IRModule) -> Samples | None:
-    """Return the calibration samples that the arguments name; None where they name none."""
-    from ..frontends.samples import read_samples
-    from ..passes.graph import dtype_of, shape_of
-
-    if args.calibration_data is None:
-        return None
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
-    samples = read_samples(args.calibration_data, specs, image_options(args), args.calibration_samples)
-    for note in samples.notes:
-        print(f"tvmc: note: {note}", file=sys.stderr)
-    return samples
+    model = import_model(args)
+    model = quantized(args, model, target, calibration_samples(args, model))
+    return api.compile(model, target, options=options, progress=progress)
 
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
@@ -129,8 +91,6 @@ def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions
     from tvm.ir.transform import PassContext
 
     from ..schedules.options import CompileOptions
-    from ..targets import host
-    from ..targets.features import arch_of
 
     known = [str(name) for name in PassContext.list_configs()]
     for name, _ in args.pass_config:
@@ -140,9 +100,7 @@ def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions
         PassContext(config=dict(args.pass_config))
     except (AttributeError, TypeError, ValueError) as error:
         raise TvmqError(f"bad value in --pass-config: {error}") from error
-    arch = arch_of(target)
-    if arch != host.architecture() and args.cross_compiler is None:
-        raise TvmqError(f"linking for {arch} needs --cross-compiler, such as {arch}-linux-gnu-gcc")
+    check_linker_flags(args, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),

@@ -19,10 +19,11 @@ from ..errors import TvmqError
 from . import compile as compile_command
 from . import inspect as inspect_command
 from . import run as run_command
+from . import tune as tune_command
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-COMMANDS = (compile_command, run_command, inspect_command)
+COMMANDS = (compile_command, tune_command, run_command, inspect_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A user's layer names must not fail on a terminal that lacks their characters.
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
+    logging.getLogger(__package__.partition(".")[0]).setLevel(
+        logging.INFO if args.verbose else logging.WARNING
+    )
     if not args.verbose:
         warnings.simplefilter("ignore")
     try:

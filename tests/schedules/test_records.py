@@ -113,9 +113,15 @@ def test_attributes_that_do_not_change_the_row_do_not_matter(tmp_path):
 )
 def test_records_of_another_target_are_named_and_ignored(tmp_path, caplog, config, named):
     record(tmp_path, 1, 1e-9, tvm.target.Target(config))
+    assert marked(tmp_path) is None
+    assert named in caplog.text and str(tmp_path) in caplog.text and "ignored" in caplog.text
+
+
+def test_a_folder_may_hold_records_of_many_targets(tmp_path, caplog):
+    record(tmp_path, 1, 1e-9, tvm.target.Target({**HASWELL, "mcpu": "skylake-avx512"}))
     record(tmp_path, 2, 1e-6)
     assert marked(tmp_path) == 2
-    assert named in caplog.text and str(tmp_path) in caplog.text and "ignored" in caplog.text
+    assert not caplog.text
 
 
 def test_records_of_another_version_are_named_and_ignored(tmp_path, caplog):

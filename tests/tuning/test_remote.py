@@ -1,0 +1,81 @@
+"""Measuring through TVM's RPC, against a tracker and a server in this machine."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+from tvm.s_tir import Schedule
+
+from tvmq.errors import TvmqError
+from tvmq.schedules.contraction import schedule_contraction
+from tvmq.targets.features import row_of
+from tvmq.tuning.measure import MeasureOptions, measure
+from tvmq.tuning.remote import Remote
+
+for name in ("cloudpickle", "psutil", "tornado"):
+    pytest.importorskip(name, reason=f"TVM's tracker and server need {name}")
+from tvm.rpc.server import Server  # noqa: E402
+from tvm.rpc.tracker import Tracker  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tracker():
+    tracker = Tracker(host="127.0.0.1", port=9190, port_end=9290, silent=True)
+    yield tracker
+    tracker.terminate()
+
+
+def _wait_for(remote):
+    """Return when the server has registered."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return remote.check()
+        except TvmqError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_a_kernel_is_timed_on_the_device(tracker, tasks, target):
+    server = Server(
+        host="127.0.0.1", key="board", tracker_addr=("127.0.0.1", tracker.port), silent=True, no_fork=False
+    )
+    try:
+        remote = Remote("127.0.0.1", tracker.port, "board")
+        _wait_for(remote)
+        sch = Schedule(tasks[0].func)
+        assert schedule_contraction(sch, row_of(target), 1) == ""
+        options = MeasureOptions(number=1, repeat=2, timeout=60, parallel=1)
+        found = dict(measure([sch.mod["main"]] * 2, target, options, remote))
+        assert [measured.error for measured in found.values()] == ["", ""]
+        assert all(len(measured.seconds) == 2 and min(measured.seconds) > 0 for measured in found.values())
+        with pytest.raises(TvmqError, match="has no device 'other'; it has board"):
+            Remote("127.0.0.1", tracker.port, "other").check()
+    finally:
+        server.terminate()
+
+
+def test_a_tracker_that_is_not_there_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(TvmqError, match=f"no RPC tracker answers at 127.0.0.1:{port}"):
+            Remote("127.0.0.1", port, "board").check()
+
+
+def test_a_tracker_without_devices(tracker):
+    with pytest.raises(TvmqError, match="has no device 'nothing'"):
+        Remote("127.0.0.1", tracker.port, "nothing").check()
+
+
+def test_no_free_device(monkeypatch, tracker):
+    class Busy:
+        def summary(self):
+            return {"queue_info": {"board": {"free": 0, "pending": 2}}}
+
+    monkeypatch.setattr("tvm.rpc.connect_tracker", lambda host, port: Busy())
+    with pytest.raises(TvmqError, match="no free device 'board'"):
+        Remote("127.0.0.1", tracker.port, "board").check()
