@@ -34,6 +34,8 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.matmul": partial(_matmul, lanes=lanes),
         "relax.quantize": _quantize,
         "relax.take": _take,
+        "relax.erf": _erf,
+        "relax.nn.softmax": _softmax,
     }
 
 
@@ -101,3 +103,18 @@ def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """Read the nearest element for an index out of range; Relax's own would read whatever memory is there."""
     mode = "clip" if call.attrs.mode == "fast" else str(call.attrs.mode)
     return builder.call_te(topi.take, *call.args, call.attrs.axis, mode=mode, primfunc_name_hint="take")
+
+
+def _erf(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Use a rational approximation, off by 3e-7 at most: it becomes vectors, which calls of the C library do not."""
+    if dtype_of(call.args[0]) != "float32":
+        return _stock("relax.erf")(builder, call)
+    return builder.call_te(topi.fast_erf, call.args[0], primfunc_name_hint="erf")
+
+
+def _softmax(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Use a polynomial for the exponential, off by 3e-7 of its value at most, for the same reason."""
+    if dtype_of(call.args[0]) != "float32":
+        return _stock("relax.nn.softmax")(builder, call)
+    axis = int(call.attrs.axis) % len(shape_of(call.args[0]))
+    return builder.call_te(topi.nn.fast_softmax, call.args[0], axis, primfunc_name_hint="softmax")

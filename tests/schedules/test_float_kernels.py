@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import tvm
 from tvm import relax
 
@@ -55,3 +58,24 @@ def test_a_weight_that_varies_is_left_to_relax():
     x, y = var("x", left), var("y", right)
     result = run(relax.op.matmul(x, y), (x, left), (y, right))
     np.testing.assert_allclose(result, left @ right, atol=7 * 2.0**-24 * 20)
+
+
+def test_erf_is_as_good_as_float32():
+    data = np.linspace(-6, 6, 4001, dtype=np.float32)
+    x = var("x", data)
+    exact = np.array([math.erf(value) for value in data])
+    assert np.abs(run(relax.op.erf(x), (x, data)) - exact).max() < 4e-7
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_softmax_is_as_good_as_float32(axis):
+    data = np.random.default_rng(0).uniform(-90, 90, (3, 17, 5)).astype(np.float32)
+    data[0, 0, 0] = -np.inf
+    x = var("x", data)
+    powers = np.exp(data.astype(np.float64) - data.max(axis=axis, keepdims=True))
+    exact = powers / powers.sum(axis=axis, keepdims=True)
+    # 3e-7 of the exponential and of the sum, and half a unit in the last place of a difference of up to 180.
+    tolerance = 6e-7 + 180 * 2.0**-24
+    np.testing.assert_allclose(
+        run(relax.op.nn.softmax(x, axis), (x, data)), exact, rtol=tolerance, atol=1e-37
+    )
