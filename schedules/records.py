@@ -41,10 +41,11 @@ FAILED = 1e9
 
 @dataclass(frozen=True)
 class Record:
-    """One measured schedule: its trace as JSON, and the median of its times, infinite where it failed."""
+    """One measured schedule: trace and target as JSON, and the median of its times, ``FAILED`` where it has none."""
 
     trace: Any
     seconds: float
+    target: Any
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,12 @@ def read_records(folder: Path, row: TargetRow, threads: int) -> Records:
             "tuning records %r are of TVM %s, and this is %s: ignored", str(folder), made_by, tvm.__version__
         )
         return records
-    hashes = {number: str(line[0]) for number, line in _lines(folder / WORKLOADS) if isinstance(line, list)}
+    hashes = {
+        number: str(line[0]) for number, line in json_lines(folder / WORKLOADS) if isinstance(line, list)
+    }
     targets: dict[str, str] = {}
     others: dict[str, int] = {}
-    for number, line in _lines(folder / RECORDS):
+    for number, line in json_lines(folder / RECORDS):
         try:
             index, (trace, seconds, target, _) = line
             workload, median = hashes[index], statistics.median(seconds) if seconds else FAILED
@@ -100,7 +103,7 @@ def read_records(folder: Path, row: TargetRow, threads: int) -> Records:
         if targets[key] != family(row.name, threads):
             others[targets[key]] = others.get(targets[key], 0) + 1
             continue
-        records.by_workload.setdefault(workload, []).append(Record(trace, median))
+        records.by_workload.setdefault(workload, []).append(Record(trace, median, target))
     # A folder may hold records of many targets; one without any for this target is a mistake.
     level = logging.INFO if records.by_workload else logging.WARNING
     for other, count in others.items():
@@ -169,7 +172,7 @@ def _family(target: Any) -> str:
         return f"target {json.dumps(target)}"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield number, from 0, and value of each line; a line that is no JSON is logged and left out."""
     try:
         lines = path.read_text(errors="replace").splitlines()
