@@ -70,6 +70,24 @@ class Conv2d:
             pad_value=pad_value,
         )
 
+    def locate(
+        self, h: tirx.Expr, w: tirx.Expr, height: int, width: int, span_w: int
+    ) -> tuple[tirx.Expr, tirx.Expr, list[tirx.Expr]]:
+        """Return where position (h, w) of the padded data lies in the data, and when it lies inside.
+
+        ``span_w`` is the width of the padded data, which whole tiles may make larger than the padding does.
+        """
+        top, left, bottom, _ = self.padding
+        row, column = h - top, w - left
+        conditions = []
+        if top or bottom:
+            conditions += [row >= 0, row < height]
+        if left:
+            conditions.append(column >= 0)
+        if left or span_w > width:
+            conditions.append(column < width)
+        return row, column, conditions
+
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the result."""
         top, left, bottom, right = self.padding
@@ -138,7 +156,7 @@ def conv2d(
     rows = padded_rows(out_w)
     stride_h, stride_w = geometry.strides
     dilation_h, dilation_w = geometry.dilation
-    top, left, bottom, _ = geometry.padding
+    top, _, bottom, _ = geometry.padding
     span_w = (rows - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
 
     exact_channels = group_in == steps * depth
@@ -150,14 +168,7 @@ def conv2d(
     else:
 
         def body(n, h, w, group, channel):
-            row, column = h - top, w - left
-            conditions = []
-            if top or bottom:
-                conditions += [row >= 0, row < height]
-            if left:
-                conditions.append(column >= 0)
-            if span_w > width + left or left:
-                conditions.append(column < width)
+            row, column, conditions = geometry.locate(h, w, height, width, span_w)
             if not exact_channels:
                 conditions.append(channel < group_in)
             value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)

@@ -50,21 +50,14 @@ def depthwise_conv2d(
     rows = padded_rows(out_w)
     stride_h, stride_w = geometry.strides
     dilation_h, dilation_w = geometry.dilation
-    top, left, bottom, _ = geometry.padding
+    top, _, bottom, _ = geometry.padding
     span_w = (rows - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
     source = data
 
     if any(geometry.padding) or span_w > width or channels != blocks * lanes:
 
         def body(n, h, w, channel):
-            row, column = h - top, w - left
-            conditions = []
-            if top or bottom:
-                conditions += [row >= 0, row < height]
-            if left:
-                conditions.append(column >= 0)
-            if left or span_w > width:
-                conditions.append(column < width)
+            row, column, conditions = geometry.locate(h, w, height, width, span_w)
             if channels != blocks * lanes:
                 conditions.append(channel < channels)
             outside = tirx.const(geometry.pad_value, data.dtype)
