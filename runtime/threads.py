@@ -19,6 +19,7 @@ import tvm_ffi
 from ..errors import TvmqError
 
 _VARIABLE = "TVM_NUM_THREADS"
+_BOUND = "TVMQ_THREADS_BOUND"
 _CPUS = Path("/sys/devices/system/cpu")
 _BIG_CORES = 1  # TVM's name for "the fastest first"
 
@@ -37,16 +38,17 @@ def requested_threads() -> int | None:
     TvmqError : ``TVM_NUM_THREADS`` is no positive number.
     """
     said = os.environ.get(_VARIABLE)
+    if said == os.environ.get(_BOUND):
+        said = None  # a process that runs packages has started this one
     if said is not None and not (said.isdecimal() and int(said) > 0):
         raise TvmqError(f"{_VARIABLE}={said}: expected a number of threads from 1 on")
     os.environ.setdefault("TVM_BIND_THREADS", "0")
     if said is not None:
         return int(said)
-    # TVM reads the variable once, when it is first asked for its number of threads: an upper bound for ours.
-    # It must not stay, or the processes that this one starts would take it for the user's word.
-    os.environ[_VARIABLE] = str(len(_usable()))
-    tvm_ffi.get_global_func("runtime.NumThreads")()
-    del os.environ[_VARIABLE]
+    # An upper bound for our number of threads. TVM reads it again at each parallel loop, and without it runs the
+    # loop on one thread where the machine has two processors. The processes that this one starts must not take it
+    # for the user's word, so it is marked as ours.
+    os.environ[_VARIABLE] = os.environ[_BOUND] = str(len(_usable()))
     return None
 
 

@@ -53,8 +53,10 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
     position = blocks.index(found[0])
     sources, followers = blocks[:position], blocks[position + 1 :]
     rows, weights = _producer(sch, found[0], sources, -2), _producer(sch, found[0], sources, -1)
-    if len(sources) != (rows is not None) + (weights is not None):
-        return "has several producers of one of the accumulator's inputs"
+    for block in sources:
+        if block is not rows and block is not weights:
+            # Fused in from in front, for an elementwise block behind: a residual's dequantize, say.
+            sch.compute_inline(block)
     result = inline_elementwise(sch, followers)
     _schedule(sch, rows, weights, found[0], result, row, threads, decide)
     return ""

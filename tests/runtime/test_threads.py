@@ -6,6 +6,7 @@ import sys
 import pytest
 import tvm
 from tvm import relax
+from tvm.script import tirx as T
 
 from tvmq.errors import TvmqError
 from tvmq.runtime import threads
@@ -87,3 +88,52 @@ def test_two_hardware_threads_are_one_core(monkeypatch, tmp_path):
     assert threads.physical_cores() == 1
     monkeypatch.setattr(threads, "_CPUS", tmp_path / "absent")
     assert threads.physical_cores() == 2
+
+
+@T.prim_func(s_tir=True)
+def who_computes(x: T.Buffer((2,), "int32"), out: T.Buffer((2,), "int32")):
+    """Write down the thread of each half of a parallel loop."""
+    for i in T.parallel(2):
+        with T.sblock("half"):
+            vi = T.axis.spatial(2, i)
+            out[vi] = x[vi] + T.call_extern("int32", "gettid")
+
+
+@pytest.mark.parametrize(("cores", "threads_used"), [(1, 1), (2, 2)])
+def test_the_kernels_really_run_on_so_many_threads(tmp_path, monkeypatch, cores, threads_used):
+    """Without a word from the environment, which TVM asks again at each parallel loop."""
+    monkeypatch.delenv("TVM_NUM_THREADS", raising=False)
+    x = relax.Var("x", relax.TensorType((2,), "int32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            kernel = builder.add_func(who_computes, "who_computes")
+            call = relax.call_tir(kernel, [x], relax.TensorType((2,), "int32"))
+            output = builder.emit_output(builder.emit(call))
+        builder.emit_func_output(output)
+    target = tvm.target.Target({"kind": "llvm", "num-cores": cores})
+    Package.from_executable(
+        tvm.compile(builder.get(), target), describe(builder.get(), target, "float")
+    ).export(tmp_path / "model.tar")
+    program = (
+        "import sys, numpy\n"
+        "import tvmq.runtime.threads as threads\n"
+        "threads._usable = lambda: {0, 1}\n"
+        "from tvmq.runtime.package import load\n"
+        "ran = load(sys.argv[1]).run({'x': numpy.zeros(2, 'int32')})['output_0']\n"
+        "print(len(set(ran.tolist())))\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "model.tar"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(threads_used)]
+
+
+def test_our_bound_is_not_taken_for_the_users_word(monkeypatch):
+    monkeypatch.delenv("TVM_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "_usable", lambda: {0, 1, 2})
+    for _ in range(2):  # the second time as a child process finds the environment
+        threads.requested_threads.cache_clear()
+        assert threads.requested_threads() is None
+    threads.requested_threads.cache_clear()
+    monkeypatch.setenv("TVM_NUM_THREADS", "2")
+    assert threads.requested_threads() == 2
