@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -142,7 +142,7 @@ def compile(  # noqa: A001 (the name that users expect)
     options = options or CompileOptions()
     prepared = _prepared(model, input_shapes)
     with (
-        (progress or _no_progress)("compile", None),
+        nullcontext() if progress is None else progress("compile", None),
         tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
     ):
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
@@ -211,9 +211,3 @@ def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, n
         return calibration
     specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
     return read_samples(calibration, specs)
-
-
-def _no_progress(description: str, total: int | None) -> AbstractContextManager[Any]:
-    from contextlib import nullcontext
-
-    return nullcontext()

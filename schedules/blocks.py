@@ -20,9 +20,14 @@ def extent_of_all(sch: Schedule, loops: list[LoopRV]) -> int:
     return math.prod(extent_of(sch, loop) for loop in loops)
 
 
+def item_bytes(buffer: tirx.Buffer) -> int:
+    """Return the size of one element of a buffer, in bytes."""
+    return np.dtype(str(buffer.dtype)).itemsize
+
+
 def bytes_of(buffer: tirx.Buffer) -> int:
     """Return the size of a buffer of static shape, in bytes."""
-    return math.prod(int(extent) for extent in buffer.shape) * np.dtype(str(buffer.dtype)).itemsize
+    return math.prod(int(extent) for extent in buffer.shape) * item_bytes(buffer)
 
 
 def root_blocks(sch: Schedule) -> list[SBlockRV]:

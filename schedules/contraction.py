@@ -20,7 +20,15 @@ from ..passes.compute.annotations import KERNEL
 from ..targets import intrinsics
 from ..targets.rows import TargetRow
 from . import tiles
-from .blocks import bytes_of, extent_of, extent_of_all, inline_elementwise, root_blocks, split_vector
+from .blocks import (
+    bytes_of,
+    extent_of,
+    extent_of_all,
+    inline_elementwise,
+    item_bytes,
+    root_blocks,
+    split_vector,
+)
 from .space import Decide, analytic
 
 FAMILIES = ("contraction", "depthwise")
@@ -178,18 +186,8 @@ def _schedule_rows(sch: Schedule, rows: SBlockRV, loop: LoopRV | None, row: Targ
     """Compute the padded, widened input at ``loop``, or once in parallel at the root."""
     if loop is not None:
         sch.compute_at(rows, loop, preserve_unit_loops=True)
-    spatial = len(sch.get(rows).writes[0].source.shape)
-    loops = sch.get_loops(rows)[-spatial:]
-    item_bits = bytes_of_item(sch, rows) * 8
-    split_vector(sch, loops[-1], row.vector_bits // item_bits)
+    buffer = sch.get(rows).writes[0].source
+    loops = sch.get_loops(rows)[-len(buffer.shape) :]
+    split_vector(sch, loops[-1], row.vector_bits // (8 * item_bytes(buffer)))
     if loop is None:
         sch.parallel(sch.fuse(*loops[:-1]))
-
-
-def bytes_of_item(sch: Schedule, block: SBlockRV) -> int:
-    """Return the size of one element that the block writes, in bytes."""
-    buffer = sch.get(block).writes[0].source
-    extents = 1
-    for extent in buffer.shape:
-        extents *= int(extent)
-    return bytes_of(buffer) // extents

@@ -105,14 +105,14 @@ def widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
     return te.compute(weight.shape, lambda *index: weight(*index).astype("int16"), name="weights")
 
 
-def _finish(
+def finish(
     accumulator: te.Tensor,
     shape: Sequence[int],
     locate: Callable[[Sequence[tirx.Expr]], tuple[list[tirx.Expr], tirx.Expr, Sequence[tirx.Expr]]],
     arrays: Sequence[te.Tensor],
     epilogue: Epilogue | None,
 ) -> te.Tensor:
-    """Return the result.
+    """Return the result: each element of the accumulator as the epilogue, where there is one, leaves it.
 
     ``locate`` maps its index to that of the accumulator, of the per-channel arrays and of the operands.
     """
@@ -214,7 +214,7 @@ def conv2d(
         place = [n, group, h, w, channel // lanes, channel % lanes]
         return place, group * (blocks * lanes) + channel, (n, h, w, group * group_out + channel)
 
-    return _finish(accumulator, shape, position, arrays, epilogue)
+    return finish(accumulator, shape, position, arrays, epilogue)
 
 
 def matmul(
@@ -279,4 +279,4 @@ def matmul(
         *front, channel = index
         return [*(front if lead else [0]), channel // lanes, channel % lanes], channel, index
 
-    return _finish(accumulator, (*lead, out_channels), position, arrays, epilogue)
+    return finish(accumulator, (*lead, out_channels), position, arrays, epilogue)

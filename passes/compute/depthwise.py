@@ -11,7 +11,7 @@ import numpy as np
 from tvm import te, tirx
 
 from .annotations import KERNEL
-from .contraction import Conv2d
+from .contraction import Conv2d, finish
 from .epilogue import Epilogue
 from .packing import ceil_div, padded_rows
 
@@ -83,12 +83,9 @@ def depthwise_conv2d(
     accumulator = te.compute(
         (batch, out_h, rows, blocks, lanes), product, name="accumulator", attrs={KERNEL: "depthwise"}
     )
-    offset, multiplier, *operands = arrays if epilogue is not None else (None, None)
 
-    def result(n, h, w, channel):
-        value = accumulator[n, h, w, channel // lanes, channel % lanes]
-        if epilogue is None:
-            return value
-        return epilogue(value + offset[channel], multiplier[channel], (n, h, w, channel), operands)
+    def position(index):
+        n, h, w, channel = index
+        return [n, h, w, channel // lanes, channel % lanes], channel, index
 
-    return te.compute((batch, out_h, out_w, channels), result, name="result")
+    return finish(accumulator, (batch, out_h, out_w, channels), position, arrays, epilogue)
