@@ -17,15 +17,16 @@ from .errors import TvmqError
 from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
 from .frontends.samples import read_samples
-from .passes.annotate import Annotate, has_pairs, scheme_of
-from .passes.calibrate import Calibrate
+from .passes.annotate import has_pairs, scheme_of
 from .passes.graph import dtype_of, shape_of
 from .passes.layers import Layer, get_layers
 from .passes.layout import Layout
 from .passes.options import QuantizeOptions
+from .passes.pipeline import CalibrationData, quantization_passes
 from .passes.prepare import Prepare
 from .passes.realize import Realize
 from .passes.schemes import get_scheme
+from .passes.spool import repeatable
 from .runtime.describe import describe
 from .runtime.package import Package, load
 from .runtime.threads import use_threads
@@ -103,16 +104,9 @@ def quantize(
         raise TvmqError(
             "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
         )
-    annotated = Annotate(chosen, row, options)(mod)
-    calibrate = Calibrate(
-        _samples(calibration, mod),
-        observer=options.observer,
-        weight_observer=options.weight_observer,
-        correct_bias=options.correct_bias,
-        runner=run_on_host,
-        progress=progress,
-    )
-    return QuantizedModel(calibrate(annotated), chosen.name)
+    data = CalibrationData(repeatable(_samples(calibration, mod)), run_on_host, progress)
+    mod = tvm.transform.Sequential(quantization_passes(chosen, row, options, data))(mod)
+    return QuantizedModel(mod, chosen.name)
 
 
 def compile(  # noqa: A001 (the name that users expect)

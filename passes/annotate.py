@@ -21,6 +21,8 @@ import tvm
 from tvm import IRModule, relax
 
 from ..targets.rows import TargetRow
+from .bit_plan import decide_bits
+from .bits import with_bits
 from .graph import (
     bindings_of,
     constant,
@@ -106,7 +108,9 @@ class Annotate:
         mod = ScaleToDepthwise()(mod)
         plan = make_plan(mod, selection, self.options)
         records = _decided(layers, mod, plan, scheme.name)
+        bits = decide_bits(mod, plan, scheme, self.options.bits)
         mod = _insert_pairs(mod, plan, scheme)
+        mod = with_bits(mod, bits)
         mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))
         return with_layers(mod, records)
 
@@ -139,6 +143,7 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
     # Of values that are float anyway, only what runs on integers reads the pair; the first such makes it.
     waiting = {param: activation_pair(param) for param in mod["main"].params if param in plan.pairs}
     made: dict[relax.Var, relax.Expr] = {}
+    weights = _WeightPairs(scheme)
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         role = plan.roles.get(var)
@@ -148,7 +153,7 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
                     made[source] = waiting.pop(source).emit(builder, source)
             value = substitute(value, made)
         if role == WEIGHTED:
-            value = _with_weight_pair(builder, value, scheme)
+            value = weights.apply(builder, value)
         if var not in plan.pairs:
             return value
         bound = builder.emit(value)
@@ -160,13 +165,23 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
     return rebuild(mod, rewrite)
 
 
-def _with_weight_pair(builder: relax.BlockBuilder, call: relax.Call, scheme: Scheme) -> relax.Call:
-    axis = WEIGHT_AXIS[op_name(call)]
-    weight = call.args[1]
-    count = shape_of(weight)[axis] if scheme.per_channel else 1
-    pair = _Pair((count,), axis, "int8", layer_name(call))
-    args = [call.args[0], pair.emit(builder, weight)]
-    return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
+class _WeightPairs:
+    """Makes the pairs of weights: one for each constant, however many operators read it."""
+
+    def __init__(self, scheme: Scheme):
+        self._per_channel = scheme.per_channel
+        self._made: list[tuple[relax.Expr, int, relax.Var]] = []
+
+    def apply(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Call:
+        """Return the weighted operator with its weights behind a pair."""
+        axis = WEIGHT_AXIS[op_name(call)]
+        weight = call.args[1]
+        pair = next((pair for data, at, pair in self._made if data.same_as(weight) and at == axis), None)
+        if pair is None:
+            count = shape_of(weight)[axis] if self._per_channel else 1
+            pair = _Pair((count,), axis, "int8", layer_name(call)).emit(builder, weight)
+            self._made.append((weight, axis, pair))
+        return relax.Call(call.op, [call.args[0], pair], call.attrs, call.ty_args, span=call.span)
 
 
 def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""The mean error that rounding the weights makes, taken off the bias.
+"""The mean error that rounding the weights makes, taken off the biases.
 
     E[(w + e) x + b] = E[w x + b] + e E[x]        so  b' = b - e E[x]
 
@@ -9,13 +9,87 @@ average out, and this is much of what quantization loses (Nagel et al., 2019, se
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import tvm
 from tvm import IRModule, relax
 
-from .affine import CHANNEL_AXIS, as_affine, per_channel, response_to_constant
-from .graph import bindings_of, consumers_of, op_name, shape_of
+from .affine import CHANNEL_AXIS, as_affine, bias_constant, per_channel, response_to_constant
+from .graph import (
+    bindings_of,
+    consumers_of,
+    is_constant,
+    layer_name,
+    op_name,
+    rebuild,
+    shape_of,
+    with_layer_name,
+)
+from .pairs import weight_pairs
+from .sample_check import Sample
+from .watch import Progress, Runner, Watcher, compile_for_host, watch
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.CorrectBias")
+@dataclass(frozen=True)
+class CorrectBias:
+    """Take the mean error of rounded weights off the biases; requires weights with known scales, still float.
+
+    Attributes
+    ----------
+    samples, runner, progress : as for ``Calibrate``.
+    """
+
+    samples: Iterable[Sample]
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the module with corrected biases; a layer without a bias gets one.
+
+        Raises
+        ------
+        TvmqError : as ``watch`` does.
+        """
+        values = {binding.var: binding.value for binding in bindings_of(mod)}
+        pairs = {reader: pair for pair in weight_pairs(mod) for reader in pair.readers if not pair.is_unknown}
+        means = {reader: ChannelMean(CHANNEL_AXIS[op_name(values[reader])]) for reader in pairs}
+        watchers: dict[relax.Var, list[Watcher]] = {}
+        for reader, mean in means.items():
+            watchers.setdefault(values[reader].args[0], []).append(mean)
+        if not watchers:
+            return mod
+        watch(mod, watchers, self.samples, self.runner, self.progress, "correct biases")
+        errors = {
+            reader: mean_error(values[reader], pair.error, means[reader].mean)
+            for reader, pair in pairs.items()
+        }
+        return shift_results(mod, {reader: -error for reader, error in errors.items()})
+
+
+def shift_results(mod: IRModule, shifts: Mapping[relax.Var, np.ndarray]) -> IRModule:
+    """Return the module with ``shifts`` ``[O]`` added to weighted results by way of their biases."""
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    biases = {var: bias for var, bias in biases_of(mod).items() if bias.weighted in shifts}
+    biased = {bias.weighted for bias in biases.values()}
+
+    def add(result: relax.Expr, bias: np.ndarray, weighted: relax.Var) -> relax.Call:
+        axis = CHANNEL_AXIS[op_name(values[weighted])]
+        total = relax.op.add(result, bias_constant(bias, len(shape_of(weighted)), axis))
+        return with_layer_name(total, layer_name(values[weighted]))
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if var in biases:
+            bias = biases[var]
+            result = value.args[1] if is_constant(value.args[0]) else value.args[0]
+            return add(result, bias.values + shifts[bias.weighted], bias.weighted)
+        if var in shifts and var not in biased:
+            return add(builder.emit(value), shifts[var], var)
+        return value
+
+    return rebuild(mod, rewrite)
 
 
 class ChannelMean:

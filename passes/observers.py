@@ -151,32 +151,32 @@ def get_observer(name: str) -> Callable[[int], Observer]:
     return OBSERVERS[name]
 
 
-def minmax_weights(weight: np.ndarray) -> np.ndarray:
+def minmax_weights(weight: np.ndarray, limit: int) -> np.ndarray:
     """Return the largest magnitude of each row of ``[C, n]``."""
     return np.abs(weight).max(axis=1, initial=0.0)
 
 
-def mse_weights(weight: np.ndarray) -> np.ndarray:
+def mse_weights(weight: np.ndarray, limit: int) -> np.ndarray:
     """Return the magnitude for each row of ``[C, n]`` at which clipping it costs least in the mean square."""
-    largest = minmax_weights(weight).astype(np.float64)
+    largest = minmax_weights(weight, limit).astype(np.float64)
     best, least = largest.copy(), np.full(largest.shape, np.inf)
     for share in np.linspace(1.0, 0.5, 51):
-        scale = np.where(largest > 0.0, largest * share / 127.0, 1.0)[:, None]
-        error = np.square(np.clip(np.rint(weight / scale), -127, 127) * scale - weight).sum(axis=1)
+        scale = np.where(largest > 0.0, largest * share / limit, 1.0)[:, None]
+        error = np.square(np.clip(np.rint(weight / scale), -limit, limit) * scale - weight).sum(axis=1)
         better = error < least
         best[better], least[better] = (largest * share)[better], error[better]
     return best
 
 
-WEIGHT_OBSERVERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+WEIGHT_OBSERVERS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "minmax": minmax_weights,
     "mse": mse_weights,
 }
-"""``(float weights [C, n]) -> largest magnitude to represent [C]``."""
+"""``(float weights [C, n], largest integer) -> largest magnitude to represent [C]``."""
 DEFAULT_WEIGHT_OBSERVER = "minmax"
 
 
-def get_weight_observer(name: str) -> Callable[[np.ndarray], np.ndarray]:
+def get_weight_observer(name: str) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return the weight observer of that name; raises ``TvmqError`` for an unknown one."""
     if name not in WEIGHT_OBSERVERS:
         raise unknown("weight observer", name, WEIGHT_OBSERVERS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..errors import TvmqError, unknown
 
@@ -25,6 +26,8 @@ class QuantizeOptions:
     correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
+    bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers
+        that should not have the scheme's; of several that match, the last counts.
     skip_layers : nodes that stay in float, by name or pattern.
     skip_ops : nodes that stay in float, by operator type.
     quantize_only : where not empty, only these nodes are quantized.
@@ -37,6 +40,7 @@ class QuantizeOptions:
     correct_bias: bool = True
     per_channel: bool | None = None
     activations: str | None = None
+    bits: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
     skip_layers: tuple[str, ...] = ()
     skip_ops: tuple[str, ...] = ()
     quantize_only: tuple[str, ...] = ()
@@ -46,10 +50,10 @@ class QuantizeOptions:
     def __post_init__(self) -> None:
         if self.activations is not None and self.activations not in ACTIVATIONS:
             raise unknown("kind of activations", self.activations, ACTIVATIONS)
-        for field in ("skip_layers", "skip_ops", "quantize_only"):
-            names = getattr(self, field)
+        for which in ("skip_layers", "skip_ops", "quantize_only"):
+            names = getattr(self, which)
             if isinstance(names, str):
-                raise TvmqError(f"{field} must be a sequence of names, not the string {names!r}")
+                raise TvmqError(f"{which} must be a sequence of names, not the string {names!r}")
             if not all(isinstance(name, str) and name for name in names):
-                raise TvmqError(f"{field} must hold non-empty names, got {names!r}")
-            object.__setattr__(self, field, tuple(names))
+                raise TvmqError(f"{which} must hold non-empty names, got {names!r}")
+            object.__setattr__(self, which, tuple(names))

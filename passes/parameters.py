@@ -10,39 +10,65 @@ from __future__ import annotations
 
 import numpy as np
 
-WEIGHT_LIMIT = 127
-"""Weights use [-127, 127]: symmetric, and no product of two of them needs more than 15 bits."""
+MAX_BITS = 8
+"""Of an integer that a kernel reads."""
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
-def activation_parameters(low: float, high: float, dtype: str, symmetric: bool) -> tuple[np.float32, int]:
-    """Return (scale, zero point) with which ``dtype`` covers ``[low, high]``, widened to hold zero.
+def weight_limit(bits: int) -> int:
+    """Return the largest magnitude of weights: symmetric, 127 for 8 bits, so that two products fit 16 bits."""
+    return 2 ** (bits - 1) - 1
 
-    Symmetric means that the zero point is in the middle of ``dtype``: 0, or 128 for unsigned.
+
+def activation_limits(dtype: str, bits: int = MAX_BITS) -> tuple[int, int]:
+    """Return the smallest and the largest integer of an activation of ``bits`` bits stored in ``dtype``."""
+    low = 0 if np.iinfo(dtype).min == 0 else -(2 ** (bits - 1))
+    return low, low + 2**bits - 1
+
+
+def activation_parameters(
+    low: float, high: float, dtype: str, symmetric: bool, bits: int = MAX_BITS
+) -> tuple[np.float32, int]:
+    """Return (scale, zero point) with which ``bits`` bits of ``dtype`` cover ``[low, high]``, widened to hold zero.
+
+    Symmetric means that the zero point is in the middle of the integers: 0, or 128 for unsigned ones of 8 bits.
     """
-    limits = np.iinfo(dtype)
+    first, last = activation_limits(dtype, bits)
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     if symmetric:
-        middle = int(limits.min + limits.max + 1) // 2
-        scale = _scale(max(-low, high) / (limits.max - middle))
+        middle = (first + last + 1) // 2
+        scale = _scale(max(-low, high) / (last - middle))
         return scale, middle
-    scale = _scale((high - low) / (int(limits.max) - int(limits.min)))
-    zero_point = int(np.rint(limits.min - low / float(scale)))
-    return scale, min(max(zero_point, int(limits.min)), int(limits.max))
+    scale = _scale((high - low) / (last - first))
+    zero_point = int(np.rint(first - low / float(scale)))
+    return scale, min(max(zero_point, first), last)
 
 
-def weight_parameters(largest: np.ndarray) -> np.ndarray:
-    """Return the float32 scales with which ``largest`` magnitudes, one a channel, become ``WEIGHT_LIMIT``."""
-    return np.array([_scale(value / WEIGHT_LIMIT) for value in np.asarray(largest, np.float64)], np.float32)
+def represented_range(scale: float, zero_point: int, dtype: str, bits: int = MAX_BITS) -> tuple[float, float]:
+    """Return the smallest and the largest value that these parameters represent."""
+    first, last = activation_limits(dtype, bits)
+    return (first - zero_point) * float(scale), (last - zero_point) * float(scale)
 
 
-def quantize_weight(weight: np.ndarray, scale: np.ndarray, axis: int) -> np.ndarray:
-    """Return float weights as int8, with one scale in all or one for each index of ``axis``."""
-    shape = [1] * weight.ndim
+def weight_parameters(largest: np.ndarray, bits: int = MAX_BITS) -> np.ndarray:
+    """Return the float32 scales with which ``largest`` magnitudes, one a channel, become ``weight_limit(bits)``."""
+    limit = weight_limit(bits)
+    return np.array([_scale(value / limit) for value in np.asarray(largest, np.float64)], np.float32)
+
+
+def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """Return one value in all, or one for each index of ``axis``, in a shape that multiplies an array of ``rank``."""
+    shape = [1] * rank
     shape[axis] = -1
-    integers = np.rint(weight / scale.reshape(shape))
-    return np.clip(integers, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
+    return scale.reshape(shape)
+
+
+def quantize_weight(weight: np.ndarray, scale: np.ndarray, axis: int, bits: int = MAX_BITS) -> np.ndarray:
+    """Return float weights as int8, with one scale in all or one for each index of ``axis``."""
+    integers = np.rint(weight / along(scale, axis, weight.ndim))
+    limit = weight_limit(bits)
+    return np.clip(integers, -limit, limit).astype(np.int8)
 
 
 def largest_pairs(values: np.ndarray) -> np.ndarray:
@@ -67,7 +93,7 @@ def by_output_channel(weight: np.ndarray, axis: int) -> np.ndarray:
 
 
 def limit_pairs(
-    weight: np.ndarray, scale: np.ndarray, axis: int, limit: int
+    weight: np.ndarray, scale: np.ndarray, axis: int, limit: int, bits: int = MAX_BITS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return float weights as int8 whose pairs keep within ``limit``, and the scales, enlarged as far as needed.
 
@@ -76,7 +102,7 @@ def limit_pairs(
     """
     scale = scale.astype(np.float64)
     while True:
-        integers = quantize_weight(weight, scale, axis)
+        integers = quantize_weight(weight, scale, axis, bits)
         excess = largest_pairs(by_output_channel(integers, axis)) / limit
         if len(scale) == 1:
             excess = excess.max(keepdims=True, initial=0)

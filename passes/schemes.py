@@ -14,7 +14,8 @@ class Scheme:
     Attributes
     ----------
     name : what users type.
-    weight_bits, activation_bits : width of the integers.
+    weight_bits, activation_bits : width of the integers, 2 to 8. Fewer than 8 are stored in 8.
+    edge_bits : width of both for the first and the last weighted layer, which lower bits hurt most.
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
     symmetric_activations : zero point in the middle of the dtype.
     activation_dtype : ``"uint8"`` or ``"int8"``.
@@ -25,13 +26,21 @@ class Scheme:
     name: str
     weight_bits: int = 8
     activation_bits: int = 8
+    edge_bits: int = 8
     per_channel: bool = True
     symmetric_activations: bool = False
     activation_dtype: str = "uint8"
     pair_limit: int | None = None
 
 
-SCHEMES: dict[str, Scheme] = {row.name: row for row in (Scheme("int8"),)}
+SCHEMES: dict[str, Scheme] = {
+    row.name: row
+    for row in (
+        Scheme("int8"),
+        Scheme("w4a8", weight_bits=4),
+        Scheme("w4a4", weight_bits=4, activation_bits=4),
+    )
+}
 
 
 def get_scheme(name: str) -> Scheme:

@@ -11,14 +11,14 @@ from .layers import Layer
 from .options import QuantizeOptions
 
 
-def _matches(pattern: str, name: str) -> bool:
+def matches(pattern: str, name: str) -> bool:
     """Match exactly first: ONNX names may hold the brackets that patterns use."""
     return pattern == name or fnmatchcase(name, pattern)
 
 
 def _check(patterns: Iterable[str], names: set[str], kind: str) -> None:
     for pattern in patterns:
-        if not any(_matches(pattern, name) for name in names):
+        if not any(matches(pattern, name) for name in names):
             raise unknown(kind, pattern, names)
 
 
@@ -52,15 +52,15 @@ def select(layers: list[Layer], options: QuantizeOptions) -> Selection:
     skipped = {}
     unwanted = set()
     for layer in layers:
-        by_name = [pattern for pattern in options.skip_layers if _matches(pattern, layer.name)]
-        by_type = [pattern for pattern in options.skip_ops if _matches(pattern, layer.op)]
+        by_name = [pattern for pattern in options.skip_layers if matches(pattern, layer.name)]
+        by_type = [pattern for pattern in options.skip_ops if matches(pattern, layer.op)]
         if by_name or by_type:
             kind = "layer" if by_name else "operator type"
             skipped[layer.name] = f"skipped by {kind} {(by_name + by_type)[0]!r}"
         wanted = [
             pattern
             for pattern in options.quantize_only
-            if _matches(pattern, layer.name) or _matches(pattern, layer.op)
+            if matches(pattern, layer.name) or matches(pattern, layer.op)
         ]
         if options.quantize_only and not wanted:
             unwanted.add(layer.name)

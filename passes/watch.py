@@ -1,7 +1,7 @@
 """Running a module on samples and showing chosen values of it to whoever watches them.
 
-Unknown pairs do nothing in it, so it is the float model. Every watched value is an output of one module, which
-runs once for each sample; memory does not grow with the number of samples, and they may come from a generator.
+Every watched value is an output of one module, which runs once for each sample; memory does not grow with the
+number of samples, and they may come from a generator.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tvm
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
-from .annotate import is_unknown
-from .graph import bindings_of, dtype_of, layer_name, rebuild, shape_of
+from .graph import bindings_of, dtype_of, layer_name, shape_of
+from .pairs import float_form
 from .sample_check import Sample, check_sample
 
 Run = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]
@@ -43,20 +43,9 @@ def compile_for_host(mod: IRModule) -> Run:
     return run
 
 
-def float_value(values: Mapping[relax.Var, relax.Expr], var: relax.Var) -> relax.Var:
-    """Return the variable whose value an unknown pair passes on as ``var``; ``var`` itself where there is none."""
-    while var in values and is_unknown(values[var]):
-        var = values[var].args[0]
-    return var
-
-
 def watched(mod: IRModule, values: Sequence[relax.Var]) -> IRModule:
     """Return the float module whose result is the tuple of these values."""
-
-    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        return value.args[0] if is_unknown(value) else value
-
-    return relax.transform.DeadCodeElimination()(rebuild(mod, rewrite, result=relax.Tuple(list(values))))
+    return float_form(mod, relax.Tuple(list(values)))
 
 
 def watch(
@@ -65,8 +54,11 @@ def watch(
     samples: Iterable[Sample],
     runner: Runner,
     progress: Progress | None,
+    description: str = "calibrate",
 ) -> None:
     """Run the float form of the module on each sample and show each value to its watchers.
+
+    ``description`` is what the progress bar says.
 
     Raises
     ------
@@ -77,7 +69,7 @@ def watch(
     run = runner(watched(mod, list(watchers)))
     total = len(samples) if isinstance(samples, Sized) else None
     count = 0
-    with nullcontext() if progress is None else progress("calibrate", total) as bar:
+    with nullcontext() if progress is None else progress(description, total) as bar:
         for count, sample in enumerate(samples, start=1):
             check_sample(sample, count - 1, specs)
             for (var, group), value in zip(watchers.items(), run(dict(sample)), strict=True):

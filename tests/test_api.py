@@ -13,7 +13,9 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx import load_onnx
 from tvmq.passes.annotate import Annotate
+from tvmq.passes.bias_correction import CorrectBias
 from tvmq.passes.calibrate import Calibrate
+from tvmq.passes.fold_weights import FoldWeights
 from tvmq.passes.layout import Layout
 from tvmq.passes.options import QuantizeOptions
 from tvmq.passes.prepare import Prepare
@@ -52,11 +54,14 @@ def test_quantize_compile_export_load_run(quantized, images, tmp_path):
 def test_the_passes_one_by_one_give_the_same_integers(quantized, images):
     target = parse_target(TARGET)
     row = row_of(target)
+    samples = [{"image": image[None]} for image in images]
     passes = tvm.transform.Sequential(
         [
             Prepare(),
             Annotate(get_scheme("int8"), row, QuantizeOptions()),
-            Calibrate([{"image": image[None]} for image in images]),
+            Calibrate(samples),
+            CorrectBias(samples),
+            FoldWeights(),
             Layout(),
             Realize(row),
         ]

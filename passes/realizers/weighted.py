@@ -86,7 +86,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     details = {
         "data_scale": data.scale,
         "data_zero_point": data.zero_point,
-        "weight_bits": 8,
+        "weight_bits": int(np.abs(weight.values.astype(np.int16)).max(initial=0)).bit_length() + 1,
         "weight_bytes": int(weight.values.size),
         "weight_scale_min": float(weight.scale.min()),
         "weight_scale_max": float(weight.scale.max()),

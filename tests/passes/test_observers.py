@@ -89,14 +89,14 @@ def test_mean_squared_error_ignores_where_the_zeros_are_many():
 
 def test_weights_minmax():
     weight = np.array([[1.0, -3.0], [0.0, 0.0]], "float32")
-    assert WEIGHT_OBSERVERS["minmax"](weight).tolist() == [3.0, 0.0]
+    assert WEIGHT_OBSERVERS["minmax"](weight, 127).tolist() == [3.0, 0.0]
 
 
 def test_weights_mse_clips_only_where_it_pays():
     rng = np.random.default_rng(0)
     outlier = np.append(rng.uniform(-1, 1, 5000), 1.4)
     plain = np.append(rng.uniform(-1, 1, 5000), 1.0)
-    largest = WEIGHT_OBSERVERS["mse"](np.stack([outlier, plain, np.zeros(5001)]).astype("float32"))
+    largest = WEIGHT_OBSERVERS["mse"](np.stack([outlier, plain, np.zeros(5001)]).astype("float32"), 127)
     assert largest[0] < 1.4 and largest[1] == pytest.approx(1.0, abs=0.02) and largest[2] == 0.0
 
 

@@ -7,6 +7,7 @@ from tvm import relax
 
 from tvmq.passes.annotate import Annotate
 from tvmq.passes.graph import bindings_of, op_name
+from tvmq.passes.pairs import activation_pairs
 from tvmq.passes.schemes import get_scheme
 from tvmq.passes.shared_ranges import shared_groups
 
@@ -20,9 +21,10 @@ def _conv(b, x, name):
 def _groups(body):
     mod = Annotate(get_scheme("int8"))(module({"x": (1, 4, 4, 4)}, body))
     values = {binding.var: binding.value for binding in bindings_of(mod)}
+    pairs = activation_pairs(mod)
     return [
-        sorted(op_name(values[values[var].args[0]]).split(".")[-1] for var in group)
-        for group in shared_groups(mod)
+        sorted(op_name(values[pair.source]).split(".")[-1] for pair in pairs if pair.name in group)
+        for group in shared_groups(mod, pairs)
     ]
 
 

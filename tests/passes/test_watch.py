@@ -8,7 +8,7 @@ from tvm import relax
 from tvmq.passes.annotate import Annotate
 from tvmq.passes.graph import bindings_of, op_name
 from tvmq.passes.schemes import get_scheme
-from tvmq.passes.watch import compile_for_host, float_value, watch, watched
+from tvmq.passes.watch import compile_for_host, watch, watched
 
 from .modules import const, module, operators, random
 
@@ -49,12 +49,3 @@ def test_only_what_is_watched_is_computed():
     mod = _annotated()
     relu = next(b.var for b in bindings_of(mod) if op_name(b.value) == "relax.nn.relu")
     assert operators(watched(mod, [relu])) == ["matmul", "relu"]
-
-
-def test_float_value_looks_through_unknown_pairs():
-    mod = _annotated()
-    values = {binding.var: binding.value for binding in bindings_of(mod)}
-    last = [value for value in values.values() if op_name(value) == "relax.matmul"][-1]
-    assert op_name(values[float_value(values, last.args[0])]) == "relax.nn.relu"
-    param = mod["main"].params[0]
-    assert float_value(values, param).same_as(param)

@@ -1,0 +1,49 @@
+"""The phases of quantization in their order: from a prepared float module to the Q/DQ hub with integer weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tvm.ir.transform import Pass
+
+from ..targets.rows import TargetRow
+from .annotate import Annotate
+from .bias_correction import CorrectBias
+from .calibrate import Calibrate
+from .fold_weights import FoldWeights
+from .options import QuantizeOptions
+from .sample_check import Sample
+from .schemes import Scheme
+from .watch import Progress, Runner, compile_for_host
+
+
+@dataclass(frozen=True)
+class CalibrationData:
+    """What every pass that looks at values needs.
+
+    Attributes
+    ----------
+    samples : can be walked through more than once: each pass runs the model on them anew.
+    runner : compiles the module that is watched.
+    progress : shows how many samples have run; None shows nothing.
+    """
+
+    samples: Iterable[Sample]
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
+
+
+def quantization_passes(
+    scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
+) -> list[Pass]:
+    """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
+    seen = {"samples": data.samples, "runner": data.runner, "progress": data.progress}
+    passes = [
+        Annotate(scheme, row, options),
+        Calibrate(observer=options.observer, weight_observer=options.weight_observer, **seen),
+    ]
+    if options.correct_bias:
+        passes.append(CorrectBias(**seen))
+    passes.append(FoldWeights())
+    return passes

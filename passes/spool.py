@@ -1,0 +1,46 @@
+"""Samples that can be walked through again, from ones that cannot.
+
+A generator gives its samples once, and memory should not grow with their number: so they go to a temporary file
+while they are used for the first time, and come from there afterwards.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator
+
+from .sample_check import Sample
+
+
+def repeatable(samples: Iterable[Sample]) -> Iterable[Sample]:
+    """Return the samples as an iterable that starts anew each time; what can do so already is returned as it is."""
+    return Spool(samples) if isinstance(samples, Iterator) else samples
+
+
+class Spool:
+    """The samples of an iterator, kept in a temporary file that goes with this object.
+
+    An iteration that is broken off leaves the rest to the next one.
+    """
+
+    def __init__(self, samples: Iterator[Sample]):
+        self._rest = samples
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the object)
+        self._places: list[int] = []
+
+    def __iter__(self) -> Iterator[Sample]:
+        index = 0
+        while True:
+            if index == len(self._places):
+                try:
+                    sample = next(self._rest)
+                except StopIteration:
+                    return
+                self._places.append(self._file.seek(0, 2))
+                pickle.dump(sample, self._file, protocol=5)
+            else:
+                self._file.seek(self._places[index])
+                sample = pickle.load(self._file)
+            index += 1
+            yield sample
