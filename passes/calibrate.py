@@ -80,12 +80,11 @@ class Calibrate:
         if not weights and not unknown:
             return mod
         ranges = self._ranges(mod, unknown) if unknown else {}
-        activations = {
-            pair.name: ActivationParameters(
-                *activation_parameters(*ranges[pair.name], pair.dtype, symmetric, pair.bits)
-            )
-            for pair in unknown
-        }
+        activations = {}
+        for pair in unknown:
+            low, high = ranges[pair.name]
+            scale, zero_point = activation_parameters(low, high, pair.dtype, symmetric, pair.bits)
+            activations[pair.name] = ActivationParameters(float(scale), zero_point)
         return edit(mod, activations, weights)
 
     def _ranges(self, mod: IRModule, pairs: list[ActivationPair]) -> dict[str, tuple[float, float]]:

@@ -27,15 +27,16 @@ class FoldWeights:
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module without float weights; pairs whose parameters are unknown stay."""
-        weights = [pair for pair in weight_pairs(mod) if not pair.is_unknown]
-        integers = {pair.quantize: constant(pair.integers) for pair in weights}
+        weights = [weight for weight in weight_pairs(mod) if not weight.is_unknown]
+        integers = {weight.quantize: constant(weight.integers) for weight in weights}
 
         def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
             return integers.get(var, value)
 
         folded = relax.transform.DeadCodeElimination()(rebuild(mod, rewrite))
         details: dict[str, dict[str, Any]] = {}
-        for pair in (*weights, *activation_pairs(mod)):
+        pairs: list[WeightPair | ActivationPair] = [*weights, *activation_pairs(mod)]
+        for pair in pairs:
             if not pair.is_unknown:
                 details.setdefault(pair.name, {}).update(_details(pair))
         layers = [

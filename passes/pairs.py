@@ -166,19 +166,19 @@ def edit(
     ValueError : there is no pair of a name.
     """
     activations, weights = activations or {}, weights or {}
-    pairs = _pairs(mod)
-    missing = set(activations) - {pair.name for pair in pairs if isinstance(pair, ActivationPair)}
-    missing |= set(weights) - {pair.name for pair in pairs if isinstance(pair, WeightPair)}
+    of_activations = {pair.name: pair for pair in activation_pairs(mod)}
+    of_weights = {pair.name: pair for pair in weight_pairs(mod)}
+    missing = {*activations} - {*of_activations} | {*weights} - {*of_weights}
     if missing:
         raise ValueError(f"the module has no pairs {sorted(missing)}")
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     editors: dict[relax.Var, _Editor] = {}
-    for pair in pairs:
-        is_weight = isinstance(pair, WeightPair)
-        new = weights.get(pair.name) if is_weight else activations.get(pair.name)
-        if new is not None:
-            editor = _WeightEditor(pair, new) if is_weight else _ActivationEditor(pair, new)
-            editors.update(dict.fromkeys((pair.quantize, pair.dequantize, _inner(values, pair)), editor))
+    for editor in (
+        *(_ActivationEditor(of_activations[name], new) for name, new in activations.items()),
+        *(_WeightEditor(of_weights[name], new) for name, new in weights.items()),
+    ):
+        pair = editor.pair
+        editors.update(dict.fromkeys((pair.quantize, pair.dequantize, _inner(values, pair)), editor))
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         return editors[var].rewrite(builder, var, value) if var in editors else value

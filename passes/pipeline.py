@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tvm.ir.transform import Pass
 
@@ -38,7 +39,7 @@ def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
 ) -> list[Pass]:
     """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
-    seen = {"samples": data.samples, "runner": data.runner, "progress": data.progress}
+    seen: dict[str, Any] = {"samples": data.samples, "runner": data.runner, "progress": data.progress}
     passes = [
         Annotate(scheme, row, options),
         Calibrate(observer=options.observer, weight_observer=options.weight_observer, **seen),
