@@ -11,6 +11,7 @@ The tile, the chunk and what threads share are choices (``space.Decide``) for tu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tvm.s_tir import Schedule
@@ -31,19 +32,28 @@ from .blocks import (
 )
 from .space import Decide, analytic
 
-FAMILIES = ("contraction", "depthwise")
+WHOLE_VECTORS = 4
+"""A row of so many vectors is copied by whole ones, with a shorter one at the end, where no wide vector divides it."""
+
+FAMILIES = ("contraction", "depthwise", "row groups")
 
 
 @dataclass(frozen=True)
 class _Nest:
-    """The accumulator's loops: spatial ones outside the rows, rows, channel blocks, lanes, and the reduction."""
+    """The accumulator's loops: spatial ones outside the rows, rows, channel blocks, lanes, and the reduction.
+
+    ``shared`` are further rows, all of one register tile: those that read the same input. ``unrolled`` says that the
+    taps are few enough to be written out.
+    """
 
     outer: list[LoopRV]
+    shared: list[LoopRV]
     rows: LoopRV
     blocks: LoopRV
     lane: LoopRV
     taps: list[LoopRV]
     depth: LoopRV | None
+    unrolled: bool
 
 
 def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: Decide = analytic) -> str:
@@ -60,26 +70,73 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
         return f"has {len(found)} accumulators, not one"
     position = blocks.index(found[0])
     sources, followers = blocks[:position], blocks[position + 1 :]
-    rows, weights = _producer(sch, found[0], sources, -2), _producer(sch, found[0], sources, -1)
+    inputs = _Inputs.of(sch, found[0], sources)
     for block in sources:
-        if block is not rows and block is not weights:
+        if not any(block is one for one in (inputs.rows, inputs.groups, inputs.weights)):
             # Fused in from in front, for an elementwise block behind: a residual's dequantize, say.
             sch.compute_inline(block)
     result = inline_elementwise(sch, followers)
-    _schedule(sch, rows, weights, found[0], result, row, threads, decide)
+    _schedule(sch, inputs, found[0], result, row, threads, decide)
     return ""
 
 
-def _producer(sch: Schedule, accumulator: SBlockRV, sources: list[SBlockRV], operand: int) -> SBlockRV | None:
-    """Return the block that writes what the accumulator reads as its ``operand``; None for a parameter."""
-    wanted = sch.get(accumulator).reads[operand].source
+@dataclass(frozen=True)
+class _Inputs:
+    """The blocks that prepare what the accumulator reads; None where it is read as it comes."""
+
+    rows: SBlockRV | None
+    groups: SBlockRV | None
+    weights: SBlockRV | None
+
+    @classmethod
+    def of(cls, sch: Schedule, accumulator: SBlockRV, sources: list[SBlockRV]) -> _Inputs:
+        data, weights = (_producer(sch, accumulator, sources, operand) for operand in (-2, -1))
+        if str(sch.get(accumulator).annotations[KERNEL]) != "row groups":
+            return cls(data, None, weights)
+        return cls(_producer(sch, data, sources, -1), data, weights)
+
+    def place(
+        self,
+        sch: Schedule,
+        at_chunk: LoopRV | None,
+        at_block: LoopRV,
+        chunks: int,
+        row: TargetRow,
+        decide: Decide,
+    ) -> None:
+        """Compute the inputs where they are needed.
+
+        Parameters
+        ----------
+        at_chunk : loop over the ``chunks``; None where threads share blocks instead.
+        at_block : loop over the blocks of channels, inside.
+        """
+        if self.groups is not None:
+            sch.compute_at(self.groups, at_block, preserve_unit_loops=True)
+            # A pass over whole rows is faster, as long as they stay in the first-level cache or near it.
+            near = bytes_of(sch.get(self.rows).writes[0].source) // chunks <= 2 * row.l1_bytes
+            wanted = ("chunk", "block") if near else ("block", "chunk")
+            by_chunk = at_chunk is not None and decide("pad", wanted) == "chunk"
+            _schedule_rows(sch, self.rows, at_chunk if by_chunk else at_block, row)
+            # Last: a block that has become an instruction can be no reader of another that is moved.
+            sch.tensorize(sch.get_loops(self.groups)[-2], intrinsics.register(row.lane_dot.interleave))
+        elif self.rows is not None:
+            _schedule_rows(sch, self.rows, at_chunk, row)
+        if self.weights is not None:
+            sch.compute_at(self.weights, at_block, preserve_unit_loops=True)
+            *_, lane, depth = sch.get_loops(self.weights)
+            sch.vectorize(sch.fuse(lane, depth))
+
+
+def _producer(sch: Schedule, reader: SBlockRV, sources: list[SBlockRV], operand: int) -> SBlockRV | None:
+    """Return the block that writes what another reads as its ``operand``; None for a parameter."""
+    wanted = sch.get(reader).reads[operand].source
     return next((block for block in sources if sch.get(block).writes[0].source.same_as(wanted)), None)
 
 
 def _schedule(
     sch: Schedule,
-    rows: SBlockRV | None,
-    weights: SBlockRV | None,
+    inputs: _Inputs,
     accumulator: SBlockRV,
     result: SBlockRV,
     row: TargetRow,
@@ -88,12 +145,15 @@ def _schedule(
 ) -> None:
     block = sch.get(accumulator)
     family = str(block.annotations[KERNEL])
-    buffer = block.writes[0].source
-    nest = _nest_of(sch, accumulator, len(buffer.shape), family)
+    nest = _nest_of(sch, accumulator, len(block.writes[0].source.shape), family)
     data_bytes, weight_bytes = [bytes_of(region.source) for region in block.reads][-2:]
     lanes = extent_of(sch, nest.lane)
     tile_rows, tile_blocks = decide(
-        "tile", tiles.register_tiles(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes, row)
+        "tile",
+        tiles.register_tiles(
+            *(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes),
+            *(row, extent_of_all(sch, nest.shared)),
+        ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
     block_outer, block_inner = sch.split(nest.blocks, [None, tile_blocks])
@@ -112,7 +172,7 @@ def _schedule(
     depth = [nest.depth] if nest.depth is not None else []
     sch.reorder(
         *[*outer, chunk_outer, block_outer, chunk_inner, *inner_rows],
-        *[*nest.taps, row_inner, block_inner, nest.lane, *depth],
+        *[*nest.taps, *nest.shared, row_inner, block_inner, nest.lane, *depth],
     )
     tile_loop = inner_rows[0] if inner_rows else chunk_inner
     sch.reverse_compute_at(result, tile_loop, preserve_unit_loops=True)
@@ -122,54 +182,67 @@ def _schedule(
     is_small = extent_of_all(sch, sch.get_loops(accumulator)) < tiles.SERIAL_WORK
     chunks = outer_extent * (chunked_extent // chunk)
     enough = is_small or chunks >= threads or chunks >= extent_of(sch, block_outer)
-    if decide("share", ("chunks", "blocks") if enough else ("blocks", "chunks")) == "chunks":
+    by_chunks = decide("share", ("chunks", "blocks") if enough else ("blocks", "chunks")) == "chunks"
+    if by_chunks:
         parallel = sch.fuse(*outer, chunk_outer)
-        rows_loop: LoopRV | None = parallel
     else:
         # For too few chunks: threads share the channel blocks, and the input is prepared once for all.
         sch.unannotate(block_outer, "pragma_loop_partition_hint")
         parallel = sch.fuse(*outer, chunk_outer, block_outer)
-        rows_loop = None
-    if rows is not None:
-        _schedule_rows(sch, rows, rows_loop, row)
-    if weights is not None:
-        sch.compute_at(weights, block_outer if rows_loop is not None else parallel, preserve_unit_loops=True)
-        *_, weight_lane, weight_depth = sch.get_loops(weights)
-        sch.vectorize(sch.fuse(weight_lane, weight_depth))
+    inputs.place(
+        sch, parallel if by_chunks else None, block_outer if by_chunks else parallel, chunks, row, decide
+    )
     if not is_small:
         sch.parallel(parallel)
+    _tile(
+        sch, nest, accumulator, result, (row_inner, block_inner), _instruction(sch, accumulator, row, family)
+    )
 
-    is_integer = str(buffer.dtype) == "int32"
-    instruction = _instruction(sch, accumulator, row) if family == "contraction" and is_integer else None
-    *_, result_rows, result_channels = sch.get_loops(result)
-    sch.unroll(result_rows)
-    sch.unroll(split_vector(sch, result_channels, lanes))
 
+def _tile(
+    sch: Schedule,
+    nest: _Nest,
+    accumulator: SBlockRV,
+    result: SBlockRV,
+    inner: tuple[LoopRV, LoopRV],
+    instruction: str | None,
+) -> None:
+    """Unroll and vectorize what a register tile does: start, sums and result."""
+    shared = len(nest.shared)
+    *result_rows, result_channels = sch.get_loops(result)[-2 - shared :]
+    for loop in result_rows:
+        sch.unroll(loop)
+    sch.unroll(split_vector(sch, result_channels, extent_of(sch, inner[1]) * extent_of(sch, nest.lane)))
     if instruction is None:
         # Before the initialisation is split off: a lone update is no reduction block that could be vectorized.
-        for loop in depth:
-            sch.reorder(loop, nest.lane)
-            sch.unroll(loop)
+        if nest.depth is not None:
+            sch.reorder(nest.depth, nest.lane)
+            sch.unroll(nest.depth)
         sch.vectorize(nest.lane)
     initial = sch.decompose_reduction(accumulator, nest.taps[0])
-    *_, init_rows, init_blocks, init_lane = sch.get_loops(initial)
+    *init_loops, init_lane = sch.get_loops(initial)[-3 - shared :]
     if instruction is not None:
         sch.vectorize(init_lane)
-        sch.tensorize(nest.lane, intrinsics.register(instruction))
-    for loop in (init_rows, init_blocks, row_inner, block_inner):
+        sch.tensorize(nest.lane, instruction)
+    for loop in (*init_loops, *nest.shared, *inner):
         sch.unroll(loop)
-    if family == "depthwise":
+    if nest.unrolled:
         for loop in nest.taps:
             sch.unroll(loop)
 
 
-def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow) -> str | None:
-    """Return the intrinsic of the dot product that the accumulator was laid out for."""
+def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow, family: str) -> str | None:
+    """Return the intrinsic of the dot product that the accumulator was laid out for, None for plain code."""
+    if str(sch.get(accumulator).writes[0].source.dtype) != "int32" or family == "depthwise":
+        return None
+    if family == "row groups":
+        return intrinsics.register(row.lane_dot.intrinsic)
     data, weight = [region.source for region in sch.get(accumulator).reads][-2:]
     lanes, depth = (int(extent) for extent in weight.shape[-2:])
     for dot in row.dots:
         if (dot.lanes, dot.depth, dot.data_dtype) == (lanes, depth, str(data.dtype)):
-            return dot.intrinsic if str(weight.dtype) == "int8" else dot.widened
+            name = dot.intrinsic if str(weight.dtype) == "int8" else dot.widened
+            return intrinsics.register(name) if name is not None else None
     return None
 
 
@@ -177,9 +250,11 @@ def _nest_of(sch: Schedule, accumulator: SBlockRV, spatial: int, family: str) ->
     loops = sch.get_loops(accumulator)
     *outer, rows, blocks, lane = loops[:spatial]
     if family == "depthwise":
-        return _Nest(outer, rows, blocks, lane, loops[spatial:], None)
+        return _Nest(outer, [], rows, blocks, lane, loops[spatial:], None, True)
     *taps, depth = loops[spatial:]
-    return _Nest(outer, rows, blocks, lane, taps, depth)
+    if family == "row groups":
+        return _Nest(outer[:-1], outer[-1:], rows, blocks, lane, taps, depth, True)
+    return _Nest(outer, [], rows, blocks, lane, taps, depth, False)
 
 
 def _schedule_rows(sch: Schedule, rows: SBlockRV, loop: LoopRV | None, row: TargetRow) -> None:
@@ -188,6 +263,13 @@ def _schedule_rows(sch: Schedule, rows: SBlockRV, loop: LoopRV | None, row: Targ
         sch.compute_at(rows, loop, preserve_unit_loops=True)
     buffer = sch.get(rows).writes[0].source
     loops = sch.get_loops(rows)[-len(buffer.shape) :]
-    split_vector(sch, loops[-1], row.vector_bits // (8 * item_bytes(buffer)))
+    lanes, extent = row.vector_bits // (8 * item_bytes(buffer)), extent_of(sch, loops[-1])
+    if 4 * math.gcd(extent, lanes) < lanes and extent >= WHOLE_VECTORS * lanes:
+        whole, vector = sch.split(loops[-1], [None, lanes])
+        # The last, shorter one becomes a loop of its own, and so do the first and the last where they meet padding.
+        sch.annotate(whole, "pragma_loop_partition_hint", 1)
+        sch.vectorize(vector)
+    else:
+        split_vector(sch, loops[-1], lanes)
     if loop is None:
         sch.parallel(sch.fuse(*loops[:-1]))

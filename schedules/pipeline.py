@@ -16,6 +16,7 @@ from .float_kernels import legalize_map
 from .kernel_table import KernelTable
 from .records import apply_records, read_records
 from .rules import ScheduleKernels
+from .start import StartFromOffset
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,12 @@ def legalize(row: TargetRow) -> tvm.transform.Pass:
 def fuse() -> tvm.transform.Pass:
     """Phase 2: chains of operators become one function each."""
     return tvm.transform.Sequential(
-        [relax.transform.FuseOps(), relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]
+        [
+            relax.transform.FuseOps(),
+            relax.transform.FuseTIR(),
+            relax.transform.DeadCodeElimination(),
+            StartFromOffset(),
+        ]
     )
 
 

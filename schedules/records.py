@@ -134,9 +134,7 @@ def made_by_version(folder: Path) -> str | None:
 
 def apply_records(mod: tvm.IRModule, records: Records) -> tvm.IRModule:
     """Return the module with every kernel that has a record scheduled as the best one says."""
-    for dot in records.row.dots:
-        if dot.intrinsic is not None:
-            intrinsics.register(dot.intrinsic)  # schedules name them
+    intrinsics.register_all(records.row)
     updated = {}
     for var, func in mod.functions.items():
         if isinstance(func, tirx.PrimFunc):

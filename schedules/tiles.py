@@ -24,13 +24,16 @@ def divisors(extent: int) -> list[int]:
     return [value for value in range(1, extent + 1) if extent % value == 0]
 
 
-def register_tiles(rows: int, blocks: int, lanes: int, row: TargetRow) -> list[tuple[int, int]]:
+def register_tiles(
+    rows: int, blocks: int, lanes: int, row: TargetRow, shared: int = 1
+) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
     Parameters
     ----------
     rows, blocks : extents of the accumulator.
     lanes : 32-bit accumulators a block, at least one vector register's worth.
+    shared : a tile has so many times its rows.
     """
     registers_a_block = max(1, lanes * 32 // row.vector_bits)
 
@@ -38,8 +41,8 @@ def register_tiles(rows: int, blocks: int, lanes: int, row: TargetRow) -> list[t
         weights = tile_blocks * registers_a_block
         return (
             (tile_blocks == 1 or tile_blocks * lanes * 4 <= 2 * MAX_BLOCK_BYTES)
-            and tile_rows * weights + weights + 1 < row.vector_registers
-            and tile_rows * tile_blocks * lanes * 4 < STACK_BYTES
+            and shared * tile_rows * weights + weights + 1 < row.vector_registers
+            and shared * tile_rows * tile_blocks * lanes * 4 < STACK_BYTES
         )
 
     def cost(tile: tuple[int, int]) -> float:

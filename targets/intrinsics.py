@@ -17,6 +17,8 @@ dot_8x2_s16s8_avx2       avx2.pmadd.wd             the same
 dot_*_s16s16_*           as above                  for weights that have been widened before
 =======================  ========================  ================================================================
 
+Those in which each lane has activations of its own are in ``lane_intrinsics``.
+
 They are built on first use: parsing one costs tens of milliseconds, and most programs need one.
 """
 
@@ -28,6 +30,9 @@ from functools import cache
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
+
+from . import lane_intrinsics
+from .rows import TargetRow
 
 
 def description(lanes: int, depth: int, data_dtype: str, weight_dtype: str = "int8") -> PrimFunc:
@@ -151,6 +156,14 @@ _TABLE: dict[str, tuple[int, int, str, Callable[..., PrimFunc], tuple[str, ...]]
 }
 
 
+def _functions_of(name: str) -> tuple[PrimFunc, PrimFunc]:
+    if name in lane_intrinsics.NAMES:
+        return lane_intrinsics.functions_of(name)
+    lanes, depth, data_dtype, implement, arguments = _TABLE[name]
+    meaning = description(lanes, depth, data_dtype, "int16" if "int16" in arguments else "int8")
+    return meaning, implement(lanes, *arguments)
+
+
 @cache
 def register(name: str) -> str:
     """Make the intrinsic known to TVM, once, and return its name there.
@@ -159,8 +172,16 @@ def register(name: str) -> str:
     ------
     KeyError : there is no such intrinsic.
     """
-    lanes, depth, data_dtype, implement, arguments = _TABLE[name]
-    meaning = description(lanes, depth, data_dtype, "int16" if "int16" in arguments else "int8")
     tvm_name = f"tvmq.{name}"
-    TensorIntrin.register(tvm_name, meaning, implement(lanes, *arguments), override=True)
+    TensorIntrin.register(tvm_name, *_functions_of(name), override=True)
     return tvm_name
+
+
+def register_all(row: TargetRow) -> None:
+    """Make every intrinsic of a row known to TVM: schedules that were made elsewhere name them."""
+    names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
+    if row.lane_dot is not None:
+        names += [row.lane_dot.intrinsic, row.lane_dot.interleave]
+    for name in names:
+        if name is not None:
+            register(name)

@@ -35,6 +35,26 @@ class DotInstruction:
 
 
 @dataclass(frozen=True)
+class LaneDot:
+    """One exact dot product within each lane: the kernel of depthwise convolution.
+
+    ``lanes`` int32 accumulators each gain ``depth`` products of their own activations with their own int8 weights.
+    The activations, of as many rows of an image, are brought side by side first.
+
+    Attributes
+    ----------
+    intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side.
+    data_dtype : dtype that activations have when they reach the instruction.
+    """
+
+    intrinsic: str
+    interleave: str
+    lanes: int
+    depth: int
+    data_dtype: str
+
+
+@dataclass(frozen=True)
 class TargetRow:
     """Capabilities of one target family.
 
@@ -48,6 +68,7 @@ class TargetRow:
     l1_bytes, l2_bytes : data cache a core, in bytes.
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
+    lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
     """
 
     name: str
@@ -59,6 +80,7 @@ class TargetRow:
     l2_bytes: int
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
+    lane_dot: LaneDot | None = None
 
 
 ROWS: tuple[TargetRow, ...] = (
@@ -72,6 +94,9 @@ ROWS: tuple[TargetRow, ...] = (
         l2_bytes=1048576,
         activation_dtype="uint8",
         dots=(DotInstruction("dot_16x4_u8s8_avx512vnni", lanes=16, depth=4, data_dtype="uint8"),),
+        lane_dot=LaneDot(
+            "lane_dot_16x4_u8s8_avx512vnni", "interleave_16x4_u8", lanes=16, depth=4, data_dtype="uint8"
+        ),
     ),
     TargetRow(
         name="x86-avxvnni",
@@ -83,6 +108,9 @@ ROWS: tuple[TargetRow, ...] = (
         l2_bytes=1048576,
         activation_dtype="uint8",
         dots=(DotInstruction("dot_8x4_u8s8_avxvnni", lanes=8, depth=4, data_dtype="uint8"),),
+        lane_dot=LaneDot(
+            "lane_dot_8x4_u8s8_avxvnni", "interleave_8x4_u8", lanes=8, depth=4, data_dtype="uint8"
+        ),
     ),
     TargetRow(
         name="x86-avx512",
@@ -99,6 +127,9 @@ ROWS: tuple[TargetRow, ...] = (
                 "dot_16x2_s16s8_avx512", 16, 2, data_dtype="int16", widened="dot_16x2_s16s16_avx512"
             ),
         ),
+        lane_dot=LaneDot(
+            "lane_dot_16x2_s16s8_avx512", "interleave_16x2_s16", lanes=16, depth=2, data_dtype="int16"
+        ),
     ),
     TargetRow(
         name="x86-avx2",
@@ -112,6 +143,9 @@ ROWS: tuple[TargetRow, ...] = (
         dots=(
             DotInstruction("dot_8x4_u8s8_avx2", lanes=8, depth=4, data_dtype="uint8", pair_limit=128),
             DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
+        ),
+        lane_dot=LaneDot(
+            "lane_dot_8x2_s16s8_avx2", "interleave_8x2_s16", lanes=8, depth=2, data_dtype="int16"
         ),
     ),
     TargetRow(

@@ -85,9 +85,7 @@ def tune(
     if not tasks:
         raise TvmqError("the model has no kernel that can be tuned")
     row, threads = row_of(target), threads_of(target)
-    for dot in row.dots:
-        if dot.intrinsic is not None:
-            intrinsics.register(dot.intrinsic)  # once here, and not in each child
+    intrinsics.register_all(row)  # once here, and not in each child
     model = CostModel(target)
     sources = [read_records(earlier, row, threads)] if earlier is not None else []
     store = Store(output, target)

@@ -4,3 +4,6 @@ from __future__ import annotations
 
 KERNEL = "tvmq.kernel"
 """Kernel family of an accumulator block: ``"contraction"``, ``"depthwise"`` or ``"pool"``."""
+
+START = "tvmq.start"
+"""Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tvm import relax, te, tirx
 
-from .annotations import KERNEL
+from .annotations import KERNEL, START
 from .epilogue import Epilogue
 from .packing import padded_rows
 
@@ -71,22 +71,28 @@ class Conv2d:
         )
 
     def locate(
-        self, h: tirx.Expr, w: tirx.Expr, height: int, width: int, span_w: int
+        self, h: tirx.Expr, w: tirx.Expr, height: int, width: int, span_w: int, span_h: int = 0
     ) -> tuple[tirx.Expr, tirx.Expr, list[tirx.Expr]]:
         """Return where position (h, w) of the padded data lies in the data, and when it lies inside.
 
-        ``span_w`` is the width of the padded data, which whole tiles may make larger than the padding does.
+        ``span_w`` and ``span_h`` are the size of the padded data, which whole tiles may make larger than the padding.
         """
         top, left, bottom, _ = self.padding
         row, column = h - top, w - left
         conditions = []
-        if top or bottom:
-            conditions += [row >= 0, row < height]
+        if top:
+            conditions.append(row >= 0)
+        if top or bottom or span_h > height:
+            conditions.append(row < height)
         if left:
             conditions.append(column >= 0)
         if left or span_w > width:
             conditions.append(column < width)
         return row, column, conditions
+
+    def span(self, columns: int) -> int:
+        """Return the width of the padded data that so many columns of the result read."""
+        return (columns - 1) * self.strides[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
 
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the result."""
@@ -117,15 +123,85 @@ def finish(
     ``locate`` maps its index to that of the accumulator, of the per-channel arrays and of the operands.
     """
 
+    started = accumulator if epilogue is None else _started(accumulator, arrays[0])
+
     def body(*index: tirx.Expr) -> tirx.Expr:
         place, channel, operand_index = locate(index)
-        value = accumulator(*place)
         if epilogue is None:
-            return value
-        offset, multiplier, *operands = arrays
-        return epilogue(value + offset(channel), multiplier(channel), operand_index, operands)
+            return accumulator(*place)
+        _, multiplier, *operands = arrays
+        return epilogue(started(*place), multiplier(channel), operand_index, operands)
 
     return te.compute(shape, body, name="result")
+
+
+def _started(accumulator: te.Tensor, offset: te.Tensor) -> te.Tensor:
+    """Return the accumulator, ``[..., blocks, lanes]`` or ``[N, groups, ...]`` of these, with its offset added."""
+    blocks, lanes = (int(extent) for extent in accumulator.shape[-2:])
+    grouped = int(offset.shape[0]) > blocks * lanes
+
+    def body(*index: tirx.Expr) -> tirx.Expr:
+        channel = index[-2] * lanes + index[-1]
+        if grouped:
+            channel = index[1] * (blocks * lanes) + channel
+        return accumulator(*index) + offset(channel)
+
+    # Only where all groups share a block's place in the array can the accumulator start from it.
+    attrs = {} if grouped else {START: 1}
+    return te.compute(accumulator.shape, body, name="started", attrs=attrs)
+
+
+def _rows(
+    data: te.Tensor, geometry: Conv2d, dot: Dot, groups: int, group_depth: int
+) -> Callable[..., tirx.Expr]:
+    """Return the padded input by (n, h, w, group, channel), ``group_depth`` channels a group; or as it is."""
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    top, _, bottom, _ = geometry.padding
+    group_in, span_w = channels // groups, geometry.span(padded_rows(geometry.out_size(height, width)[1]))
+    exact = group_in == group_depth
+    if exact and not any(geometry.padding) and span_w <= width and data.dtype == dot.data_dtype:
+        return lambda n, h, w, group, channel: data[n, h, w, group * group_in + channel]
+
+    def body(n, h, w, group, channel):
+        row, column, conditions = geometry.locate(h, w, height, width, span_w)
+        if not exact:
+            conditions.append(channel < group_in)
+        value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)
+        return _or_outside(value, conditions, geometry)
+
+    shape = (batch, height + top + bottom, max(span_w, 1), groups, group_depth)
+    return te.compute(shape, body, name="rows")
+
+
+def _merged_rows(data: te.Tensor, geometry: Conv2d, dot: Dot, merged: int) -> te.Tensor:
+    """Return the padded input, by (n, h, place): columns and channels lie as they do in memory.
+
+    The last group of ``depth`` may read beyond the ``KW * C`` numbers that count, where weights are zero.
+    """
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    top, left, bottom, _ = geometry.padding
+    columns = padded_rows(geometry.out_size(height, width)[1])
+    length = (columns - 1) * geometry.strides[1] * channels + merged
+
+    def body(n, h, place):
+        row, inside = h - top, place - left * channels
+        conditions = [inside >= 0] if left else []
+        if length > (left + width) * channels:
+            conditions.append(inside < width * channels)
+        if top or bottom:
+            conditions += [row >= 0, row < height]
+        value = data[n, row, inside // channels, inside % channels].astype(dot.data_dtype)
+        return _or_outside(value, conditions, geometry)
+
+    return te.compute((batch, height + top + bottom, length), body, name="rows")
+
+
+def _or_outside(value: tirx.Expr, conditions: list[tirx.Expr], geometry: Conv2d) -> tirx.Expr:
+    """Return the value where the conditions hold, and what stands outside of the data elsewhere."""
+    if not conditions:
+        return value
+    outside = tirx.const(geometry.pad_value, str(value.ty))
+    return tirx.if_then_else(tirx.all(*conditions), value, outside)
 
 
 def conv2d(
@@ -138,10 +214,13 @@ def conv2d(
 ) -> te.Tensor:
     """Return the convolution of NHWC data with weights packed by ``packing.pack_conv2d``.
 
+    Where the columns of the kernel have been merged into its channels (``packing.merges_columns``), a kernel row reads
+    the ``KW * C`` numbers from its first column on as they lie in memory, and whole groups of ``depth`` of them.
+
     Parameters
     ----------
     data : (N, H, W, C).
-    weight : (G, O/G/lanes, KH, KW, C/G/depth, lanes, depth).
+    weight : (G, O/G/lanes, KH, KW, C/G/depth, lanes, depth); with merged columns (1, O/lanes, KH, 1, KW*C/depth, ...).
     arrays : with an epilogue: offset int32 and multiplier float32, both (G * blocks * lanes,), then its operands.
     epilogue : None returns the accumulator (float operators).
 
@@ -151,34 +230,15 @@ def conv2d(
     """
     batch, height, width, channels = (int(extent) for extent in data.shape)
     groups, blocks, kernel_h, kernel_w, steps, lanes, depth = (int(extent) for extent in weight.shape)
-    group_in, group_out = channels // groups, geometry.out_channels // groups
+    group_out = geometry.out_channels // groups
     out_h, out_w = geometry.out_size(height, width)
     rows = padded_rows(out_w)
     stride_h, stride_w = geometry.strides
     dilation_h, dilation_w = geometry.dilation
-    top, _, bottom, _ = geometry.padding
-    span_w = (rows - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
-
-    exact_channels = group_in == steps * depth
-    inside = not any(geometry.padding) and span_w <= width
-    if inside and exact_channels and data.dtype == dot.data_dtype:
-
-        def source(n, h, w, group, channel):
-            return data[n, h, w, group * group_in + channel]
+    if kernel_w == geometry.kernel[1]:
+        source = _rows(data, geometry, dot, groups, steps * depth)
     else:
-
-        def body(n, h, w, group, channel):
-            row, column, conditions = geometry.locate(h, w, height, width, span_w)
-            if not exact_channels:
-                conditions.append(channel < group_in)
-            value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)
-            if not conditions:
-                return value
-            outside = tirx.const(geometry.pad_value, dot.data_dtype)
-            return tirx.if_then_else(tirx.all(*conditions), value, outside)
-
-        padded_shape = (batch, height + top + bottom, max(span_w, 1), groups, steps * depth)
-        source = te.compute(padded_shape, body, name="rows")
+        source = _merged_rows(data, geometry, dot, steps * depth)
 
     taps_h = te.reduce_axis((0, kernel_h), "kh")
     taps_w = te.reduce_axis((0, kernel_w), "kw")
@@ -188,13 +248,11 @@ def conv2d(
     wide = dot.accumulator_dtype
 
     def product(n, group, h, w, block, lane):
-        value = source(
-            n,
-            h * stride_h + taps_h * dilation_h,
-            w * stride_w + taps_w * dilation_w,
-            group,
-            step * depth + lane_step,
-        )
+        row, channel = h * stride_h + taps_h * dilation_h, step * depth + lane_step
+        if kernel_w == geometry.kernel[1]:
+            value = source(n, row, w * stride_w + taps_w * dilation_w, group, channel)
+        else:
+            value = source(n, row, w * (stride_w * channels) + channel)
         factor = weight[group, block, taps_h, taps_w, step, lane, lane_step]
         return te.sum(value.astype(wide) * factor.astype(wide), axis=[taps_h, taps_w, step, lane_step])
 

@@ -11,41 +11,49 @@ from dataclasses import dataclass
 
 from tvm import te, tirx
 
-from ..arithmetic import ACCUMULATOR_LIMIT, Addend, Output
+from ..arithmetic import ACCUMULATOR_LIMIT, Addend, Output, bounds_of
 
 Index = Sequence[tirx.Expr]
 
 
-_MAGIC = 1.5 * 2**23
-_MAGIC_BITS = 0x4B400000
+def rounded(value: tirx.Expr, in_range: bool = False) -> tirx.Expr:
+    """Return a float32 as the nearest int32, half to even, limited to a magnitude that is beyond any use.
 
-
-def rounded(value: tirx.Expr, low: float, high: float, offset: int = 0) -> tirx.Expr:
-    """Return ``offset`` + ``value`` rounded half to even and limited to [low, high], as int32.
-
-    The limits come first: they are integers, so the result is the same. Then the numbers are below 2**22, and
-    adding 1.5 * 2**23 leaves no bits for a fraction: the addition itself rounds, and the sum's bits are those of the
-    constant plus the integer. Two instructions on any machine, where rounding and converting take three.
+    One conversion instruction does both. LLVM has it as an operation that TVM's vectorizer passes through, unlike
+    ``nearbyint``, which it takes apart into scalars. Outside of int32 it gives just anything, so the limits come
+    first, unless the value is known to be ``in_range``.
     """
-    if max(abs(low), abs(high)) > 2**22:
-        raise ValueError(f"the limits [{low}, {high}] leave the range that the rounding is made for")
-    limited = tirx.max(tirx.min(value, tirx.const(high, "float32")), tirx.const(low, "float32"))
-    bits = tirx.reinterpret("int32", limited + tirx.const(_MAGIC, "float32"))
-    return bits + tirx.const(offset - _MAGIC_BITS, "int32")
+    if not in_range:
+        limit = float(2 * ACCUMULATOR_LIMIT)
+        value = _limited(value, -limit, limit)
+    return tirx.call_llvm_pure_intrin("int32", "llvm.lrint", value)
 
 
-def requantized(value: tirx.Expr, out: Output) -> tirx.Expr:
-    """Return a float32 count of output steps as an integer of ``out``."""
-    low, high = float(out.lower - out.zero_point), float(out.upper - out.zero_point)
-    return rounded(value, low, high, out.zero_point).astype(out.dtype)
+def narrowed(value: tirx.Expr, out: Output, zero_point: int = 0) -> tirx.Expr:
+    """Return ``value + zero_point`` limited to the bounds of ``out``, in its dtype, from int32.
+
+    By way of int16, to whose ends it is limited first: that and the narrowing are one instruction for two vectors,
+    and what follows works on half as many. The bounds lie so far inside of int16 that the result is the same.
+    """
+    words = _limited(value, *bounds_of("int16")).astype("int16")
+    if zero_point:
+        words = tirx.call_llvm_pure_intrin("int16", "llvm.sadd.sat", words, tirx.const(zero_point, "int16"))
+    return _limited(words, out.lower, out.upper).astype(out.dtype)
+
+
+def _limited(value: tirx.Expr, low: float, high: float) -> tirx.Expr:
+    return tirx.max(tirx.min(value, tirx.const(high, str(value.ty))), tirx.const(low, str(value.ty)))
+
+
+def requantized(value: tirx.Expr, out: Output, in_range: bool = False) -> tirx.Expr:
+    """Return a float32 count of output steps as an integer of ``out``; ``in_range`` as for ``rounded``."""
+    return narrowed(rounded(value, in_range), out, out.zero_point)
 
 
 def shifted(total: tirx.Expr, shift: int, out: Output) -> tirx.Expr:
     """Return a fixed-point int32 sum as an integer of ``out`` (``arithmetic.shift_to``)."""
     half = tirx.const((1 << (shift - 1)) + (out.zero_point << shift), "int32")
-    steps = (total + half) >> tirx.const(shift, "int32")
-    limited = tirx.max(tirx.min(steps, tirx.const(out.upper, "int32")), tirx.const(out.lower, "int32"))
-    return limited.astype(out.dtype)
+    return narrowed((total + half) >> tirx.const(shift, "int32"), out)
 
 
 def weighed(value: tirx.Expr, addend: Addend) -> tirx.Expr:
@@ -56,9 +64,13 @@ def weighed(value: tirx.Expr, addend: Addend) -> tirx.Expr:
 
 @dataclass(frozen=True)
 class Requantize:
-    """accumulator --> integers of ``out``."""
+    """accumulator --> integers of ``out``.
+
+    ``in_range`` says that no accumulator times its multiplier leaves int32.
+    """
 
     out: Output
+    in_range: bool = False
     operands: int = 0
 
     @property
@@ -66,19 +78,20 @@ class Requantize:
         return self.out.dtype
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
-        return requantized(value.astype("float32") * multiplier, self.out)
+        return requantized(value.astype("float32") * multiplier, self.out, self.in_range)
 
 
 @dataclass(frozen=True)
 class RequantizeAdd:
     """accumulator, quantized residual of the result's shape --> integers of ``out``.
 
-    The kernel's multipliers hold ``2**shift``.
+    The kernel's multipliers hold ``2**shift``; ``in_range`` as for ``Requantize``.
     """
 
     out: Output
     residual: Addend
     shift: int
+    in_range: bool = False
     operands: int = 1
 
     @property
@@ -86,8 +99,8 @@ class RequantizeAdd:
         return self.out.dtype
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
-        limit = float(ACCUMULATOR_LIMIT)
-        own = rounded(value.astype("float32") * multiplier, -limit, limit)
+        steps = rounded(value.astype("float32") * multiplier, self.in_range)
+        own = _limited(steps, -ACCUMULATOR_LIMIT, ACCUMULATOR_LIMIT)
         return shifted(own + weighed(operands[0](*index), self.residual), self.shift, self.out)
 
 

@@ -32,6 +32,22 @@ def pack_conv2d(weight: np.ndarray, groups: int, lanes: int, depth: int) -> np.n
     return np.ascontiguousarray(split.transpose(0, 1, 5, 6, 3, 2, 4))
 
 
+def merges_columns(shape: tuple[int, int, int], depth: int, dilation: int) -> bool:
+    """Tell whether a kernel (I, KH, KW) is better taken with its columns and channels as one run of numbers.
+
+    That is so for images of few channels: 7 columns of 3 channels are 6 groups of 4, and by themselves 7 with padding.
+    """
+    channels, _, columns = shape
+    return columns > 1 and channels % depth != 0 and dilation == 1
+
+
+def merge_columns(weight: np.ndarray) -> np.ndarray:
+    """Return an [O, I, KH, KW] weight as [O, KW * I, KH, 1]."""
+    out_channels, in_channels, kernel_h, kernel_w = weight.shape
+    merged = weight.transpose(0, 3, 1, 2).reshape(out_channels, kernel_w * in_channels, kernel_h)
+    return merged[..., None]
+
+
 def pack_matmul(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     """Return a [K, N] weight as [N/lanes, K/depth, lanes, depth], padded with zeros."""
     return pack_conv2d(weight.T[:, :, None, None], 1, lanes, depth)[0, :, 0, 0]

@@ -8,12 +8,14 @@ conv2d(DQ(x), DQ(w)) + bias                           -->  conv2d[int8, dequanti
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tvm import relax
+from tvm import relax, te
 
+from ...targets.rows import TargetRow
 from .. import arithmetic
 from ..compute import contraction, depthwise, packing
 from ..compute.contraction import Conv2d, Dot
@@ -22,7 +24,7 @@ from ..compute.naming import kernel_name
 from ..graph import layer_name, op_name, shape_of
 from .limits import Limited, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
-from .weights import Weight, choose_dot, constant_value, fit_bias, offset_of, weight_of
+from .weights import Weight, choose_dot, constant_value, fit_bias, largest_sums, offset_of, weight_of
 
 OPERATORS = ("relax.nn.conv2d", "relax.matmul")
 
@@ -68,7 +70,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         facts.refuse(call, offset)
         return None
     steps = data.scale * weight.scale
-    chosen = _epilogue(facts, match, steps, target)
+    chosen = _epilogue(facts, match, steps, target, largest_sums(weight, offset))
     if isinstance(chosen, str):
         facts.refuse(call, chosen)
         return None
@@ -151,9 +153,9 @@ def _is_per_channel(constant: np.ndarray, rank: int, channels: int) -> bool:
 
 
 def _epilogue(
-    facts: Facts, match: _Match, steps: np.ndarray, target: Parameters | None
+    facts: Facts, match: _Match, steps: np.ndarray, target: Parameters | None, largest: np.ndarray
 ) -> tuple[Epilogue, np.ndarray] | str:
-    """Return the epilogue and its multipliers (float64), or why there is none."""
+    """Return the epilogue and its multipliers (float64), or why there is none; ``largest`` accumulators are ``[O]``."""
     lower, upper = match.limited.lower, match.limited.upper
     if target is None:
         least, most = (None if math.isinf(limit) else limit for limit in (lower, upper))
@@ -161,16 +163,20 @@ def _epilogue(
     out = target.output(lower, upper)
     multiplier = steps / target.scale
     if match.residual is None:
-        return Requantize(out), multiplier
+        return Requantize(out, _in_range(largest, multiplier)), multiplier
     residual = facts.parameters(match.residual)
     try:
         (ratio,), shift = arithmetic.fixed_point([residual.scale / target.scale])
     except ValueError as error:
         return str(error)
-    return (
-        RequantizeAdd(out, arithmetic.Addend(residual.zero_point, ratio), shift),
-        multiplier * 2.0**shift,
-    )
+    multiplier = multiplier * 2.0**shift
+    addend = arithmetic.Addend(residual.zero_point, ratio)
+    return RequantizeAdd(out, addend, shift, _in_range(largest, multiplier)), multiplier
+
+
+def _in_range(largest: np.ndarray, multiplier: np.ndarray) -> bool:
+    """Tell whether no accumulator, scaled, leaves int32; float32 rounds by less than the half that is kept free."""
+    return bool((largest * np.abs(multiplier)).max(initial=0.0) < arithmetic.INT32_MAX / 2)
 
 
 def _build(
@@ -187,6 +193,7 @@ def _build(
     dot = Dot(own.lanes, own.depth, own.data_dtype)
     layer = layer_name(call)
     values, groups = weight.values, 1
+    define: Callable[..., te.Tensor]
     if op_name(call) == "relax.matmul":
         packed = packing.pack_matmul(values, dot.lanes, dot.depth)
         define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, epilogue=epilogue)
@@ -196,10 +203,11 @@ def _build(
         groups = geometry.groups
         if groups == values.shape[0] > 1 and values.shape[1] == 1:
             groups = 1
-            packed = depthwise.pack_depthwise(values, dot.lanes)
-            define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
+            packed, define = _depthwise(emitter.row, values, geometry, dot, epilogue)
             operation = "qdepthwise_conv2d"
         else:
+            if groups == 1 and packing.merges_columns(values.shape[1:], dot.depth, geometry.dilation[1]):
+                values = packing.merge_columns(values)
             packed = packing.pack_conv2d(values, groups, dot.lanes, dot.depth)
             define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
             operation = "qconv2d"
@@ -216,3 +224,22 @@ def _build(
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
+
+
+def _depthwise(
+    row: TargetRow, values: np.ndarray, geometry: Conv2d, dot: Dot, epilogue: Epilogue
+) -> tuple[np.ndarray, Callable[..., te.Tensor]]:
+    """Return the packed weights and the definition of a depthwise convolution.
+
+    Rows lie side by side where that serves several output columns; with a stride each is read for one or two alone.
+    """
+    if row.lane_dot is None or not depthwise.has_row_groups(geometry):
+        packed = depthwise.pack_depthwise(values, dot.lanes)
+        return packed, partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
+    own = row.lane_dot
+    groups = depthwise.RowGroups.of(geometry.kernel[0], geometry.strides[0], own.depth)
+    packed = depthwise.pack_row_groups(values, geometry.strides[0], groups, own.lanes)
+    define = partial(
+        depthwise.depthwise_by_row_groups, geometry=geometry, data_dtype=own.data_dtype, epilogue=epilogue
+    )
+    return packed, define

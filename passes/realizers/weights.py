@@ -107,17 +107,19 @@ def fit_bias(weight: Weight, bias: np.ndarray, data_scale: float) -> Weight:
 
 
 def offset_of(weight: Weight, bias: np.ndarray, data_scale: float, zero_point: int) -> np.ndarray | str:
-    """Return the int32 offset of each accumulator, or why int32 is too small for it.
-
-    The bound is the worst case over all activations of 8 bits.
-    """
+    """Return the int32 offset of each accumulator, or why int32 is too small for it."""
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
     wide = weight.values.astype(np.int64)
     offset = np.rint(bias / (data_scale * weight.scale)).astype(np.int64) - zero_point * wide.sum(axis=others)
-    largest = np.abs(offset) + 255 * np.abs(wide).sum(axis=others)
-    if largest.max(initial=0) > arithmetic.INT32_MAX:
+    if largest_sums(weight, offset).max(initial=0) > arithmetic.INT32_MAX:
         return "its sums can leave int32"
     return offset.astype(np.int32)
+
+
+def largest_sums(weight: Weight, offset: np.ndarray) -> np.ndarray:
+    """Return the largest magnitude that each channel's accumulator can have, int64, for any activations of 8 bits."""
+    others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
+    return np.abs(offset.astype(np.int64)) + 255 * np.abs(weight.values.astype(np.int64)).sum(axis=others)
 
 
 def choose_dot(row: TargetRow, weight: Weight) -> DotInstruction:

@@ -10,6 +10,7 @@ import tvm
 from tvm import te
 
 from tvmq.schedules.rules import schedule
+from tvmq.schedules.start import start_from_offset
 from tvmq.targets import host
 from tvmq.targets.rows import ROWS, TargetRow
 
@@ -51,7 +52,7 @@ def run_kernel(row: TargetRow) -> Callable[..., np.ndarray]:
         ]
         result = define(*placeholders)
         func = te.create_prim_func([*placeholders, result]).with_attr("global_symbol", "main")
-        scheduled = schedule(func, row, threads, "main")
+        scheduled = schedule(start_from_offset(func), row, threads, "main")
         assert scheduled.attrs["tirx.is_scheduled"]
         library = tvm.compile(scheduled, target=target_of(row))
         shape = [int(extent) for extent in result.shape]

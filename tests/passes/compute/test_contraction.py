@@ -88,6 +88,57 @@ def test_conv2d(run_kernel, row, case, kind):
     np.testing.assert_array_equal(result.reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "out_channels", "kernel", "stride", "padding"),
+    [
+        (23, 37, 3, 8, (3, 3), 2, (1, 1, 1, 1)),
+        (20, 61, 3, 17, (7, 7), 2, (3, 3, 3, 3)),
+        (9, 8, 1, 5, (4, 4), 1, (0, 0, 0, 0)),
+        (13, 11, 5, 33, (3, 3), 1, (0, 2, 1, 0)),
+        (6, 150, 2, 4, (1, 5), 3, (0, 2, 0, 2)),
+    ],
+)
+def test_conv2d_with_merged_columns(
+    run_kernel, row, height, width, channels, out_channels, kernel, stride, padding
+):
+    dot = dot_of(row)
+    rng = np.random.default_rng(0)
+    geometry = Conv2d((stride, stride), padding, (1, 1), 1, kernel, out_channels, ZERO_POINT)
+    data = rng.integers(0, 256, (2, height, width, channels)).astype(np.uint8)
+    weight = rng.integers(-127, 128, (out_channels, channels, *kernel)).astype(np.int8)
+    offset, multiplier = arrays_of(rng, channels * kernel[0] * kernel[1], out_channels)
+    accumulator = offset + arithmetic.conv2d_accumulator(
+        data, weight, geometry.strides, padding, (1, 1), 1, ZERO_POINT
+    )
+    packed = packing.pack_conv2d(packing.merge_columns(weight), 1, dot.lanes, dot.depth)
+    per_channel = [packing.pack_channels(array, 1, dot.lanes) for array in (offset, multiplier)]
+    define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=Requantize(OUT))
+    result = run_kernel(define, [data, packed, *per_channel])
+    np.testing.assert_array_equal(result, arithmetic.requantize(accumulator, multiplier, OUT))
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "dilation", "merged"),
+    [((3, 7, 7), 4, 1, True), ((1, 4, 4), 4, 1, True), ((3, 3, 3), 4, 2, False), ((8, 3, 3), 4, 1, False)],
+)
+def test_columns_merge_where_channels_would_be_padded(shape, depth, dilation, merged):
+    assert packing.merges_columns(shape, depth, dilation) is merged
+
+
+@pytest.mark.parametrize("multiplier", [1e-3, 1e7], ids=["usual", "beyond int32"])
+def test_a_result_beyond_int32_is_limited(run_kernel, row, multiplier):
+    dot = dot_of(row)
+    data = np.array([[0, 255, 255], [255, 0, 255]], np.uint8)
+    weight = np.array([[127, -127], [127, -127], [-127, 127]], np.int8)
+    accumulator = arithmetic.matmul_accumulator(data, weight)
+    multipliers = np.full(2, multiplier, np.float32)
+    arrays = [packing.pack_channels(array, 1, dot.lanes) for array in (np.zeros(2, np.int32), multipliers)]
+    epilogue = Requantize(OUT, in_range=multiplier < 1)
+    define = partial(contraction.matmul, out_channels=2, dot=dot, epilogue=epilogue)
+    result = run_kernel(define, [data, packing.pack_matmul(weight, dot.lanes, dot.depth), *arrays])
+    np.testing.assert_array_equal(result, arithmetic.requantize(accumulator, multipliers, OUT))
+
+
 @pytest.mark.parametrize("kind", ["requantize", "add", "dequantize"])
 @pytest.mark.parametrize(
     ("lead", "inner", "channels"),
