@@ -7,6 +7,7 @@ Relax's own legalization is used for every operator that is not in ``FLOAT_KERNE
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -14,7 +15,7 @@ import numpy as np
 from tvm import relax, te, topi
 
 from ..passes.arithmetic import Output, bounds_of
-from ..passes.compute import contraction, depthwise, elementwise, packing
+from ..passes.compute import concat, contraction, depthwise, elementwise, packing
 from ..passes.compute.contraction import Conv2d, Dot
 from ..passes.compute.naming import kernel_name
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
@@ -22,6 +23,9 @@ from ..targets.rows import TargetRow
 
 OUT_ELEMWISE_FUSABLE = 4
 """TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""
+
+OPAQUE = 8
+"""The same: nothing is fused with it."""
 
 Legalize = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 
@@ -33,6 +37,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.nn.conv2d": partial(_conv2d, lanes=lanes),
         "relax.matmul": partial(_matmul, lanes=lanes),
         "relax.quantize": _quantize,
+        "relax.concat": _concat,
         "relax.take": _take,
         "relax.erf": _erf,
         "relax.nn.softmax": _softmax,
@@ -97,6 +102,31 @@ def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     out = Output(dtype, int(to_numpy(zero_point).item()), *bounds_of(dtype))
     define = partial(elementwise.quantize, scale=float(np.float32(to_numpy(scale).item())), out=out)
     return builder.call_te(define, data, primfunc_name_hint="quantize")
+
+
+def _concat(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Copy each part by a loop of its own. Nothing is fused with it: a value written in parts cannot be inlined."""
+    parts = call.args[0]
+    fits = isinstance(parts, relax.Tuple) and call.attrs.axis is not None
+    if not fits or any(0 in shape_of(part) for part in parts.fields):
+        return _stock("relax.concat")(builder, call)
+    shape, dtype = shape_of(call), dtype_of(call)
+    axis = int(call.attrs.axis) % len(shape)
+    rows = shape[:axis] or (1,)
+    flat = [_flattened(builder, part, rows) for part in parts.fields]
+    widths = [shape_of(part)[-1] for part in flat]
+    function = concat.concat(rows, widths, dtype).with_attr("op_pattern", OPAQUE)
+    result = relax.call_tir(
+        builder.add_func(function, "concat"), flat, relax.TensorType((*rows, sum(widths)), dtype)
+    )
+    return result if shape == (*rows, sum(widths)) else relax.op.reshape(builder.emit(result), shape)
+
+
+def _flattened(builder: relax.BlockBuilder, value: relax.Expr, rows: tuple[int, ...]) -> relax.Expr:
+    """Return the value with all its axes behind ``rows`` as one."""
+    shape = shape_of(value)
+    wanted = (*rows, math.prod(shape) // math.prod(rows))
+    return value if shape == wanted else builder.emit(relax.op.reshape(value, wanted))
 
 
 def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

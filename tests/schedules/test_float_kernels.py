@@ -79,3 +79,40 @@ def test_softmax_is_as_good_as_float32(axis):
     np.testing.assert_allclose(
         run(relax.op.nn.softmax(x, axis), (x, data)), exact, rtol=tolerance, atol=1e-37
     )
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axis"),
+    [
+        ([(1, 5, 4, 64), (1, 5, 4, 64)], 3),
+        ([(1, 3, 4, 7), (1, 3, 4, 16), (1, 3, 4, 33)], -1),
+        ([(2, 3, 5), (2, 1, 5)], 1),
+        ([(4,), (1,)], 0),
+        ([(2, 3)], 0),
+        ([(2, 0), (2, 3)], 1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_concat(shapes, axis, dtype):
+    parts = [np.random.default_rng(0).integers(0, 256, shape).astype(dtype) for shape in shapes]
+    names = [var(f"x{index}", part) for index, part in enumerate(parts)]
+    result = run(relax.op.concat(names, axis), *zip(names, parts, strict=True))
+    np.testing.assert_array_equal(result, np.concatenate(parts, axis))
+
+
+def test_concat_copies_each_part_by_a_loop_without_conditions():
+    x, y = (relax.Var(name, relax.TensorType((1, 5, 4, 64), "uint8")) for name in "xy")
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, y]):
+        with builder.dataflow():
+            out = builder.emit_output(builder.emit(relax.op.concat([x, y], 3)))
+        builder.emit_func_output(out)
+    (func,) = [
+        func
+        for func in pipeline.build(builder.get(), TARGET, ROW).mod.functions.values()
+        if isinstance(func, tvm.tirx.PrimFunc)
+    ]
+    text = func.script()
+    assert "if_then_else" not in text
+    assert text.count("T.vectorized") == 2
