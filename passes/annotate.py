@@ -39,6 +39,7 @@ from .layers import Layer, get_layers, with_layers
 from .operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
 from .options import QuantizeOptions
 from .plan import Plan, activations, make_plan
+from .restrict import check_bits, restrict
 from .scale_to_depthwise import ScaleToDepthwise
 from .schemes import Scheme
 from .selection import select
@@ -69,17 +70,13 @@ def scheme_of(mod: IRModule) -> Scheme | None:
 
 
 def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> Scheme:
-    """Return the scheme with what the target stores and what the user asked for."""
+    """Return the scheme with what the target stores, and what the user asked for and the hardware has."""
     changes: dict[str, Any] = {}
     if row is not None:
         changes["activation_dtype"] = row.activation_dtype
-        if options.pair_safe_weights:
-            changes["pair_limit"] = row.dots[0].pair_limit
-    if options.per_channel is not None:
-        changes["per_channel"] = options.per_channel
-    if options.activations is not None:
-        changes["symmetric_activations"] = options.activations == "symmetric"
-    return dataclasses.replace(scheme, **changes)
+        if options.pair_safe_weights and row.sought_dot is not None:
+            changes["lane_limit"], changes["lane_steps"] = row.sought_dot.lane_limit, row.sought_dot.steps
+    return restrict(dataclasses.replace(scheme, **changes), options)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.Annotate")
@@ -109,6 +106,8 @@ class Annotate:
         plan = make_plan(mod, selection, self.options)
         records = _decided(layers, mod, plan, scheme.name)
         bits = decide_bits(mod, plan, scheme, self.options.bits)
+        if self.options.hardware is not None:
+            check_bits(bits, self.options.hardware)
         mod = _insert_pairs(mod, plan, scheme)
         mod = with_bits(mod, bits)
         mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))

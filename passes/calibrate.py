@@ -18,6 +18,8 @@ from tvm import IRModule
 
 from ..errors import TvmqError
 from .annotate import scheme_of
+from .graph import bindings_of
+from .lane_sums import is_merged, limit_sums
 from .observers import (
     DEFAULT_OBSERVER,
     DEFAULT_WEIGHT_OBSERVER,
@@ -33,8 +35,9 @@ from .pairs import (
     edit,
     weight_pairs,
 )
-from .parameters import activation_parameters, limit_pairs, quantize_weight, weight_limit, weight_parameters
+from .parameters import activation_parameters, quantize_weight, weight_limit, weight_parameters
 from .sample_check import Sample
+from .schemes import Scheme
 from .shared_ranges import shared_groups
 from .watch import Progress, Runner, compile_for_host, watch
 
@@ -71,10 +74,12 @@ class Calibrate:
             weights or values are not finite.
         """
         scheme = scheme_of(mod)
-        pair_limit = scheme.pair_limit if scheme is not None else None
         symmetric = scheme is not None and scheme.symmetric_activations
+        values = {binding.var: binding.value for binding in bindings_of(mod)}
         weights = {
-            pair.name: self._weights(pair, pair_limit) for pair in weight_pairs(mod) if pair.is_unknown
+            pair.name: self._weights(pair, scheme, is_merged(values[pair.readers[0]], pair.values))
+            for pair in weight_pairs(mod)
+            if pair.is_unknown
         }
         unknown = [pair for pair in activation_pairs(mod) if pair.is_unknown]
         if not weights and not unknown:
@@ -102,8 +107,8 @@ class Calibrate:
             ranges.update(dict.fromkeys(group, (low, high)))
         return ranges
 
-    def _weights(self, pair: WeightPair, pair_limit: int | None) -> WeightParameters:
-        """Return scales for unknown weights, and the weights rounded to nearest."""
+    def _weights(self, pair: WeightPair, scheme: Scheme | None, merged: bool) -> WeightParameters:
+        """Return scales for unknown weights, and the weights rounded to nearest; ``merged`` as for ``runs_of``."""
         weight, axis, bits = pair.values, pair.axis, pair.bits
         if not np.isfinite(weight).all():
             raise TvmqError(f"the weights of layer {pair.name!r} hold NaN or infinity")
@@ -112,8 +117,10 @@ class Calibrate:
             rows, weight_limit(bits)
         )
         scales = weight_parameters(largest, bits)
-        if pair_limit is not None:
-            integers, scales = limit_pairs(weight, scales, axis, pair_limit, bits)
+        if scheme is not None and scheme.lane_limit is not None:
+            integers, scales = limit_sums(
+                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, bits
+            )
         else:
             integers = quantize_weight(weight, scales, axis, bits)
         return WeightParameters(scales, integers)

@@ -71,47 +71,6 @@ def quantize_weight(weight: np.ndarray, scale: np.ndarray, axis: int, bits: int 
     return np.clip(integers, -limit, limit).astype(np.int8)
 
 
-def largest_pairs(values: np.ndarray) -> np.ndarray:
-    """Return for each output channel what two adjacent input channels' weights of one sign sum up to at most.
-
-    Parameters
-    ----------
-    values : integers, shape (O, I, taps): input channels 2i and 2i+1 meet in an instruction.
-    """
-    first, second = values[:, 0::2].astype(np.int32), values[:, 1::2].astype(np.int32)
-    if second.shape[1] < first.shape[1]:
-        second = np.concatenate([second, np.zeros_like(first[:, :1])], axis=1)
-    positive = np.maximum(first, 0) + np.maximum(second, 0)
-    negative = np.minimum(first, 0) + np.minimum(second, 0)
-    return np.maximum(positive, -negative).reshape(len(values), -1).max(axis=1, initial=0)
-
-
-def by_output_channel(weight: np.ndarray, axis: int) -> np.ndarray:
-    """Return weights as (O, I, taps); ``axis`` is the output channels', 0 of a convolution's, 1 of a matrix's."""
-    moved = np.moveaxis(weight, axis, 0)
-    return moved.reshape(moved.shape[0], moved.shape[1], -1)
-
-
-def limit_pairs(
-    weight: np.ndarray, scale: np.ndarray, axis: int, limit: int, bits: int = MAX_BITS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return float weights as int8 whose pairs keep within ``limit``, and the scales, enlarged as far as needed.
-
-    A channel's scale grows by what its worst pair exceeds the limit; where rounding up then still does, by further
-    steps of 0.2 %. One scale for the whole tensor follows its worst channel.
-    """
-    scale = scale.astype(np.float64)
-    while True:
-        integers = quantize_weight(weight, scale, axis, bits)
-        excess = largest_pairs(by_output_channel(integers, axis)) / limit
-        if len(scale) == 1:
-            excess = excess.max(keepdims=True, initial=0)
-        if (excess <= 1).all():
-            return integers, scale.astype(np.float32)
-        scale = np.where(excess > 1, scale * np.maximum(excess, 1.002), scale).astype(np.float32)
-        scale = scale.astype(np.float64)
-
-
 def _scale(value: float) -> np.float32:
     """Return the scale as float32: 1 for zero, and never a subnormal, by which a division could overflow."""
     return np.float32(1.0 if value == 0.0 else max(value, SMALLEST_SCALE))

@@ -19,8 +19,8 @@ class Scheme:
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
     symmetric_activations : zero point in the middle of the dtype.
     activation_dtype : ``"uint8"`` or ``"int8"``.
-    pair_limit : what the weights of adjacent input channels may sum up to, by sign, where the target's fast multiply
-        adds their products in saturating int16 (``targets.rows.DotInstruction``); None for no limit.
+    lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
+        adds their products in saturating int16, and how many groups of them meet (``passes.lane_sums``); None for any.
     """
 
     name: str
@@ -30,7 +30,8 @@ class Scheme:
     per_channel: bool = True
     symmetric_activations: bool = False
     activation_dtype: str = "uint8"
-    pair_limit: int | None = None
+    lane_limit: int | None = None
+    lane_steps: int = 1
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ..passes.compute.annotations import KERNEL
+from ..passes.compute.annotations import KERNEL, STEPS
 from ..targets import intrinsics
 from ..targets.rows import TargetRow
 from . import tiles
@@ -42,8 +42,8 @@ FAMILIES = ("contraction", "depthwise", "row groups")
 class _Nest:
     """The accumulator's loops: spatial ones outside the rows, rows, channel blocks, lanes, and the reduction.
 
-    ``shared`` are further rows, all of one register tile: those that read the same input. ``unrolled`` says that the
-    taps are few enough to be written out.
+    ``shared`` are further rows, all of one register tile: those that read the same input. ``steps`` are the groups that
+    one instruction takes, where it takes several. ``unrolled`` says that the taps are few enough to be written out.
     """
 
     outer: list[LoopRV]
@@ -52,6 +52,7 @@ class _Nest:
     blocks: LoopRV
     lane: LoopRV
     taps: list[LoopRV]
+    steps: list[LoopRV]
     depth: LoopRV | None
     unrolled: bool
 
@@ -152,7 +153,7 @@ def _schedule(
         "tile",
         tiles.register_tiles(
             *(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes),
-            *(row, extent_of_all(sch, nest.shared)),
+            *(row, extent_of_all(sch, nest.shared), extent_of_all(sch, nest.steps)),
         ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
@@ -172,7 +173,7 @@ def _schedule(
     depth = [nest.depth] if nest.depth is not None else []
     sch.reorder(
         *[*outer, chunk_outer, block_outer, chunk_inner, *inner_rows],
-        *[*nest.taps, *nest.shared, row_inner, block_inner, nest.lane, *depth],
+        *[*nest.taps, *nest.shared, row_inner, block_inner, *nest.steps, nest.lane, *depth],
     )
     tile_loop = inner_rows[0] if inner_rows else chunk_inner
     sch.reverse_compute_at(result, tile_loop, preserve_unit_loops=True)
@@ -223,7 +224,7 @@ def _tile(
     *init_loops, init_lane = sch.get_loops(initial)[-3 - shared :]
     if instruction is not None:
         sch.vectorize(init_lane)
-        sch.tensorize(nest.lane, instruction)
+        sch.tensorize([*nest.steps, nest.lane][0], instruction)
     for loop in (*init_loops, *nest.shared, *inner):
         sch.unroll(loop)
     if nest.unrolled:
@@ -239,22 +240,32 @@ def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow, family: s
         return intrinsics.register(row.lane_dot.intrinsic)
     data, weight = [region.source for region in sch.get(accumulator).reads][-2:]
     lanes, depth = (int(extent) for extent in weight.shape[-2:])
+    wanted = lanes, depth, str(data.dtype), _steps_of(sch, accumulator)
     for dot in row.dots:
-        if (dot.lanes, dot.depth, dot.data_dtype) == (lanes, depth, str(data.dtype)):
+        if (dot.lanes, dot.depth, dot.data_dtype, dot.steps) == wanted:
             name = dot.intrinsic if str(weight.dtype) == "int8" else dot.widened
             return intrinsics.register(name) if name is not None else None
     return None
+
+
+def _steps_of(sch: Schedule, accumulator: SBlockRV) -> int:
+    """Return how many groups an instruction takes."""
+    return int(sch.get(accumulator).annotations.get(STEPS, 1))
 
 
 def _nest_of(sch: Schedule, accumulator: SBlockRV, spatial: int, family: str) -> _Nest:
     loops = sch.get_loops(accumulator)
     *outer, rows, blocks, lane = loops[:spatial]
     if family == "depthwise":
-        return _Nest(outer, [], rows, blocks, lane, loops[spatial:], None, True)
+        return _Nest(outer, [], rows, blocks, lane, loops[spatial:], [], None, True)
     *taps, depth = loops[spatial:]
     if family == "row groups":
-        return _Nest(outer[:-1], outer[-1:], rows, blocks, lane, taps, depth, True)
-    return _Nest(outer, [], rows, blocks, lane, taps, depth, False)
+        return _Nest(outer[:-1], outer[-1:], rows, blocks, lane, taps, [], depth, True)
+    steps = _steps_of(sch, accumulator)
+    if steps == 1:
+        return _Nest(outer, [], rows, blocks, lane, taps, [], depth, False)
+    step_outer, step_inner = sch.split(taps[-1], [None, steps])
+    return _Nest(outer, [], rows, blocks, lane, [*taps[:-1], step_outer], [step_inner], depth, False)
 
 
 def _schedule_rows(sch: Schedule, rows: SBlockRV, loop: LoopRV | None, row: TargetRow) -> None:

@@ -25,7 +25,7 @@ def divisors(extent: int) -> list[int]:
 
 
 def register_tiles(
-    rows: int, blocks: int, lanes: int, row: TargetRow, shared: int = 1
+    rows: int, blocks: int, lanes: int, row: TargetRow, shared: int = 1, steps: int = 1
 ) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
@@ -34,6 +34,7 @@ def register_tiles(
     rows, blocks : extents of the accumulator.
     lanes : 32-bit accumulators a block, at least one vector register's worth.
     shared : a tile has so many times its rows.
+    steps : weight vectors that an instruction takes.
     """
     registers_a_block = max(1, lanes * 32 // row.vector_bits)
 
@@ -41,7 +42,7 @@ def register_tiles(
         weights = tile_blocks * registers_a_block
         return (
             (tile_blocks == 1 or tile_blocks * lanes * 4 <= 2 * MAX_BLOCK_BYTES)
-            and shared * tile_rows * weights + weights + 1 < row.vector_registers
+            and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
             and shared * tile_rows * tile_blocks * lanes * 4 < STACK_BYTES
         )
 

@@ -22,8 +22,10 @@ class DotInstruction:
     data_dtype : dtype that activations have when they reach the instruction; where it is wider than the
         stored dtype, the kernel widens a strip of activations first.
     widened : name of the intrinsic that takes int16 weights, which a kernel of many rows widens once for all of them.
-    pair_limit : the instruction adds adjacent products in saturating int16, so it is exact only for weights whose
-        adjacent pairs, summed by sign, keep within this limit; None for one that is exact for any weights.
+    lane_limit : the instruction adds products in saturating int16, so it is exact only for weights of which those that
+        meet there, summed by sign, keep within this limit (``passes.lane_sums``); None for any weights.
+    steps : groups of ``depth`` activations whose int16 sums are added before they are widened.
+    is_sought : ``Calibrate`` makes weights so that this one is exact.
     """
 
     intrinsic: str | None
@@ -31,7 +33,9 @@ class DotInstruction:
     depth: int
     data_dtype: str
     widened: str | None = None
-    pair_limit: int | None = None
+    lane_limit: int | None = None
+    steps: int = 1
+    is_sought: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class TargetRow:
     dots: tuple[DotInstruction, ...]
     lane_dot: LaneDot | None = None
 
+    @property
+    def sought_dot(self) -> DotInstruction | None:
+        """The instruction that ``Calibrate`` makes weights for; None where all are exact for any weights."""
+        return next((dot for dot in self.dots if dot.is_sought), None)
+
 
 ROWS: tuple[TargetRow, ...] = (
     TargetRow(
@@ -122,7 +131,11 @@ ROWS: tuple[TargetRow, ...] = (
         l2_bytes=1048576,
         activation_dtype="uint8",
         dots=(
-            DotInstruction("dot_16x4_u8s8_avx512", lanes=16, depth=4, data_dtype="uint8", pair_limit=128),
+            DotInstruction("dot_16x4_u8s8_avx512_4", 16, 4, data_dtype="uint8", lane_limit=128, steps=4),
+            DotInstruction(
+                *("dot_16x4_u8s8_avx512_2", 16, 4, "uint8"), lane_limit=128, steps=2, is_sought=True
+            ),
+            DotInstruction("dot_16x4_u8s8_avx512", 16, 4, data_dtype="uint8", lane_limit=128),
             DotInstruction(
                 "dot_16x2_s16s8_avx512", 16, 2, data_dtype="int16", widened="dot_16x2_s16s16_avx512"
             ),
@@ -141,7 +154,9 @@ ROWS: tuple[TargetRow, ...] = (
         l2_bytes=524288,
         activation_dtype="uint8",
         dots=(
-            DotInstruction("dot_8x4_u8s8_avx2", lanes=8, depth=4, data_dtype="uint8", pair_limit=128),
+            DotInstruction("dot_8x4_u8s8_avx2_4", 8, 4, data_dtype="uint8", lane_limit=128, steps=4),
+            DotInstruction("dot_8x4_u8s8_avx2_2", 8, 4, "uint8", lane_limit=128, steps=2, is_sought=True),
+            DotInstruction("dot_8x4_u8s8_avx2", 8, 4, data_dtype="uint8", lane_limit=128),
             DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
         ),
         lane_dot=LaneDot(

@@ -7,3 +7,6 @@ KERNEL = "tvmq.kernel"
 
 START = "tvmq.start"
 """Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""
+
+STEPS = "tvmq.steps"
+"""How many groups of the inner product an instruction of the accumulator takes at a time."""

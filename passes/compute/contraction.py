@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tvm import relax, te, tirx
 
-from .annotations import KERNEL, START
+from .annotations import KERNEL, START, STEPS
 from .epilogue import Epilogue
 from .packing import padded_rows
 
@@ -25,13 +25,15 @@ WIDENING_ROWS = 16
 class Dot:
     """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
 
-    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators.
+    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators. An instruction takes ``steps`` groups of
+    ``depth`` at a time.
     """
 
     lanes: int
     depth: int
     data_dtype: str
     accumulator_dtype: str = "int32"
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ def conv2d(
         (batch, groups, out_h, rows, blocks, lanes),
         product,
         name="accumulator",
-        attrs={KERNEL: "contraction"},
+        attrs={KERNEL: "contraction", STEPS: dot.steps},
     )
 
     grouping = () if groups == 1 else (groups,)
@@ -330,7 +332,10 @@ def matmul(
         return te.sum(value * weight[block, step, lane, lane_step].astype(wide), axis=[step, lane_step])
 
     accumulator = te.compute(
-        (*outer, rows, blocks, lanes), product, name="accumulator", attrs={KERNEL: "contraction"}
+        (*outer, rows, blocks, lanes),
+        product,
+        name="accumulator",
+        attrs={KERNEL: "contraction", STEPS: dot.steps},
     )
 
     def position(index):

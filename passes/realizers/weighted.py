@@ -22,9 +22,10 @@ from ..compute.contraction import Conv2d, Dot
 from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
 from ..compute.naming import kernel_name
 from ..graph import layer_name, op_name, shape_of
+from ..lane_sums import is_merged
 from .limits import Limited, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
-from .weights import Weight, choose_dot, constant_value, fit_bias, largest_sums, offset_of, weight_of
+from .weights import Weight, choose_dot, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
 
 OPERATORS = ("relax.nn.conv2d", "relax.matmul")
 
@@ -70,7 +71,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         facts.refuse(call, offset)
         return None
     steps = data.scale * weight.scale
-    chosen = _epilogue(facts, match, steps, target, largest_sums(weight, offset))
+    chosen = _epilogue(facts, match, steps, target, largest_accumulators(weight, offset))
     if isinstance(chosen, str):
         facts.refuse(call, chosen)
         return None
@@ -189,8 +190,9 @@ def _build(
     operands: tuple[relax.Expr, ...],
     epilogue: Epilogue,
 ) -> relax.Var:
-    own = choose_dot(emitter.row, weight)
-    dot = Dot(own.lanes, own.depth, own.data_dtype)
+    merged = is_merged(call, weight.values)
+    own = choose_dot(emitter.row, weight, merged)
+    dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)
     layer = layer_name(call)
     values, groups = weight.values, 1
     define: Callable[..., te.Tensor]
@@ -206,9 +208,8 @@ def _build(
             packed, define = _depthwise(emitter.row, values, geometry, dot, epilogue)
             operation = "qdepthwise_conv2d"
         else:
-            if groups == 1 and packing.merges_columns(values.shape[1:], dot.depth, geometry.dilation[1]):
-                values = packing.merge_columns(values)
-            packed = packing.pack_conv2d(values, groups, dot.lanes, dot.depth)
+            ordered = packing.merge_columns(values) if merged else values
+            packed = packing.pack_conv2d(ordered, groups, dot.lanes, dot.depth)
             define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
             operation = "qconv2d"
         name = kernel_name(operation, shape_of(call.args[0]), values.shape[0], geometry.kernel)

@@ -17,7 +17,7 @@ from tvm import relax
 from ...targets.rows import DotInstruction, TargetRow
 from .. import arithmetic
 from ..graph import is_constant, op_name, shape_of, to_numpy
-from ..parameters import by_output_channel, largest_pairs
+from ..lane_sums import largest_sums, runs_of, takes_steps
 from .quantized import Facts
 
 MAX_BIAS = float(2**29)
@@ -111,21 +111,26 @@ def offset_of(weight: Weight, bias: np.ndarray, data_scale: float, zero_point: i
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
     wide = weight.values.astype(np.int64)
     offset = np.rint(bias / (data_scale * weight.scale)).astype(np.int64) - zero_point * wide.sum(axis=others)
-    if largest_sums(weight, offset).max(initial=0) > arithmetic.INT32_MAX:
+    if largest_accumulators(weight, offset).max(initial=0) > arithmetic.INT32_MAX:
         return "its sums can leave int32"
     return offset.astype(np.int32)
 
 
-def largest_sums(weight: Weight, offset: np.ndarray) -> np.ndarray:
+def largest_accumulators(weight: Weight, offset: np.ndarray) -> np.ndarray:
     """Return the largest magnitude that each channel's accumulator can have, int64, for any activations of 8 bits."""
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
     return np.abs(offset.astype(np.int64)) + 255 * np.abs(weight.values.astype(np.int64)).sum(axis=others)
 
 
-def choose_dot(row: TargetRow, weight: Weight) -> DotInstruction:
-    """Return the fastest dot product of the target that is exact for these weights and any activations."""
-    largest = largest_pairs(by_output_channel(weight.values, weight.axis)).max(initial=0)
+def choose_dot(row: TargetRow, weight: Weight, merged: bool) -> DotInstruction:
+    """Return the fastest dot product of the target that is exact for these weights and any activations.
+
+    ``merged`` as for ``lane_sums.runs_of``.
+    """
+    runs = runs_of(weight.values, weight.axis, merged)
     for dot in row.dots:
-        if dot.pair_limit is None or largest <= dot.pair_limit:
+        if dot.lane_limit is None:
+            return dot
+        if takes_steps(runs, dot.steps) and largest_sums(runs, dot.steps).max(initial=0) <= dot.lane_limit:
             return dot
     raise ValueError(f"{row.name} has no dot product for any weights")

@@ -7,9 +7,6 @@ import pytest
 
 from tvmq.passes.parameters import (
     activation_parameters,
-    by_output_channel,
-    largest_pairs,
-    limit_pairs,
     quantize_weight,
     weight_parameters,
 )
@@ -69,40 +66,3 @@ def test_one_scale_and_another_axis():
     scale = weight_parameters(np.array([2.0, 20.0]))
     assert quantize_weight(weight, scale, 1).tolist() == [[64, 64], [127, 127]]
     assert quantize_weight(weight, np.array([20 / 127], "float32"), 1).tolist() == [[6, 64], [13, 127]]
-
-
-@pytest.mark.parametrize(
-    ("shape", "axis"), [((6, 8, 3, 3), 0), ((6, 7, 1, 1), 0), ((9, 5), 1), ((12, 1, 3, 3), 0)]
-)
-@pytest.mark.parametrize("per_channel", [True, False])
-def test_pairs_keep_within_the_limit(shape, axis, per_channel):
-    rng = np.random.default_rng(0)
-    weight = rng.standard_normal(shape).astype(np.float32)
-    channels = np.moveaxis(weight, axis, 0).reshape(shape[axis], -1)
-    channels[0] = np.abs(channels[0]) + 3  # each pair of this channel is beyond the limit
-    weight = np.ascontiguousarray(
-        np.moveaxis(channels.reshape(np.moveaxis(weight, axis, 0).shape), 0, axis), np.float32
-    )
-    largest = np.abs(channels).max(axis=1) if per_channel else np.abs(channels).max(keepdims=True).reshape(1)
-    scale = weight_parameters(largest)
-    integers, enlarged = limit_pairs(weight, scale, axis, 128)
-    assert largest_pairs(by_output_channel(integers, axis)).max() <= 128
-    assert np.all(enlarged >= scale)
-    step = enlarged.reshape([-1 if i == axis and per_channel else 1 for i in range(weight.ndim)])
-    # Rounding alone, or clipping by less than a step at the end of the range.
-    assert np.all(np.abs(integers * step - weight) <= 0.5001 * step)
-    # Twice the scale always fits, so no channel loses more than a bit.
-    assert np.all(enlarged <= 2.01 * scale)
-
-
-def test_channels_within_the_limit_keep_their_scale():
-    weight = np.array([[127.0, 1.0], [127.0, -127.0], [127.0, 127.0]], np.float32)[:, :, None, None]
-    integers, scale = limit_pairs(weight, np.ones(3, np.float32), 0, 128)
-    np.testing.assert_array_equal(scale[:2], 1.0)
-    np.testing.assert_array_equal(integers[:2, :, 0, 0], [[127, 1], [127, -127]])
-    assert 64 * scale[2] == pytest.approx(127, rel=0.01)
-
-
-def test_an_odd_last_channel_meets_zero():
-    np.testing.assert_array_equal(largest_pairs(np.array([[[100], [-90], [127]]], np.int8)), [127])
-    np.testing.assert_array_equal(largest_pairs(np.array([[[-128], [-127], [3]]], np.int8)), [255])

@@ -12,7 +12,7 @@ from tvmq.passes.arithmetic import Addend, Output
 from tvmq.passes.compute import contraction, packing
 from tvmq.passes.compute.contraction import Conv2d, Dot
 from tvmq.passes.compute.epilogue import Dequantize, Requantize, RequantizeAdd
-from tvmq.passes.parameters import by_output_channel, largest_pairs
+from tvmq.passes.lane_sums import largest_sums, runs_of
 
 ZERO_POINT = 7
 OUT = Output("uint8", 11, 13, 251)
@@ -205,20 +205,30 @@ def test_nothing_saturates(run_kernel, row):
     np.testing.assert_array_equal(run_kernel(define, [data, packed, *per_channel]), expected)
 
 
+def _at_the_limit(rng, inner, channels, steps):
+    """Return int8 [K, N] whose weights that meet in a lane sum up to 128 by sign, in all kinds of ways."""
+    meet = 2 * steps
+    weight = np.zeros((inner // (4 * steps), steps, 2, 2, channels), np.int64)
+    for group, lane, channel in np.ndindex(len(weight), 2, channels):
+        shares = rng.multinomial(127, rng.dirichlet(np.full(meet, 0.3)))
+        shares[rng.integers(meet)] += shares.max() < 127
+        signs = rng.choice([-1, 1]) if channel % 2 else rng.choice([-1, 1], meet)
+        weight[group, :, lane, :, channel] = (shares * signs).reshape(steps, 2)
+    return weight.reshape(inner, channels).astype(np.int8)
+
+
 def test_every_dot_product_of_the_row(run_kernel, row):
     """Each instruction equals its meaning, at the extremes of the weights that it is chosen for."""
     rng = np.random.default_rng(0)
     for choice in row.dots:
-        dot = Dot(choice.lanes, choice.depth, choice.data_dtype)
-        channels, inner = 2 * dot.lanes + 1, 66
+        dot = Dot(choice.lanes, choice.depth, choice.data_dtype, steps=choice.steps)
+        channels, inner = 2 * dot.lanes + 1, 64
         data = rng.choice(np.array([0, 1, 254, 255], np.uint8), (7, inner))
-        if choice.pair_limit is None:
+        if choice.lane_limit is None:
             weight = rng.choice(np.array([-128, -127, 0, 127], np.int8), (inner, channels))
         else:
-            pairs = np.array([[127, 1], [64, 64], [-64, -64], [-128, 127], [1, 127], [-1, -127]], np.int8)
-            weight = pairs[rng.integers(0, len(pairs), (inner // 2, channels))]
-            weight = np.ascontiguousarray(weight.transpose(0, 2, 1)).reshape(inner, channels)
-            assert largest_pairs(by_output_channel(weight, 1)).max() <= choice.pair_limit
+            weight = _at_the_limit(rng, inner, channels, choice.steps)
+            assert largest_sums(runs_of(weight, 1), choice.steps).max() == choice.lane_limit
         accumulator = arithmetic.matmul_accumulator(data, weight)
         arrays = np.zeros(channels, np.int32), np.ones(channels, np.float32)
         packed = packing.pack_matmul(weight, dot.lanes, dot.depth)
