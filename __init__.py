@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from .api import (
         quantize as quantize,
     )
+    from .config.config import read_config as read_config
+    from .frontends.samples import CalibrationFiles as CalibrationFiles
     from .runtime.package import load as load
 
 __version__ = "0.1.0"
 
 _LOCATIONS = {
+    "CalibrationFiles": "frontends.samples",
     "CompileOptions": "schedules.options",
     "Package": "runtime.package",
     "QuantizeOptions": "passes.options",
@@ -35,6 +38,7 @@ _LOCATIONS = {
     "compile": "api",
     "load": "runtime.package",
     "quantize": "api",
+    "read_config": "config.config",
 }
 """Where each public name lives. They load on first use: a program that only runs packages needs no compiler."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,8 @@ from tvm import relax
 from .errors import TvmqError
 from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
-from .frontends.samples import read_samples
+from .frontends.samples import CalibrationFiles
+from .frontends.samples import Samples as FileSamples
 from .passes.annotate import has_pairs, scheme_of
 from .passes.graph import dtype_of, shape_of
 from .passes.layers import Layer, get_layers
@@ -39,11 +41,13 @@ from .tuning_logs import shipped_records
 if TYPE_CHECKING:
     from .tuning.tasks import Task
 
+_logger = logging.getLogger(__name__)
+
 __all__ = ["CompileOptions", "Package", "QuantizeOptions", "QuantizedModel", "compile", "load", "quantize"]
 
 Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 TargetSpec: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
-Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str]
+Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Any]]
 
@@ -85,7 +89,8 @@ def quantize(
     scheme : name of a row of ``passes.schemes.SCHEMES``.
     target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
     calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
-        ``frontends.samples.read_samples`` reads. A model that comes quantized needs none.
+        ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
+        out of files is logged as a warning. A model that comes quantized needs none.
     input_shapes : shapes of the inputs that the model leaves open.
     options : what is skipped, which observer is used, and so on.
     progress : ``(description, total) -> context of a bar with update(n)``; None shows nothing.
@@ -104,8 +109,11 @@ def quantize(
         raise TvmqError(
             "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
         )
-    data = CalibrationData(repeatable(_samples(calibration, mod)), run_on_host, progress)
+    files = _files(calibration, mod)
+    data = CalibrationData(repeatable(calibration if files is None else files), run_on_host, progress)
     mod = tvm.transform.Sequential(quantization_passes(chosen, row, options, data))(mod)
+    for note in () if files is None else files.notes:
+        _logger.warning(note)
     return QuantizedModel(mod, chosen.name)
 
 
@@ -200,8 +208,10 @@ def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
     )
 
 
-def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
-    if not isinstance(calibration, str | os.PathLike):
-        return calibration
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
-    return read_samples(calibration, specs)
+def _files(calibration: Samples, mod: tvm.IRModule) -> FileSamples | None:
+    """Return the samples of files; None where the calibration data are none."""
+    if isinstance(calibration, str | os.PathLike):
+        calibration = CalibrationFiles(calibration)
+    if not isinstance(calibration, CalibrationFiles):
+        return None
+    return calibration.open({param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params})

@@ -38,14 +38,14 @@ class ArrayFile:
     specs : the model's inputs.
     headers : input name -> header of its array, with the samples along the first axis.
     count : number of samples.
-    note : what of the file is left out; empty where nothing is.
+    notes : what of the file is left out.
     """
 
     path: Path
     specs: InputSpecs
     headers: Mapping[str, Header]
     count: int
-    note: str
+    notes: list[str]
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in order; raises ``TvmqError`` at the first value that is not finite."""
@@ -97,7 +97,7 @@ def open_array_file(path: Path, specs: InputSpecs, lone_sample: bool = False) ->
     if len(set(counts.values())) > 1:
         raise TvmqError(f"{path}: the inputs differ in their number of samples: {counts}")
     count = next(iter(counts.values()))
-    return ArrayFile(path, specs, headers, count, _note(path, unused, headers, specs))
+    return ArrayFile(path, specs, headers, count, _notes(path, unused, headers, specs))
 
 
 def converted(array: np.ndarray, dtype: str, source: str) -> np.ndarray:
@@ -152,14 +152,14 @@ def _check_header(header: Header, shape: tuple[int, ...], dtype: str, source: st
         raise TvmqError(f"{source} has the dtype {header.dtype}, expected {dtype}")
 
 
-def _note(path: Path, unused: list[str], headers: Mapping[str, Header], specs: InputSpecs) -> str:
+def _notes(path: Path, unused: list[str], headers: Mapping[str, Header], specs: InputSpecs) -> list[str]:
     """Return what of the file is left out: arrays that are no input, rows that fill no batch."""
     parts = [f"the arrays {_listed(unused)}, which are no inputs"] if unused else []
     for name, header in headers.items():
         rest = header.shape[0] % _rows_a_sample(header, specs[name][0])
         if rest:
             parts.append(f"the last {rest} rows of {name!r}, which fill no batch of {specs[name][0][0]}")
-    return f"{path}: left out {' and '.join(parts)}" if parts else ""
+    return [f"{path}: left out {' and '.join(parts)}"] if parts else []
 
 
 def _source(path: Path, name: str) -> str:

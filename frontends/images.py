@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,12 @@ from .array_samples import InputSpecs, Sample
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUTS = ("NCHW", "NHWC")
 COLORS = ("rgb", "bgr")
+RESAMPLING = {"linear": "BILINEAR", "nearest": "NEAREST", "cubic": "BICUBIC"}
+"""Methods of resizing, and what Pillow calls them."""
+
+
+class UnreadableImage(TvmqError):
+    """A file that is no picture, or a damaged one: it is skipped, named and counted."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,11 @@ class ImageOptions:
     Attributes
     ----------
     size : pixels. One number: the short side is resized to it; two: height and width, whatever the aspect.
-        None resizes so that the picture just covers the model's height and width. A centre crop to those
-        follows.
+        None resizes so that the picture just covers the model's height and width, or to exactly those where
+        nothing is cropped.
+    resize : a key of ``RESAMPLING``.
+    center_crop : cut the model's height and width out of the centre of the resized picture, which else must have
+        just those.
     scale : factor on the 8-bit pixels; None is 1/255, and 1 for a model whose input is uint8.
     mean, std : of each channel, or one for all, on the scaled pixels, in the order of ``color``.
     layout : ``"NCHW"`` or ``"NHWC"``; None tells by which axis has 1 or 3 channels.
@@ -32,6 +41,8 @@ class ImageOptions:
     """
 
     size: tuple[int, ...] | None = None
+    resize: str = "linear"
+    center_crop: bool = True
     scale: float | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -43,12 +54,14 @@ class ImageOptions:
             raise unknown("image layout", self.layout, LAYOUTS)
         if self.color not in COLORS:
             raise unknown("image color order", self.color, COLORS)
+        if self.resize not in RESAMPLING:
+            raise unknown("method of resizing images", self.resize, RESAMPLING)
         if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
             raise TvmqError(f"the image size must be one or two positive numbers, got {_listed(self.size)}")
-        for field in ("mean", "std"):
-            values = getattr(self, field)
+        for which in ("mean", "std"):
+            values = getattr(self, which)
             if len(values) not in (1, 3) or not np.isfinite(values).all():
-                raise TvmqError(f"the image {field} must be one or three numbers, got {_listed(values)}")
+                raise TvmqError(f"the image {which} must be one or three numbers, got {_listed(values)}")
         if min(self.std) <= 0:
             raise TvmqError(f"the image std must be positive, got {_listed(self.std)}")
         if self.scale is not None and not (np.isfinite(self.scale) and self.scale > 0):
@@ -64,6 +77,7 @@ class ImageFiles:
     paths : the pictures.
     name, shape, dtype : the model's one input.
     options : see ``ImageOptions``.
+    unreadable : filled while iterating: why each picture that was skipped cannot be read, by its path.
     """
 
     paths: tuple[Path, ...]
@@ -71,24 +85,49 @@ class ImageFiles:
     shape: tuple[int, ...]
     dtype: str
     options: ImageOptions
+    unreadable: dict[Path, str] = field(default_factory=dict, compare=False)
 
     @property
     def count(self) -> int:
-        """Number of samples."""
-        return len(self.paths) // self.shape[0]
+        """Number of samples, as far as it is known that images can be read."""
+        return (len(self.paths) - len(self.unreadable)) // self.shape[0]
 
     @property
-    def note(self) -> str:
-        """What is left out; empty where nothing is."""
-        rest = len(self.paths) % self.shape[0]
-        return f"left out the last {rest} images, which fill no batch of {self.shape[0]}" if rest else ""
+    def notes(self) -> list[str]:
+        """What is left out; what cannot be read is among it after iterating."""
+        notes = []
+        if self.unreadable:
+            count = len(self.unreadable)
+            notes = [f"skipped: {reason}" for reason in self.unreadable.values()]
+            notes.append(f"skipped {count} of {len(self.paths)} images, which cannot be read")
+        rest = (len(self.paths) - len(self.unreadable)) % self.shape[0]
+        if rest:
+            notes.append(f"left out the last {rest} images, which fill no batch of {self.shape[0]}")
+        return notes
 
     def __iter__(self) -> Iterator[Sample]:
-        """Yield the samples in order; raises ``TvmqError`` naming an image that cannot be read."""
-        batch = self.shape[0]
-        for start in range(0, self.count * batch, batch):
-            pictures = [self._load(path) for path in self.paths[start : start + batch]]
-            yield {self.name: np.stack(pictures)}
+        """Yield the samples in order, without the pictures that cannot be read.
+
+        Raises
+        ------
+        TvmqError : too few can be read to fill one batch; a picture does not fit the model after resizing.
+        """
+        batch: list[np.ndarray] = []
+        some = False
+        for path in self.paths:
+            try:
+                batch.append(self._load(path))
+            except UnreadableImage as error:
+                self.unreadable[path] = str(error)
+                continue
+            if len(batch) == self.shape[0]:
+                yield {self.name: np.stack(batch)}
+                batch, some = [], True
+        if not some:
+            raise TvmqError(
+                f"of {len(self.paths)} images {len(self.unreadable)} cannot be read, which leaves too few for one "
+                f"sample; the first: {next(iter(self.unreadable.values()))}"
+            )
 
     def _load(self, path: Path) -> np.ndarray:
         """Return one picture as the model reads it, ``[C, H, W]`` or ``[H, W, C]``."""
@@ -113,11 +152,11 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
     if dtype not in ("float32", "float16", "float64", "uint8"):
         raise TvmqError(f"images cannot feed the input {name!r} of dtype {dtype}; use an .npz")
     channels = _extents(shape, _layout(shape, options.layout))[2]
-    for field in ("mean", "std"):
-        given = len(getattr(options, field))
+    for which in ("mean", "std"):
+        given = len(getattr(options, which))
         if given not in (1, channels):
             raise TvmqError(
-                f"the image {field} has {given} values, and the input {name!r} {channels} channels"
+                f"the image {which} has {given} values, and the input {name!r} {channels} channels"
             )
     brightest = 255 * _scale(dtype, options)
     if min(options.mean) < 0 or max(options.mean) > brightest:
@@ -156,25 +195,30 @@ def _pixels(path: Path, height: int, width: int, channels: int, options: ImageOp
         with Image.open(path) as opened:
             picture = opened.convert("RGB" if channels == 3 else "L")
     except UnidentifiedImageError as error:
-        raise TvmqError(f"image {path} is not in a format that Pillow knows") from error
+        raise UnreadableImage(f"image {path} is not in a format that Pillow knows") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TvmqError(f"image {path} cannot be read: {error}") from error
-    size = _resized(picture.size, height, width, options.size)
+        raise UnreadableImage(f"image {path} cannot be read: {error}") from error
+    size = _resized(picture.size, height, width, options)
     if size != picture.size:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
+        picture = picture.resize(size, Image.Resampling[RESAMPLING[options.resize]])
+    got, wanted = f"{picture.height}x{picture.width}", f"{height}x{width}"
     if picture.width < width or picture.height < height:
-        got, wanted = f"{picture.height}x{picture.width}", f"{height}x{width}"
         raise TvmqError(f"image {path} is {got} after resizing, smaller than the model's {wanted}")
+    if not options.center_crop and got != wanted:
+        raise TvmqError(
+            f"image {path} is {got} after resizing, and without a centre crop it must be {wanted}"
+        )
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     cropped = np.asarray(picture.crop((left, top, left + width, top + height)))
     pixels = cropped.reshape(height, width, channels)
     return pixels[:, :, ::-1] if options.color == "bgr" else pixels
 
 
-def _resized(
-    picture: tuple[int, int], height: int, width: int, size: tuple[int, ...] | None
-) -> tuple[int, int]:
+def _resized(picture: tuple[int, int], height: int, width: int, options: ImageOptions) -> tuple[int, int]:
     """Return width and height of a picture of that width and height after resizing."""
+    size = options.size
+    if size is None and not options.center_crop:
+        return width, height
     if size is not None and len(size) == 2:
         return size[1], size[0]
     factor = size[0] / min(picture) if size else max(width / picture[0], height / picture[1])

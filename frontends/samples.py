@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from ..errors import TvmqError
+from ..errors import TvmqError, unknown
 from .array_samples import ArrayFile, InputSpecs, Sample, open_array_file
 from .images import SUFFIXES, ImageFiles, ImageOptions, open_images
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+ARRAYS, IMAGES = TYPES = ("arrays", "images")
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Samples:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out of the data, a line each."""
-        return [source.note for source in self.sources if source.note]
+        """What was left out of the data, a line each; images that cannot be read are known after an iteration."""
+        return [note for source in self.sources for note in source.notes]
 
 
 def read_samples(
@@ -46,6 +47,7 @@ def read_samples(
     input_specs: InputSpecs,
     image_options: ImageOptions | None = None,
     limit: int | None = None,
+    type: str | None = None,
 ) -> Samples:
     """Return the samples that a file or folder holds for a model.
 
@@ -62,13 +64,16 @@ def read_samples(
         is ``[B, ...]``: ``B`` rows of the array, or ``B`` images; rows left over are dropped with a note.
     image_options : how images become the input; the defaults where None.
     limit : use only so many samples, from the start.
+    type : ``"arrays"`` or ``"images"``, what to take of a folder that holds both; None takes the arrays then.
 
     Raises
     ------
     TvmqError : nothing there, or nothing that can be read; arrays of wrong name, shape or dtype, or empty;
-        images for a model that takes none. While iterating: NaN and infinity, a truncated array, an image
-        that cannot be read.
+        images for a model that takes none; another type than asked for. While iterating: NaN and infinity, a
+        truncated array, no image that can be read.
     """
+    if type is not None and type not in TYPES:
+        raise unknown("type of calibration data", type, TYPES)
     path = Path(path)
     if limit is not None and limit < 1:
         raise TvmqError(f"the number of calibration samples must be positive, got {limit}")
@@ -76,28 +81,53 @@ def read_samples(
         raise TvmqError(f"calibration data {str(path)!r} does not exist")
     if not input_specs:
         raise TvmqError("the model has no inputs to calibrate with")
-    return Samples(_sources(path, input_specs, image_options), limit)
+    return Samples(_sources(path, input_specs, image_options, type), limit)
+
+
+@dataclass(frozen=True)
+class CalibrationFiles:
+    """Calibration data on disk before the model is known: the arguments of ``read_samples``."""
+
+    path: str | os.PathLike[str]
+    images: ImageOptions | None = None
+    limit: int | None = None
+    type: str | None = None
+
+    def open(self, input_specs: InputSpecs) -> Samples:
+        """Return the samples for a model; raises ``TvmqError`` as ``read_samples`` does."""
+        return read_samples(self.path, input_specs, self.images, self.limit, self.type)
 
 
 def _sources(
-    path: Path, specs: InputSpecs, image_options: ImageOptions | None
+    path: Path, specs: InputSpecs, image_options: ImageOptions | None, type: str | None
 ) -> tuple[ArrayFile | ImageFiles, ...]:
-    options = image_options or ImageOptions()
-    if path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
-        _refuse_image_options(path, image_options)
-        return (open_array_file(path, specs),)
-    if path.is_file() and path.suffix.lower() == ".txt":
-        return (open_images(_listed_images(path), specs, options),)
     if path.is_file():
-        raise TvmqError(f"calibration data {str(path)!r} is no .npz, .npy, .txt or folder")
+        return (_file(path, specs, image_options, type),)
     arrays = sorted(file for file in path.iterdir() if _is_visible(file, ARRAY_SUFFIXES))
-    if arrays:
+    if arrays and type != IMAGES:
         _refuse_image_options(path, image_options)
         return tuple(open_array_file(file, specs, lone_sample=True) for file in arrays)
     images = sorted(file for file in path.rglob("*") if _is_visible(file, SUFFIXES))
-    if images:
-        return (open_images(images, specs, options),)
-    raise TvmqError(f"calibration data {str(path)!r} is empty: no .npy, .npz or image files in it")
+    if images and type != ARRAYS:
+        return (open_images(images, specs, image_options or ImageOptions()),)
+    wanted = {None: ".npy, .npz or image files", ARRAYS: ".npy or .npz files", IMAGES: "image files"}[type]
+    raise TvmqError(f"calibration data {str(path)!r} is empty: no {wanted} in it")
+
+
+def _file(
+    path: Path, specs: InputSpecs, image_options: ImageOptions | None, type: str | None
+) -> ArrayFile | ImageFiles:
+    """Return the samples of a file of arrays, or of a list of images."""
+    suffix = path.suffix.lower()
+    if suffix not in ARRAY_SUFFIXES and suffix != ".txt":
+        raise TvmqError(f"calibration data {str(path)!r} is no .npz, .npy, .txt or folder")
+    holds = ARRAYS if suffix in ARRAY_SUFFIXES else IMAGES
+    if type not in (None, holds):
+        raise TvmqError(f"calibration data {str(path)!r} holds {holds}, not {type}")
+    if holds == ARRAYS:
+        _refuse_image_options(path, image_options)
+        return open_array_file(path, specs)
+    return open_images(_listed_images(path), specs, image_options or ImageOptions())
 
 
 def _refuse_image_options(path: Path, image_options: ImageOptions | None) -> None:
@@ -111,20 +141,18 @@ def _is_visible(path: Path, suffixes: frozenset[str]) -> bool:
 
 
 def _listed_images(path: Path) -> list[Path]:
-    """Return the images that a list names, in its order."""
+    """Return the images that a list names, in its order; one that is not there cannot be read later."""
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise TvmqError(f"cannot read the list of images {str(path)!r}: {error}") from error
     images = []
-    for number, line in enumerate(lines, start=1):
+    for line in lines:
         if not line or line.startswith("#"):
             continue
         candidates = [path.parent / line, path.parent / line.split()[0]]
         found = [candidate for candidate in candidates if candidate.is_file()]
-        if not found:
-            raise TvmqError(f"{path}, line {number}: there is no image {line.split()[0]!r}")
-        images.append(found[0])
+        images.append(found[0] if found else candidates[1])
     if not images:
         raise TvmqError(f"the list of images {str(path)!r} is empty")
     return images

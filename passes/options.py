@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import TvmqError, unknown
-
-ACTIVATIONS = ("asymmetric", "symmetric")
+from ..targets.hardware import SYMMETRIES, Hardware
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,15 @@ class QuantizeOptions:
     correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
+    weight_bits, activation_bits : 2 to 8; None takes the scheme's. The first and the last layer keep the scheme's.
     bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers
         that should not have the scheme's; of several that match, the last counts.
+    min_weight_size, min_weight_channels : weighted layers with fewer weights, or fewer output channels, stay in float.
     skip_layers : nodes that stay in float, by name or pattern.
     skip_ops : nodes that stay in float, by operator type.
     quantize_only : where not empty, only these nodes are quantized.
     quantize_first, quantize_last : quantize the model's first and last weighted layer too.
+    hardware : the accelerator that the model is for; what it cannot do stays in float. None restricts nothing.
     """
 
     observer: str | None = None
@@ -40,16 +42,25 @@ class QuantizeOptions:
     correct_bias: bool = True
     per_channel: bool | None = None
     activations: str | None = None
+    weight_bits: int | None = None
+    activation_bits: int | None = None
     bits: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    min_weight_size: int = 0
+    min_weight_channels: int = 0
     skip_layers: tuple[str, ...] = ()
     skip_ops: tuple[str, ...] = ()
     quantize_only: tuple[str, ...] = ()
     quantize_first: bool = True
     quantize_last: bool = True
+    hardware: Hardware | None = None
 
     def __post_init__(self) -> None:
-        if self.activations is not None and self.activations not in ACTIVATIONS:
-            raise unknown("kind of activations", self.activations, ACTIVATIONS)
+        if self.activations is not None and self.activations not in SYMMETRIES:
+            raise unknown("kind of activations", self.activations, SYMMETRIES)
+        for which in ("weight_bits", "activation_bits"):
+            bits = getattr(self, which)
+            if bits is not None and not 2 <= bits <= 8:
+                raise TvmqError(f"{which} must be from 2 to 8, got {bits}")
         for which in ("skip_layers", "skip_ops", "quantize_only"):
             names = getattr(self, which)
             if isinstance(names, str):

@@ -15,6 +15,7 @@ it, follows whether its result is wanted in integers:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from tvm import IRModule, relax
@@ -27,6 +28,7 @@ from .operators import (
     OPERATORS,
     RANGE,
     TABLE,
+    WEIGHT_AXIS,
     WEIGHTED,
     is_scalar,
     pointwise,
@@ -83,6 +85,7 @@ class _Planner:
         self.values = {binding.var: binding.value for binding in self.bindings}
         self.order = {binding.var: place for place, binding in enumerate(self.bindings)}
         self.selection = selection
+        self.options = options
         self.readers: dict[relax.Var, int] = {}
         for value in [*self.values.values(), mod["main"].body.body]:
             for var in activations(value):
@@ -92,7 +95,7 @@ class _Planner:
         self.roots: dict[relax.Var, relax.Var] = {}  # pointwise value -> the one tensor that it depends on
         # Values that come in integers without converting anything for them alone.
         self.live = {param for param in mod["main"].params if _is_float(param)}
-        self.forced = self._first_and_last(options)
+        self.forced = self._first_and_last()
 
     def plan(self) -> Plan:
         for binding in self.bindings:
@@ -104,16 +107,16 @@ class _Planner:
         self.result.pairs = {var for var in wanted if self.result.roles.get(var) != MOVE}
         return self.result
 
-    def _first_and_last(self, options: QuantizeOptions) -> dict[relax.Var, str]:
+    def _first_and_last(self) -> dict[relax.Var, str]:
         weighted = [
             var
             for var, value in self.values.items()
             if op_name(value) in CHANNEL_AXIS and not OPERATORS[op_name(value)].refuse(value)
         ]
         forced = {}
-        if weighted and not options.quantize_first:
+        if weighted and not self.options.quantize_first:
             forced[weighted[0]] = "the first layer, kept in float on request"
-        if weighted and not options.quantize_last:
+        if weighted and not self.options.quantize_last:
             forced[weighted[-1]] = "the last layer, kept in float on request"
         return forced
 
@@ -176,6 +179,8 @@ class _Planner:
             kind = TABLE
             self.roots[var] = root
         reason = "" if kind == TABLE else OPERATORS[op_name(value)].refuse(value)
+        if not reason and kind == WEIGHTED:
+            reason = self._too_small(value)
         if not reason and kind != WEIGHTED and not any(self._is_live(item) for item in activations(value)):
             reason = "its inputs are float"
         if reason:
@@ -185,6 +190,18 @@ class _Planner:
         self.live.add(var)
         if kind in (WEIGHTED, BINARY):
             self.tails[var] = var
+        return ""
+
+    def _too_small(self, value: relax.Call) -> str:
+        """Return why a weighted operator is not worth quantizing; empty where it is."""
+        shape = shape_of(value.args[1])
+        size, channels = math.prod(shape), shape[WEIGHT_AXIS[op_name(value)]]
+        if size < self.options.min_weight_size:
+            return f"its {size} weights are fewer than the smallest size, {self.options.min_weight_size}"
+        if channels < self.options.min_weight_channels:
+            return (
+                f"its {channels} output channels are fewer than the least, {self.options.min_weight_channels}"
+            )
         return ""
 
     def _is_live(self, var: relax.Var) -> bool:

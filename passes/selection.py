@@ -28,7 +28,7 @@ class Selection:
 
     Attributes
     ----------
-    skipped : why each layer that the user excluded stays in float, by its name.
+    skipped : why each layer that the user excluded, or that the hardware lacks, stays in float, by its name.
     unwanted : layers that are not among those to quantize. They may still be absorbed by one that is, or pass
         its integers on.
     """
@@ -57,6 +57,8 @@ def select(layers: list[Layer], options: QuantizeOptions) -> Selection:
         if by_name or by_type:
             kind = "layer" if by_name else "operator type"
             skipped[layer.name] = f"skipped by {kind} {(by_name + by_type)[0]!r}"
+        elif options.hardware is not None and layer.op not in options.hardware.operators:
+            skipped[layer.name] = f"the hardware {options.hardware.name!r} has no {layer.op}"
         wanted = [
             pattern
             for pattern in options.quantize_only

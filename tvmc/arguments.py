@@ -56,22 +56,6 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Return the numbers between commas or spaces."""
-    try:
-        return tuple(float(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be numbers, such as 0.485,0.456,0.406") from None
-
-
-def size(text: str) -> tuple[int, ...]:
-    """Return one or two numbers, written ``256``, ``224,224`` or ``224x224``."""
-    try:
-        return tuple(int(part) for part in re.split(r"[,x ]+", text.strip()))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of pixels or HEIGHT,WIDTH") from None
-
-
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
     try:

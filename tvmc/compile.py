@@ -15,16 +15,18 @@ from .model_flags import (
     calibration_samples,
     check_linker_flags,
     import_model,
+    print_notes,
     quantized,
 )
 from .progress import progress
-from .quantize_flags import add_quantize_flags, check_quantize_flags
+from .quantize_flags import add_quantize_flags, config_of
 from .tables import counted, megabytes, typed
 from .target_flags import add_target_flags, target_from
 
 if TYPE_CHECKING:
     from tvm.target import Target
 
+    from ..config.config import Config
     from ..runtime.package import Package
     from ..schedules.options import CompileOptions
 
@@ -68,22 +70,24 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
-    check_quantize_flags(args)
+    config = config_of(args)
     check_output(args.output, args.FILE)
-    package = _compile(args)
+    package = _compile(args, config)
     package.export(args.output)
     print(_summary(args.output, package))
 
 
-def _compile(args: argparse.Namespace) -> Package:
+def _compile(args: argparse.Namespace, config: Config) -> Package:
     """Return the package; the cheap checks come first."""
     from .. import api
 
-    target = target_from(args)
+    target = target_from(args, config.target)
     options = _compile_options(args, target)
     model = import_model(args)
-    model = quantized(args, model, target, calibration_samples(args, model))
-    return api.compile(model, target, options=options, progress=progress)
+    samples = calibration_samples(config, model)
+    quantized_model = quantized(config, model, target, samples)
+    print_notes(samples)
+    return api.compile(quantized_model, target, options=options, progress=progress)
 
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:

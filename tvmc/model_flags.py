@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from ..errors import TvmqError
 from . import arguments
 from .progress import progress
-from .quantize_flags import image_options, quantize_options
 
 if TYPE_CHECKING:
     from tvm import IRModule
     from tvm.target import Target
 
     from ..api import QuantizedModel, Samples
+    from ..config.config import Config
+    from ..frontends.samples import Samples as FileSamples
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -66,32 +67,35 @@ def import_model(args: argparse.Namespace) -> IRModule:
 
 
 def quantized(
-    args: argparse.Namespace, model: IRModule, target: Target, samples: Samples | None
+    config: Config, model: IRModule, target: Target, samples: Samples | None
 ) -> IRModule | QuantizedModel:
-    """Return the model quantized as the flags say; as it is without ``--quantize``."""
+    """Return the model quantized as configured; as it is where nothing is to be quantized."""
     from .. import api
 
-    if args.quantize is None:
+    if config.scheme is None:
         return model
     return api.quantize(
         model,
-        scheme=args.quantize,
+        scheme=config.scheme,
         target=target,
         calibration=samples,
-        options=quantize_options(args),
+        options=config.options,
         progress=progress,
     )
 
 
-def calibration_samples(args: argparse.Namespace, model: IRModule) -> Samples | None:
-    """Return the samples that the flags name; None where they name none."""
-    from ..frontends.samples import read_samples
+def calibration_samples(config: Config, model: IRModule) -> FileSamples | None:
+    """Return the samples that the configuration names; None where it names none."""
     from ..passes.graph import dtype_of, shape_of
 
-    if args.calibration_data is None:
+    if config.calibration is None:
         return None
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
-    samples = read_samples(args.calibration_data, specs, image_options(args), args.calibration_samples)
-    for note in samples.notes:
+    return config.calibration.open(
+        {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
+    )
+
+
+def print_notes(samples: FileSamples | None) -> None:
+    """Say what was left out of the samples, once they have been used."""
+    for note in () if samples is None else samples.notes:
         print(f"tvmc: note: {note}", file=sys.stderr)
-    return samples

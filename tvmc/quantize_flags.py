@@ -1,4 +1,4 @@
-"""The flags that say how to quantize and what to calibrate with."""
+"""The flags that say how to quantize and what to calibrate with: one for each row of ``config.table``."""
 
 from __future__ import annotations
 
@@ -7,145 +7,73 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import TvmqError
-from ..passes.schemes import get_scheme
-from . import arguments
+from ..config import table
+from ..config.config import make_config, read_values
+from ..config.table import OPTIONS, Option
 
 if TYPE_CHECKING:
-    from ..frontends.images import ImageOptions
-    from ..passes.options import QuantizeOptions
+    from ..config.config import Config
 
-# Flags of an image's preprocessing: name -> (parser of the value, help).
-_IMAGE_FLAGS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "size": (
-        arguments.size,
-        "resize: N is the short side, H,W exactly so (default: as the model's input covers)",
-    ),
-    "scale": (float, "factor on the 8-bit pixels (default: 1/255)"),
-    "mean": (arguments.numbers, "subtracted from the scaled pixels, one value or one a channel"),
-    "std": (arguments.numbers, "divides what is left, one value or one a channel"),
-    "layout": (str.upper, "NCHW or NHWC (default: told by the model's input)"),
-    "color": (str.lower, "rgb or bgr (default: rgb)"),
+_TITLES = {
+    table.TOP: "configuration",
+    table.QUANTIZATION: "quantization",
+    table.CALIBRATION: "calibration",
+    table.IMAGE: "images as calibration data",
 }
-
-_NEED_QUANTIZE = (
-    "calibration_data",
-    "observer",
-    "weight_observer",
-    "per_tensor",
-    "activations",
-    "skip_layers",
-    "skip_ops",
-    "quantize_only",
-    "no_bias_correction",
-    "no_pair_safe_weights",
-    "no_quantize_first",
-    "no_quantize_last",
-)
 
 
 def add_quantize_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--quantize`` and what goes with it."""
-    group = parser.add_argument_group("quantization")
-    group.add_argument("--quantize", metavar="SCHEME", help="quantize to this scheme, such as int8")
-    group.add_argument(
-        "--calibration-data",
+    """Add ``--config``, ``--quantize`` and what goes with it."""
+    groups = {section: parser.add_argument_group(title) for section, title in _TITLES.items()}
+    groups[table.TOP].add_argument(
+        "--config",
         type=Path,
-        metavar="PATH",
-        help="an .npz (one array an input, first axis the samples), a folder of .npy or .npz files, "
-        "a folder of images, or a .txt that lists images",
+        metavar="FILE",
+        help="a TOML file with any of the options below; flags win over it",
     )
-    group.add_argument(
-        "--calibration-samples",
-        type=arguments.positive,
-        metavar="N",
-        help="use the first N samples (default: all)",
-    )
-    group.add_argument("--observer", metavar="NAME", help="how ranges of activations are chosen")
-    group.add_argument("--weight-observer", metavar="NAME", help="how ranges of weights are chosen")
-    group.add_argument(
-        "--per-tensor", action="store_true", help="one weight scale a tensor, not one a channel"
-    )
-    group.add_argument(
-        "--activations", metavar="KIND", help="asymmetric or symmetric (default: the scheme's)"
-    )
-    for flag, text in (
-        ("--skip-layers", "ONNX nodes that stay in float, by name or pattern"),
-        ("--skip-ops", "ONNX operators that stay in float"),
-        ("--quantize-only", "quantize these ONNX nodes and no others, by name or pattern"),
-    ):
+    for option in OPTIONS:
+        _add(groups[option.section], option)
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """Return what the file of ``--config`` and the flags say together; raises ``TvmqError``.
+
+    Each switch, and each other flag that was given, replaces what the file says of the same option.
+    """
+    values = {} if args.config is None else read_values(args.config)
+    for option in OPTIONS:
+        given = getattr(args, option.dest)
+        if given is not None:
+            values[option] = given if option.kind.is_switch else option.kind.join(given)
+    return make_config(values)
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    default = f" (default: {option.default})" if option.default else ""
+    text = (option.help + default).replace("%", "%%")
+    if option.kind.is_switch:
+        group.add_argument(option.flag, dest=option.dest, action="store_const", const=True, help=text)
         group.add_argument(
-            flag,
-            type=arguments.names,
-            action="extend",
-            default=[],
-            metavar="NAMES",
-            help=f"{text}; comma separated, repeatable",
+            option.off, dest=option.dest, action="store_const", const=False, help=f"not {option.flag}"
         )
+        return
     group.add_argument(
-        "--no-bias-correction",
-        action="store_true",
-        help="leave the mean error that rounding the weights makes in the biases",
-    )
-    group.add_argument(
-        "--no-pair-safe-weights",
-        action="store_true",
-        help="keep all 8 bits of the weights on CPUs whose fast multiply could then saturate, and take a slower one",
-    )
-    group.add_argument(
-        "--no-quantize-first", action="store_true", help="the first weighted layer stays in float"
-    )
-    group.add_argument(
-        "--no-quantize-last", action="store_true", help="the last weighted layer stays in float"
-    )
-    images = parser.add_argument_group("images as calibration data")
-    for name, (kind, text) in _IMAGE_FLAGS.items():
-        images.add_argument(f"--image-{name}", type=kind, metavar=name.upper(), help=text)
-
-
-def check_quantize_flags(args: argparse.Namespace) -> None:
-    """Raise ``TvmqError`` for a flag with a bad value, or with no effect for want of another flag."""
-    of_data = ("calibration_samples", *(f"image_{name}" for name in _IMAGE_FLAGS))
-    if args.quantize is None:
-        _refuse(args, (*_NEED_QUANTIZE, *of_data), "--quantize")
-    if args.calibration_data is None:
-        _refuse(args, of_data, "--calibration-data")
-    if args.quantize is not None:
-        get_scheme(args.quantize)
-        quantize_options(args)
-        image_options(args)
-
-
-def quantize_options(args: argparse.Namespace) -> QuantizeOptions:
-    """Return the options that the flags give; raises ``TvmqError`` for an unknown value."""
-    from ..passes.options import QuantizeOptions
-
-    return QuantizeOptions(
-        observer=args.observer,
-        weight_observer=args.weight_observer,
-        per_channel=False if args.per_tensor else None,
-        activations=args.activations,
-        skip_layers=tuple(args.skip_layers),
-        skip_ops=tuple(args.skip_ops),
-        quantize_only=tuple(args.quantize_only),
-        correct_bias=not args.no_bias_correction,
-        pair_safe_weights=not args.no_pair_safe_weights,
-        quantize_first=not args.no_quantize_first,
-        quantize_last=not args.no_quantize_last,
+        option.flag,
+        dest=option.dest,
+        type=_reader(option),
+        action="append",
+        metavar=option.kind.metavar,
+        help=text,
     )
 
 
-def image_options(args: argparse.Namespace) -> ImageOptions | None:
-    """Return the options that the ``--image-`` flags give, None without any; raises ``TvmqError``."""
-    from ..frontends.images import ImageOptions
+def _reader(option: Option) -> Callable[[str], Any]:
+    """Return the function that argparse calls with a flag's text."""
 
-    given = {name: getattr(args, f"image_{name}") for name in _IMAGE_FLAGS}
-    given = {name: value for name, value in given.items() if value is not None}
-    return ImageOptions(**given) if given else None
+    def read(text: str) -> Any:
+        try:
+            return option.kind.from_text(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} must be {option.kind.expected}") from error
 
-
-def _refuse(args: argparse.Namespace, names: tuple[str, ...], without: str) -> None:
-    """Raise ``TvmqError`` for the first of these flags that is given."""
-    for name in names:
-        if getattr(args, name) not in (None, False, []):
-            raise TvmqError(f"--{name.replace('_', '-')} has no effect without {without}")
+    return read

@@ -1,4 +1,4 @@
-"""``--target``, and ``--target-llvm-mcpu`` and its like: one flag for each attribute of a kind of target."""
+"""``--target-llvm-mcpu`` and its like: one flag for each attribute of a kind of target."""
 
 from __future__ import annotations
 
@@ -37,13 +37,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--target`` and a flag for each attribute."""
-    parser.add_argument(
-        "--target",
-        default="llvm",
-        help="what to compile for: 'llvm -mcpu=znver3', JSON, a tag such as raspberry-pi/4b-aarch64, or a "
-        "file that holds one of these; plain llvm is this machine's CPU (default: %(default)s)",
-    )
+    """Add a flag for each attribute; ``--target`` itself is among the options of ``config.table``."""
     for kind, attributes in ATTRIBUTES.items():
         group = parser.add_argument_group(
             f"target {kind}",
@@ -54,8 +48,13 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
             group.add_argument(f"--target-{kind}-{name}", dest=_dest(kind, name), metavar="VALUE")
 
 
-def target_from(args: argparse.Namespace) -> Target:
-    """Return the checked target; raises ``TvmqError`` as ``parse_target`` and ``row_of`` do."""
+def target_from(args: argparse.Namespace, target: str | None) -> Target:
+    """Return the checked target, with the attributes that flags replace; None is this machine.
+
+    Raises
+    ------
+    TvmqError : as ``parse_target`` and ``row_of`` do.
+    """
     from ..targets.features import row_of
     from ..targets.parse import parse_target
 
@@ -65,9 +64,9 @@ def target_from(args: argparse.Namespace) -> Target:
         for kind, attributes in ATTRIBUTES.items()
         for name in attributes
     }
-    target = parse_target(args.target, **overrides)
-    row_of(target)
-    return target
+    parsed = parse_target(target or "llvm", **overrides)
+    row_of(parsed)
+    return parsed
 
 
 def _dest(kind: str, name: str) -> str:

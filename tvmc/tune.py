@@ -16,9 +16,10 @@ from .model_flags import (
     calibration_samples,
     check_linker_flags,
     import_model,
+    print_notes,
     quantized,
 )
-from .quantize_flags import add_quantize_flags, check_quantize_flags
+from .quantize_flags import add_quantize_flags, config_of
 from .tables import print_table
 from .target_flags import add_target_flags, target_from
 from .tune_flags import add_tune_flags
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model, the records or the tracker are at fault for.
     """
-    check_quantize_flags(args)
-    if args.fill_mode is not None and args.calibration_data is not None:
+    config = config_of(args)
+    if args.fill_mode is not None and config.calibration is not None:
         raise TvmqError("--fill-mode has no effect with --calibration-data")
     if (args.rpc_tracker is None) != (args.rpc_key is None):
         raise TvmqError("--rpc-tracker and --rpc-key belong together")
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     from ..tuning.measure import MeasureOptions
     from ..tuning.tune import TuneOptions, tune
 
-    target = target_from(args)
+    target = target_from(args, config.target)
     options = TuneOptions(trials=args.trials, early_stopping=args.early_stopping)
     measuring = MeasureOptions(
         number=args.number,
@@ -77,7 +78,10 @@ def run(args: argparse.Namespace) -> None:
     )
     prepare = _prepare(args, target)
     model = import_model(args)
-    tasks = api.tuning_tasks(quantized(args, model, target, _samples(args, model)), target)
+    samples = calibration_samples(config, model)
+    calibration = samples if samples is not None else _random_sample(args, model)
+    tasks = api.tuning_tasks(quantized(config, model, target, calibration), target)
+    print_notes(samples)
     if args.tasks == ["list"]:
         _print_tasks(tasks)
         return
@@ -128,13 +132,11 @@ def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
     return prepare_here
 
 
-def _samples(args: argparse.Namespace, model: IRModule) -> Samples | None:
-    """Return the calibration samples that the flags name, or one at random: only speed matters here."""
+def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
+    """Return one sample at random, which does where none are named: only speed matters here."""
     from ..passes.graph import dtype_of, shape_of
     from .inputs import make_inputs
 
-    if args.quantize is None or args.calibration_data is not None:
-        return calibration_samples(args, model)
     tensors = [
         {"name": param.name, "shape": shape_of(param), "dtype": dtype_of(param)}
         for param in model["main"].params

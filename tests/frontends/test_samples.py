@@ -340,6 +340,7 @@ def test_models_and_options_that_images_do_not_fit(tmp_path, specs, options, mes
     ("options", "message"),
     [
         ({"layout": "NCWH"}, "unknown image layout 'NCWH'; did you mean 'NCHW'"),
+        ({"resize": "bilinear"}, "unknown method of resizing images 'bilinear'; did you mean 'linear'"),
         ({"color": "rgba"}, "unknown image color order 'rgba'; did you mean 'rgb'"),
         ({"size": (0,)}, "size must be one or two positive numbers, got 0"),
         ({"size": (1, 2, 3)}, "size must be one or two positive numbers, got 1,2,3"),
@@ -354,21 +355,48 @@ def test_bad_image_options(options, message):
         ImageOptions(**options)
 
 
-def test_an_unreadable_image_is_named(tmp_path):
-    save_image(tmp_path / "a.png", 8, 8)
+def test_unreadable_images_are_skipped_named_and_counted(tmp_path):
+    first = save_image(tmp_path / "a.png", 8, 8, 0)
     (tmp_path / "b.jpg").write_bytes(b"no picture")
-    samples = iter(read_samples(tmp_path, PICTURE))
-    next(samples)
-    with pytest.raises(TvmqError, match="b.jpg is not in a format that Pillow knows"):
-        next(samples)
+    last = save_image(tmp_path / "d.png", 8, 8, 1)
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:100])
+    samples = read_samples(tmp_path, {"x": ((1, 8, 8, 3), "uint8")})
+    assert samples.notes == []  # it is not known before they are read
+    assert len(list(samples)) == 2
+    assert_samples(samples, [{"x": first[None]}, {"x": last[None]}])
+    not_a_picture, cut_short, count = samples.notes
+    assert not_a_picture == f"skipped: image {tmp_path}/b.jpg is not in a format that Pillow knows"
+    assert cut_short.startswith(f"skipped: image {tmp_path}/c.png cannot be read: ")
+    assert count == "skipped 2 of 4 images, which cannot be read"
 
 
-def test_a_truncated_image_is_named(tmp_path):
-    save_image(tmp_path / "a.png", 8, 8)
-    data = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(data[:100])
-    with pytest.raises(TvmqError, match="a.png cannot be read"):
+def test_unreadable_images_fill_no_batch(tmp_path):
+    pictures = [save_image(tmp_path / f"{name}.png", 8, 8, seed) for seed, name in enumerate("acde")]
+    (tmp_path / "b.png").write_bytes(b"")
+    samples = read_samples(tmp_path, {"x": ((3, 8, 8, 3), "uint8")})
+    list(samples)
+    assert_samples(samples, [{"x": np.stack(pictures[:3])}])
+    assert samples.notes[1:] == [
+        "skipped 1 of 5 images, which cannot be read",
+        "left out the last 1 images, which fill no batch of 3",
+    ]
+
+
+def test_no_image_that_can_be_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(
+        TvmqError, match=r"of 2 images 2 cannot be read, .* the first: image .*a.png is not in"
+    ):
         list(read_samples(tmp_path, PICTURE))
+
+
+def test_the_limit_counts_images_that_can_be_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    second = save_image(tmp_path / "b.png", 8, 8)
+    save_image(tmp_path / "c.png", 8, 8, 1)
+    samples = read_samples(tmp_path, {"x": ((1, 8, 8, 3), "uint8")}, limit=1)
+    assert_samples(samples, [{"x": second[None]}])
 
 
 def test_an_image_smaller_than_the_crop(tmp_path):
@@ -384,9 +412,52 @@ def test_image_options_for_arrays_are_refused(tmp_path):
 
 
 def test_a_list_that_names_no_image(tmp_path):
-    (tmp_path / "list.txt").write_text("gone.png 3\n")
-    with pytest.raises(TvmqError, match="line 1: there is no image 'gone.png'"):
-        read_samples(tmp_path / "list.txt", PICTURE)
+    save_image(tmp_path / "a.png", 8, 8)
+    (tmp_path / "list.txt").write_text("gone.png 3\na.png\n")
+    samples = read_samples(tmp_path / "list.txt", PICTURE)
+    assert len(list(samples)) == 1
+    assert samples.notes[0].startswith(f"skipped: image {tmp_path}/gone.png cannot be read: [Errno 2]")
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(TvmqError, match="list.txt' is empty"):
         read_samples(tmp_path / "list.txt", PICTURE)
+
+
+def test_the_type_chooses_from_a_folder(tmp_path):
+    pixels = save_image(tmp_path / "a.png", 8, 8)
+    specs = {"x": ((1, 8, 8, 3), "uint8")}
+    np.save(tmp_path / "b.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    assert len(read_samples(tmp_path, specs)) == len(read_samples(tmp_path, specs, type="arrays")) == 2
+    assert_samples(read_samples(tmp_path, specs, type="images"), [{"x": pixels[None]}])
+    with pytest.raises(TvmqError, match="b.npy' holds arrays, not images"):
+        read_samples(tmp_path / "b.npy", specs, type="images")
+    with pytest.raises(TvmqError, match="unknown type of calibration data 'image'; did you mean 'images'"):
+        read_samples(tmp_path, specs, type="image")
+    (tmp_path / "b.npy").unlink()
+    with pytest.raises(TvmqError, match="is empty: no .npy or .npz files in it"):
+        read_samples(tmp_path, specs, type="arrays")
+
+
+@pytest.mark.parametrize(
+    ("resize", "method"),
+    [
+        ("linear", Image.Resampling.BILINEAR),
+        ("nearest", Image.Resampling.NEAREST),
+        ("cubic", Image.Resampling.BICUBIC),
+    ],
+)
+def test_methods_of_resizing(tmp_path, resize, method):
+    pixels = save_image(tmp_path / "a.png", 16, 16)
+    expected = np.asarray(Image.fromarray(pixels).resize((8, 8), method))
+    found = load_one(tmp_path, {"x": ((1, 8, 8, 3), "uint8")}, resize=resize)
+    np.testing.assert_array_equal(found, expected[None], strict=True)
+
+
+def test_without_a_crop_the_picture_is_squeezed(tmp_path):
+    pixels = save_image(tmp_path / "a.png", 16, 22)
+    expected = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
+    specs = {"x": ((1, 8, 8, 3), "uint8")}
+    np.testing.assert_array_equal(load_one(tmp_path, specs, center_crop=False), expected[None], strict=True)
+    with pytest.raises(
+        TvmqError, match="a.png is 10x14 after resizing, and without a centre crop it must be 8x8"
+    ):
+        load_one(tmp_path, specs, center_crop=False, size=(10,))

@@ -1,69 +1,136 @@
-"""Flags of quantization --> options."""
+"""Flags of quantization --> options; the file of ``--config`` behind them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tvmq.config.config import Config
+from tvmq.config.table import OPTIONS
 from tvmq.errors import TvmqError
 from tvmq.frontends.images import ImageOptions
+from tvmq.frontends.samples import CalibrationFiles
 from tvmq.passes.options import QuantizeOptions
 from tvmq.schedules.options import CompileOptions
 from tvmq.tvmc.main import make_parser
 from tvmq.tvmc.progress import progress
-from tvmq.tvmc.quantize_flags import image_options, quantize_options
+from tvmq.tvmc.quantize_flags import config_of
 
 
-def parse(*flags: str):
-    return make_parser().parse_args(["compile", "a.onnx", *flags])
+def configured(*flags: object) -> Config:
+    return config_of(make_parser().parse_args(["compile", "a.onnx", *map(str, flags)]))
 
 
 def test_no_flags_are_the_defaults():
-    assert quantize_options(parse()) == QuantizeOptions()
-    assert image_options(parse()) is None
+    assert configured() == Config(None, None, QuantizeOptions(), None)
 
 
-def test_every_flag_reaches_its_option():
-    args = parse(
+def test_flags_reach_their_options():
+    config = configured(
+        "--quantize=w4a8",
         "--observer=mse",
-        "--weight-observer=minmax",
         "--per-tensor",
-        "--activations=symmetric",
+        "--weight-bits=6",
+        "--layer-bits=first conv=8,*/head=4/8",
+        "--layer-bits=*=3",
         "--skip-layers=first conv,*/attention/*",
         "--skip-layers=last",
-        "--skip-ops=Softmax",
-        "--quantize-only=a,b",
         "--no-bias-correction",
-        "--no-pair-safe-weights",
         "--no-quantize-first",
-        "--no-quantize-last",
+        "--min-weight-size=100",
     )
-    assert quantize_options(args) == QuantizeOptions(
+    assert config.scheme == "w4a8"
+    assert config.options == QuantizeOptions(
         observer="mse",
-        weight_observer="minmax",
         per_channel=False,
-        activations="symmetric",
+        weight_bits=6,
+        bits={"first conv": 8, "*/head": (4, 8), "*": 3},
         skip_layers=("first conv", "*/attention/*", "last"),
-        skip_ops=("Softmax",),
-        quantize_only=("a", "b"),
         correct_bias=False,
-        pair_safe_weights=False,
         quantize_first=False,
-        quantize_last=False,
+        min_weight_size=100,
     )
 
 
 def test_image_flags_reach_their_options():
-    args = parse(
+    config = configured(
+        "--quantize=int8",
+        "--calibration-data=images",
+        "--calibration-samples=20",
+        "--calibration-type=images",
         "--image-size=256",
+        "--image-resize=cubic",
+        "--no-image-center-crop",
         "--image-scale=1",
         "--image-mean=123.675,116.28,103.53",
         "--image-std=58.4",
         "--image-layout=nhwc",
         "--image-color=BGR",
     )
-    assert image_options(args) == ImageOptions(
-        size=(256,), scale=1.0, mean=(123.675, 116.28, 103.53), std=(58.4,), layout="NHWC", color="bgr"
+    images = ImageOptions(
+        size=(256,),
+        resize="cubic",
+        center_crop=False,
+        scale=1.0,
+        mean=(123.675, 116.28, 103.53),
+        std=(58.4,),
+        layout="NHWC",
+        color="bgr",
     )
+    assert config.calibration == CalibrationFiles(Path("images"), images, 20, "images")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--weight-bits=9", "'9' must be a whole number from 2 to 8"),
+        ("--weight-bits=four", "'four' must be a whole number from 2 to 8"),
+        ("--layer-bits=conv1", "'conv1' must be bits by layer, such as conv1=4 or conv1=4/8"),
+        ("--layer-bits=conv1=4/8/8", "must be bits by layer"),
+        ("--image-mean=0.5,a", "'0.5,a' must be a number or numbers"),
+        ("--image-scale=nan", "'nan' must be a number"),
+        ("--image-size=big", "'big' must be a number of pixels or HEIGHT,WIDTH"),
+        ("--calibration-samples=0", "'0' must be a whole number of at least 1"),
+        ("--calibration-type=image", "'image' must be arrays or images"),
+    ],
+)
+def test_bad_values(capsys, flag, message):
+    with pytest.raises(SystemExit):
+        configured(flag)
+    assert message in capsys.readouterr().err
+
+
+def test_flags_win_over_the_file(tmp_path):
+    file = tmp_path / "q.toml"
+    file.write_text(
+        """
+        target = "llvm -mcpu=znver3"
+        [quantization]
+        observer = "mse"
+        quantize_first = false
+        skip_layers = ["a", "b"]
+        """
+    )
+    config = configured("--config", file, "--observer=minmax", "--quantize-first", "--skip-layers=c")
+    assert config.scheme == "int8"
+    assert config.target == "llvm -mcpu=znver3"
+    assert config.options == QuantizeOptions(observer="minmax", skip_layers=("c",))
+    assert configured("--config", file, "--target=llvm").target == "llvm"
+
+
+def test_the_last_of_two_flags_counts():
+    assert configured("--quantize=int8", "--per-tensor", "--per-channel").options.per_channel is True
+    assert configured("--quantize=int8", "--observer=mse", "--observer=minmax").options.observer == "minmax"
+
+
+@pytest.mark.parametrize("command", ["compile", "tune"])
+def test_every_option_has_its_flags(command):
+    (subparsers,) = (
+        action for action in make_parser()._actions if action.choices and "compile" in action.choices
+    )
+    flags = {flag for action in subparsers.choices[command]._actions for flag in action.option_strings}
+    assert {option.flag for option in OPTIONS} | {option.off for option in OPTIONS if option.off} <= flags
 
 
 def test_options_take_sequences_of_names():

@@ -1,0 +1,1 @@
+"""The options of quantization as a table, and the files that hold them: ``tvmc --config``, ``--hardware``."""

@@ -1,0 +1,186 @@
+"""Every option of quantization: one row each, from which come the flags, the keys of the file and their documentation.
+
+An option of a later method is a field of ``QuantizeOptions`` and a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import kinds
+from .kinds import Kind
+
+TOP, QUANTIZATION, CALIBRATION, IMAGE = "", "quantization", "calibration", "image"
+
+SECTIONS = {
+    TOP: "Before the first section.",
+    QUANTIZATION: "A file with this section quantizes, to int8 unless it says otherwise.",
+    CALIBRATION: "What the ranges of the activations are taken from.",
+    IMAGE: "How an image becomes the model's input: resized, cropped in the centre, `(pixel * scale - mean) / std`.",
+}
+"""The tables of a file in the order of the documentation, and what is said of each there."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes
+    ----------
+    section, key : where it stands in a file. In the section ``quantization`` the key is a field of
+        ``QuantizeOptions``, in ``image`` one of ``ImageOptions``; the rows that have names below are used by name.
+    flag : of the command line; one that turns a switch on.
+    kind : of its values.
+    help : what it says, for ``--help`` and the documentation.
+    default : what counts where it is absent, in words.
+    off : the flag that turns a switch off.
+    """
+
+    section: str
+    key: str
+    flag: str
+    kind: Kind
+    help: str
+    default: str = ""
+    off: str = ""
+
+    @property
+    def dest(self) -> str:
+        """The flag's name in argparse's namespace."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def name(self) -> str:
+        """The option as a user of the file knows it: ``quantization.observer``."""
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+
+def _quantization(
+    key: str, kind: Kind, help: str, default: str = "", flag: str = "", off: str = ""
+) -> Option:
+    flag = flag or "--" + key.replace("_", "-")
+    if kind.is_switch:
+        off = off or "--no-" + flag.removeprefix("--")
+    return Option(QUANTIZATION, key, flag, kind, help, default, off)
+
+
+def _image(key: str, kind: Kind, help: str, default: str) -> Option:
+    flag = f"--image-{key.replace('_', '-')}"
+    off = flag.replace("--image-", "--no-image-") if kind.is_switch else ""
+    return Option(IMAGE, key, flag, kind, help, default, off)
+
+
+TARGET = Option(
+    TOP,
+    "target",
+    "--target",
+    kinds.TEXT,
+    "what to compile for: 'llvm -mcpu=znver3', JSON, a tag such as raspberry-pi/4b-aarch64, or a file that holds one "
+    "of these",
+    "llvm, this machine's CPU",
+)
+HARDWARE = Option(
+    TOP,
+    "hardware",
+    "--hardware",
+    kinds.PATH,
+    "a file that describes an accelerator: what it cannot do stays in float",
+)
+SCHEME = _quantization("scheme", kinds.TEXT, "quantize to this scheme: int8, w4a8, w4a4", flag="--quantize")
+CALIBRATION_PATH = Option(
+    CALIBRATION,
+    "path",
+    "--calibration-data",
+    kinds.PATH,
+    "an .npz (one array an input, first axis the samples), a folder of .npy or .npz files, a folder of images, or a "
+    ".txt that lists images",
+)
+CALIBRATION_SAMPLES = Option(
+    CALIBRATION,
+    "samples",
+    "--calibration-samples",
+    kinds.integer(1),
+    "use the first N samples",
+    "all",
+)
+CALIBRATION_TYPE = Option(
+    CALIBRATION,
+    "type",
+    "--calibration-type",
+    kinds.choice("arrays", "images"),
+    "what a folder is read for: arrays or images",
+    "arrays where it has any",
+)
+
+OPTIONS: tuple[Option, ...] = (
+    TARGET,
+    HARDWARE,
+    SCHEME,
+    _quantization(
+        "weight_bits",
+        kinds.integer(2, 8),
+        "bits of the weights; the first and the last layer keep the scheme's",
+        "the scheme's",
+    ),
+    _quantization(
+        "activation_bits", kinds.integer(2, 8), "bits of the activations, likewise", "the scheme's"
+    ),
+    _quantization(
+        "bits",
+        kinds.BITS,
+        "bits of single layers' weights, or of weights and activations, by name or pattern; of several that match, "
+        "the last counts",
+        flag="--layer-bits",
+    ),
+    _quantization("observer", kinds.TEXT, "how ranges of activations are chosen", "percentile"),
+    _quantization("weight_observer", kinds.TEXT, "how ranges of weights are chosen", "minmax"),
+    _quantization(
+        "per_channel",
+        kinds.SWITCH,
+        "one weight scale an output channel; else one a tensor",
+        "the scheme's",
+        off="--per-tensor",
+    ),
+    _quantization("activations", kinds.TEXT, "asymmetric or symmetric", "the scheme's"),
+    _quantization("min_weight_size", kinds.integer(0), "layers with fewer weights stay in float", "0"),
+    _quantization(
+        "min_weight_channels", kinds.integer(0), "layers with fewer output channels stay in float", "0"
+    ),
+    _quantization("skip_layers", kinds.NAMES, "ONNX nodes that stay in float, by name or pattern"),
+    _quantization("skip_ops", kinds.NAMES, "ONNX operators that stay in float"),
+    _quantization(
+        "quantize_only", kinds.NAMES, "quantize these ONNX nodes and no others, by name or pattern"
+    ),
+    _quantization(
+        "correct_bias",
+        kinds.SWITCH,
+        "take the mean error that rounding the weights makes off the biases",
+        "true",
+        flag="--bias-correction",
+    ),
+    _quantization(
+        "pair_safe_weights",
+        kinds.SWITCH,
+        "on CPUs whose fast multiply could saturate, give up a little of some weights' precision so that it cannot; "
+        "else take a slower multiply",
+        "true",
+    ),
+    _quantization("quantize_first", kinds.SWITCH, "quantize the first weighted layer too", "true"),
+    _quantization("quantize_last", kinds.SWITCH, "quantize the last weighted layer too", "true"),
+    CALIBRATION_PATH,
+    CALIBRATION_SAMPLES,
+    CALIBRATION_TYPE,
+    _image("size", kinds.SIZE, "resize: N is the short side, H,W exactly so", "as the model's input covers"),
+    _image("resize", kinds.TEXT, "method: linear, nearest or cubic", "linear"),
+    _image(
+        "center_crop",
+        kinds.SWITCH,
+        "cut the model's height and width out of the centre; else the picture is resized to them, whatever its aspect",
+        "true",
+    ),
+    _image("scale", kinds.NUMBER, "factor on the 8-bit pixels", "1/255; 1 for uint8 inputs"),
+    _image("mean", kinds.NUMBERS, "subtracted from the scaled pixels, one value or one a channel", "0"),
+    _image("std", kinds.NUMBERS, "divides what is left, one value or one a channel", "1"),
+    _image("layout", kinds.UPPER, "NCHW or NHWC", "told by the model's input"),
+    _image("color", kinds.LOWER, "rgb or bgr", "rgb"),
+)

@@ -1,0 +1,93 @@
+"""A scheme, within what the user asked for and the hardware has.
+
+    scheme, options, hardware --> scheme
+
+What the user leaves open falls to the first that the hardware has; what the user asks for and it lacks is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import TvmqError
+from ..targets.hardware import Hardware
+from .bits import Bits
+from .options import QuantizeOptions
+from .schemes import Scheme
+
+
+def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
+    """Return the scheme with the user's bits, granularity and symmetry, or those of the hardware.
+
+    Raises
+    ------
+    TvmqError : the user or the scheme asks for what the hardware lacks.
+    """
+    changes: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("weight_bits", "activation_bits", "per_channel")
+        if getattr(options, name) is not None
+    }
+    if options.activations is not None:
+        changes["symmetric_activations"] = options.activations == "symmetric"
+    scheme = dataclasses.replace(scheme, **changes)
+    if options.hardware is None:
+        return scheme
+    hardware = options.hardware
+    for what, bits, valid in (
+        ("weights", scheme.weight_bits, hardware.weight_bits),
+        ("activations", scheme.activation_bits, hardware.activation_bits),
+    ):
+        if bits not in valid:
+            raise _lacks(hardware, f"{what} of {bits} bits", f"{_listed(valid)} bits")
+    granularity = _within(
+        hardware,
+        "weight scales",
+        "channel" if scheme.per_channel else "tensor",
+        hardware.weight_granularity,
+        options.per_channel is not None,
+    )
+    symmetry = _within(
+        hardware,
+        "activations",
+        "symmetric" if scheme.symmetric_activations else "asymmetric",
+        hardware.activations,
+        options.activations is not None,
+    )
+    return dataclasses.replace(
+        scheme, per_channel=granularity == "channel", symmetric_activations=symmetry == "symmetric"
+    )
+
+
+def check_bits(bits: Bits, hardware: Hardware) -> None:
+    """Raise ``TvmqError`` for a layer that is to have bits which the hardware lacks."""
+    for layer, count in bits.weights.items():
+        if count not in hardware.weight_bits:
+            raise _lacks(hardware, f"weights of {count} bits", f"{_listed(hardware.weight_bits)} bits", layer)
+    for layer, count in bits.activations.items():
+        if count not in hardware.activation_bits:
+            raise _lacks(
+                hardware, f"activations of {count} bits", f"{_listed(hardware.activation_bits)} bits", layer
+            )
+
+
+def _within(hardware: Hardware, what: str, wanted: str, valid: Sequence[str], asked: bool) -> str:
+    """Return what is wanted, or the hardware's first where it lacks that and the user did not ask for it."""
+    if wanted in valid:
+        return wanted
+    if asked:
+        raise _lacks(
+            hardware, f"{what} by {wanted}" if "scales" in what else f"{wanted} {what}", _listed(valid)
+        )
+    return valid[0]
+
+
+def _lacks(hardware: Hardware, wanted: str, valid: str, layer: str = "") -> TvmqError:
+    of = f", which layer {layer!r} is to have" if layer else ""
+    return TvmqError(f"the hardware {hardware.name!r} has no {wanted}{of}; it has {valid}")
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
