@@ -1,0 +1,1 @@
+"""Methods that better what rounding to nearest gives: one pass a file."""
