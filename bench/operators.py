@@ -12,13 +12,18 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from ..passes.compute.packing import merges_columns
+from ..passes.lane_sums import GROUP, limit_sums
+
 OPSET = 13
 NODE = "operator"
 """Name of the one node."""
 INPUT_SCALE, WEIGHT_SCALE = 0.02, 0.01
 INPUT_ZERO_POINT, OUTPUT_ZERO_POINT = 128, 128
 WEIGHT_SIGMA = 36.0
-"""Deviation of the int8 weights: normal ones, whose largest of some thousand is 127."""
+"""Deviation of the weights before they are limited: normal ones, whose largest of some thousand is 127."""
+LANE_LIMIT, LANE_STEPS = 128, 2
+"""What AVX2 asks of weights that meet in a lane (``targets.rows``)."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,12 @@ def sample(operator: Operator, is_int8: bool) -> np.ndarray:
 
 
 def weights(operator: Operator) -> np.ndarray:
-    """Return the int8 weights."""
+    """Return the int8 weights: such as tvmq gives to CPUs without VNNI, so that no engine saturates."""
     normal = np.random.default_rng(1).normal(0, WEIGHT_SIGMA, operator.weight_shape)
-    return np.clip(np.rint(normal), -127, 127).astype(np.int8)
+    merged = bool(operator.kernel) and merges_columns(operator.weight_shape[1:], GROUP, dilation=1)
+    axis = 0 if operator.kernel else 1
+    integers, _ = limit_sums(normal, np.ones(operator.channels), axis, LANE_LIMIT, LANE_STEPS, merged)
+    return integers
 
 
 def float_model(operator: Operator) -> onnx.ModelProto:
