@@ -312,3 +312,17 @@ def test_operators_stay_in_their_order():
     mod = annotated(TestChoice.BODY)
     kept = [name for name in operators(mod) if name not in ("quantize", "dequantize")]
     assert kept == ["conv2d", "add", "relu"] * 2 + ["conv2d", "add"]
+
+
+def test_small_layers_stay_float():
+    def body(b, x):
+        small = b.add(relax.op.nn.conv2d(x, const(3, 4, 1, 1)), "small", "Conv")  # 12 weights, 3 channels
+        return b.add(relax.op.nn.conv2d(small, const(4, 3, 1, 1)), "wide", "Conv")  # 12 weights, 4 channels
+
+    assert reasons(annotated(body, min_weight_size=12, min_weight_channels=3)) == {}
+    assert reasons(annotated(body, min_weight_size=13)) == dict.fromkeys(
+        ["small", "wide"], "its 12 weights are fewer than the smallest size, 13"
+    )
+    assert reasons(annotated(body, min_weight_channels=4)) == {
+        "small": "its 3 output channels are fewer than the least, 4"
+    }

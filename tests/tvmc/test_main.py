@@ -68,7 +68,7 @@ def test_verbose_adds_the_traceback(tvmc, arguments):
 
 
 def test_an_unexpected_error_says_so(tvmc, monkeypatch, tmp_path):
-    def fail(args):
+    def fail(args, config):
         raise ZeroDivisionError("division\nby zero")
 
     monkeypatch.setattr(compile_command, "_compile", fail)
@@ -80,7 +80,7 @@ def test_an_unexpected_error_says_so(tvmc, monkeypatch, tmp_path):
 
 
 def test_interruption_leaves_no_output(tvmc, monkeypatch, tmp_path):
-    def interrupt(args):
+    def interrupt(args, config):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(compile_command, "_compile", interrupt)
