@@ -13,7 +13,8 @@ from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from ..targets.rows import TargetRow
-from .blocks import extent_of, is_elementwise, root_blocks
+from .blocks import extent_of, is_elementwise, item_bytes, root_blocks
+from .transposes import schedule_transpose
 
 PARALLEL_WORK = 1 << 14
 """Loop iterations under which threads cost more than they save."""
@@ -51,12 +52,11 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
         _schedule_reduction(sch, block, spatial, reduction, row, work)
         return
     lanes = 2 * row.vector_bits // 32
-    contiguous = _axis_read_contiguously(sch, block, spatial)
-    if extent_of(sch, spatial[-1]) < lanes <= extent_of(sch, spatial[contiguous]):
-        # A transpose to few channels: vectors along the input's rows, and each element stored by itself.
-        spatial.append(spatial.pop(contiguous))
-        sch.reorder(*spatial)
-    elif extent_of(sch, spatial[-1]) % lanes:
+    shared = schedule_transpose(sch, block, spatial, lanes)
+    if shared:
+        _parallel(sch, shared, work)
+        return
+    if extent_of(sch, spatial[-1]) % lanes:
         spatial = [sch.fuse(*spatial)]
     width = math.gcd(extent_of(sch, spatial[-1]), lanes)
     *outer, last = spatial
@@ -66,21 +66,11 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
     _parallel(sch, [*outer, outside], work)
 
 
-def _axis_read_contiguously(sch: Schedule, block: SBlockRV, spatial: list[LoopRV]) -> int:
-    """Return which spatial axis runs along the last axis of the block's first input; the last where none does."""
-    realized = sch.get(block)
-    if realized.reads and realized.reads[0].region:
-        innermost = realized.reads[0].region[-1].min
-        for axis, var in enumerate(realized.iter_vars):
-            if var.var.same_as(innermost):
-                return axis
-    return len(spatial) - 1
-
-
 def _schedule_reduction(
     sch: Schedule, block: SBlockRV, spatial: list[LoopRV], reduction: list[LoopRV], row: TargetRow, work: int
 ) -> None:
-    lanes = math.gcd(extent_of(sch, spatial[-1]), 2 * row.vector_bits // 32)
+    bits = 8 * item_bytes(sch.get(block).writes[0].source)
+    lanes = math.gcd(extent_of(sch, spatial[-1]), 2 * row.vector_bits // bits)
     if lanes > 1 and _last_axis_is_spatial(sch, block):
         *outer, last = spatial
         outside, inside = sch.split(last, [None, lanes])
