@@ -66,3 +66,12 @@ class Histogram:
     def centers(self) -> np.ndarray:
         """The middle of each bin, float64 ``[2 * BINS]``."""
         return (np.arange(-BINS, BINS) + 0.5) * self.width
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Where each bin begins, and the end of the last one, float64 ``[2 * BINS + 1]``."""
+        return np.arange(-BINS, BINS + 1) * self.width
+
+    def places(self, values: np.ndarray) -> np.ndarray:
+        """Return for each value the edge that is nearest to it, by number; there must be a width."""
+        return np.clip(np.rint(values / self.width).astype(np.int64) + BINS, 0, 2 * BINS)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tvmq.errors import TvmqError
-from tvmq.passes import observers
 from tvmq.passes.observers import OBSERVERS, WEIGHT_OBSERVERS, get_observer, get_weight_observer
+from tvmq.passes.observers.moving_average import MovingAverage
 
 STEPS = 255
 
@@ -44,7 +44,7 @@ def test_minmax():
 
 
 def test_moving_average():
-    share = 1.0 - observers.MovingAverage.MOMENTUM
+    share = 1.0 - MovingAverage.MOMENTUM
     low, high = _range("moving-average", [-1.0, 1.0], [0.5, 3.0])
     assert high == pytest.approx(1.0 + share * 2.0) and low == pytest.approx(-1.0 + share * 1.0)
 
