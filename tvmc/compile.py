@@ -6,16 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import TvmqError, unknown
-from . import arguments
 from .files import check_output
 from .model_flags import (
     add_linker_flags,
     add_model_flags,
-    calibration_samples,
+    add_pass_flags,
     check_linker_flags,
     import_model,
-    print_notes,
+    pass_config_of,
     quantized,
 )
 from .progress import progress
@@ -50,14 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
-    parser.add_argument(
-        "--pass-config",
-        type=arguments.pass_config,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of TVM's passes, such as tirx.disable_vectorize=true; repeatable",
-    )
+    add_pass_flags(parser)
     add_target_flags(parser)
     add_quantize_flags(parser)
     return parser
@@ -84,32 +75,21 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     target = target_from(args, config.target)
     options = _compile_options(args, target)
     model = import_model(args)
-    samples = calibration_samples(config, model)
-    quantized_model = quantized(config, model, target, samples)
-    print_notes(samples)
-    return api.compile(quantized_model, target, options=options, progress=progress)
+    model = quantized(config, model, target, config.calibration)
+    return api.compile(model, target, options=options, progress=progress)
 
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
-    from tvm.ir.transform import PassContext
-
     from ..schedules.options import CompileOptions
 
-    known = [str(name) for name in PassContext.list_configs()]
-    for name, _ in args.pass_config:
-        if name not in known:
-            raise unknown("option of TVM's passes (--pass-config)", name, known)
-    try:
-        PassContext(config=dict(args.pass_config))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise TvmqError(f"bad value in --pass-config: {error}") from error
+    pass_config = pass_config_of(args)
     check_linker_flags(args, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),
         tuning_records=args.tuning_records,
-        pass_config=tuple(args.pass_config),
+        pass_config=pass_config,
     )
 
 

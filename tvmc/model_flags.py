@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import TvmqError
+from ..errors import TvmqError, unknown
 from . import arguments
 from .progress import progress
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from ..api import QuantizedModel, Samples
     from ..config.config import Config
-    from ..frontends.samples import Samples as FileSamples
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +56,33 @@ def check_linker_flags(args: argparse.Namespace, target: Target) -> None:
         raise TvmqError(f"linking for {arch} needs --cross-compiler, such as {arch}-linux-gnu-gcc")
 
 
+def add_pass_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the options of TVM's own passes."""
+    parser.add_argument(
+        "--pass-config",
+        type=arguments.pass_config,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of TVM's passes, such as tirx.disable_vectorize=true; repeatable",
+    )
+
+
+def pass_config_of(args: argparse.Namespace) -> tuple[tuple[str, Any], ...]:
+    """Return what ``--pass-config`` says; raises ``TvmqError`` for an option or a value that TVM does not know."""
+    from tvm.ir.transform import PassContext
+
+    known = [str(name) for name in PassContext.list_configs()]
+    for name, _ in args.pass_config:
+        if name not in known:
+            raise unknown("option of TVM's passes (--pass-config)", name, known)
+    try:
+        PassContext(config=dict(args.pass_config))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TvmqError(f"bad value in --pass-config: {error}") from error
+    return tuple(args.pass_config)
+
+
 def import_model(args: argparse.Namespace) -> IRModule:
     """Return the model; raises ``TvmqError`` where it cannot be read or has operators that are not known."""
     from ..frontends.onnx import load_onnx
@@ -67,7 +92,7 @@ def import_model(args: argparse.Namespace) -> IRModule:
 
 
 def quantized(
-    config: Config, model: IRModule, target: Target, samples: Samples | None
+    config: Config, model: IRModule, target: Target, calibration: Samples | None
 ) -> IRModule | QuantizedModel:
     """Return the model quantized as configured; as it is where nothing is to be quantized."""
     from .. import api
@@ -78,24 +103,7 @@ def quantized(
         model,
         scheme=config.scheme,
         target=target,
-        calibration=samples,
+        calibration=calibration,
         options=config.options,
         progress=progress,
     )
-
-
-def calibration_samples(config: Config, model: IRModule) -> FileSamples | None:
-    """Return the samples that the configuration names; None where it names none."""
-    from ..passes.graph import dtype_of, shape_of
-
-    if config.calibration is None:
-        return None
-    return config.calibration.open(
-        {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
-    )
-
-
-def print_notes(samples: FileSamples | None) -> None:
-    """Say what was left out of the samples, once they have been used."""
-    for note in () if samples is None else samples.notes:
-        print(f"tvmc: note: {note}", file=sys.stderr)

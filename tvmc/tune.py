@@ -13,10 +13,10 @@ from ..errors import TvmqError, unknown
 from .model_flags import (
     add_linker_flags,
     add_model_flags,
-    calibration_samples,
+    add_pass_flags,
     check_linker_flags,
     import_model,
-    print_notes,
+    pass_config_of,
     quantized,
 )
 from .quantize_flags import add_quantize_flags, config_of
@@ -47,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add_model_flags(parser)
     add_tune_flags(parser)
     add_linker_flags(parser)
+    add_pass_flags(parser)
     add_target_flags(parser)
     add_quantize_flags(parser)
     return parser
@@ -78,10 +79,8 @@ def run(args: argparse.Namespace) -> None:
     )
     prepare = _prepare(args, target)
     model = import_model(args)
-    samples = calibration_samples(config, model)
-    calibration = samples if samples is not None else _random_sample(args, model)
+    calibration = config.calibration or _random_sample(args, model)
     tasks = api.tuning_tasks(quantized(config, model, target, calibration), target)
-    print_notes(samples)
     if args.tasks == ["list"]:
         _print_tasks(tasks)
         return
@@ -108,9 +107,10 @@ def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
     """Return what builds and runs candidates: here, or on a device of the tracker that the flags name."""
     from ..targets import host
     from ..targets.features import arch_of, features_of
-    from ..tuning.evaluate import prepare_here
+    from ..tuning.evaluate import prepare_here, with_pass_config
     from ..tuning.remote import Remote
 
+    config = dict(pass_config_of(args))
     if args.rpc_tracker is not None:
         check_linker_flags(args, target)
         name, port = args.rpc_tracker
@@ -118,7 +118,7 @@ def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
             name, port, args.rpc_key, args.cross_compiler, tuple(args.cross_compiler_options), args.timeout
         )
         remote.check()
-        return remote
+        return with_pass_config(remote, config)
     arch = arch_of(target)
     if arch != host.architecture():
         raise TvmqError(
@@ -129,7 +129,7 @@ def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
         raise TvmqError(
             f"this CPU lacks {', '.join(missing)}, which the target has; name a device with --rpc-tracker"
         )
-    return prepare_here
+    return with_pass_config(prepare_here, config)
 
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:

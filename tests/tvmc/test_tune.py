@@ -54,6 +54,18 @@ def test_tasks_are_listed_and_chosen(tvmc, tmp_path, xgboost):
     assert wrong.code == 1 and f"did you mean '{name}'" in wrong.err
 
 
+def test_options_of_passes_reach_what_is_measured(tvmc, tmp_path, xgboost):
+    result = tvmc(
+        *("tune", MODEL, *QUICK, "--trials=2", "--tasks", "*depthwise*", "-o", tmp_path / "records"),
+        *("--pass-config", "tirx.disable_vectorize=true"),
+    )
+    assert result.code == 0 and "best" in result.err, result.err
+    wrong = tvmc(
+        "tune", MODEL, *QUICK, "--pass-config", "tirx.disable_vectorise=true", "-o", tmp_path / "none"
+    )
+    assert wrong.code == 1 and "did you mean 'tirx.disable_vectorize'" in wrong.err
+
+
 def test_killed_and_resumed(tvmc, tmp_path, xgboost):
     """After ``kill -9`` every record but a cut one is there, and the same command goes on behind them."""
     records = tmp_path / "records"
