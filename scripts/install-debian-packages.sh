@@ -3,20 +3,24 @@
 #
 #   scripts/install-debian-packages.sh          a C++ compiler, which links what TVM compiles, and Python's venv
 #   scripts/install-debian-packages.sh arm64    also what cross-compiles for arm64 and runs the result: GCC, QEMU
+#   scripts/install-debian-packages.sh browser  also Chromium, in which the report's page is tested
 #
-# Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing and needs neither.
+# Both words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
+# and needs neither.
 set -euo pipefail
 
 packages=(g++)
 python3 -c "import ensurepip, venv" 2>/dev/null || packages+=(python3-venv)
-case ${1:-} in
-"") ;;
-arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
-*)
-    echo "usage: $0 [arm64]" >&2
-    exit 2
-    ;;
-esac
+for word in "$@"; do
+    case $word in
+    arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
+    browser) packages+=(chromium) ;;
+    *)
+        echo "usage: $0 [arm64] [browser]" >&2
+        exit 2
+        ;;
+    esac
+done
 
 if ! command -v dpkg-query >/dev/null; then
     echo "This is no Debian: please install the equivalents of: ${packages[*]}" >&2

@@ -1,0 +1,235 @@
+"""The float model and the simulation side by side over the samples --> a report.
+
+    float         x -> conv -> y               every y of the float model is compared with
+    simulation    q(x) -> conv(q(w)) -> q(y)   q(y) here (accumulated), and with its own rounding (local)
+
+Both run once for each sample, and only sums and histograms are kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import nullcontext
+from itertools import islice
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ..errors import TvmqError
+from ..passes.graph import bindings_of, dtype_of, layer_name, op_name, rebuild, shape_of
+from ..passes.layers import get_layers
+from ..passes.pairs import ActivationPair, activation_pairs, float_form, transparent, weight_pairs
+from ..passes.plan import activations
+from ..passes.sample_check import Sample, check_sample
+from ..passes.watch import Progress, Runner, compile_for_host
+from ..runtime.describe import OUTPUTS
+from ..runtime.engine import KernelTime
+from .advice import with_advice
+from .records import Bars, LayerRecord, Report, TensorRecord
+from .stages import Stages
+from .statistics import ChannelRange
+from .watchers import ActivationWatcher, OutputWatcher, weight_record
+
+SAMPLES = 100
+"""That a report takes unless told otherwise: figures change little beyond."""
+
+_JOINS = ("relax.add", "relax.concat")
+"""Operators whose result has one scale for all that they add or join."""
+
+
+def collect(
+    stages: Stages,
+    scheme: str,
+    samples: Iterable[Sample],
+    limit: int | None = SAMPLES,
+    runner: Runner = compile_for_host,
+    progress: Progress | None = None,
+) -> Report:
+    """Return the report of a quantized module.
+
+    Parameters
+    ----------
+    limit : at most so many samples, from the start; None takes all.
+    runner, progress : as for ``Calibrate``.
+
+    Raises
+    ------
+    TvmqError : no samples; one that does not fit the model's inputs; a layer that gives NaN or infinity.
+    """
+    if limit is not None and limit < 1:
+        raise TvmqError(f"a report needs at least one sample, got a limit of {limit}")
+    run = _SideBySide(stages, runner)
+    count = run.over(samples, limit, progress)
+    tensors, bars = _in_graph_order(stages.simulated, run.watchers)
+    layers = _layers(stages.simulated, run.operands)
+    outputs = [watcher.record() for watcher in run.outputs]
+    return with_advice(Report(scheme, count, tensors, outputs, layers, bars))
+
+
+def with_times(layers: Sequence[LayerRecord], times: Sequence[KernelTime]) -> list[LayerRecord]:
+    """Return the layers with the time of the kernel calls that compute them.
+
+    A call that computes several layers counts for the one that the others are fused into.
+    """
+    hosts = {layer.layer: layer.fused_into for layer in layers}
+    seconds: dict[str, float] = {}
+    for call in times:
+        if call.layers:
+            own = [name for name in call.layers if hosts.get(name) not in call.layers]
+            name = (own or call.layers)[0]
+            seconds[name] = seconds.get(name, 0.0) + call.seconds
+    return [
+        dataclasses.replace(layer, milliseconds=seconds[layer.layer] * 1e3)
+        if layer.layer in seconds
+        else layer
+        for layer in layers
+    ]
+
+
+class _SideBySide:
+    """Both modules, compiled to give all that is compared.
+
+    Attributes
+    ----------
+    watchers : of the activations, by the names of their pairs.
+    outputs : of the model's outputs.
+    operands : by the name of a layer that adds or joins, the range of each operand.
+    """
+
+    def __init__(self, stages: Stages, runner: Runner):
+        exact, simulated = stages.exact, stages.simulated
+        self._specs = {param.name: (shape_of(param), dtype_of(param)) for param in exact["main"].params}
+        sources = {pair.name: pair for pair in activation_pairs(exact)}
+        pairs = [pair for pair in activation_pairs(simulated) if pair.name in sources]
+        joins = _joins(exact)
+        self.watchers = {
+            pair.name: ActivationWatcher(pair, pair.name in self._specs, len(shape_of(pair.source)))
+            for pair in pairs
+        }
+        self.outputs = [OutputWatcher(name) for name in _output_names(exact)]
+        self.operands = {name: [ChannelRange(-1) for _ in operands] for name, operands in joins.items()}
+        self._run_exact = runner(
+            float_form(
+                exact,
+                relax.Tuple(
+                    [
+                        *(sources[pair.name].source for pair in pairs),
+                        *_results(exact),
+                        *(var for operands in joins.values() for var in operands),
+                    ]
+                ),
+            )
+        )
+        found = [*(pair.dequantize for pair in pairs), *_results(simulated)]
+        self._run_simulated = runner(
+            relax.transform.DeadCodeElimination()(
+                rebuild(simulated, lambda builder, var, value: value, result=relax.Tuple(found))
+            )
+        )
+
+    def over(self, samples: Iterable[Sample], limit: int | None, progress: Progress | None) -> int:
+        """Run the samples and return how many there were."""
+        total = len(samples) if isinstance(samples, Sized) else None
+        if limit is not None:
+            total = limit if total is None else min(limit, total)
+        count = 0
+        with nullcontext() if progress is None else progress("report", total) as bar:
+            for count, sample in enumerate(islice(samples, limit), start=1):
+                check_sample(sample, count - 1, self._specs)
+                self._update(dict(sample), count - 1)
+                if bar is not None:
+                    bar.update(1)
+        if not count:
+            raise TvmqError("there are no samples for the report; at least one is needed")
+        return count
+
+    def _update(self, sample: dict[str, np.ndarray], index: int) -> None:
+        exact, simulated = self._run_exact(sample), self._run_simulated(sample)
+        compared = [*self.watchers.items(), *(("the output", watcher) for watcher in self.outputs)]
+        for (name, watcher), before, after in zip(compared, exact, simulated, strict=False):
+            if not (np.isfinite(before.sum()) and np.isfinite(after.sum())):
+                raise TvmqError(f"sample {index}: {name!r} gives NaN or infinity")
+            watcher.update(before, after)
+        ranges = [item for group in self.operands.values() for item in group]
+        for item, values in zip(ranges, exact[len(compared) :], strict=True):
+            item.update(values)
+
+
+def _joins(mod: IRModule) -> dict[str, list[relax.Var]]:
+    """Return the operands of each layer that adds or joins several activations."""
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    skipped = transparent(mod)
+
+    def source(var: relax.Var) -> relax.Var:
+        while var in skipped:
+            var = values[var].args[0]
+        return var
+
+    found = {}
+    for value in values.values():
+        if op_name(value) in _JOINS:
+            operands = [source(var) for var in _operands(value, values)]
+            if len(operands) > 1 and layer_name(value):
+                found[layer_name(value)] = operands
+    return found
+
+
+def _operands(call: relax.Call, values: Mapping[relax.Var, relax.Expr]) -> list[relax.Var]:
+    """Return the tensors that a call reads; a tuple may have a name of its own."""
+    read = activations(call)
+    tuples = [values[var] for var in read if isinstance(values.get(var), relax.Tuple)]
+    return [var for item in tuples for var in activations(item)] if tuples else read
+
+
+def _results(mod: IRModule) -> list[relax.Expr]:
+    body = mod["main"].body.body
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    bound = values.get(body, body)
+    return list(bound.fields) if isinstance(bound, relax.Tuple) else [body]
+
+
+def _output_names(mod: IRModule) -> list[str]:
+    attrs = mod["main"].attrs
+    if attrs is not None and OUTPUTS in attrs:
+        return json.loads(str(attrs[OUTPUTS]))
+    return [f"output_{index}" for index in range(len(_results(mod)))]
+
+
+def _in_graph_order(
+    mod: IRModule, watchers: Mapping[str, ActivationWatcher]
+) -> tuple[list[TensorRecord], list[Bars]]:
+    """Return the records and histograms of all tensors in the order of their pairs."""
+    places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
+    makers: list[tuple[int, Callable[[], tuple[TensorRecord, Bars]]]] = []
+    for weights in weight_pairs(mod):
+        if not weights.is_unknown:
+            makers.append((places[weights.quantize], lambda weights=weights: weight_record(weights)))
+    for pair in activation_pairs(mod):
+        if pair.name in watchers:
+            makers.append((places[pair.quantize], lambda pair=pair: _activation_record(pair, watchers)))
+    records = [make() for _, make in sorted(makers, key=lambda item: item[0])]
+    return [record for record, _ in records], [bars for _, bars in records]
+
+
+def _activation_record(
+    pair: ActivationPair, watchers: Mapping[str, ActivationWatcher]
+) -> tuple[TensorRecord, Bars]:
+    return watchers[pair.name].record(), watchers[pair.name].bars()
+
+
+def _layers(mod: IRModule, operands: Mapping[str, Sequence[ChannelRange]]) -> list[LayerRecord]:
+    sizes = {pair.name: -(-pair.integers.size * pair.bits // 8) for pair in weight_pairs(mod)}
+    return [
+        LayerRecord(
+            layer.name,
+            layer.op,
+            layer.status,
+            layer.reason,
+            layer.details.get("fused_into", ""),
+            sizes.get(layer.name, 0),
+            operands=tuple(item.largest for item in operands.get(layer.name, ())),
+        )
+        for layer in get_layers(mod)
+    ]
