@@ -41,7 +41,7 @@ from .tuning_logs import shipped_records
 if TYPE_CHECKING:
     from .tuning.tasks import Task
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 __all__ = ["CompileOptions", "Package", "QuantizeOptions", "QuantizedModel", "compile", "load", "quantize"]
 
@@ -109,11 +109,12 @@ def quantize(
         raise TvmqError(
             "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
         )
-    files = _files(calibration, mod)
-    data = CalibrationData(repeatable(calibration if files is None else files), run_on_host, progress)
+    samples = _samples(calibration, mod)
+    data = CalibrationData(repeatable(samples), run_on_host, progress)
     mod = tvm.transform.Sequential(quantization_passes(chosen, row, options, data))(mod)
-    for note in () if files is None else files.notes:
-        _logger.warning(note)
+    if isinstance(samples, FileSamples):
+        for note in samples.notes:
+            logger.warning(note)
     return QuantizedModel(mod, chosen.name)
 
 
@@ -208,10 +209,9 @@ def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
     )
 
 
-def _files(calibration: Samples, mod: tvm.IRModule) -> FileSamples | None:
-    """Return the samples of files; None where the calibration data are none."""
+def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
     if isinstance(calibration, str | os.PathLike):
         calibration = CalibrationFiles(calibration)
     if not isinstance(calibration, CalibrationFiles):
-        return None
+        return calibration
     return calibration.open({param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params})

@@ -40,7 +40,8 @@ def renewed(page: str) -> str:
     """Return a page with its generated parts anew."""
     for name, text in (("options", options_table()), ("hardware", hardware_table())):
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.S)
-        page, count = pattern.subn(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", page)
+        # The text goes in as it is: a backslash in it is no reference to a group.
+        page, count = pattern.subn(r"\1" + text.replace("\\", r"\\") + r"\n\2", page)
         if count != 1:
             raise ValueError(f"the page has {count} parts {name!r}, and should have one")
     return page

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A user's layer names must not fail on a terminal that lacks their characters.
         sys.stdout.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
+    level = logging.INFO if args.verbose else logging.ERROR
+    logging.basicConfig(level=level, format="tvmc: note: %(message)s")
     logging.getLogger(__package__.partition(".")[0]).setLevel(
         logging.INFO if args.verbose else logging.WARNING
     )

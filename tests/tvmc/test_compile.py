@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from PIL import Image
 
 TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=znver3"
 HERE = "llvm -mcpu=native"
@@ -272,3 +273,46 @@ def test_missing_calibration_data(tvmc, model, tmp_path):
     refused(
         tvmc("compile", model, *flags, "-o", tmp_path / "out.tar"), tmp_path, "missing.npz' does not exist"
     )
+
+
+def test_a_file_of_options(tvmc, model, samples, tmp_path):
+    (tmp_path / "q.toml").write_text(
+        f"""
+        target = "{HERE}"
+        [quantization]
+        skip_layers = "first*"
+        [calibration]
+        path = "samples.npz"
+        """
+    )
+    result = tvmc("compile", model, "--config", tmp_path / "q.toml", "-o", tmp_path / "out.tar")
+    assert result.code == 0, result.err
+    assert "layers: 2 float" in result.out
+    result = tvmc(
+        "compile", model, "--config", tmp_path / "q.toml", "--skip-layers=relu", "-o", tmp_path / "out.tar"
+    )
+    assert "layers: 2 int8" in result.out  # the convolution's kernel takes the relu in
+
+
+def test_an_unknown_key(tvmc, model, tmp_path):
+    (tmp_path / "q.toml").write_text("[quantization]\nskip_layer = 'first*'\n")
+    result = tvmc("compile", model, "--config", tmp_path / "q.toml", "-o", tmp_path / "out.tar")
+    refused(
+        result, tmp_path, "line 2: unknown key in [quantization] 'skip_layer'; did you mean 'skip_layers'"
+    )
+
+
+def test_images_that_cannot_be_read(tvmc, model, tmp_path, caplog):
+    (tmp_path / "images").mkdir()
+    for name in ("a", "c"):
+        Image.fromarray((X[0].transpose(1, 2, 0) * 40 + 128).astype(np.uint8)).save(
+            tmp_path / "images" / f"{name}.png"
+        )
+    (tmp_path / "images" / "b.png").write_bytes(b"no picture")
+    flags = ["--target", HERE, "--quantize", "int8", "--calibration-data", tmp_path / "images"]
+    result = tvmc("compile", model, *flags, "-o", tmp_path / "out.tar")
+    assert result.code == 0, result.err
+    assert caplog.messages == [
+        f"skipped: image {tmp_path}/images/b.png is not in a format that Pillow knows",
+        "skipped 1 of 3 images, which cannot be read",
+    ]
