@@ -56,13 +56,26 @@ def _load_runtime() -> None:
     load_lib_ctypes("apache-tvm", "tvm_runtime_extra", "RTLD_LOCAL", folders)
 
 
-def _aligned(array: np.ndarray) -> np.ndarray:
-    """Return a contiguous copy whose data starts at a multiple of ``_ALIGNMENT``."""
-    room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+class _Place:
+    """Where one input lies for the runtime: as it comes where that will do, else in memory kept for it.
+
+    Fresh memory for each run would cost more than the copy: the system hands it out page by page.
+    """
+
+    def __init__(self) -> None:
+        self._room = np.empty(0, np.uint8)
+
+    def put(self, array: np.ndarray) -> Any:
+        """Return the array as a tensor that starts at a multiple of ``_ALIGNMENT``; valid until the next one is put."""
+        flags = array.flags
+        if not (flags.c_contiguous and flags.writeable and array.ctypes.data % _ALIGNMENT == 0):
+            if self._room.nbytes < array.nbytes + _ALIGNMENT:
+                self._room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+            start = -self._room.ctypes.data % _ALIGNMENT
+            copy = self._room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            copy[...] = array
+            array = copy
+        return tvm_ffi.from_dlpack(array)
 
 
 class Engine:
@@ -81,6 +94,7 @@ class Engine:
     def __init__(self, library: Path, cores: int | None = None) -> None:
         _load_runtime()
         self._cores = cores
+        self._places: dict[int, _Place] = {}
         try:
             module = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
             self._vm = module.get_function("vm_load_executable")()
@@ -141,7 +155,7 @@ class Engine:
     def _prepare(self, arrays: Sequence[np.ndarray]) -> list[Any]:
         """Return the arrays as the runtime's tensors, and set the number of threads to come."""
         use_threads(self._cores)
-        return [tvm_ffi.from_dlpack(_aligned(array)) for array in arrays]
+        return [self._places.setdefault(index, _Place()).put(array) for index, array in enumerate(arrays)]
 
 
 class _Recorder:

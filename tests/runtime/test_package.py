@@ -46,6 +46,19 @@ def test_inputs_of_any_layout(built):
     np.testing.assert_array_equal(built.run(arrays)["sums"], expected()["sums"])
 
 
+@pytest.mark.parametrize("offset", range(0, 128, 16))
+@pytest.mark.parametrize("writeable", [True, False])
+def test_inputs_anywhere_in_memory(built, offset, writeable):
+    array = inputs()["x:0"]
+    room = np.zeros(array.nbytes + 128, np.uint8)
+    start = -room.ctypes.data % 64 + offset
+    placed = room[start : start + array.nbytes].view("int8").reshape(array.shape)
+    placed[...] = array
+    placed.flags.writeable = writeable
+    np.testing.assert_array_equal(built.run({**inputs(), "x:0": placed})["sums"], expected()["sums"])
+    np.testing.assert_array_equal(placed, array)
+
+
 def test_wrong_inputs_are_refused_before_the_run(built):
     with pytest.raises(
         TvmqError, match=rf"input 'x:0' has shape \[1, {DEPTH}\]; expected \[{ROWS}, {DEPTH}\]"
