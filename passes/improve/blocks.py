@@ -1,0 +1,117 @@
+"""A Q/DQ module in blocks, cut where one value alone goes on and is narrowest: residual and inverted residual blocks.
+
+    input | conv .. | (expand -> depthwise -> project) + skip | ... | pool -> matmul
+
+A method that goes through the network block by block keeps, for each sample, only what goes on from one block to
+the next, in the float form and in the quantized form, and needs no run of the whole network for each layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ..graph import bindings_of, shape_of, substitute
+from ..pairs import activation_pairs
+from ..plan import activations
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive bindings of ``main``, as a function of what lives on from the ones before.
+
+    Attributes
+    ----------
+    inputs : values that the block reads.
+    outputs : values that it, or one before it, gives and a later one reads; at the end the model's results.
+    members : what it takes to get from one to the other: the variables that its bindings bind.
+    """
+
+    inputs: tuple[relax.Var, ...]
+    outputs: tuple[relax.Var, ...]
+    members: frozenset[relax.Var]
+
+
+def blocks_of(mod: IRModule) -> list[Block]:
+    """Return the blocks of the module in their order."""
+    bindings = bindings_of(mod)
+    varying = _varying(mod)
+    last: dict[relax.Var, int] = {}
+    for place, binding in enumerate(bindings):
+        last.update(dict.fromkeys(activations(binding.value), place))
+    results = tuple(dict.fromkeys(activations(mod["main"].body.body)))
+    last.update(dict.fromkeys(results, len(bindings)))
+    order = [*mod["main"].params, *(binding.var for binding in bindings)]
+    born = {var: place - len(mod["main"].params) for place, var in enumerate(order)}
+
+    def live(place: int) -> tuple[relax.Var, ...]:
+        """Return what is born at this place or before and read behind it."""
+        return tuple(var for var in order if var in varying and born[var] <= place < last.get(var, -1))
+
+    sources = {pair.source for pair in activation_pairs(mod)}
+    narrow = [
+        born[var]
+        for var in dict.fromkeys(binding.var for binding in bindings)
+        if var in sources and live(born[var]) == (var,)
+    ]
+    cuts = [bindings[place].var for place in _local_minima(narrow, bindings)]
+    edges = [live(-1), *((var,) for var in cuts), results]
+    return [
+        Block(inputs, outputs, frozenset(_between(mod, inputs, outputs)))
+        for inputs, outputs in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def cut_out(mod: IRModule, inputs: Sequence[relax.Var], outputs: Iterable[relax.Var]) -> IRModule:
+    """Return the part of the module that leads from ``inputs`` to the tuple of ``outputs``, as a module.
+
+    Its parameters are named as the inputs, so that inputs of the model keep their names.
+    """
+    outputs = list(outputs)
+    params = {var: relax.Var(var.name, var.ty) for var in inputs}
+    needed = _between(mod, inputs, outputs)
+    builder = relax.BlockBuilder(IRModule(attrs=mod.attrs))
+    env: dict[relax.Var, relax.Expr] = dict(params)
+    with builder.function("main", list(params.values())):
+        with builder.dataflow():
+            for binding in bindings_of(mod):
+                if binding.var in needed:
+                    env[binding.var] = builder.emit(substitute(binding.value, env))
+            result = builder.emit_output(relax.Tuple([env[var] for var in outputs]))
+        builder.emit_func_output(result)
+    return builder.get()
+
+
+def _between(mod: IRModule, inputs: Iterable[relax.Var], outputs: Iterable[relax.Var]) -> set[relax.Var]:
+    """Return what must be computed to get from ``inputs`` to ``outputs``."""
+    given, found, waiting = set(inputs), set(), list(outputs)
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    while waiting:
+        var = waiting.pop()
+        if var not in found and var not in given:
+            found.add(var)
+            waiting.extend(activations(values[var]))
+    return found
+
+
+def _varying(mod: IRModule) -> set[relax.Var]:
+    """Return the values that depend on the model's inputs."""
+    found = set(mod["main"].params)
+    for binding in bindings_of(mod):
+        if any(var in found for var in activations(binding.value)):
+            found.add(binding.var)
+    return found
+
+
+def _local_minima(places: list[int], bindings: list[relax.VarBinding]) -> list[int]:
+    """Return those of the places whose value is no wider than at the place before and at the one behind."""
+    sizes = [int(np.prod(shape_of(bindings[place].var))) for place in places]
+    bounds = [np.inf, *sizes, np.inf]
+    return [
+        place
+        for place, before, size, behind in zip(places, bounds, sizes, bounds[2:], strict=False)
+        if size <= before and size <= behind
+    ]

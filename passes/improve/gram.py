@@ -1,0 +1,92 @@
+"""Second moments of what a weighted operator multiplies with its weights.
+
+    y = W x        W [G, O / G, K],  x [G, K, n]: n columns of K values each, for each of G groups of channels
+
+A convolution's columns are the windows that its filter sees (im2col), a matrix product's the rows of its operand.
+A depthwise convolution has as many groups as channels, so its moments are one small matrix a channel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from tvm import relax
+
+from ..graph import op_name, shape_of
+
+
+def grouped(call: relax.Call, weight: np.ndarray) -> np.ndarray:
+    """Return a weighted operator's weights, OIHW or ``[K, N]``, as ``[G, O / G, K]``."""
+    if op_name(call) == "relax.matmul":
+        return weight.T[None]
+    groups = call.attrs.groups
+    return weight.reshape(groups, weight.shape[0] // groups, -1)
+
+
+def ungrouped(call: relax.Call, weight: np.ndarray) -> np.ndarray:
+    """Return ``[G, O / G, K]`` as weights in the operator's own form: the inverse of ``grouped``."""
+    return weight[0].T if op_name(call) == "relax.matmul" else weight.reshape(shape_of(call.args[1]))
+
+
+def columns(call: relax.Call, data: np.ndarray) -> np.ndarray:
+    """Return the columns ``[G, K, n]`` of a weighted operator's operand, float32 as ``data`` is."""
+    if op_name(call) == "relax.matmul":
+        return data.reshape(-1, data.shape[-1]).T[None]
+    attrs = call.attrs
+    top, left, bottom, right = (int(extent) for extent in attrs.padding)
+    strides, dilation = [int(step) for step in attrs.strides], [int(step) for step in attrs.dilation]
+    taps = shape_of(call.args[1])[2:]
+    padded = np.pad(data, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    reach = [(count - 1) * step + 1 for count, step in zip(taps, dilation, strict=True)]
+    windows = sliding_window_view(padded, reach, axis=(2, 3))
+    windows = windows[:, :, :: strides[0], :: strides[1], :: dilation[0], :: dilation[1]]
+    # (N, C, OH, OW, KH, KW) -> (C, KH, KW, N, OH, OW)
+    return windows.transpose(1, 4, 5, 0, 2, 3).reshape(int(attrs.groups), -1, windows[:, 0, ..., 0, 0].size)
+
+
+class Moments:
+    """Means and covariances of the columns in the float model and in the quantized one, over all samples.
+
+    Attributes
+    ----------
+    count : columns seen.
+    """
+
+    def __init__(self, call: relax.Call):
+        self._call = call
+        self.count = 0
+        self._exact: np.ndarray | float = 0.0
+        self._quantized: np.ndarray | float = 0.0
+        self._squares: np.ndarray | float = 0.0
+        self._products: np.ndarray | float = 0.0
+
+    def update(self, exact: np.ndarray, quantized: np.ndarray) -> None:
+        """Take in the operand of one sample, as the float model and as the quantized one gives it."""
+        x, y = columns(self._call, exact), columns(self._call, quantized)
+        count = x.shape[-1]
+        mean_x, mean_y = x.mean(-1, dtype=np.float64), y.mean(-1, dtype=np.float64)
+        # Products of values around the sample's mean: float32 sums of others would drown small variances.
+        x, y = x - mean_x.astype(np.float32)[..., None], y - mean_y.astype(np.float32)[..., None]
+        behind = y.transpose(0, 2, 1)
+        self.count += count
+        self._exact = self._exact + count * mean_x
+        self._quantized = self._quantized + count * mean_y
+        self._squares = self._squares + (y @ behind) + count * mean_y[:, :, None] * mean_y[:, None, :]
+        self._products = self._products + (x @ behind) + count * mean_x[:, :, None] * mean_y[:, None, :]
+
+    @property
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean columns of the float and of the quantized model, float64 ``[G, K]``."""
+        return self._exact / self.count, self._quantized / self.count
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the quantized columns, float64 ``[G, K, K]``."""
+        mean = self.means[1]
+        return self._squares / self.count - mean[:, :, None] * mean[:, None, :]
+
+    @property
+    def cross_covariance(self) -> np.ndarray:
+        """Covariance of float columns (rows) with quantized ones, float64 ``[G, K, K]``."""
+        exact, quantized = self.means
+        return self._products / self.count - exact[:, :, None] * quantized[:, None, :]

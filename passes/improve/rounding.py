@@ -1,0 +1,247 @@
+"""Weights rounded so that each layer of the quantized network gives what it gives in the float model.
+
+    minimize E |Q x' + b' - W x - b|^2      x: the layer's input in the float model, x' in the quantized one
+    -->  W* = W (C + r I) (H + r I)^-1      H = cov(x', x'),  C = cov(x, x'),  r: a small ridge
+         Q nearest to W* in the metric H,   b' = b + W E[x] - Q E[x']
+
+The layers are taken in their order, each with the inputs that all before it leave it, so that a layer makes up for
+the errors before it: those of weights, and of activations too. ``W*`` is the least squares fit of the float result
+from the quantized input (the asymmetric calibration of Li et al., GPTAQ, 2025, in closed form);
+``passes.improve.lattice`` finds the integers (Frantar et al., GPTQ, 2023). The bias takes what is left of the mean
+error, so this pass does the work of ``CorrectBias`` too.
+
+A weight that several operators read is rounded for the sum of their errors, where the last of them stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import IRModule, relax
+
+from ...errors import TvmqError
+from ..annotate import scheme_of
+from ..bias_correction import shift_results
+from ..graph import bindings_of, dtype_of, layer_name, shape_of
+from ..lane_sums import is_merged, largest_sums, runs_of, takes_steps
+from ..pairs import (
+    WeightPair,
+    WeightParameters,
+    activation_pairs,
+    edit,
+    float_form,
+    weight_pairs,
+)
+from ..parameters import weight_limit
+from ..sample_check import Sample, check_sample
+from ..schemes import Scheme
+from ..spool import Spool
+from ..watch import Progress, Run, Runner, compile_for_host
+from . import lattice
+from .blocks import Block, blocks_of, cut_out
+from .gram import Moments, grouped, ungrouped
+
+State = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+"""What goes on from one block to the next, by name: in the float model, and in the quantized one."""
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
+@dataclass(frozen=True)
+class RoundWeights:
+    """Choose integers, scales and biases of the weights layer by layer; requires calibrated activations.
+
+    Attributes
+    ----------
+    samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
+    damping : the ridge ``r``, as a share of the mean variance of a layer's input: what is small against it in
+        the samples is not trusted.
+    fit_scales : choose weight scales too; else they stay as they are.
+    """
+
+    samples: Iterable[Sample]
+    damping: float = 0.1
+    fit_scales: bool = True
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.damping < np.inf:
+            raise TvmqError(f"damping must be a positive number, got {self.damping}")
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the module with new weights and biases.
+
+        Raises
+        ------
+        TvmqError : activations without parameters; no samples, or one that does not fit the model's inputs; a layer
+            that gives NaN or infinity.
+        """
+        unknown = [pair.name for pair in activation_pairs(mod) if pair.is_unknown]
+        if unknown:
+            raise TvmqError(
+                f"the activations of layer {unknown[0]!r} have no scale yet; calibrate them first"
+            )
+        layers = [pair for pair in weight_pairs(mod) if pair.readers and not pair.is_unknown]
+        if not layers:
+            return mod
+        work = _Work(mod, self, {pair.name: len(pair.readers) for pair in layers})
+        steps = sum(work.waiting.values())
+        total = steps * len(self.samples) if isinstance(self.samples, Sized) else None
+        states: Iterable[State] = Spool(_first_states(mod, self.samples))
+        with nullcontext() if self.progress is None else self.progress("round weights", total) as bar:
+            for block in blocks_of(mod):
+                states = work.improve(block, states, bar)
+        return work.result()
+
+
+@dataclass
+class _Work:
+    """What has been decided so far.
+
+    Attributes
+    ----------
+    waiting : for each weight how many of its readers have not been reached yet.
+    seen : for each weight its readers' calls with their moments.
+    weights : what was decided.
+    """
+
+    mod: IRModule
+    options: RoundWeights
+    waiting: dict[str, int]
+    seen: dict[str, list[tuple[relax.Call, Moments]]] = field(default_factory=dict)
+    weights: dict[str, WeightParameters] = field(default_factory=dict)
+
+    def improve(self, block: Block, states: Iterable[State], bar: Any) -> Iterable[State]:
+        """Round the weights of a block; return what goes on from it."""
+        # A part has its pairs in the module's order, but may name them otherwise.
+        pairs = [pair for pair in weight_pairs(self.mod) if block.members & {pair.dequantize}]
+        part = cut_out(self.mod, block.inputs, block.outputs)
+        reference = float_form(part)
+        readers = [
+            (place, index)
+            for place, pair in enumerate(weight_pairs(part))
+            if pairs[place].name in self.waiting
+            for index in range(len(pair.readers))
+        ]
+        order = {binding.var: place for place, binding in enumerate(bindings_of(part))}
+        found = weight_pairs(part)
+        readers.sort(key=lambda reader: order[found[reader[0]].readers[reader[1]]])
+        for place, index in readers:
+            part = self._round(part, place, index, pairs[place].name, states, bar)
+        names = [var.name for var in block.outputs]
+        runs = self.options.runner(reference), self.options.runner(part)
+        return Spool(_advance(runs, names, states))
+
+    def _round(
+        self, part: IRModule, place: int, index: int, name: str, states: Iterable[State], bar: Any
+    ) -> IRModule:
+        """Return the part of the module with one layer's weights rounded, where the last of their readers is."""
+        pair = weight_pairs(part)[place]
+        reader = pair.readers[index]
+        call = next(binding.value for binding in bindings_of(part) if binding.var.same_as(reader))
+        data = call.args[0]
+        moments = Moments(call)
+        exact = self.options.runner(float_form(part, relax.Tuple([data])))
+        quantized = self.options.runner(cut_out(part, part["main"].params, [data]))
+        for number, (first, second) in enumerate(states):
+            values = exact(first)[0], quantized(second)[0]
+            if not all(np.isfinite(value.sum(dtype=np.float64)) for value in values):
+                raise TvmqError(
+                    f"calibration sample {number}: the input of layer {layer_name(call)!r} has NaN or infinity"
+                )
+            moments.update(*values)
+            if bar is not None:
+                bar.update(1)
+        self.seen.setdefault(name, []).append((call, moments))
+        self.waiting[name] -= 1
+        if self.waiting[name]:
+            return part
+        self.weights[name] = rounded(pair, self.seen[name], self.options, scheme_of(part))
+        part = edit(part, weights={pair.name: self.weights[name]})
+        pair = weight_pairs(part)[place]
+        recent = self.seen[name][-index - 1 :]
+        return shift_results(
+            part,
+            {reader: shift_of(pair, *seen) for reader, seen in zip(pair.readers, recent, strict=False)},
+        )
+
+    def result(self) -> IRModule:
+        """Return the whole module with what was decided."""
+        mod = edit(self.mod, weights=self.weights)
+        shifts = {}
+        for pair in weight_pairs(mod):
+            for reader, seen in zip(pair.readers, self.seen.get(pair.name, ()), strict=False):
+                shifts[reader] = shift_of(pair, *seen)
+        return shift_results(mod, shifts)
+
+
+def rounded(
+    pair: WeightPair,
+    readers: list[tuple[relax.Call, Moments]],
+    options: RoundWeights,
+    scheme: Scheme | None,
+) -> WeightParameters:
+    """Return the weights rounded for the inputs that the calls which read them have.
+
+    Scales grow, as in ``limit_sums``, until the weights keep the scheme's limit of what meets in a lane.
+    """
+    call = readers[0][0]
+    weight = grouped(call, pair.values).astype(np.float64)
+    count = sum(moments.count for _, moments in readers)
+    covariance, cross, means = (
+        sum(part * moments.count for part, moments in zip(parts, (item[1] for item in readers), strict=True))
+        / count
+        for parts in zip(*((m.covariance, m.cross_covariance, m.means[1]) for _, m in readers), strict=True)
+    )
+    ridge = lattice.ridge(covariance, means, options.damping)
+    hessian = covariance + ridge
+    # W* H = W (C + ridge), and H is symmetric.
+    target = np.linalg.solve(hessian, (weight @ (cross + ridge)).transpose(0, 2, 1)).transpose(0, 2, 1)
+    limit, per_channel = weight_limit(pair.bits), pair.scales.size > 1
+    scales = np.broadcast_to(pair.scales.astype(np.float64), weight.shape[0] * weight.shape[1])
+    scales = scales.reshape(weight.shape[:2])
+    integers, scales = lattice.nearest(target, scales, hessian, limit, options.fit_scales, per_channel)
+    while scheme is not None and scheme.lane_limit is not None:
+        runs = runs_of(ungrouped(call, integers), pair.axis, is_merged(call, pair.values))
+        steps = scheme.lane_steps if takes_steps(runs, scheme.lane_steps) else 1
+        excess = largest_sums(runs, steps).reshape(scales.shape) / scheme.lane_limit
+        if (excess <= 1.0).all():
+            break
+        if not per_channel:
+            excess = np.full_like(excess, excess.max())
+        scales = np.where(excess > 1.0, scales * np.maximum(excess, 1.002), scales)
+        integers, scales = lattice.nearest(target, scales, hessian, limit)
+    flat = scales.reshape(-1).astype(np.float32)
+    return WeightParameters(flat if per_channel else flat[:1], ungrouped(call, integers).astype(np.int8))
+
+
+def shift_of(pair: WeightPair, call: relax.Call, moments: Moments) -> np.ndarray:
+    """Return what the bias makes up for: ``W E[x] - Q E[x']``, float64 ``[O]``."""
+    exact, quantized = moments.means
+    wanted = grouped(call, pair.values.astype(np.float64)) * exact[:, None, :]
+    given = grouped(call, pair.restored) * quantized[:, None, :]
+    return (wanted - given).sum(axis=-1).reshape(-1)
+
+
+def _first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterator[State]:
+    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+    empty = True
+    for index, sample in enumerate(samples):
+        check_sample(sample, index, specs)
+        empty = False
+        yield dict(sample), dict(sample)
+    if empty:
+        raise TvmqError("there are no calibration samples; at least one is needed")
+
+
+def _advance(runs: tuple[Run, Run], names: list[str], states: Iterable[State]) -> Iterator[State]:
+    for state in states:
+        exact, quantized = (
+            dict(zip(names, run(values), strict=True)) for run, values in zip(runs, state, strict=True)
+        )
+        yield exact, quantized

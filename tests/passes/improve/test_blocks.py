@@ -1,0 +1,89 @@
+"""Where a network is cut, and that its blocks one behind the other are the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tvm import relax
+
+from tvmq.passes.annotate import Annotate
+from tvmq.passes.calibrate import Calibrate
+from tvmq.passes.graph import bindings_of, layer_name, rebuild
+from tvmq.passes.improve.blocks import blocks_of, cut_out
+from tvmq.passes.pairs import weight_pairs
+from tvmq.passes.schemes import get_scheme
+from tvmq.passes.watch import compile_for_host
+
+from ..modules import const, module, random
+
+SHAPE = (1, 4, 6, 6)
+
+
+def _conv(b, x, out, into, name, groups=1):
+    taps = 3 if groups > 1 else 1
+    weight = const(out, into // groups, taps, taps)
+    return b.add(relax.op.nn.conv2d(x, weight, padding=taps // 2, groups=groups), name)
+
+
+def _inverted_residual(b, x, name):
+    wide = b.add(relax.op.clip(_conv(b, x, 12, 4, f"{name}.expand"), 0, 6), f"{name}.relu1")
+    deep = b.add(relax.op.clip(_conv(b, wide, 12, 12, f"{name}.depth", 12), 0, 6), f"{name}.relu2")
+    return b.add(relax.op.add(x, _conv(b, deep, 4, 12, f"{name}.project")), f"{name}.sum")
+
+
+def _network(b, x):
+    for place in range(2):
+        x = _inverted_residual(b, x, f"block{place}")
+    return b.add(relax.op.nn.relu(_conv(b, x, 8, 4, "head")), "relu")
+
+
+def mixed(count: int, seed: int = 0):
+    """Return samples with channels that go together, as those of real activations do."""
+    mix = np.eye(4) + 0.8
+    arrays = (random(*SHAPE, seed=seed + place) for place in range(count))
+    return [{"x": np.einsum("ij,njhw->nihw", mix, array).astype("float32")} for array in arrays]
+
+
+def network():
+    return Calibrate(mixed(8))(Annotate(get_scheme("w4a8"))(module({"x": SHAPE}, _network)))
+
+
+def test_a_block_is_an_inverted_residual():
+    mod = network()
+    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+    blocks = blocks_of(mod)
+    assert [var.name for var in blocks[0].inputs] == ["x"]
+    # Behind the last cut comes what is left: the model's result is no call of a layer.
+    assert [[names[var] for var in block.outputs] for block in blocks[:-1]] == [
+        ["block0.sum"],
+        ["block1.sum"],
+    ]
+    assert blocks[-1].outputs == (mod["main"].body.body,)
+    weights = [pair.name for pair in weight_pairs(mod)]
+    inside = [
+        [pair.name for pair in weight_pairs(mod) if pair.dequantize in block.members] for block in blocks
+    ]
+    assert sum(inside, []) == weights
+    assert inside[0] == ["block0.expand", "block0.depth", "block0.project"]
+
+
+def test_blocks_in_their_order_are_the_network():
+    mod, samples = network(), mixed(1)
+    whole = rebuild(mod, lambda builder, var, value: value, result=relax.Tuple([mod["main"].body.body]))
+    expected = compile_for_host(whole)(samples[0])[0]
+    state = samples[0]
+    for block in blocks_of(mod):
+        run = compile_for_host(cut_out(mod, block.inputs, block.outputs))
+        state = dict(zip([var.name for var in block.outputs], run(state), strict=True))
+    np.testing.assert_array_equal(next(iter(state.values())), expected)
+
+
+@pytest.mark.parametrize("inputs", [("x",), ("x", "y")])
+def test_without_a_narrow_place_the_network_is_one_block(inputs):
+    def body(b, x, y=None):
+        first = b.add(relax.op.nn.relu(_conv(b, x, 4, 4, "c1")), "r1")
+        other = _conv(b, x if y is None else y, 4, 4, "c2")
+        return b.add(relax.op.add(first, other), "sum")
+
+    mod = Annotate(get_scheme("int8"))(module(dict.fromkeys(inputs, SHAPE), body))
+    assert [tuple(var.name for var in block.inputs) for block in blocks_of(mod)] == [inputs]
