@@ -132,8 +132,19 @@ OPTIONS: tuple[Option, ...] = (
         "the last counts",
         flag="--layer-bits",
     ),
-    _quantization("observer", kinds.TEXT, "how ranges of activations are chosen", "percentile"),
-    _quantization("weight_observer", kinds.TEXT, "how ranges of weights are chosen", "minmax"),
+    _quantization(
+        "observer",
+        kinds.TEXT,
+        "how ranges of activations are chosen: minmax, moving-average, average-max, percentile, outliers, mse, kl, emd",
+        "percentile",
+    ),
+    _quantization(
+        "weight_observer",
+        kinds.TEXT,
+        "how ranges of weights are chosen: minmax, percentile, mse, emd",
+        "minmax",
+    ),
+    _quantization("power_of_two", kinds.SWITCH, "round every scale up to a power of two", "false"),
     _quantization(
         "per_channel",
         kinds.SWITCH,

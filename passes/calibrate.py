@@ -75,6 +75,7 @@ class Calibrate:
         """
         scheme = scheme_of(mod)
         symmetric = scheme is not None and scheme.symmetric_activations
+        power_of_two = scheme is not None and scheme.power_of_two
         values = {binding.var: binding.value for binding in bindings_of(mod)}
         weights = {
             pair.name: self._weights(pair, scheme, is_merged(values[pair.readers[0]], pair.values))
@@ -88,7 +89,9 @@ class Calibrate:
         activations = {}
         for pair in unknown:
             low, high = ranges[pair.name]
-            scale, zero_point = activation_parameters(low, high, pair.dtype, symmetric, pair.bits)
+            scale, zero_point = activation_parameters(
+                low, high, pair.dtype, symmetric, pair.bits, power_of_two
+            )
             activations[pair.name] = ActivationParameters(float(scale), zero_point)
         return edit(mod, activations, weights)
 
@@ -116,10 +119,11 @@ class Calibrate:
         largest = get_weight_observer(self.weight_observer or DEFAULT_WEIGHT_OBSERVER)(
             rows, weight_limit(bits)
         )
-        scales = weight_parameters(largest, bits)
+        power_of_two = scheme is not None and scheme.power_of_two
+        scales = weight_parameters(largest, bits, power_of_two)
         if scheme is not None and scheme.lane_limit is not None:
             integers, scales = limit_sums(
-                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, bits
+                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, bits, power_of_two
             )
         else:
             integers = quantize_weight(weight, scales, axis, bits)

@@ -18,7 +18,7 @@ from tvm import relax
 
 from .compute.packing import ceil_div, merges_columns
 from .graph import op_name
-from .parameters import MAX_BITS, quantize_weight
+from .parameters import MAX_BITS, next_power_of_two, quantize_weight
 
 GROUP = 4
 """Activations that the instruction takes at a time."""
@@ -68,12 +68,13 @@ def limit_sums(
     steps: int = 1,
     merged: bool = False,
     bits: int = MAX_BITS,
+    power_of_two: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return float weights as int8 whose sums keep within ``limit``, and the scales, enlarged as far as needed.
 
     A channel's scale grows by what its worst sum exceeds the limit; where rounding up then still does, by further
-    steps of 0.2 %. One scale for the whole tensor follows its worst channel. Runs that are no multiple of ``steps``
-    groups are limited group by group.
+    steps of 0.2 %; powers of two stay such. One scale for the whole tensor follows its worst channel. Runs that are no
+    multiple of ``steps`` groups are limited group by group.
     """
     steps = steps if takes_steps(runs_of(weight, axis, merged), steps) else 1
     scale = scale.astype(np.float64)
@@ -86,3 +87,4 @@ def limit_sums(
             return integers, scale.astype(np.float32)
         scale = np.where(excess > 1, scale * np.maximum(excess, 1.002), scale).astype(np.float32)
         scale = scale.astype(np.float64)
+        scale = next_power_of_two(scale) if power_of_two else scale

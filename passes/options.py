@@ -19,7 +19,8 @@ class QuantizeOptions:
     Attributes
     ----------
     observer : the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
-    weight_observer : how weight scales are chosen, ``"minmax"`` or ``"mse"``; None takes the default.
+    weight_observer : the weights' observer, a key of ``passes.observers.WEIGHT_OBSERVERS``; None takes the default.
+    power_of_two : round every scale up to a power of two, for hardware that shifts instead of multiplying.
     pair_safe_weights : on a target whose fast multiply could saturate (AVX2, AVX512 without VNNI), enlarge the
         scales of output channels until it cannot; else such layers take the slower multiply (``docs/avx2.md``).
     correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
@@ -38,6 +39,7 @@ class QuantizeOptions:
 
     observer: str | None = None
     weight_observer: str | None = None
+    power_of_two: bool = False
     pair_safe_weights: bool = True
     correct_bias: bool = True
     per_channel: bool | None = None

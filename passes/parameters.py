@@ -3,7 +3,7 @@
     q = clamp(rint(x / scale) + zero_point)         x ~ (q - zero_point) * scale
 
 Zero is always one of the values, so padding and relu are exact. Scales are float32, and a tensor that is zero
-everywhere gets the scale 1.
+everywhere gets the scale 1. Where scales are to be powers of two, they are rounded up, so that nothing more is clipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def activation_limits(dtype: str, bits: int = MAX_BITS) -> tuple[int, int]:
 
 
 def activation_parameters(
-    low: float, high: float, dtype: str, symmetric: bool, bits: int = MAX_BITS
+    low: float, high: float, dtype: str, symmetric: bool, bits: int = MAX_BITS, power_of_two: bool = False
 ) -> tuple[np.float32, int]:
     """Return (scale, zero point) with which ``bits`` bits of ``dtype`` cover ``[low, high]``, widened to hold zero.
 
@@ -38,9 +38,9 @@ def activation_parameters(
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     if symmetric:
         middle = (first + last + 1) // 2
-        scale = _scale(max(-low, high) / (last - middle))
+        scale = _scale(max(-low, high) / (last - middle), power_of_two)
         return scale, middle
-    scale = _scale((high - low) / (last - first))
+    scale = _scale((high - low) / (last - first), power_of_two)
     zero_point = int(np.rint(first - low / float(scale)))
     return scale, min(max(zero_point, first), last)
 
@@ -51,10 +51,17 @@ def represented_range(scale: float, zero_point: int, dtype: str, bits: int = MAX
     return (first - zero_point) * float(scale), (last - zero_point) * float(scale)
 
 
-def weight_parameters(largest: np.ndarray, bits: int = MAX_BITS) -> np.ndarray:
+def weight_parameters(largest: np.ndarray, bits: int = MAX_BITS, power_of_two: bool = False) -> np.ndarray:
     """Return the float32 scales with which ``largest`` magnitudes, one a channel, become ``weight_limit(bits)``."""
     limit = weight_limit(bits)
-    return np.array([_scale(value / limit) for value in np.asarray(largest, np.float64)], np.float32)
+    values = np.asarray(largest, np.float64) / limit
+    return np.array([_scale(value, power_of_two) for value in values], np.float32)
+
+
+def next_power_of_two(values: np.ndarray) -> np.ndarray:
+    """Return the smallest powers of two that are no less than positive values."""
+    mantissas, exponents = np.frexp(values)
+    return np.ldexp(np.ones_like(mantissas), exponents - (mantissas == 0.5))
 
 
 def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
@@ -71,6 +78,7 @@ def quantize_weight(weight: np.ndarray, scale: np.ndarray, axis: int, bits: int 
     return np.clip(integers, -limit, limit).astype(np.int8)
 
 
-def _scale(value: float) -> np.float32:
+def _scale(value: float, power_of_two: bool = False) -> np.float32:
     """Return the scale as float32: 1 for zero, and never a subnormal, by which a division could overflow."""
-    return np.float32(1.0 if value == 0.0 else max(value, SMALLEST_SCALE))
+    value = 1.0 if value == 0.0 else max(value, SMALLEST_SCALE)
+    return np.float32(next_power_of_two(np.asarray(value)) if power_of_two else value)

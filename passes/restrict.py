@@ -32,6 +32,7 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
     }
     if options.activations is not None:
         changes["symmetric_activations"] = options.activations == "symmetric"
+    changes["power_of_two"] = scheme.power_of_two or options.power_of_two
     scheme = dataclasses.replace(scheme, **changes)
     if options.hardware is None:
         return scheme

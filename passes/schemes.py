@@ -18,6 +18,7 @@ class Scheme:
     edge_bits : width of both for the first and the last weighted layer, which lower bits hurt most.
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
     symmetric_activations : zero point in the middle of the dtype.
+    power_of_two : every scale is a power of two.
     activation_dtype : ``"uint8"`` or ``"int8"``.
     lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
         adds their products in saturating int16, and how many groups of them meet (``passes.lane_sums``); None for any.
@@ -29,6 +30,7 @@ class Scheme:
     edge_bits: int = 8
     per_channel: bool = True
     symmetric_activations: bool = False
+    power_of_two: bool = False
     activation_dtype: str = "uint8"
     lane_limit: int | None = None
     lane_steps: int = 1

@@ -1,4 +1,4 @@
-"""The range whose quantized distribution diverges least from the values' own (Migacz, 8-bit inference with TensorRT, 2017).
+"""The range whose quantized distribution diverges least from the values' own (Migacz, 2017, as TensorRT does it).
 
     KL(P || Q) = sum over bins of  P log (P / Q)
 
@@ -8,8 +8,8 @@ A wide range makes the bins of one integer many and ``Q`` flat; a narrow one put
 ``Q`` does not have.
 
 The integers lie where asymmetric parameters put them: ``steps + 1`` cells around multiples of
-``(high - low) / steps``, one of them around zero. With sums over all bins before a bin, a divergence costs one look-up a
-cell: for counts c, and n bins with values in a cell of T values, ``sum c log c - sum T log (T / n)``.
+``(high - low) / steps``, one of them around zero. With sums over all bins before a bin, a divergence costs one
+look-up a cell: for counts c, and n bins with values in a cell of T values, ``sum c log c - sum T log (T / n)``.
 """
 
 from __future__ import annotations
@@ -80,14 +80,17 @@ class _Divergence:
         first, last = edges[:, 0], edges[:, -1]
         values = np.diff(self._values[edges], axis=1)
         filled = np.diff(self._filled[edges], axis=1)
-        level = np.maximum(values / np.maximum(filled, 1.0), UNSEEN)
         total, inside = self._values[-1], values.sum(axis=1)
         own = self._information[last] - self._information[first]
-        quantized = (values * np.log(level)).sum(axis=1)
-        below, above = self._values[first], total - self._values[last]
-        for outside, end_bin, cell in ((below, first, 0), (above, last - 1, -1)):
+        ends = ((self._values[first], first, 0), (total - self._values[last], last - 1, -1))
+        for outside, end_bin, cell in ends:
             count = self._counts[end_bin]
             own += _x_log_x(count + outside) - _x_log_x(count)
+            # A bin that only what is cut fills takes its part of the cell too.
+            filled[:, cell] += (outside > 0.0) & (count == 0.0)
+        level = np.maximum(values / np.maximum(filled, 1.0), UNSEEN)
+        quantized = (values * np.log(level)).sum(axis=1)
+        for outside, _, cell in ends:
             quantized += outside * np.log(level[:, cell])
         divergence = (own - quantized) / total - np.log(total) + np.log(np.maximum(inside, UNSEEN))
         return np.where(inside > 0.0, divergence, np.inf)

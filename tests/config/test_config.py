@@ -28,6 +28,7 @@ weight_bits = 6
 activation_bits = 8
 observer = "mse"
 weight_observer = "minmax"
+power_of_two = true
 per_channel = false
 activations = "symmetric"
 min_weight_size = 1000
@@ -91,6 +92,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
         bits={"*/conv": 4, "head": (4, 8)},
         observer="mse",
         weight_observer="minmax",
+        power_of_two=True,
         per_channel=False,
         activations="symmetric",
         min_weight_size=1000,
