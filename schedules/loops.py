@@ -2,6 +2,7 @@
 
 1. elementwise blocks with one reader are inlined into it
 2. of each block that remains, the outer loops run in parallel and the innermost contiguous one as a vector
+3. a row that is reduced is reduced by the lanes of a vector first, each its own part
 """
 
 from __future__ import annotations
@@ -77,13 +78,38 @@ def _schedule_reduction(
         sch.reorder(*outer, outside, *reduction, inside)
         sch.vectorize(inside)
         _parallel(sch, [*outer, outside], work)
-    else:
-        sch.reorder(*spatial, *reduction)
-        _parallel(sch, spatial, work)
-    initial = sch.decompose_reduction(block, reduction[0])
-    last = sch.get_loops(initial)[-1]
-    if lanes > 1 and extent_of(sch, last) == lanes:
-        sch.vectorize(last)
+        initial = sch.decompose_reduction(block, reduction[0])
+        sch.vectorize(sch.get_loops(initial)[-1])
+        return
+    sch.reorder(*spatial, *reduction)
+    rows = _parallel(sch, spatial, work)
+    width = math.gcd(extent_of(sch, reduction[-1]), 2 * row.vector_bits // bits)
+    if width > 1 and _last_axis_is_reduced(sch, block):
+        reduction = [_reduce_by_lanes(sch, block, rows, reduction, width)]
+    sch.decompose_reduction(block, reduction[0])
+
+
+def _last_axis_is_reduced(sch: Schedule, block: SBlockRV) -> bool:
+    """Tell whether some input is read contiguously along the block's last reduced axis."""
+    realized = sch.get(block)
+    last = [var.var for var in realized.iter_vars if var.iter_type == tirx.IterVar.CommReduce][-1]
+    return any(region.region and region.region[-1].min.same_as(last) for region in realized.reads)
+
+
+def _reduce_by_lanes(
+    sch: Schedule, block: SBlockRV, rows: LoopRV, reduction: list[LoopRV], width: int
+) -> LoopRV:
+    """Let each lane of a vector reduce its own part of a row; return the loop that reduces the lanes to one."""
+    _, lane = sch.split(reduction[-1], [None, width])
+    partial = sch.rfactor(lane, len(sch.get(block).writes[0].source.shape))
+    sch.set_scope(partial, 0, "local")
+    sch.compute_at(partial, rows)
+    lane, *steps = sch.get_loops(partial)[-1 - len(reduction) :]
+    sch.reorder(*steps, lane)
+    sch.vectorize(lane)  # first: a lone update is no reduction that could be made vectors of
+    initial = sch.decompose_reduction(partial, steps[0])
+    sch.vectorize(sch.get_loops(initial)[-1])
+    return sch.get_loops(block)[-1]
 
 
 def _last_axis_is_spatial(sch: Schedule, block: SBlockRV) -> bool:
@@ -93,7 +119,8 @@ def _last_axis_is_spatial(sch: Schedule, block: SBlockRV) -> bool:
     return all(region.region and region.region[-1].min.same_as(spatial[-1]) for region in realized.reads)
 
 
-def _parallel(sch: Schedule, loops: list[LoopRV], work: int) -> None:
+def _parallel(sch: Schedule, loops: list[LoopRV], work: int) -> LoopRV:
     fused = sch.fuse(*loops)
     if work >= PARALLEL_WORK:
         sch.parallel(fused)
+    return fused

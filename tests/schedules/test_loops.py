@@ -108,3 +108,26 @@ def test_pooled_bytes_fill_their_vectors():
     }
     assert "T.vectorized(T.int64(32))" in pooled["uint8"]
     assert "T.vectorized(T.int64(8))" in pooled["float32"]
+
+
+@pytest.mark.parametrize("shape", [(3, 64), (16, 40), (2, 5, 7), (4, 4), (1, 1), (2, 3, 100)], ids=str)
+@pytest.mark.parametrize("axis", [0, -1])
+def test_sum_and_maximum(shape, axis):
+    data = integers(shape)  # small integers: sums in any order are exact
+    for call, expected in ((relax.op.sum, data.sum(axis)), (relax.op.max, data.max(axis))):
+        _, result = build(lambda _, x, call=call: call(x, axis), data)
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_sum_over_the_image():
+    data = integers((2, 6, 5, 24))
+    for axes in ([1, 2], [2, 3], [1, 2, 3]):
+        _, result = build(lambda _, x, axes=axes: relax.op.sum(x, axes), data)
+        np.testing.assert_array_equal(result, data.sum(tuple(axes)))
+
+
+def test_each_lane_sums_up_its_own_part_of_a_row():
+    text, _ = build(lambda _, x: relax.op.sum(x, -1), integers((3, 64)))
+    assert text.count("T.vectorized(T.int64(8))") == 2
+    text, _ = build(lambda _, x: relax.op.sum(x, -1), integers((3, 37)))
+    assert "T.vectorized" not in text
