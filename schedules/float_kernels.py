@@ -15,7 +15,7 @@ import numpy as np
 from tvm import relax, te, topi
 
 from ..passes.arithmetic import Output, bounds_of
-from ..passes.compute import concat, contraction, depthwise, elementwise, packing
+from ..passes.compute import concat, contraction, depthwise, elementwise, functions, packing
 from ..passes.compute.contraction import Conv2d, Dot
 from ..passes.compute.naming import kernel_name
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
@@ -26,6 +26,16 @@ OUT_ELEMWISE_FUSABLE = 4
 
 OPAQUE = 8
 """The same: nothing is fused with it."""
+
+APPROXIMATIONS: dict[str, Callable[[te.Tensor], te.Tensor]] = {
+    "relax.erf": topi.fast_erf,
+    "relax.nn.gelu": functions.gelu,
+    "relax.nn.gelu_tanh": functions.gelu_tanh,
+    "relax.nn.silu": functions.silu,
+    "relax.sigmoid": functions.sigmoid,
+    "relax.tanh": topi.fast_tanh,
+}
+"""Float functions that are off by 1e-6 at most, or by so much of the value where that is larger than 1."""
 
 Legalize = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 
@@ -39,8 +49,8 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.quantize": _quantize,
         "relax.concat": _concat,
         "relax.take": _take,
-        "relax.erf": _erf,
         "relax.nn.softmax": _softmax,
+        **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }
 
 
@@ -135,15 +145,17 @@ def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     return builder.call_te(topi.take, *call.args, call.attrs.axis, mode=mode, primfunc_name_hint="take")
 
 
-def _erf(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Use a rational approximation, off by 3e-7 at most: it becomes vectors, which calls of the C library do not."""
+def _approximated(
+    builder: relax.BlockBuilder, call: relax.Call, *, name: str, define: Callable[[te.Tensor], te.Tensor]
+) -> relax.Expr:
+    """Use a polynomial or rational approximation: it becomes vectors, which calls of the C library do not."""
     if dtype_of(call.args[0]) != "float32":
-        return _stock("relax.erf")(builder, call)
-    return builder.call_te(topi.fast_erf, call.args[0], primfunc_name_hint="erf")
+        return _stock(name)(builder, call)
+    return builder.call_te(define, call.args[0], primfunc_name_hint=name.split(".")[-1])
 
 
 def _softmax(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Use a polynomial for the exponential, off by 3e-7 of its value at most, for the same reason."""
+    """Use a polynomial for the exponential, off by 3e-7 of its value at most, as for ``APPROXIMATIONS``."""
     if dtype_of(call.args[0]) != "float32":
         return _stock("relax.nn.softmax")(builder, call)
     axis = int(call.attrs.axis) % len(shape_of(call.args[0]))

@@ -60,11 +60,36 @@ def test_a_weight_that_varies_is_left_to_relax():
     np.testing.assert_allclose(result, left @ right, atol=7 * 2.0**-24 * 20)
 
 
-def test_erf_is_as_good_as_float32():
-    data = np.linspace(-6, 6, 4001, dtype=np.float32)
+_erf = np.vectorize(math.erf)
+
+
+@pytest.mark.parametrize(
+    ("operator", "exact"),
+    [
+        (relax.op.erf, _erf),
+        (relax.op.tanh, np.tanh),
+        (relax.op.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
+        (relax.op.nn.silu, lambda x: x / (1 + np.exp(-x))),
+        (relax.op.nn.gelu, lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2),
+        (
+            relax.op.nn.gelu_tanh,
+            lambda x: x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_function_is_as_good_as_float32(operator, exact):
+    data = np.concatenate([np.linspace(-12, 12, 8001), np.linspace(-300, 300, 601)]).astype(np.float32)
     x = var("x", data)
-    exact = np.array([math.erf(value) for value in data])
-    assert np.abs(run(relax.op.erf(x), (x, data)) - exact).max() < 4e-7
+    expected = exact(data.astype(np.float64))
+    error = np.abs(run(operator(x), (x, data)) - expected)
+    assert (error / np.maximum(np.abs(expected), 1)).max() < 1e-6
+
+
+def test_a_function_of_other_floats_is_left_to_relax():
+    data = np.linspace(-3, 3, 101).astype(np.float64)
+    x = var("x", data)
+    np.testing.assert_allclose(run(relax.op.tanh(x), (x, data)), np.tanh(data), rtol=1e-14)
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
