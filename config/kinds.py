@@ -74,6 +74,13 @@ def integer(low: int, high: int | None = None) -> Kind:
     return Kind(f"a whole number {bounds}", convert, int, "N")
 
 
+def _weight_bits(value: Any) -> int:
+    number = _checked(value, int)
+    if number and not 2 <= number <= 8:
+        raise ValueError(value)
+    return number
+
+
 def choice(*names: str) -> Kind:
     """Return the kind of the names of a fixed few things."""
 
@@ -167,6 +174,7 @@ def _switch(value: Any) -> bool:
     return _checked(value, bool)
 
 
+WEIGHT_BITS = Kind("0 or a whole number from 2 to 8", _weight_bits, int, "N")
 SWITCH = Kind("true or false", _switch)
 TEXT = Kind("text", _text, metavar="NAME")
 UPPER = Kind("text", _upper, metavar="NAME")

@@ -103,6 +103,13 @@ CALIBRATION_SAMPLES = Option(
     "use the first N samples",
     "all",
 )
+CALIBRATION_CACHE = Option(
+    CALIBRATION,
+    "cache",
+    "--calibration-cache",
+    kinds.PATH,
+    "a file of scales and zero points: the tensors that it names get those; where it does not exist, it is written",
+)
 CALIBRATION_TYPE = Option(
     CALIBRATION,
     "type",
@@ -118,9 +125,21 @@ OPTIONS: tuple[Option, ...] = (
     SCHEME,
     _quantization(
         "weight_bits",
-        kinds.integer(2, 8),
-        "bits of the weights; the first and the last layer keep the scheme's",
+        kinds.WEIGHT_BITS,
+        "bits of the weights, the first and the last layer's apart, which keep the scheme's; 0 mixes bits by layer",
         "the scheme's",
+    ),
+    _quantization(
+        "mixed_start_scale",
+        kinds.NUMBER,
+        "with mixed bits: how far rounding may move a layer's weights, as a share of them; more means fewer bits",
+        "0.02",
+    ),
+    _quantization(
+        "mixed_auto_tune",
+        kinds.SWITCH,
+        "with mixed bits: search the start scale at which the model's output keeps a cosine of 0.995",
+        "false",
     ),
     _quantization(
         "activation_bits", kinds.integer(2, 8), "bits of the activations, likewise", "the scheme's"
@@ -181,6 +200,7 @@ OPTIONS: tuple[Option, ...] = (
     CALIBRATION_PATH,
     CALIBRATION_SAMPLES,
     CALIBRATION_TYPE,
+    CALIBRATION_CACHE,
     _image("size", kinds.SIZE, "resize: N is the short side, H,W exactly so", "as the model's input covers"),
     _image("resize", kinds.TEXT, "method: linear, nearest or cubic", "linear"),
     _image(

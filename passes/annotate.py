@@ -22,7 +22,7 @@ from tvm import IRModule, relax
 
 from ..targets.rows import TargetRow
 from .bit_plan import decide_bits
-from .bits import with_bits
+from .bits import Bits, with_bits
 from .graph import (
     bindings_of,
     constant,
@@ -36,13 +36,14 @@ from .graph import (
     with_layer_name,
 )
 from .layers import Layer, get_layers, with_layers
+from .mixed_bits import CANDIDATES, mixed_bits
 from .operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
 from .options import QuantizeOptions
 from .plan import Plan, activations, make_plan
 from .restrict import check_bits, restrict
 from .scale_to_depthwise import ScaleToDepthwise
 from .schemes import Scheme
-from .selection import select
+from .selection import matches, select
 
 SCHEME_ATTRIBUTE = "tvmq.scheme"
 """Module attribute: the scheme's fields as JSON, with the user's and the target's choices in them."""
@@ -106,12 +107,27 @@ class Annotate:
         plan = make_plan(mod, selection, self.options)
         records = _decided(layers, mod, plan, scheme.name)
         bits = decide_bits(mod, plan, scheme, self.options.bits)
+        if self.options.has_mixed_bits:
+            bits = self._mixed(mod, plan, bits, scheme)
         if self.options.hardware is not None:
             check_bits(bits, self.options.hardware)
         mod = _insert_pairs(mod, plan, scheme)
         mod = with_bits(mod, bits)
         mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))
         return with_layers(mod, records)
+
+    def _mixed(self, mod: IRModule, plan: Plan, bits: Bits, scheme: Scheme) -> Bits:
+        """Return the bits with mixed ones for the weights of each layer of which the user said nothing."""
+        found: dict[str, tuple[np.ndarray, int]] = {}
+        for binding in bindings_of(mod):
+            name = layer_name(binding.value)
+            said = any(matches(pattern, name) for pattern in self.options.bits)
+            if plan.roles.get(binding.var) == WEIGHTED and not said:
+                axis = WEIGHT_AXIS[op_name(binding.value)]
+                found.setdefault(name, (to_numpy(binding.value.args[1]), axis))
+        hardware = self.options.hardware
+        candidates = CANDIDATES if hardware is None else hardware.weight_bits
+        return mixed_bits(bits, found, self.options.mixed_start_scale, scheme.per_channel, candidates)
 
 
 @dataclass(frozen=True)

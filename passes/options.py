@@ -27,6 +27,9 @@ class QuantizeOptions:
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
     weight_bits, activation_bits : 2 to 8; None takes the scheme's. The first and the last layer keep the scheme's.
+        0 of the weights mixes bits by layer (``passes.mixed_bits``).
+    mixed_start_scale : with mixed bits, how far rounding may move a layer's weights, as a share of them, in (0, 1).
+    mixed_auto_tune : with mixed bits, search the start scale instead, by the cosine of the model's output.
     bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers
         that should not have the scheme's; of several that match, the last counts.
     min_weight_size, min_weight_channels : weighted layers with fewer weights, or fewer output channels, stay in float.
@@ -45,6 +48,8 @@ class QuantizeOptions:
     per_channel: bool | None = None
     activations: str | None = None
     weight_bits: int | None = None
+    mixed_start_scale: float = 0.02
+    mixed_auto_tune: bool = False
     activation_bits: int | None = None
     bits: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
     min_weight_size: int = 0
@@ -61,8 +66,12 @@ class QuantizeOptions:
             raise unknown("kind of activations", self.activations, SYMMETRIES)
         for which in ("weight_bits", "activation_bits"):
             bits = getattr(self, which)
-            if bits is not None and not 2 <= bits <= 8:
+            if bits is not None and not 2 <= bits <= 8 and (which, bits) != ("weight_bits", 0):
                 raise TvmqError(f"{which} must be from 2 to 8, got {bits}")
+        if not 0.0 < self.mixed_start_scale < 1.0:
+            raise TvmqError(f"mixed_start_scale must be between 0 and 1, got {self.mixed_start_scale}")
+        if self.mixed_auto_tune and not self.has_mixed_bits:
+            raise TvmqError("mixed_auto_tune has no effect unless weight_bits is 0")
         for which in ("skip_layers", "skip_ops", "quantize_only"):
             names = getattr(self, which)
             if isinstance(names, str):
@@ -70,3 +79,7 @@ class QuantizeOptions:
             if not all(isinstance(name, str) and name for name in names):
                 raise TvmqError(f"{which} must hold non-empty names, got {names!r}")
             object.__setattr__(self, which, tuple(names))
+
+    @property
+    def has_mixed_bits(self) -> bool:
+        return self.weight_bits == 0

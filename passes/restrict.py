@@ -30,6 +30,8 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
         for name in ("weight_bits", "activation_bits", "per_channel")
         if getattr(options, name) is not None
     }
+    if options.has_mixed_bits:
+        del changes["weight_bits"]  # of what is not weighted; each layer gets its own
     if options.activations is not None:
         changes["symmetric_activations"] = options.activations == "symmetric"
     changes["power_of_two"] = scheme.power_of_two or options.power_of_two
@@ -58,7 +60,10 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
         options.activations is not None,
     )
     return dataclasses.replace(
-        scheme, per_channel=granularity == "channel", symmetric_activations=symmetry == "symmetric"
+        scheme,
+        per_channel=granularity == "channel",
+        symmetric_activations=symmetry == "symmetric",
+        power_of_two=scheme.power_of_two or hardware.scales == "power-of-two",
     )
 
 

@@ -24,7 +24,9 @@ hardware = "npu.toml"
 
 [quantization]
 scheme = "w4a8"
-weight_bits = 6
+weight_bits = 0
+mixed_start_scale = 0.05
+mixed_auto_tune = true
 activation_bits = 8
 observer = "mse"
 weight_observer = "minmax"
@@ -48,6 +50,7 @@ head = [4, 8]
 [calibration]
 path = "data/images.txt"
 samples = 100
+cache = "scales.json"
 type = "images"
 
 [image]
@@ -87,11 +90,14 @@ def test_every_key_reaches_its_option(write, tmp_path):
     assert (config.scheme, config.target) == ("w4a8", "llvm -mcpu=znver3")
     assert config.options.hardware.name == "npu"
     assert dataclasses.replace(config.options, hardware=None) == QuantizeOptions(
-        weight_bits=6,
+        weight_bits=0,
+        mixed_start_scale=0.05,
+        mixed_auto_tune=True,
         activation_bits=8,
         bits={"*/conv": 4, "head": (4, 8)},
         observer="mse",
         weight_observer="minmax",
+        calibration_cache=tmp_path / "scales.json",
         power_of_two=True,
         per_channel=False,
         activations="symmetric",
@@ -126,7 +132,7 @@ def test_the_sample_has_every_key(write):
 
 @pytest.mark.parametrize(("section", "options"), [(QUANTIZATION, QuantizeOptions), (IMAGE, ImageOptions)])
 def test_the_table_has_every_field(section, options):
-    fields = {field.name for field in dataclasses.fields(options)} - {"hardware"}
+    fields = {field.name for field in dataclasses.fields(options)} - {"hardware", "parameters"}  # Python only
     assert {row.key for row in OPTIONS if row.section == section} - {SCHEME.key} == fields
 
 
@@ -162,10 +168,13 @@ def test_a_section_of_quantization_quantizes(write):
         ("image = 3", "q.toml, line 1: 'image' is a section, [image], not a value"),
         (
             "[quantization]\nweight_bits = '8'",
-            "q.toml, line 2: 'weight_bits' is '8', expected a whole number from 2 to 8",
+            "q.toml, line 2: 'weight_bits' is '8', expected 0 or a whole number from 2 to 8",
         ),
-        ("[quantization]\nweight_bits = true", "'weight_bits' is true, expected a whole number from 2 to 8"),
-        ("[quantization]\nweight_bits = 9", "'weight_bits' is 9, expected a whole number from 2 to 8"),
+        (
+            "[quantization]\nweight_bits = true",
+            "'weight_bits' is true, expected 0 or a whole number from 2 to 8",
+        ),
+        ("[quantization]\nweight_bits = 9", "'weight_bits' is 9, expected 0 or a whole number from 2 to 8"),
         ("[quantization]\nper_channel = 1", "line 2: 'per_channel' is 1, expected true or false"),
         ("[quantization]\nskip_ops = [1]", "'skip_ops' is [1], expected names"),
         ("[quantization]\nobserver = ''", "'observer' is '', expected text"),
