@@ -155,13 +155,19 @@ OPTIONS: tuple[Option, ...] = (
         "observer",
         kinds.TEXT,
         "how ranges of activations are chosen: minmax, moving-average, average-max, percentile, outliers, mse, kl, emd",
-        "percentile",
+        "the scheme's, or percentile",
     ),
     _quantization(
         "weight_observer",
         kinds.TEXT,
         "how ranges of weights are chosen: minmax, percentile, mse, emd",
         "minmax",
+    ),
+    _quantization(
+        "rounding",
+        kinds.choice("nearest", "hessian"),
+        "how weights become integers: each to the nearest, or all for the layer's result, with scales and biases",
+        "the scheme's",
     ),
     _quantization("power_of_two", kinds.SWITCH, "round every scale up to a power of two", "false"),
     _quantization(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import TvmqError, unknown
 from ..targets.hardware import SYMMETRIES, Hardware
+from .schemes import ROUNDINGS
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class QuantizeOptions:
 
     Attributes
     ----------
-    observer : the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the default.
+    observer : the activations' observer, a key of ``passes.observers.OBSERVERS``; None takes the scheme's.
     weight_observer : the weights' observer, a key of ``passes.observers.WEIGHT_OBSERVERS``; None takes the default.
     power_of_two : round every scale up to a power of two, for hardware that shifts instead of multiplying.
     pair_safe_weights : on a target whose fast multiply could saturate (AVX2, AVX512 without VNNI), enlarge the
         scales of output channels until it cannot; else such layers take the slower multiply (``docs/avx2.md``).
+    rounding : how weights become integers: ``"nearest"``, or ``"hessian"``, for the layer's result, which also chooses
+        scales and biases (``passes.improve.rounding``); None takes the scheme's.
     correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
@@ -44,6 +47,7 @@ class QuantizeOptions:
     weight_observer: str | None = None
     power_of_two: bool = False
     pair_safe_weights: bool = True
+    rounding: str | None = None
     correct_bias: bool = True
     per_channel: bool | None = None
     activations: str | None = None
@@ -64,6 +68,8 @@ class QuantizeOptions:
     def __post_init__(self) -> None:
         if self.activations is not None and self.activations not in SYMMETRIES:
             raise unknown("kind of activations", self.activations, SYMMETRIES)
+        if self.rounding is not None and self.rounding not in ROUNDINGS:
+            raise unknown("rounding", self.rounding, ROUNDINGS)
         for which in ("weight_bits", "activation_bits"):
             bits = getattr(self, which)
             if bits is not None and not 2 <= bits <= 8 and (which, bits) != ("weight_bits", 0):

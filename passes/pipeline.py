@@ -13,6 +13,7 @@ from .annotate import Annotate
 from .bias_correction import CorrectBias
 from .calibrate import Calibrate
 from .fold_weights import FoldWeights
+from .improve.rounding import RoundWeights
 from .options import QuantizeOptions
 from .sample_check import Sample
 from .schemes import Scheme
@@ -45,9 +46,13 @@ def quantization_passes(
         TuneMixedBits(scheme, row, options, **seen)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
-        Calibrate(observer=options.observer, weight_observer=options.weight_observer, **seen),
+        Calibrate(
+            observer=options.observer or scheme.observer, weight_observer=options.weight_observer, **seen
+        ),
     ]
-    if options.correct_bias:
+    if (options.rounding or scheme.rounding) == "hessian":
+        passes.append(RoundWeights(**seen))
+    elif options.correct_bias:
         passes.append(CorrectBias(**seen))
     passes.append(FoldWeights())
     return passes

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ..errors import unknown
 
+ROUNDINGS = ("nearest", "hessian")
+"""How weights become integers: each to the nearest, or all for the layer's result (``passes.improve.rounding``)."""
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -22,6 +25,8 @@ class Scheme:
     activation_dtype : ``"uint8"`` or ``"int8"``.
     lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
         adds their products in saturating int16, and how many groups of them meet (``passes.lane_sums``); None for any.
+    observer : of activations, where the user names none; None takes the default.
+    rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
     """
 
     name: str
@@ -34,14 +39,16 @@ class Scheme:
     activation_dtype: str = "uint8"
     lane_limit: int | None = None
     lane_steps: int = 1
+    observer: str | None = None
+    rounding: str = "nearest"
 
 
 SCHEMES: dict[str, Scheme] = {
     row.name: row
     for row in (
         Scheme("int8"),
-        Scheme("w4a8", weight_bits=4),
-        Scheme("w4a4", weight_bits=4, activation_bits=4),
+        Scheme("w4a8", weight_bits=4, rounding="hessian"),
+        Scheme("w4a4", weight_bits=4, activation_bits=4, observer="mse", rounding="hessian"),
     )
 }
 
