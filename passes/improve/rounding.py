@@ -60,7 +60,7 @@ class RoundWeights:
     samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
     damping : the ridge ``r``, as a share of the mean variance of a layer's input: what is small against it in
         the samples is not trusted.
-    fit_scales : choose weight scales too; else they stay as they are.
+    fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
     """
 
     samples: Iterable[Sample]
@@ -205,7 +205,9 @@ def rounded(
     limit, per_channel = weight_limit(pair.bits), pair.scales.size > 1
     scales = np.broadcast_to(pair.scales.astype(np.float64), weight.shape[0] * weight.shape[1])
     scales = scales.reshape(weight.shape[:2])
-    integers, scales = lattice.nearest(target, scales, hessian, limit, options.fit_scales, per_channel)
+    power_of_two = scheme is not None and scheme.power_of_two
+    fit_scales = options.fit_scales and not power_of_two
+    integers, scales = lattice.nearest(target, scales, hessian, limit, fit_scales, per_channel)
     while scheme is not None and scheme.lane_limit is not None:
         runs = runs_of(ungrouped(call, integers), pair.axis, is_merged(call, pair.values))
         steps = scheme.lane_steps if takes_steps(runs, scheme.lane_steps) else 1
@@ -214,7 +216,8 @@ def rounded(
             break
         if not per_channel:
             excess = np.full_like(excess, excess.max())
-        scales = np.where(excess > 1.0, scales * np.maximum(excess, 1.002), scales)
+        growth = np.full_like(excess, 2.0) if power_of_two else np.maximum(excess, 1.002)
+        scales = np.where(excess > 1.0, scales * growth, scales)
         integers, scales = lattice.nearest(target, scales, hessian, limit)
     flat = scales.reshape(-1).astype(np.float32)
     return WeightParameters(flat if per_channel else flat[:1], ungrouped(call, integers).astype(np.int8))
