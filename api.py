@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -29,6 +29,10 @@ from .passes.prepare import Prepare
 from .passes.realize import Realize
 from .passes.schemes import get_scheme
 from .passes.spool import repeatable
+from .report.collect import SAMPLES, collect
+from .report.compiled import with_package
+from .report.records import Report
+from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
 from .runtime.threads import use_threads
@@ -60,15 +64,43 @@ class QuantizedModel:
     ----------
     mod : the Q/DQ hub (``docs/architecture.md``).
     scheme : name of its quantization scheme.
+    stages : modules on the way to it, with which ``report`` compares it; None where it came quantized.
     """
 
     mod: tvm.IRModule
     scheme: str
+    stages: Stages | None = field(default=None, repr=False)
 
     @property
     def layers(self) -> list[Layer]:
         """What was decided for each node of the user's model, in graph order."""
         return get_layers(self.mod)
+
+    def report(
+        self,
+        samples: Samples,
+        *,
+        limit: int | None = SAMPLES,
+        package: Package | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Return what quantization did to each tensor: the float model and this one side by side on samples.
+
+        Parameters
+        ----------
+        samples : as for ``quantize``; better not those of the calibration.
+        limit : at most so many of them, from the start; None takes all.
+        package : what ``compile`` made of this model; adds the time of each layer where this machine can run it.
+        progress : as for ``quantize``.
+
+        Raises
+        ------
+        TvmqError : no samples, or one that does not fit the model's inputs; a layer that gives NaN or infinity.
+        """
+        found = repeatable(_samples(samples, self.mod))
+        stages = self.stages or Stages(self.mod, self.mod)
+        report = collect(stages, self.scheme, found, limit, run_on_host, progress)
+        return report if package is None else with_package(report, package, next(iter(found)))
 
 
 def quantize(
@@ -91,6 +123,7 @@ def quantize(
     calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
         ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
+        Nor does one whose calibration cache has every tensor, without the passes that look at values.
     input_shapes : shapes of the inputs that the model leaves open.
     options : what is skipped, which observer is used, and so on.
     progress : ``(description, total) -> context of a bar with update(n)``; None shows nothing.
@@ -106,16 +139,18 @@ def quantize(
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
-        raise TvmqError(
-            "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
-        )
+        if options.calibration_cache is None and not options.parameters.activations:
+            raise TvmqError(
+                "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
+            )
+        calibration = ()  # where the cache has every range, only the passes that look at values need samples
     samples = _samples(calibration, mod)
     data = CalibrationData(repeatable(samples), run_on_host, progress)
-    mod = tvm.transform.Sequential(quantization_passes(chosen, row, options, data))(mod)
+    mod, stages = run_passes(mod, quantization_passes(chosen, row, options, data))
     if isinstance(samples, FileSamples):
         for note in samples.notes:
             logger.warning(note)
-    return QuantizedModel(mod, chosen.name)
+    return QuantizedModel(mod, chosen.name, stages)
 
 
 def compile(  # noqa: A001 (the name that users expect)

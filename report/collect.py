@@ -8,7 +8,6 @@ Both run once for each sample, and only sums and histograms are kept.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
@@ -25,7 +24,6 @@ from ..passes.plan import activations
 from ..passes.sample_check import Sample, check_sample
 from ..passes.watch import Progress, Runner, compile_for_host
 from ..runtime.describe import OUTPUTS
-from ..runtime.engine import KernelTime
 from .advice import with_advice
 from .records import Bars, LayerRecord, Report, TensorRecord
 from .stages import Stages
@@ -66,26 +64,6 @@ def collect(
     layers = _layers(stages.simulated, run.operands)
     outputs = [watcher.record() for watcher in run.outputs]
     return with_advice(Report(scheme, count, tensors, outputs, layers, bars))
-
-
-def with_times(layers: Sequence[LayerRecord], times: Sequence[KernelTime]) -> list[LayerRecord]:
-    """Return the layers with the time of the kernel calls that compute them.
-
-    A call that computes several layers counts for the one that the others are fused into.
-    """
-    hosts = {layer.layer: layer.fused_into for layer in layers}
-    seconds: dict[str, float] = {}
-    for call in times:
-        if call.layers:
-            own = [name for name in call.layers if hosts.get(name) not in call.layers]
-            name = (own or call.layers)[0]
-            seconds[name] = seconds.get(name, 0.0) + call.seconds
-    return [
-        dataclasses.replace(layer, milliseconds=seconds[layer.layer] * 1e3)
-        if layer.layer in seconds
-        else layer
-        for layer in layers
-    ]
 
 
 class _SideBySide:
@@ -184,10 +162,12 @@ def _operands(call: relax.Call, values: Mapping[relax.Var, relax.Expr]) -> list[
 
 
 def _results(mod: IRModule) -> list[relax.Expr]:
-    body = mod["main"].body.body
+    """Return what ``main`` gives, one by one; the tuple may have a name, and that another."""
     values = {binding.var: binding.value for binding in bindings_of(mod)}
-    bound = values.get(body, body)
-    return list(bound.fields) if isinstance(bound, relax.Tuple) else [body]
+    body = result = mod["main"].body.body
+    while isinstance(result, relax.Var) and result in values:
+        result = values[result]
+    return list(result.fields) if isinstance(result, relax.Tuple) else [body]
 
 
 def _output_names(mod: IRModule) -> list[str]:

@@ -1,7 +1,7 @@
 """A report --> ``tensors.csv``, ``outputs.csv``, ``layers.csv`` and ``report.html`` in a folder; the tables again from
 those or from a package's ``mod.json``.
 
-A table is ``{"columns": [name, ...], "rows": [[value, ...], ...]}``; JSON has it like that, so that names are there once.
+A table is ``{"columns": [name, ...], "rows": [[value, ...], ...]}``: in JSON too each name is there once.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import TvmqError
 from .files import check_output
 from .model_flags import (
     add_linker_flags,
@@ -24,6 +25,7 @@ from .target_flags import add_target_flags, target_from
 if TYPE_CHECKING:
     from tvm.target import Target
 
+    from ..api import QuantizedModel
     from ..config.config import Config
     from ..runtime.package import Package
     from ..schedules.options import CompileOptions
@@ -46,6 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default=Path("model.tar"),
         help="the package to write (default: %(default)s)",
     )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write what quantization did to each tensor as CSV files and an HTML page, over the calibration data's "
+        "first 100 samples",
+    )
     add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
     add_pass_flags(parser)
@@ -63,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     """
     config = config_of(args)
     check_output(args.output, args.FILE)
+    _check_report(args, config)
     package = _compile(args, config)
     package.export(args.output)
     print(_summary(args.output, package))
@@ -76,7 +86,33 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     options = _compile_options(args, target)
     model = import_model(args)
     model = quantized(config, model, target, config.calibration)
-    return api.compile(model, target, options=options, progress=progress)
+    package = api.compile(model, target, options=options, progress=progress)
+    if isinstance(model, api.QuantizedModel) and args.report is not None:
+        _report(model, package, config, args.report)
+    return package
+
+
+def _check_report(args: argparse.Namespace, config: Config) -> None:
+    """Raise ``TvmqError`` where there can be no report: nothing to compare, no samples, no folder."""
+    from ..report.files import make_folder
+
+    if args.report is None:
+        return
+    if config.scheme is None:
+        raise TvmqError("--report has no effect without --quantize")
+    if config.calibration is None:
+        raise TvmqError("--report needs --calibration-data: it runs the model on samples")
+    make_folder(args.report)
+
+
+def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> None:
+    """Write the report, and put its tables into the package for ``tvmc inspect --errors``."""
+    from ..report.files import METADATA, PAGE, tables
+
+    report = model.report(config.calibration, package=package, progress=progress)
+    report.to_csv(folder)
+    report.to_html(folder / PAGE)
+    package.metadata[METADATA] = tables(report, ("tensors", "outputs"))
 
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:

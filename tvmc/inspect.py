@@ -4,11 +4,40 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .tables import counted, megabytes, print_table, shaped, typed
+
+# Columns of the table of errors: name in the report -> heading, format.
+_ERRORS = {
+    "layer": ("layer", ""),
+    "kind": ("kind", ""),
+    "bits": (">bits", "d"),
+    "sqnr": (">SQNR, dB", ".1f"),
+    "accumulated_sqnr": (">accumulated", ".1f"),
+    "cosine": (">cosine", ".5f"),
+    "accumulated_cosine": (">accumulated", ".5f"),
+    "clip_rate": (">clipped", ".2%"),
+    "sparsity": (">zeros", ".1%"),
+    "min": (">min", ".4g"),
+    "q1": (">q1", ".4g"),
+    "median": (">median", ".4g"),
+    "q3": (">q3", ".4g"),
+    "max": (">max", ".4g"),
+    "mean": (">mean", ".4g"),
+    "variance": (">variance", ".4g"),
+    "scale": (">scale", ".4g"),
+    "zero_point": (">zero point", "d"),
+}
+_OUTPUT_ERRORS = {
+    "name": ("output", ""),
+    "cosine": (">cosine", ".5f"),
+    "sqnr": (">SQNR, dB", ".1f"),
+    "max_error": (">max error", ".4g"),
+    "same_argmax": (">same largest element", ".1%"),
+}
 
 _COLUMNS = (
     "layer",
@@ -30,15 +59,29 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         description="Show a package's layers, schemes, scales and sizes, and what stayed float and why.",
         allow_abbrev=False,
     )
-    parser.add_argument("FILE", type=Path, help="the package")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("FILE", type=Path, help="the package; with --errors also the folder of a report")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print everything as JSON")
+    shown.add_argument(
+        "--errors",
+        action="store_true",
+        help="show what quantization did to each tensor, worst first; needs compile --report",
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the package's tables; raises ``TvmqError`` where the file is no package."""
+    """Print the package's tables.
+
+    Raises
+    ------
+    TvmqError : the file is no package; with ``--errors``, it holds none.
+    """
     from ..runtime.archive import read_metadata
 
+    if args.errors:
+        _print_errors(args.FILE)
+        return
     metadata = read_metadata(args.FILE)
     if args.json:
         print(json.dumps(metadata, indent=1, ensure_ascii=False))
@@ -47,6 +90,40 @@ def run(args: argparse.Namespace) -> None:
     _print_tensors("Inputs", metadata["inputs"])
     _print_tensors("Outputs", metadata["outputs"])
     print_table("Layers", _COLUMNS, [_layer_row(layer) for layer in metadata["layers"]])
+
+
+def _print_errors(path: Path) -> None:
+    """Print what a report says of the outputs and of each tensor, worst first."""
+    from ..report.files import read_csv, read_metadata_table
+    from ..runtime.archive import read_metadata
+
+    names = ("outputs", "tensors")
+    if path.is_dir():
+        outputs, tensors = (read_csv(path, name) for name in names)
+    else:
+        metadata = read_metadata(path)
+        outputs, tensors = (read_metadata_table(metadata, name, str(path)) for name in names)
+    _print_figures("Outputs", _OUTPUT_ERRORS, outputs)
+    _print_figures("Tensors, worst first", _ERRORS, sorted(tensors, key=_worst))
+
+
+def _worst(tensor: Mapping[str, Any]) -> float:
+    """Return the smaller of a tensor's two SQNRs; weights have one."""
+    return min(float(tensor[name]) for name in ("sqnr", "accumulated_sqnr") if tensor[name] not in (None, ""))
+
+
+def _print_figures(
+    title: str, columns: Mapping[str, tuple[str, str]], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Print these columns of the rows; values may be numbers or, from a CSV file, their text."""
+
+    def shown(value: Any, form: str) -> str:
+        if not form or value in (None, ""):
+            return str(value or "")
+        return format(int(value) if form == "d" else float(value), form)
+
+    table = [[shown(row[name], form) for name, (_, form) in columns.items()] for row in rows]
+    print_table(title, [heading for heading, _ in columns.values()], table)
 
 
 def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+from tvmq.report.files import METADATA
+from tvmq.report.records import TensorRecord
 from tvmq.runtime.archive import read_metadata, write
 
 
@@ -35,3 +38,45 @@ def test_a_package_for_another_machine(tvmc, package_path, tmp_path):
     result = tvmc("run", tmp_path / "other.tar")
     assert result.code == 1
     assert "is compiled for riscv64; this machine is" in result.err
+
+
+def with_errors(package_path, path):
+    """Write a package that holds the table of a report of two tensors."""
+    tensors = {
+        "columns": [field.name for field in dataclasses.fields(TensorRecord)],
+        "rows": [[*_figures("conv[1]", 40.0, 30.0)], [*_figures("soft max", 20.0, None)]],
+    }
+    outputs = {
+        "columns": ["name", "cosine", "sqnr", "max_error", "same_argmax"],
+        "rows": [["sum/of:0", 0.99, 21.0, 0.5, None]],
+    }
+    metadata = {**read_metadata(package_path), METADATA: {"tensors": tensors, "outputs": outputs}}
+    write(path, metadata, b"")
+    return path
+
+
+def _figures(layer, sqnr, accumulated):
+    values = {"layer": layer, "kind": "activation", "bits": 8, "sqnr": sqnr, "accumulated_sqnr": accumulated}
+    return [values.get(field.name, 0) for field in dataclasses.fields(TensorRecord)]
+
+
+def test_errors_worst_first(tvmc, package_path, tmp_path):
+    result = tvmc("inspect", with_errors(package_path, tmp_path / "a.tar"), "--errors")
+    assert result.code == 0
+    rows = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert "sum/of:0 0.99000 21.0 0.5" in rows
+    shown = [row for row in rows if " activation " in row]
+    assert [row[:27] for row in shown] == ["soft max activation 8 20.0 ", "conv[1] activation 8 40.0 3"]
+
+
+def test_a_package_without_errors_says_how_to_get_them(tvmc, package_path, tmp_path):
+    result = tvmc("inspect", package_path, "--errors")
+    assert result.code == 1
+    assert "holds no errors: make it with tvmc compile --quantize ... --report DIR" in result.err
+    result = tvmc("inspect", tmp_path, "--errors")
+    assert result.code == 1
+    assert "is no report: cannot read 'outputs.csv' in it" in result.err
+
+
+def test_errors_and_json_exclude_each_other(tvmc, package_path):
+    assert tvmc("inspect", package_path, "--errors", "--json").code == 2

@@ -1,0 +1,64 @@
+"""What compiling a model adds to its report: what each layer became in the end, and how long it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ..errors import TvmqError
+from ..passes.sample_check import Sample
+from ..runtime.engine import KernelTime
+from ..runtime.metadata import refuse_other_machines
+from ..runtime.package import Package
+from .advice import with_advice
+from .records import LayerRecord, Report
+
+RUNS = 10
+"""Of the model, over which times are averaged."""
+
+
+def with_package(report: Report, package: Package, sample: Sample) -> Report:
+    """Return the report with the layers as they were compiled, and their times where this machine can run them.
+
+    Parameters
+    ----------
+    sample : what the package runs on while it is timed.
+    """
+    final = {layer["name"]: layer for layer in package.metadata["layers"]}
+    layers = [
+        dataclasses.replace(layer, status=final[layer.layer]["status"], reason=final[layer.layer]["reason"])
+        if layer.layer in final
+        else layer
+        for layer in report.layers
+    ]
+    if _runs_here(package):
+        layers = with_times(layers, package.profile(sample, RUNS))
+    return with_advice(dataclasses.replace(report, layers=layers))
+
+
+def with_times(layers: Sequence[LayerRecord], times: Sequence[KernelTime]) -> list[LayerRecord]:
+    """Return the layers with the time of the kernel calls that compute them.
+
+    A call that computes several layers counts for the one that the others are fused into.
+    """
+    hosts = {layer.layer: layer.fused_into for layer in layers}
+    seconds: dict[str, float] = {}
+    for call in times:
+        if call.layers:
+            own = [name for name in call.layers if hosts.get(name) not in call.layers]
+            name = (own or call.layers)[0]
+            seconds[name] = seconds.get(name, 0.0) + call.seconds
+    return [
+        dataclasses.replace(layer, milliseconds=seconds[layer.layer] * 1e3)
+        if layer.layer in seconds
+        else layer
+        for layer in layers
+    ]
+
+
+def _runs_here(package: Package) -> bool:
+    try:
+        refuse_other_machines(package.metadata, "the package")
+    except TvmqError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+"""Small ONNX models."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def convolutions() -> onnx.ModelProto:
+    """``x -> first -> relu -> second -> sum with x -> third -> softmax``, on ``[1, 4, 8, 8]``."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"], name="relu"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], name="second"),
+        helper.make_node("Add", ["c", "x"], ["d"], name="sum"),
+        helper.make_node("Conv", ["d", "w3"], ["e"], name="third"),
+        helper.make_node("Softmax", ["e"], ["y"], name="softmax", axis=1),
+    ]
+    weights = {
+        "w1": random(4, 4, 3, 3, seed=1),
+        "w2": random(4, 4, 1, 1, seed=2),
+        "w3": random(2, 4, 1, 1, seed=3),
+    }
+    return _model(nodes, {"x": (1, 4, 8, 8)}, {"y": (1, 2, 8, 8)}, weights)
+
+
+def two_outputs() -> onnx.ModelProto:
+    """Matmuls one behind the other, on ``[3, 8]``; the outputs have 8 columns and 1."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["wide"], name="first"),
+        helper.make_node("MatMul", ["wide", "w2"], ["narrow"], name="second"),
+    ]
+    weights = {"w1": random(8, 8, seed=1), "w2": random(8, 1, seed=2)}
+    return _model(nodes, {"x": (3, 8)}, {"narrow": (3, 1), "wide": (3, 8)}, weights)
+
+
+def _model(nodes, inputs, outputs, weights) -> onnx.ModelProto:
+    def infos(shapes):
+        return [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
+        ]
+
+    constants = [numpy_helper.from_array(values, name) for name, values in weights.items()]
+    graph = helper.make_graph(nodes, "g", infos(inputs), infos(outputs), constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
