@@ -37,6 +37,7 @@ def concat(rows: Sequence[int], widths: Sequence[int], dtype: str) -> tirx.PrimF
 def _copy(part: tirx.Buffer, result: tirx.Buffer, shape: Sequence[int], start: int) -> None:
     with T.grid(*shape) as loops, T.sblock(f"copy_{part.name}"):
         *row, column = [T.axis.spatial(extent, loop) for extent, loop in zip(shape, loops, strict=True)]
-        T.reads(part[(*row, column)])
-        T.writes(result[(*row, column + start)])
-        T.buffer_store(result, part[(*row, column)], [*row, column + start])
+        source, target = (*row, column), (*row, column + start)
+        T.reads(part[source])
+        T.writes(result[target])
+        T.buffer_store(result, part[source], target)
