@@ -47,6 +47,7 @@ class Chain:
     bias : the result of the addition behind ``first``; None where it has no bias.
     clipped : the result of the clip between them; None where there is none.
     upper : the clip's upper limit; infinity without one.
+    only_limits : nothing but relu and clip lies between, so that values may be shifted as well as scaled.
     """
 
     first: relax.Var
@@ -54,6 +55,7 @@ class Chain:
     bias: relax.Var | None = None
     clipped: relax.Var | None = None
     upper: float = np.inf
+    only_limits: bool = True
 
 
 def chains_of(mod: IRModule) -> list[Chain]:
@@ -83,22 +85,23 @@ class _Finder:
         return sum(weight.same_as(value.args[1]) for weight in self._weights) == 1
 
     def _chain_to(self, second: relax.Var, call: relax.Call) -> Chain | None:
-        var, clipped, upper = call.args[0], None, np.inf
+        var, clipped, upper, only_limits = call.args[0], None, np.inf, True
         while len(self._readers.get(var, ())) == 1:
             value = self._values.get(var)
             if self._is_own(value):
                 same = op_name(value) == op_name(call)
-                return Chain(var, second, None, clipped, upper) if same else None
+                return Chain(var, second, None, clipped, upper, only_limits) if same else None
             if var in self._biases:
                 first = self._biases[var].weighted
                 value = self._values[first]
                 same = self._is_own(value) and op_name(value) == op_name(call)
-                return Chain(first, second, var, clipped, upper) if same else None
+                return Chain(first, second, var, clipped, upper, only_limits) if same else None
             limits = limits_of(value)
             if limits is not None and limits[0] == 0.0 and clipped is None:
                 clipped, upper = (var, limits[1]) if np.isfinite(limits[1]) else (None, upper)
             elif op_name(value) not in HOMOGENEOUS or OPERATORS[op_name(value)].refuse(value):
                 return None
+            only_limits = only_limits and limits is not None
             var = value.args[0]
         return None
 
@@ -177,3 +180,22 @@ class Weights:
             return add(builder.emit(call), var)
 
         return rebuild(mod, rewrite)
+
+
+class ChannelRange:
+    """Watches a tensor; its smallest and largest value along every axis but ``axis``.
+
+    Attributes
+    ----------
+    low, high : float64 ``[C]``.
+    """
+
+    def __init__(self, axis: int = 1):
+        self._axis = axis
+        self.low: np.ndarray | float = np.inf
+        self.high: np.ndarray | float = -np.inf
+
+    def update(self, array: np.ndarray) -> None:
+        others = tuple(place for place in range(array.ndim) if place != self._axis % array.ndim)
+        self.low = np.minimum(self.low, array.min(axis=others).astype(np.float64))
+        self.high = np.maximum(self.high, array.max(axis=others).astype(np.float64))

@@ -24,7 +24,7 @@ from tvm import IRModule
 
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
-from .chains import Chain, Weights, chains_of
+from .chains import Chain, ChannelRange, Weights, chains_of
 
 SWEEPS = 40
 """Over all chains at most; networks of 50 layers take about 20."""
@@ -87,22 +87,3 @@ def _equalize(weights: Weights, chain: Chain, reach: dict) -> float:
         reach[chain.second] = np.where(share >= 1.0, share, share / factors)
     weights.scale(chain, factors)
     return float(np.abs(np.log(factors)).max(initial=0.0))
-
-
-class ChannelRange:
-    """Watches a tensor; its smallest and largest value along every axis but ``axis``.
-
-    Attributes
-    ----------
-    low, high : float64 ``[C]``.
-    """
-
-    def __init__(self, axis: int = 1):
-        self._axis = axis
-        self.low: np.ndarray | float = np.inf
-        self.high: np.ndarray | float = -np.inf
-
-    def update(self, array: np.ndarray) -> None:
-        others = tuple(place for place in range(array.ndim) if place != self._axis % array.ndim)
-        self.low = np.minimum(self.low, array.min(axis=others).astype(np.float64))
-        self.high = np.maximum(self.high, array.max(axis=others).astype(np.float64))

@@ -1,0 +1,177 @@
+"""Means and variances of a float model's values by channel, from its weights alone.
+
+    y = W x + b     E[y] = W E[x] + b            Var[y] = W^2 Var[x]
+    y = relu(x)     E[y] = v N + m (1 - F)       x ~ N(m, v^2);  N density and F share below 0, at -m / v
+
+Each channel is taken for a normal distribution whose elements are independent, and an activation for what it makes of
+that: the clipped normal distribution of Nagel et al., 2019, appendix C. The model's inputs are taken to be
+normalized, mean 0 and variance 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ..affine import CHANNEL_AXIS, as_affine, per_channel, response_to_constant
+from ..graph import bindings_of, is_constant, op_name, shape_of, to_numpy
+from ..realizers.limits import limits_of
+
+NODES = 33
+"""Points of the quadrature for functions of a normal distribution; exact for polynomials of degree 65."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of a value along ``axis``, float64 ``[C]``."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    axis: int
+
+
+def moments_of(mod: IRModule) -> dict[relax.Var, Moments]:
+    """Return the moments of the values of a float module; what follows an unknown operator has none."""
+    found = {param: _normalized(param) for param in mod["main"].params if len(shape_of(param)) > 1}
+    for binding in bindings_of(mod):
+        rule = RULES.get(op_name(binding.value))
+        if rule is None:
+            continue
+        inputs = [found.get(item) for item in binding.value.args if isinstance(item, relax.Var)]
+        moments = None if None in inputs or not inputs else rule(binding.value, *inputs)
+        if moments is not None:
+            found[binding.var] = moments
+    return found
+
+
+def clipped_normal(moments: Moments, lower: float, upper: float) -> Moments:
+    """Return the moments of a normal distribution that is clipped to ``[lower, upper]``; both may be infinite."""
+    deviation = np.sqrt(moments.variance)
+    varies = deviation > 0.0
+    safe = np.where(varies, deviation, 1.0)
+    first = second = np.zeros_like(safe)
+    low, high = (np.clip((limit - moments.mean) / safe, -40.0, 40.0) for limit in (lower, upper))
+    inside = _below(high) - _below(low)
+    slope = _density(low) - _density(high)
+    # Of the standard normal distribution between the limits: 1, z and z^2.
+    curve = inside + low * _density(low) - high * _density(high)
+    first = moments.mean * inside + safe * slope
+    second = moments.mean**2 * inside + 2.0 * moments.mean * safe * slope + safe**2 * curve
+    for limit, share in ((lower, _below(low)), (upper, 1.0 - _below(high))):
+        if math.isfinite(limit):
+            first, second = first + limit * share, second + limit**2 * share
+    mean = np.where(varies, first, np.clip(moments.mean, lower, upper))
+    variance = np.where(varies, np.maximum(second - first**2, 0.0), 0.0)
+    return Moments(mean, variance, moments.axis)
+
+
+def _density(z: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi)
+
+
+def _below(z: np.ndarray) -> np.ndarray:
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in z.reshape(-1)]).reshape(z.shape)
+
+
+def _normalized(param: relax.Var) -> Moments:
+    shape = shape_of(param)
+    axis = 1 if len(shape) == 4 else -1
+    return Moments(np.zeros(shape[axis]), np.ones(shape[axis]), axis)
+
+
+def _weighted(call: relax.Call, data: Moments) -> Moments | None:
+    axis = CHANNEL_AXIS[op_name(call)]
+    if not is_constant(call.args[1]) or data.axis != axis:
+        return None
+    weight = to_numpy(call.args[1]).astype(np.float64)
+    mean = response_to_constant(call, weight, data.mean)
+    return Moments(mean, response_to_constant(call, np.square(weight), data.variance), axis)
+
+
+def _sum(call: relax.Call, first: Moments, second: Moments | None = None) -> Moments | None:
+    if second is not None:
+        if first.mean.shape != second.mean.shape or first.axis != second.axis:
+            return None
+        return Moments(first.mean + second.mean, first.variance + second.variance, first.axis)
+    affine = as_affine(call)
+    if affine is None:
+        return None
+    shape = shape_of(call)
+    scale, shift = (per_channel(value, shape, first.axis) for value in (affine.scale, affine.shift))
+    if scale is None or shift is None:
+        return None
+    return Moments(first.mean * scale + shift, first.variance * scale**2, first.axis)
+
+
+def _limits(call: relax.Call, data: Moments) -> Moments:
+    return clipped_normal(data, *limits_of(call))
+
+
+def _leaky(call: relax.Call, data: Moments) -> Moments:
+    slope = float(call.attrs.alpha)
+    return _function(data, lambda x: np.where(x > 0.0, x, slope * x))
+
+
+def _silu(call: relax.Call, data: Moments) -> Moments:
+    return _function(data, lambda x: x / (1.0 + np.exp(-x)))
+
+
+def _sigmoid(call: relax.Call, data: Moments) -> Moments:
+    return _function(data, lambda x: 1.0 / (1.0 + np.exp(-x)))
+
+
+def _function(data: Moments, function: Callable[[np.ndarray], np.ndarray]) -> Moments:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    weights = weights / weights.sum()
+    values = function(data.mean[:, None] + np.sqrt(data.variance)[:, None] * nodes)
+    mean = values @ weights
+    return Moments(mean, np.maximum(np.square(values) @ weights - mean**2, 0.0), data.axis)
+
+
+def _mean(call: relax.Call, data: Moments) -> Moments | None:
+    """Average over independent elements: the mean stays, the variance is divided by their number."""
+    before, behind = shape_of(call.args[0]), shape_of(call)
+    if len(behind) != len(before) or data.axis != 1 or before[1] != behind[1]:
+        return None
+    count = np.prod(before[2:]) / np.prod(behind[2:])
+    return Moments(data.mean, data.variance / count, data.axis)
+
+
+def _average(call: relax.Call, data: Moments) -> Moments:
+    return Moments(
+        data.mean, data.variance / math.prod(int(extent) for extent in call.attrs.pool_size), data.axis
+    )
+
+
+def _reshape(call: relax.Call, data: Moments) -> Moments | None:
+    """Keep the channels where they alone have an extent: ``(1, C, 1, 1)`` to ``(1, C)``."""
+    before, behind = shape_of(call.args[0]), shape_of(call)
+    count = data.mean.size
+    if math.prod(before) != count * before[0] or behind != (before[0], count):
+        return None
+    return Moments(data.mean, data.variance, -1)
+
+
+RULES: Mapping[str, Callable[..., Moments | None]] = {
+    "relax.nn.conv2d": _weighted,
+    "relax.matmul": _weighted,
+    "relax.add": _sum,
+    "relax.subtract": _sum,
+    "relax.multiply": _sum,
+    "relax.divide": _sum,
+    "relax.nn.relu": _limits,
+    "relax.clip": _limits,
+    "relax.nn.leakyrelu": _leaky,
+    "relax.nn.silu": _silu,
+    "relax.sigmoid": _sigmoid,
+    "relax.mean": _mean,
+    "relax.nn.adaptive_avg_pool2d": _mean,
+    "relax.nn.avg_pool2d": _average,
+    "relax.reshape": _reshape,
+    "relax.nn.batch_flatten": _reshape,
+    "relax.flatten": _reshape,
+}

@@ -1,0 +1,145 @@
+"""SmoothQuant: ranges of activations that differ by channel, moved into the weights that read them.
+
+    X W = (X S^-1) (S W)        s_j = max|X_j|^alpha / max|W_j|^(1 - alpha),  j: a column of X, a row of W
+
+One scale for all of X suits its few columns with outliers; the weights, with a scale an output channel, take them
+over. ``alpha`` says how much of the difference goes there (Xiao et al., "SmoothQuant", 2023). Where a linear layer alone
+gives X, the division goes into its weights. Where X comes from a layer norm it stands as a multiplication of its own,
+because in most networks the norm's result is read by a residual addition too; it runs in float in the kernel that
+quantizes X. The float model stays the same up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import IRModule, relax
+
+from ...errors import TvmqError
+from ..affine import as_affine, per_channel
+from ..fold_affine import has_constant_weight
+from ..graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, to_numpy, with_layer_name
+from ..sample_check import Sample
+from ..watch import Progress, Runner, compile_for_host, watch
+from .chains import ChannelRange, Weights, chains_of
+
+NORMS = frozenset({"relax.nn.layer_norm", "relax.nn.rms_norm"})
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.Smooth")
+@dataclass(frozen=True)
+class Smooth:
+    """Smooth the inputs of matrix products; requires a prepared float module without pairs.
+
+    Attributes
+    ----------
+    samples, runner, progress : as for ``Calibrate``.
+    alpha : from 0, where the weights' ranges become alike, to 1, where the activations' do.
+    """
+
+    samples: Iterable[Sample]
+    alpha: float = 0.5
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.alpha <= 1.0:
+            raise TvmqError(f"alpha of SmoothQuant must be from 0 to 1, got {self.alpha}")
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the module with smoothed inputs of matrix products.
+
+        Raises
+        ------
+        TvmqError : as ``watch`` does.
+        """
+        weights = Weights.of(mod)
+        chains = {
+            weights.calls[chain.second].args[0]: chain
+            for chain in chains_of(mod)
+            if op_name(weights.calls[chain.second]) == "relax.matmul" and chain.clipped is None
+        }
+        norms = readers_of_norms(mod)
+        ranges = {var: ChannelRange(-1) for var in (*chains, *norms)}
+        if not ranges:
+            return mod
+        watchers = {var: [watcher] for var, watcher in ranges.items()}
+        watch(mod, watchers, self.samples, self.runner, self.progress, "smooth")
+        divisors = {}
+        for var, found in ranges.items():
+            readers = norms.get(var) or [chains[var].second]
+            largest = np.max([weights.input_ranges(reader) for reader in readers], axis=0)
+            factors = self._factors(np.maximum(found.high, -found.low), largest)
+            if var in chains:
+                weights.scale(chains[var], factors)
+                continue
+            divisors[var] = factors
+            for reader in readers:
+                weights.values[reader] = weights.values[reader] * factors[:, None]
+        return _divided(weights.put_into(mod), _places(mod, divisors))
+
+    def _factors(self, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the factors ``[K]``: 1 where a column or a row is zero throughout."""
+        used = (activations > 0.0) & (weights > 0.0)
+        activations, weights = np.where(used, activations, 1.0), np.where(used, weights, 1.0)
+        return activations**self.alpha / weights ** (1.0 - self.alpha)
+
+
+def readers_of_norms(mod: IRModule) -> dict[relax.Var, list[relax.Var]]:
+    """Return the layer norms' results that matrix products with constant weights read, with those products.
+
+    A norm is one operator, or what is left of one that came in parts: a scale or shift a channel that ``Prepare`` could
+    not fold into a weighted operator.
+    """
+    found: dict[relax.Var, list[relax.Var]] = {}
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    for var, value in values.items():
+        if op_name(value) != "relax.matmul" or not has_constant_weight(value):
+            continue
+        data = value.args[0]
+        if data in values and _is_norm(values[data], values):
+            found.setdefault(data, []).append(var)
+    return found
+
+
+def _is_norm(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
+    if op_name(value) in NORMS:
+        return True
+    affine = as_affine(value)
+    if affine is None or op_name(values.get(affine.data)) == "relax.matmul":
+        return False
+    shape = shape_of(value)
+    parts = [per_channel(part, shape, -1) for part in (affine.scale, affine.shift)]
+    return all(part is not None for part in parts) and any(np.ptp(part) > 0.0 for part in parts)
+
+
+def _places(mod: IRModule, divisors: Mapping[relax.Var, np.ndarray]) -> dict[int, np.ndarray]:
+    """Return the divisors by the place of the binding: a rebuilt module has other variables."""
+    return {
+        place: divisors[binding.var]
+        for place, binding in enumerate(bindings_of(mod))
+        if binding.var in divisors
+    }
+
+
+def _divided(mod: IRModule, divisors: Mapping[int, np.ndarray]) -> IRModule:
+    """Return the module whose matrix products with constant weights read divided values."""
+    bindings = bindings_of(mod)
+    factors = {bindings[place].var: divisor for place, divisor in divisors.items()}
+    made: dict[relax.Var, relax.Var] = {}
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if op_name(value) == "relax.matmul" and value.args[0] in made and has_constant_weight(value):
+            return substitute(value, {value.args[0]: made[value.args[0]]})
+        if var not in factors:
+            return value
+        bound = builder.emit(value)
+        inverse = relax.const((1.0 / factors[var]).astype(np.float32))
+        product = with_layer_name(relax.op.multiply(bound, inverse), layer_name(value))
+        made[bound] = builder.emit(product)
+        return bound
+
+    return rebuild(mod, rewrite)
