@@ -64,6 +64,13 @@ def test_without_hardware_the_options_alone_count():
     assert restrict(get_scheme("int8"), QuantizeOptions()) == get_scheme("int8")
 
 
+def test_hardware_that_shifts_gets_powers_of_two():
+    assert not restrict(get_scheme("int8"), QuantizeOptions(hardware=hardware())).power_of_two
+    assert restrict(
+        get_scheme("int8"), QuantizeOptions(hardware=hardware(scales="power-of-two"))
+    ).power_of_two
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
