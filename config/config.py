@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..errors import TvmqError, unknown
 from . import kinds
 from .table import (
+    CALIBRATION_CACHE,
     CALIBRATION_PATH,
     CALIBRATION_SAMPLES,
     CALIBRATION_TYPE,
@@ -109,6 +110,8 @@ def make_config(values: Mapping[Option, Any]) -> Config:
     if scheme is not None:
         get_scheme(scheme)
     fields = _fields(values, QUANTIZATION)
+    if CALIBRATION_CACHE in values:
+        fields["calibration_cache"] = values[CALIBRATION_CACHE]
     if HARDWARE in values:
         fields["hardware"] = read_hardware(values[HARDWARE])
     options = QuantizeOptions(**fields)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import TvmqError, unknown
 from ..targets.hardware import SYMMETRIES, Hardware
+from .calibration_cache import CalibrationCache
 from .schemes import ROUNDINGS
 
 
@@ -24,6 +26,9 @@ class QuantizeOptions:
     power_of_two : round every scale up to a power of two, for hardware that shifts instead of multiplying.
     pair_safe_weights : on a target whose fast multiply could saturate (AVX2, AVX512 without VNNI), enlarge the
         scales of output channels until it cannot; else such layers take the slower multiply (``docs/avx2.md``).
+    calibration_cache : a file of parameters (``passes.calibration_cache``). Where it exists, the tensors that it names
+        get its parameters and the others are calibrated; else it is written, with all of them.
+    parameters : the same from Python; it wins over the file.
     rounding : how weights become integers: ``"nearest"``, or ``"hessian"``, for the layer's result, which also chooses
         scales and biases (``passes.improve.rounding``); None takes the scheme's.
     correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
@@ -47,6 +52,8 @@ class QuantizeOptions:
     weight_observer: str | None = None
     power_of_two: bool = False
     pair_safe_weights: bool = True
+    calibration_cache: str | os.PathLike[str] | None = None
+    parameters: CalibrationCache = field(default_factory=CalibrationCache)
     rounding: str | None = None
     correct_bias: bool = True
     per_channel: bool | None = None

@@ -14,6 +14,7 @@ MAX_BITS = 8
 """Of an integer that a kernel reads."""
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
 def weight_limit(bits: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from ..targets.rows import TargetRow
 from .annotate import Annotate
 from .bias_correction import CorrectBias
 from .calibrate import Calibrate
+from .calibration_cache import CalibrationCache, read_cache
 from .fold_weights import FoldWeights
 from .improve.rounding import RoundWeights
 from .options import QuantizeOptions
 from .sample_check import Sample
 from .schemes import Scheme
+from .set_parameters import SetParameters, WriteParameters
 from .tune_mixed_bits import TuneMixedBits
 from .watch import Progress, Runner, compile_for_host
 
@@ -42,14 +45,20 @@ def quantization_passes(
 ) -> list[Pass]:
     """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
     seen: dict[str, Any] = {"samples": data.samples, "runner": data.runner, "progress": data.progress}
+    cache = options.calibration_cache
+    cached = cache is not None and os.path.exists(cache)
+    fixed = (read_cache(cache) if cached else CalibrationCache()) | options.parameters
     passes = [
         TuneMixedBits(scheme, row, options, **seen)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
+        SetParameters(fixed),
         Calibrate(
             observer=options.observer or scheme.observer, weight_observer=options.weight_observer, **seen
         ),
     ]
+    if cache is not None and not cached:
+        passes.append(WriteParameters(cache))
     if (options.rounding or scheme.rounding) == "hessian":
         passes.append(RoundWeights(**seen))
     elif options.correct_bias:

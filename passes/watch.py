@@ -83,4 +83,4 @@ def watch(
             if bar is not None:
                 bar.update(1)
     if not count:
-        raise TvmqError("there are no calibration samples; at least one is needed")
+        raise TvmqError(f"there are no calibration samples to {description}; at least one is needed")
