@@ -139,12 +139,12 @@ def rebuild(
     Parameters
     ----------
     rewrite : see ``Rewrite``.
-    params : replaces the function's parameters, one for one; None keeps them.
+    params : replaces the function's parameters, one for one, and what is beyond them is new; None keeps them.
     result : replaces the function's result, in terms of the old variables; None keeps it.
     """
     old = mod["main"]
     params = list(old.params) if params is None else params
-    env: dict[relax.Var, relax.Expr] = dict(zip(old.params, params, strict=True))
+    env: dict[relax.Var, relax.Expr] = dict(zip(old.params, params[: len(old.params)], strict=True))
 
     # The builder would call a second "main" by another name.
     others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
