@@ -138,7 +138,8 @@ def sample(operator: Operator, is_int8: bool) -> np.ndarray:
 def weights(operator: Operator) -> np.ndarray:
     """Return the int8 weights: such as tvmq gives to CPUs without VNNI, so that no engine saturates."""
     normal = np.random.default_rng(1).normal(0, WEIGHT_SIGMA, operator.weight_shape)
-    merged = bool(operator.kernel) and merges_columns(operator.weight_shape[1:], GROUP, dilation=1)
+    _, *kernel = operator.weight_shape
+    merged = bool(operator.kernel) and merges_columns(kernel, GROUP, dilation=1)
     axis = 0 if operator.kernel else 1
     integers, _ = limit_sums(normal, np.ones(operator.channels), axis, LANE_LIMIT, LANE_STEPS, merged)
     return integers

@@ -48,7 +48,7 @@ def quantization_passes(
     cache = options.calibration_cache
     cached = cache is not None and os.path.exists(cache)
     fixed = (read_cache(cache) if cached else CalibrationCache()) | options.parameters
-    passes = [
+    passes: list[Pass] = [
         TuneMixedBits(scheme, row, options, **seen)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),

@@ -9,38 +9,39 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
 
-from .sample_check import Sample
+T = TypeVar("T")
 
 
-def repeatable(samples: Iterable[Sample]) -> Iterable[Sample]:
+def repeatable(samples: Iterable[T]) -> Iterable[T]:
     """Return the samples as an iterable that starts anew each time; what can do so already is returned as it is."""
     return Spool(samples) if isinstance(samples, Iterator) else samples
 
 
-class Spool:
-    """The samples of an iterator, kept in a temporary file that goes with this object.
+class Spool(Generic[T]):
+    """What an iterator gives, kept in a temporary file that goes with this object.
 
     An iteration that is broken off leaves the rest to the next one.
     """
 
-    def __init__(self, samples: Iterator[Sample]):
-        self._rest = samples
+    def __init__(self, items: Iterator[T]):
+        self._rest = items
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the object)
         self._places: list[int] = []
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[T]:
         index = 0
         while True:
             if index == len(self._places):
                 try:
-                    sample = next(self._rest)
+                    item = next(self._rest)
                 except StopIteration:
                     return
                 self._places.append(self._file.seek(0, 2))
-                pickle.dump(sample, self._file, protocol=5)
+                pickle.dump(item, self._file, protocol=5)
             else:
                 self._file.seek(self._places[index])
-                sample = pickle.load(self._file)
+                item = pickle.load(self._file)
             index += 1
-            yield sample
+            yield item

@@ -9,7 +9,7 @@ Both run once for each sample, and only sums and histograms are kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from itertools import islice
 
@@ -19,7 +19,7 @@ from tvm import IRModule, relax
 from ..errors import TvmqError
 from ..passes.graph import bindings_of, dtype_of, layer_name, op_name, rebuild, shape_of
 from ..passes.layers import get_layers
-from ..passes.pairs import ActivationPair, activation_pairs, float_form, transparent, weight_pairs
+from ..passes.pairs import activation_pairs, float_form, transparent, weight_pairs
 from ..passes.plan import activations
 from ..passes.sample_check import Sample, check_sample
 from ..passes.watch import Progress, Runner, compile_for_host
@@ -125,7 +125,10 @@ class _SideBySide:
 
     def _update(self, sample: dict[str, np.ndarray], index: int) -> None:
         exact, simulated = self._run_exact(sample), self._run_simulated(sample)
-        compared = [*self.watchers.items(), *(("the output", watcher) for watcher in self.outputs)]
+        compared: list[tuple[str, ActivationWatcher | OutputWatcher]] = [
+            *self.watchers.items(),
+            *(("the output", watcher) for watcher in self.outputs),
+        ]
         for (name, watcher), before, after in zip(compared, exact, simulated, strict=False):
             if not (np.isfinite(before.sum()) and np.isfinite(after.sum())):
                 raise TvmqError(f"sample {index}: {name!r} gives NaN or infinity")
@@ -182,21 +185,16 @@ def _in_graph_order(
 ) -> tuple[list[TensorRecord], list[Bars]]:
     """Return the records and histograms of all tensors in the order of their pairs."""
     places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
-    makers: list[tuple[int, Callable[[], tuple[TensorRecord, Bars]]]] = []
+    found: list[tuple[int, tuple[TensorRecord, Bars]]] = []
     for weights in weight_pairs(mod):
         if not weights.is_unknown:
-            makers.append((places[weights.quantize], lambda weights=weights: weight_record(weights)))
+            found.append((places[weights.quantize], weight_record(weights)))
     for pair in activation_pairs(mod):
         if pair.name in watchers:
-            makers.append((places[pair.quantize], lambda pair=pair: _activation_record(pair, watchers)))
-    records = [make() for _, make in sorted(makers, key=lambda item: item[0])]
-    return [record for record, _ in records], [bars for _, bars in records]
-
-
-def _activation_record(
-    pair: ActivationPair, watchers: Mapping[str, ActivationWatcher]
-) -> tuple[TensorRecord, Bars]:
-    return watchers[pair.name].record(), watchers[pair.name].bars()
+            watcher = watchers[pair.name]
+            found.append((places[pair.quantize], (watcher.record(), watcher.bars())))
+    ordered = [records for _, records in sorted(found, key=lambda item: item[0])]
+    return [record for record, _ in ordered], [bars for _, bars in ordered]
 
 
 def _layers(mod: IRModule, operands: Mapping[str, Sequence[ChannelRange]]) -> list[LayerRecord]:

@@ -1,6 +1,6 @@
 """The modules along the way of quantization that a report compares.
 
-    exact       what ``Calibrate`` is given: its float form computes what the user's model does
+    exact       the first one that has pairs: its float form computes what the user's model does
     simulated   what ``FoldWeights`` is given: final parameters and biases, and the weights still float
 
 Both have pairs in the same places, under the same names. A module that came quantized has no such history: there
@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from tvm import IRModule
 from tvm.ir.transform import Pass
 
-from ..passes.calibrate import Calibrate
+from ..passes.annotate import has_pairs
 from ..passes.fold_weights import FoldWeights
-
-_CALIBRATE, _FOLD = Calibrate(()).info.name, FoldWeights().info.name
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,9 @@ def run_passes(mod: IRModule, passes: Sequence[Pass]) -> tuple[IRModule, Stages]
     """Run the passes in turn, as ``Sequential`` does; return the result and the stages on the way to it."""
     exact = simulated = None
     for step in passes:
-        if step.info.name == _CALIBRATE and exact is None:
-            exact = mod
-        if step.info.name == _FOLD:
+        if isinstance(step, FoldWeights):
             simulated = mod
         mod = step(mod)
+        if exact is None and has_pairs(mod):
+            exact = mod
     return mod, Stages(exact or mod, simulated or mod)

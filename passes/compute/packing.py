@@ -9,6 +9,7 @@ kernel streams through memory in order. Channels are padded with zeros to whole 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def pack_conv2d(weight: np.ndarray, groups: int, lanes: int, depth: int) -> np.n
     return np.ascontiguousarray(split.transpose(0, 1, 5, 6, 3, 2, 4))
 
 
-def merges_columns(shape: tuple[int, int, int], depth: int, dilation: int) -> bool:
+def merges_columns(shape: Sequence[int], depth: int, dilation: int) -> bool:
     """Tell whether a kernel (I, KH, KW) is better taken with its columns and channels as one run of numbers.
 
     That is so for images of few channels: 7 columns of 3 channels are 6 groups of 4, and by themselves 7 with padding.

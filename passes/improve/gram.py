@@ -55,10 +55,10 @@ class Moments:
     def __init__(self, call: relax.Call):
         self._call = call
         self.count = 0
-        self._exact: np.ndarray | float = 0.0
-        self._quantized: np.ndarray | float = 0.0
-        self._squares: np.ndarray | float = 0.0
-        self._products: np.ndarray | float = 0.0
+        self._exact: np.ndarray = np.zeros(())
+        self._quantized: np.ndarray = np.zeros(())
+        self._squares: np.ndarray = np.zeros(())
+        self._products: np.ndarray = np.zeros(())
 
     def update(self, exact: np.ndarray, quantized: np.ndarray) -> None:
         """Take in the operand of one sample, as the float model and as the quantized one gives it."""

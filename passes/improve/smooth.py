@@ -3,15 +3,15 @@
     X W = (X S^-1) (S W)        s_j = max|X_j|^alpha / max|W_j|^(1 - alpha),  j: a column of X, a row of W
 
 One scale for all of X suits its few columns with outliers; the weights, with a scale an output channel, take them
-over. ``alpha`` says how much of the difference goes there (Xiao et al., "SmoothQuant", 2023). Where a linear layer alone
-gives X, the division goes into its weights. Where X comes from a layer norm it stands as a multiplication of its own,
-because in most networks the norm's result is read by a residual addition too; it runs in float in the kernel that
+over. ``alpha`` says how much of the difference goes there (Xiao et al., "SmoothQuant", 2023). Where a linear layer
+alone gives X, the division goes into its weights. Where X comes from a layer norm it stands as a multiplication of its
+own, because in most networks the norm's result is read by a residual addition too; it runs in float in the kernel that
 quantizes X. The float model stays the same up to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from tvm import IRModule, relax
 from ...errors import TvmqError
 from ..affine import as_affine, per_channel
 from ..fold_affine import has_constant_weight
-from ..graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, to_numpy, with_layer_name
+from ..graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
 from .chains import ChannelRange, Weights, chains_of

@@ -43,7 +43,9 @@ def test_the_loop_adds_up(name: str, instruction: Instruction) -> None:
     for value, count in zip(values, counts, strict=True):
         changed = (weight.astype(np.int64) + value).astype(instruction.dtype).astype(np.int64)
         if instruction.repeats == 2:
-            changed = changed + changed % 256  # with its operands exchanged, the weights are the unsigned ones
+            changed = (
+                changed + changed % 256
+            )  # with its operands exchanged, the weights are the unsigned ones
         products = data.astype(np.int64)[:, None] * changed[None]
         expected += count * products.reshape(*expected.shape, instruction.depth).sum(-1)
     # Floats too: 100000 * 2 * 128 is an even number below 2**25, and so is every sum before it or its half.

@@ -84,7 +84,10 @@ def _activation(record):
         (_activation({"scale": True, "zero_point": 0}), "a positive float32, got True"),
         (_activation({"scale": 1.0, "zero_point": 0.5}), "a zero point must be a whole number, got 0.5"),
         (_activation({"scale": 1.0, "zero_point": 0, "bits": 9}), "from 2 to 8, got 9"),
-        (_activation({"scale": 1.0, "zero_point": 0, "dtype": "int4"}), "unknown dtype of an activation 'int4'"),
+        (
+            _activation({"scale": 1.0, "zero_point": 0, "dtype": "int4"}),
+            "unknown dtype of an activation 'int4'",
+        ),
         (_activation({"low": 0.0}), "'a': there is no 'high'"),
         (_activation({"low": 1.0, "high": 1.0}), "two finite numbers, low < high"),
         (_activation({"low": 0.0, "high": 1.0, "scale": 1.0}), "unknown key 'scale'"),
@@ -101,7 +104,11 @@ def test_what_is_wrong_is_said_with_the_tensor(tmp_path, change, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not valid JSON: .* line 1"), ('{"a": 1, "a": 2}', "'a' stands there twice"), ("[]", "an object")],
+    [
+        ("{", "is not valid JSON: .* line 1"),
+        ('{"a": 1, "a": 2}', "'a' stands there twice"),
+        ("[]", "an object"),
+    ],
 )
 def test_no_json(tmp_path, text, message):
     (tmp_path / "c.json").write_text(text)

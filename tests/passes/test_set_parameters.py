@@ -137,10 +137,14 @@ def test_quantize_writes_the_file_once_and_reads_it(tmp_path):
     written = path.read_bytes()
     second = tvmq.quantize(_float(), options=options)
     assert path.read_bytes() == written
-    assert _activations(second.mod) == _activations(first.mod) == {
-        name: (np.float32(record.scale), record.zero_point)
-        for name, record in read_cache(path).activations.items()
-    }
+    assert (
+        _activations(second.mod)
+        == _activations(first.mod)
+        == {
+            name: (np.float32(record.scale), record.zero_point)
+            for name, record in read_cache(path).activations.items()
+        }
+    )
 
 
 def test_parameters_from_python_win_over_the_file(tmp_path):

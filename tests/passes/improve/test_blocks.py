@@ -37,7 +37,7 @@ def _network(b, x):
     return b.add(relax.op.nn.relu(_conv(b, x, 8, 4, "head")), "relu")
 
 
-def mixed(count: int, seed: int = 0):
+def mixed(count: int = 8, seed: int = 0):
     """Return samples with channels that go together, as those of real activations do."""
     mix = np.eye(4) + 0.8
     arrays = (random(*SHAPE, seed=seed + place) for place in range(count))

@@ -15,7 +15,6 @@ from tvmq.passes.calibrate import Calibrate
 from tvmq.passes.graph import rebuild
 from tvmq.passes.improve.rounding import RoundWeights
 from tvmq.passes.lane_sums import largest_sums, runs_of
-from tvmq.passes.options import QuantizeOptions
 from tvmq.passes.pairs import float_form, weight_pairs
 from tvmq.passes.schemes import Scheme
 from tvmq.passes.watch import compile_for_host
@@ -38,9 +37,8 @@ def _distance(mod, reference, samples):
     return sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in pairs)
 
 
-def _quantized(body, scheme=LOW, shape=SHAPE, options=None):
-    annotated = Annotate(scheme, options=options or QuantizeOptions())(module({"x": shape}, body))
-    return Calibrate(mixed())(annotated)
+def _quantized(body, scheme=LOW):
+    return Calibrate(mixed())(Annotate(scheme)(module({"x": SHAPE}, body)))
 
 
 def test_nearer_to_float_than_rounding_to_nearest_on_other_samples():
