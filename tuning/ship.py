@@ -14,7 +14,7 @@ from typing import Any
 from tvm.target import Target
 
 from .. import tuning_logs
-from ..schedules.records import MANIFEST, RECORDS, WORKLOADS, Record, json_lines, read_records
+from ..schedules.records import MANIFEST, RECORDS, WORKLOADS, Record, read_records
 from ..targets.features import row_of, threads_of
 from ..targets.parse import parse_target
 from .store import manifest
@@ -32,18 +32,16 @@ def ship(folders: Iterable[Path], target: Target, root: Path) -> Path:
     row, threads = row_of(target), threads_of(target)
     output = root / row.name / f"{threads}-threads"
     best: dict[str, Record] = {}
-    workloads: dict[str, Any] = {}
     for folder in [*([output] if output.is_dir() else []), *folders]:
         found = read_records(folder, row, threads)
-        for _, line in json_lines(folder / WORKLOADS):
-            workloads[str(line[0])] = line
         for key in found.by_workload:
             record = found.best(key)
             if record is not None and (key not in best or record.seconds < best[key].seconds):
                 best[key] = record
     output.mkdir(parents=True, exist_ok=True)
     kernels = sorted(best)
-    _write(output / WORKLOADS, [workloads[key] for key in kernels])
+    # A record is found by its kernel's hash; the module beside it is of a hundred kilobytes that nothing reads.
+    _write(output / WORKLOADS, [[key, None] for key in kernels])
     _write(output / RECORDS, [[place, _line(best[key])] for place, key in enumerate(kernels)])
     (output / MANIFEST).write_text(json.dumps(manifest(), indent=2) + "\n")
     return output
