@@ -15,12 +15,13 @@ from tvm import IRModule, relax
 
 from ..passes.graph import bindings_of, is_constant, layer_name, op_name, rebuild, to_numpy
 from ..passes.layout import Layout
+from ..passes.steps import Steps, arguments
 from ..runtime.threads import use_threads
 from ..schedules.pipeline import fuse, legalize, plan_memory, to_virtual_machine
 from ..schedules.rules import ScheduleKernels
 from ..targets.features import row_of, threads_of
 from ..targets.parse import parse_target
-from .trials import TAG, Steps, parameter
+from .trials import TAG
 
 Constants = tuple[tvm.runtime.Tensor, ...]
 """What is a unit's own in a trial: packed weights and biases, in the order of the module."""
@@ -67,10 +68,7 @@ class Simulator:
         constants : of each unit, those of one trial or another.
         steps : of each activation.
         """
-        values = {name: sample[name] for name in self._inputs if name in sample}
-        for name, activation in steps.items():
-            for which in ("step", "low", "high"):
-                values[parameter(name, which)] = np.float32(getattr(activation, which))
+        values = {**sample, **arguments(steps)}
         rest = {unit: iter(group) for unit, group in constants.items()}
         use_threads(None)
         inputs = [tvm.runtime.tensor(np.asarray(values[name])) for name in self._inputs]
