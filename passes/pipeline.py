@@ -39,29 +39,43 @@ class CalibrationData:
     runner: Runner = compile_for_host
     progress: Progress | None = None
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The same as arguments of a pass."""
+        return {"samples": self.samples, "runner": self.runner, "progress": self.progress}
+
 
 def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
 ) -> list[Pass]:
     """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
-    seen: dict[str, Any] = {"samples": data.samples, "runner": data.runner, "progress": data.progress}
+    passes = calibration_passes(scheme, row, options, data)
+    if (options.rounding or scheme.rounding) == "hessian":
+        passes.append(RoundWeights(**data.arguments))
+    elif options.correct_bias:
+        passes.append(CorrectBias(**data.arguments))
+    passes.append(FoldWeights())
+    return passes
+
+
+def calibration_passes(
+    scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
+) -> list[Pass]:
+    """Return the first of them: those behind which every pair has parameters, and weights are rounded to nearest."""
     cache = options.calibration_cache
     cached = cache is not None and os.path.exists(cache)
     fixed = (read_cache(cache) if cached else CalibrationCache()) | options.parameters
     passes: list[Pass] = [
-        TuneMixedBits(scheme, row, options, **seen)
+        TuneMixedBits(scheme, row, options, **data.arguments)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
         SetParameters(fixed),
         Calibrate(
-            observer=options.observer or scheme.observer, weight_observer=options.weight_observer, **seen
+            observer=options.observer or scheme.observer,
+            weight_observer=options.weight_observer,
+            **data.arguments,
         ),
     ]
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
-    if (options.rounding or scheme.rounding) == "hessian":
-        passes.append(RoundWeights(**seen))
-    elif options.correct_bias:
-        passes.append(CorrectBias(**seen))
-    passes.append(FoldWeights())
     return passes
