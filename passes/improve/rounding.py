@@ -15,7 +15,7 @@ A weight that several operators read is rounded for the sum of their errors, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,27 +27,27 @@ from tvm import IRModule, relax
 from ...errors import TvmqError
 from ..annotate import scheme_of
 from ..bias_correction import shift_results
-from ..graph import bindings_of, dtype_of, layer_name, shape_of
+from ..graph import bindings_of, layer_name
 from ..lane_sums import is_merged, largest_sums, runs_of, takes_steps
-from ..pairs import (
-    WeightPair,
-    WeightParameters,
-    activation_pairs,
-    edit,
-    float_form,
-    weight_pairs,
-)
+from ..pairs import WeightPair, WeightParameters, edit, float_form, weight_pairs
 from ..parameters import weight_limit
-from ..sample_check import Sample, check_sample
+from ..sample_check import Sample
 from ..schemes import Scheme
-from ..spool import Spool
-from ..watch import Progress, Run, Runner, compile_for_host
+from ..watch import Progress, Runner, compile_for_host
 from . import lattice
 from .blocks import Block, blocks_of, cut_out
 from .gram import Moments, grouped, ungrouped
-
-State = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-"""What goes on from one block to the next, by name: in the float model, and in the quantized one."""
+from .walk import (
+    Reader,
+    State,
+    check_calibrated,
+    check_finite,
+    exact_form,
+    first_states,
+    next_states,
+    quantized_form,
+    readers_in,
+)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
@@ -81,18 +81,14 @@ class RoundWeights:
         TvmqError : activations without parameters; no samples, or one that does not fit the model's inputs; a layer
             that gives NaN or infinity.
         """
-        unknown = [pair.name for pair in activation_pairs(mod) if pair.is_unknown]
-        if unknown:
-            raise TvmqError(
-                f"the activations of layer {unknown[0]!r} have no scale yet; calibrate them first"
-            )
+        check_calibrated(mod)
         layers = [pair for pair in weight_pairs(mod) if pair.readers and not pair.is_unknown]
         if not layers:
             return mod
         work = _Work(mod, self, {pair.name: len(pair.readers) for pair in layers})
         steps = sum(work.waiting.values())
         total = steps * len(self.samples) if isinstance(self.samples, Sized) else None
-        states: Iterable[State] = Spool(_first_states(mod, self.samples))
+        states = first_states(mod, self.samples)
         with nullcontext() if self.progress is None else self.progress("round weights", total) as bar:
             for block in blocks_of(mod):
                 states = work.improve(block, states, bar)
@@ -118,42 +114,24 @@ class _Work:
 
     def improve(self, block: Block, states: Iterable[State], bar: Any) -> Iterable[State]:
         """Round the weights of a block; return what goes on from it."""
-        # A part has its pairs in the module's order, but may name them otherwise.
-        pairs = [pair for pair in weight_pairs(self.mod) if block.members & {pair.dequantize}]
         part = cut_out(self.mod, block.inputs, block.outputs)
         reference = float_form(part)
-        readers = [
-            (place, index)
-            for place, pair in enumerate(weight_pairs(part))
-            if pairs[place].name in self.waiting
-            for index in range(len(pair.readers))
-        ]
-        order = {binding.var: place for place, binding in enumerate(bindings_of(part))}
-        found = weight_pairs(part)
-        readers.sort(key=lambda reader: order[found[reader[0]].readers[reader[1]]])
-        for place, index in readers:
-            part = self._round(part, place, index, pairs[place].name, states, bar)
-        names = [var.name for var in block.outputs]
-        runs = self.options.runner(reference), self.options.runner(part)
-        return Spool(_advance(runs, names, states))
+        for reader in readers_in(self.mod, block, part):
+            if reader.name in self.waiting:
+                part = self._round(part, reader, states, bar)
+        return next_states(part, reference, block, states, self.options.runner)
 
-    def _round(
-        self, part: IRModule, place: int, index: int, name: str, states: Iterable[State], bar: Any
-    ) -> IRModule:
+    def _round(self, part: IRModule, reader: Reader, states: Iterable[State], bar: Any) -> IRModule:
         """Return the part of the module with one layer's weights rounded, where the last of their readers is."""
-        pair = weight_pairs(part)[place]
-        reader = pair.readers[index]
-        call = next(binding.value for binding in bindings_of(part) if binding.var.same_as(reader))
+        var, name = reader.find(part), reader.name
+        call = next(binding.value for binding in bindings_of(part) if binding.var.same_as(var))
         data = call.args[0]
         moments = Moments(call)
-        exact = self.options.runner(float_form(part, relax.Tuple([data])))
-        quantized = self.options.runner(cut_out(part, part["main"].params, [data]))
+        exact = self.options.runner(exact_form(part, [data]))
+        quantized = self.options.runner(quantized_form(part, [data]))
         for number, (first, second) in enumerate(states):
             values = exact(first)[0], quantized(second)[0]
-            if not all(np.isfinite(value.sum(dtype=np.float64)) for value in values):
-                raise TvmqError(
-                    f"calibration sample {number}: the input of layer {layer_name(call)!r} has NaN or infinity"
-                )
+            check_finite(number, f"the input of layer {layer_name(call)!r}", *values)
             moments.update(*values)
             if bar is not None:
                 bar.update(1)
@@ -161,13 +139,14 @@ class _Work:
         self.waiting[name] -= 1
         if self.waiting[name]:
             return part
+        pair = weight_pairs(part)[reader.place]
         self.weights[name] = rounded(pair, self.seen[name], self.options, scheme_of(part))
         part = edit(part, weights={pair.name: self.weights[name]})
-        pair = weight_pairs(part)[place]
-        recent = self.seen[name][-index - 1 :]
+        pair = weight_pairs(part)[reader.place]
+        recent = self.seen[name][-reader.index - 1 :]
         return shift_results(
             part,
-            {reader: shift_of(pair, *seen) for reader, seen in zip(pair.readers, recent, strict=False)},
+            {var: shift_of(pair, *seen) for var, seen in zip(pair.readers, recent, strict=False)},
         )
 
     def result(self) -> IRModule:
@@ -229,22 +208,3 @@ def shift_of(pair: WeightPair, call: relax.Call, moments: Moments) -> np.ndarray
     wanted = grouped(call, pair.values.astype(np.float64)) * exact[:, None, :]
     given = grouped(call, pair.restored) * quantized[:, None, :]
     return (wanted - given).sum(axis=-1).reshape(-1)
-
-
-def _first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterator[State]:
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
-    empty = True
-    for index, sample in enumerate(samples):
-        check_sample(sample, index, specs)
-        empty = False
-        yield dict(sample), dict(sample)
-    if empty:
-        raise TvmqError("there are no calibration samples; at least one is needed")
-
-
-def _advance(runs: tuple[Run, Run], names: list[str], states: Iterable[State]) -> Iterator[State]:
-    for state in states:
-        exact, quantized = (
-            dict(zip(names, run(values), strict=True)) for run, values in zip(runs, state, strict=True)
-        )
-        yield exact, quantized
