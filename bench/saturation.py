@@ -38,8 +38,8 @@ TARGET = "llvm -mcpu=x86-64-v3"
 WAYS = {
     "sums kept small, pmaddubsw": QuantizeOptions(),
     "all 8 bits, pmaddwd": QuantizeOptions(pair_safe_weights=False),
-    "sums kept small, biases not corrected": QuantizeOptions(correct_bias=False),
-    "all 8 bits, biases not corrected": QuantizeOptions(pair_safe_weights=False, correct_bias=False),
+    "sums kept small, biases not corrected": QuantizeOptions(bias_correction="none"),
+    "all 8 bits, biases not corrected": QuantizeOptions(pair_safe_weights=False, bias_correction="none"),
 }
 
 

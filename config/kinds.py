@@ -99,6 +99,13 @@ def _number(value: Any) -> float:
     return number
 
 
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(value)
+    return number
+
+
 def _names(value: Any) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(_checked(value, list))
     return tuple(_text(name) for name in names)
@@ -181,6 +188,7 @@ UPPER = Kind("text", _upper, metavar="NAME")
 LOWER = Kind("text", _lower, metavar="NAME")
 PATH = Kind("a path", _path, metavar="PATH")
 NUMBER = Kind("a number", _number, float, "X")
+SHARE = Kind("a number from 0 to 1", _share, float, "X")
 NUMBERS = Kind("a number or numbers, such as 0.485,0.456,0.406", _numbers, _parse_numbers, "X,X,X")
 SIZE = Kind("a number of pixels or HEIGHT,WIDTH", _size, _parse_size, "SIZE")
 NAMES = Kind("names", _names, _split, "NAMES", _together)

@@ -6,6 +6,7 @@ An option of a later method is a field of ``QuantizeOptions`` and a row here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import kinds
 from .kinds import Kind
@@ -33,7 +34,7 @@ class Option:
     kind : of its values.
     help : what it says, for ``--help`` and the documentation.
     default : what counts where it is absent, in words.
-    off : the flag that turns a switch off.
+    off : the flag that turns a switch off, or another option to ``off_value``.
     """
 
     section: str
@@ -43,6 +44,7 @@ class Option:
     help: str
     default: str = ""
     off: str = ""
+    off_value: Any = False
 
     @property
     def dest(self) -> str:
@@ -187,12 +189,35 @@ OPTIONS: tuple[Option, ...] = (
     _quantization(
         "quantize_only", kinds.NAMES, "quantize these ONNX nodes and no others, by name or pattern"
     ),
+    Option(
+        QUANTIZATION,
+        "bias_correction",
+        "--bias-correction",
+        kinds.choice("none", "empirical", "sequential", "analytic"),
+        "take the mean error that rounding the weights makes off the biases: by what samples show, layer by layer with "
+        "the errors before it, or without samples",
+        "empirical, and none where the rounding chooses the biases",
+        "--no-bias-correction",
+        "none",
+    ),
     _quantization(
-        "correct_bias",
+        "equalize",
         kinds.SWITCH,
-        "take the mean error that rounding the weights makes off the biases",
-        "true",
-        flag="--bias-correction",
+        "first make the ranges of neighbouring layers' weights alike, by a factor a channel",
+        "false",
+    ),
+    _quantization(
+        "absorb_bias",
+        kinds.SWITCH,
+        "first move biases that keep a channel above 0 to the next layer",
+        "false",
+    ),
+    _quantization(
+        "smooth",
+        kinds.SHARE,
+        "first move ranges that differ by channel from the inputs of matrix products into their weights (SmoothQuant): "
+        "0 a little, 1 wholly",
+        "not at all",
     ),
     _quantization(
         "pair_safe_weights",

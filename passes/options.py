@@ -11,6 +11,10 @@ from ..targets.hardware import SYMMETRIES, Hardware
 from .calibration_cache import CalibrationCache
 from .schemes import ROUNDINGS
 
+BIAS_CORRECTIONS = ("none", "empirical", "sequential", "analytic")
+"""How biases make up for the mean error of what was rounded: not at all; for each layer's weights, from samples; for
+all before the layer too, from samples; for each layer's weights, from the weights before it."""
+
 
 @dataclass(frozen=True)
 class QuantizeOptions:
@@ -31,7 +35,14 @@ class QuantizeOptions:
     parameters : the same from Python; it wins over the file.
     rounding : how weights become integers: ``"nearest"``, or ``"hessian"``, for the layer's result, which also chooses
         scales and biases (``passes.improve.rounding``); None takes the scheme's.
-    correct_bias : take the mean error of the rounded weights off the biases (``passes.bias_correction``).
+    bias_correction : take the mean error of the rounded weights off the biases: ``"empirical"``, from samples
+        (``passes.bias_correction``); ``"sequential"``, with the errors before each layer
+        (``passes.improve.sequential_bias``); ``"analytic"``, without samples (``passes.improve.analytic_bias``); or
+        ``"none"``. None takes ``"empirical"``, and nothing where the rounding chooses the biases.
+    equalize : make the ranges of neighbouring layers' weights alike first (``passes.improve.equalize``).
+    absorb_bias : move biases that keep a channel above 0 to the next layer first (``passes.improve.absorb_bias``).
+    smooth : move the ranges of activations into the weights of the matrix products that read them first, the larger
+        the more, from 0 to 1 (``passes.improve.smooth``); None does not.
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
     weight_bits, activation_bits : 2 to 8; None takes the scheme's. The first and the last layer keep the scheme's.
@@ -55,7 +66,10 @@ class QuantizeOptions:
     calibration_cache: str | os.PathLike[str] | None = None
     parameters: CalibrationCache = field(default_factory=CalibrationCache)
     rounding: str | None = None
-    correct_bias: bool = True
+    bias_correction: str | None = None
+    equalize: bool = False
+    absorb_bias: bool = False
+    smooth: float | None = None
     per_channel: bool | None = None
     activations: str | None = None
     weight_bits: int | None = None
@@ -77,6 +91,10 @@ class QuantizeOptions:
             raise unknown("kind of activations", self.activations, SYMMETRIES)
         if self.rounding is not None and self.rounding not in ROUNDINGS:
             raise unknown("rounding", self.rounding, ROUNDINGS)
+        if self.bias_correction is not None and self.bias_correction not in BIAS_CORRECTIONS:
+            raise unknown("bias correction", self.bias_correction, BIAS_CORRECTIONS)
+        if self.smooth is not None and not 0.0 <= self.smooth <= 1.0:
+            raise TvmqError(f"smooth must be from 0 to 1, got {self.smooth}")
         for which in ("weight_bits", "activation_bits"):
             bits = getattr(self, which)
             if bits is not None and not 2 <= bits <= 8 and (which, bits) != ("weight_bits", 0):

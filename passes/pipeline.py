@@ -9,13 +9,19 @@ from typing import Any
 
 from tvm.ir.transform import Pass
 
+from ..errors import TvmqError
 from ..targets.rows import TargetRow
 from .annotate import Annotate
 from .bias_correction import CorrectBias
 from .calibrate import Calibrate
 from .calibration_cache import CalibrationCache, read_cache
 from .fold_weights import FoldWeights
+from .improve.absorb_bias import AbsorbBias
+from .improve.analytic_bias import CorrectBiasFromWeights
+from .improve.equalize import Equalize
 from .improve.rounding import RoundWeights
+from .improve.sequential_bias import CorrectBiasSequentially
+from .improve.smooth import Smooth
 from .options import QuantizeOptions
 from .sample_check import Sample
 from .schemes import Scheme
@@ -49,13 +55,11 @@ def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
 ) -> list[Pass]:
     """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
-    passes = calibration_passes(scheme, row, options, data)
-    if (options.rounding or scheme.rounding) == "hessian":
-        passes.append(RoundWeights(**data.arguments))
-    elif options.correct_bias:
-        passes.append(CorrectBias(**data.arguments))
-    passes.append(FoldWeights())
-    return passes
+    return [
+        *calibration_passes(scheme, row, options, data),
+        *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),
+        FoldWeights(),
+    ]
 
 
 def calibration_passes(
@@ -66,6 +70,7 @@ def calibration_passes(
     cached = cache is not None and os.path.exists(cache)
     fixed = (read_cache(cache) if cached else CalibrationCache()) | options.parameters
     passes: list[Pass] = [
+        *_float_passes(options, data),
         TuneMixedBits(scheme, row, options, **data.arguments)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
@@ -79,3 +84,33 @@ def calibration_passes(
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
     return passes
+
+
+def _float_passes(options: QuantizeOptions, data: CalibrationData) -> list[Pass]:
+    """Return the passes that make the float model easier to quantize, and leave what it computes."""
+    passes: list[Pass] = []
+    if options.smooth is not None:
+        passes.append(Smooth(alpha=options.smooth, **data.arguments))
+    if options.equalize:
+        passes.append(Equalize(**data.arguments))
+    if options.absorb_bias:
+        passes.append(AbsorbBias(**data.arguments))
+    return passes
+
+
+def _rounding_passes(rounding: str, bias_correction: str | None, data: CalibrationData) -> list[Pass]:
+    """Return the passes that choose integers and biases; raises ``TvmqError`` for a correction without effect."""
+    if rounding == "hessian":
+        if bias_correction is not None:
+            raise TvmqError(
+                f"bias_correction {bias_correction!r} has no effect: the rounding {rounding!r} chooses the biases "
+                "itself"
+            )
+        return [RoundWeights(**data.arguments)]
+    corrections: dict[str, Pass] = {
+        "empirical": CorrectBias(**data.arguments),
+        "sequential": CorrectBiasSequentially(**data.arguments),
+        "analytic": CorrectBiasFromWeights(),
+    }
+    wanted = bias_correction or "empirical"
+    return [corrections[wanted]] if wanted in corrections else []

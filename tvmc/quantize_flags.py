@@ -65,6 +65,14 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
         metavar=option.kind.metavar,
         help=text,
     )
+    if option.off:
+        group.add_argument(
+            option.off,
+            dest=option.dest,
+            action="append_const",
+            const=option.off_value,
+            help=f"the same as {option.flag} {option.off_value}",
+        )
 
 
 def _reader(option: Option) -> Callable[[str], Any]:

@@ -41,7 +41,10 @@ min_weight_channels = 16
 skip_layers = "first conv"
 skip_ops = ["Softmax", "Gelu"]
 quantize_only = ["a", "b"]
-correct_bias = false
+bias_correction = "analytic"
+equalize = true
+absorb_bias = true
+smooth = 0.4
 pair_safe_weights = false
 quantize_first = false
 quantize_last = false
@@ -110,7 +113,10 @@ def test_every_key_reaches_its_option(write, tmp_path):
         skip_layers=("first conv",),
         skip_ops=("Softmax", "Gelu"),
         quantize_only=("a", "b"),
-        correct_bias=False,
+        bias_correction="analytic",
+        equalize=True,
+        absorb_bias=True,
+        smooth=0.4,
         pair_safe_weights=False,
         quantize_first=False,
         quantize_last=False,
@@ -179,6 +185,11 @@ def test_a_section_of_quantization_quantizes(write):
             "'weight_bits' is true, expected 0 or a whole number from 2 to 8",
         ),
         ("[quantization]\nweight_bits = 9", "'weight_bits' is 9, expected 0 or a whole number from 2 to 8"),
+        ("[quantization]\nsmooth = 1.5", "line 2: 'smooth' is 1.5, expected a number from 0 to 1"),
+        (
+            "[quantization]\nbias_correction = false",
+            "'bias_correction' is false, expected none or empirical or sequential or analytic",
+        ),
         ("[quantization]\nper_channel = 1", "line 2: 'per_channel' is 1, expected true or false"),
         ("[quantization]\nskip_ops = [1]", "'skip_ops' is [1], expected names"),
         ("[quantization]\nobserver = ''", "'observer' is '', expected text"),

@@ -132,7 +132,7 @@ def test_the_fingerprint_is_that_of_the_float_model():
 
 def test_quantize_writes_the_file_once_and_reads_it(tmp_path):
     path = tmp_path / "c.json"
-    options = QuantizeOptions(calibration_cache=path, correct_bias=False)
+    options = QuantizeOptions(calibration_cache=path, bias_correction="none")
     first = tvmq.quantize(_float(), calibration=SAMPLES, options=options)
     written = path.read_bytes()
     second = tvmq.quantize(_float(), options=options)
@@ -148,7 +148,7 @@ def test_quantize_writes_the_file_once_and_reads_it(tmp_path):
 
 
 def test_parameters_from_python_win_over_the_file(tmp_path):
-    options = QuantizeOptions(calibration_cache=tmp_path / "c.json", correct_bias=False)
+    options = QuantizeOptions(calibration_cache=tmp_path / "c.json", bias_correction="none")
     tvmq.quantize(_float(), calibration=SAMPLES, options=options)
     mine = CalibrationCache({"c1": Activation(0.75, 1)})
     model = tvmq.quantize(_float(), options=dataclasses.replace(options, parameters=mine))

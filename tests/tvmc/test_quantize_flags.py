@@ -47,7 +47,7 @@ def test_flags_reach_their_options():
         weight_bits=6,
         bits={"first conv": 8, "*/head": (4, 8), "*": 3},
         skip_layers=("first conv", "*/attention/*", "last"),
-        correct_bias=False,
+        bias_correction="none",
         quantize_first=False,
         min_weight_size=100,
     )
@@ -122,6 +122,9 @@ def test_flags_win_over_the_file(tmp_path):
 def test_the_last_of_two_flags_counts():
     assert configured("--quantize=int8", "--per-tensor", "--per-channel").options.per_channel is True
     assert configured("--quantize=int8", "--observer=mse", "--observer=minmax").options.observer == "minmax"
+    both = "--no-bias-correction", "--bias-correction=sequential"
+    assert configured("--quantize=int8", *both).options.bias_correction == "sequential"
+    assert configured("--quantize=int8", *reversed(both)).options.bias_correction == "none"
 
 
 @pytest.mark.parametrize("command", ["compile", "tune"])
