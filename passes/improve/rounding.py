@@ -114,21 +114,23 @@ class _Work:
 
     def improve(self, block: Block, states: Iterable[State], bar: Any) -> Iterable[State]:
         """Round the weights of a block; return what goes on from it."""
-        part = cut_out(self.mod, block.inputs, block.outputs)
-        reference = float_form(part)
+        given = part = cut_out(self.mod, block.inputs, block.outputs)
         for reader in readers_in(self.mod, block, part):
             if reader.name in self.waiting:
-                part = self._round(part, reader, states, bar)
-        return next_states(part, reference, block, states, self.options.runner)
+                part = self._round(given, part, reader, states, bar)
+        return next_states(part, float_form(given), block, states, self.options.runner)
 
-    def _round(self, part: IRModule, reader: Reader, states: Iterable[State], bar: Any) -> IRModule:
-        """Return the part of the module with one layer's weights rounded, where the last of their readers is."""
-        var, name = reader.find(part), reader.name
-        call = next(binding.value for binding in bindings_of(part) if binding.var.same_as(var))
-        data = call.args[0]
+    def _round(
+        self, given: IRModule, part: IRModule, reader: Reader, states: Iterable[State], bar: Any
+    ) -> IRModule:
+        """Return the part of the module with one layer's weights rounded, where the last of their readers is.
+
+        ``given`` is the part as it was: the biases of what has been rounded are no longer those of the float model.
+        """
+        name, call = reader.name, _call_of(part, reader)
         moments = Moments(call)
-        exact = self.options.runner(exact_form(part, [data]))
-        quantized = self.options.runner(quantized_form(part, [data]))
+        exact = self.options.runner(exact_form(given, [_call_of(given, reader).args[0]]))
+        quantized = self.options.runner(quantized_form(part, [call.args[0]]))
         for number, (first, second) in enumerate(states):
             values = exact(first)[0], quantized(second)[0]
             check_finite(number, f"the input of layer {layer_name(call)!r}", *values)
@@ -157,6 +159,11 @@ class _Work:
             for reader, seen in zip(pair.readers, self.seen.get(pair.name, ()), strict=False):
                 shifts[reader] = shift_of(pair, *seen)
         return shift_results(mod, shifts)
+
+
+def _call_of(part: IRModule, reader: Reader) -> relax.Call:
+    var = reader.find(part)
+    return next(binding.value for binding in bindings_of(part) if binding.var.same_as(var))
 
 
 def rounded(
