@@ -41,20 +41,31 @@ def onnxruntime_float(subject: Subject, settings: Settings, folder: Path) -> Bui
     return _onnxruntime_session(subject.path, settings)
 
 
-def onnxruntime_static(reduce_range: bool) -> Build:
-    """Return the builder of static QDQ, per channel, min-max; ``reduce_range`` makes weights 7 bits wide."""
+def onnxruntime_static(reduce_range: bool, calibration: str = "MinMax") -> Build:
+    """Return the builder of static QDQ, per channel; ``reduce_range`` makes weights 7 bits wide.
+
+    ``calibration`` is a member of onnxruntime's ``CalibrationMethod``.
+    """
 
     def build(subject: Subject, settings: Settings, folder: Path) -> Built:
         quantized = folder / "quantized.onnx"
         if not quantized.exists():
-            _quantize_with_onnxruntime(subject, folder, quantized, reduce_range)
+            _quantize_with_onnxruntime(subject, folder, quantized, reduce_range, calibration)
         return _onnxruntime_session(quantized, settings)
 
     return build
 
 
-def _quantize_with_onnxruntime(subject: Subject, folder: Path, quantized: Path, reduce_range: bool) -> None:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+def _quantize_with_onnxruntime(
+    subject: Subject, folder: Path, quantized: Path, reduce_range: bool, calibration: str
+) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
@@ -73,6 +84,7 @@ def _quantize_with_onnxruntime(subject: Subject, folder: Path, quantized: Path, 
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         reduce_range=reduce_range,
+        calibrate_method=CalibrationMethod[calibration],
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import rich.table
 
-TEXT_HEADINGS = ("engine", "instruction set", "operator", "network", "model")
+TEXT_HEADINGS = ("engine", "instruction set", "operator", "network", "model", "method")
 """Columns of words, which begin at the left; the others are of numbers."""
 
 
