@@ -13,15 +13,19 @@ one sign that meet: a sum of 128.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from tvm import relax
 
 from .compute.packing import ceil_div, merges_columns
 from .graph import op_name
-from .parameters import MAX_BITS, next_power_of_two, quantize_weight
+from .parameters import MAX_BITS, along, next_power_of_two, quantize_weight, weight_limit
 
 GROUP = 4
 """Activations that the instruction takes at a time."""
+CANDIDATES = 12
+"""Scales that are tried where rounding to nearest needs a larger one."""
 
 
 def is_merged(call: relax.Call, weight: np.ndarray) -> bool:
@@ -70,21 +74,96 @@ def limit_sums(
     bits: int = MAX_BITS,
     power_of_two: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return float weights as int8 whose sums keep within ``limit``, and the scales, enlarged as far as needed.
+    """Return float weights as int8 whose sums keep within ``limit``, and the scales, enlarged where that helps.
 
-    A channel's scale grows by what its worst sum exceeds the limit; where rounding up then still does, by further
-    steps of 0.2 %; powers of two stay such. One scale for the whole tensor follows its worst channel. Runs that are no
-    multiple of ``steps`` groups are limited group by group.
+    There are two ways to small sums: a larger scale, which costs the whole channel resolution, and smaller weights in
+    the lanes that are beyond the limit, which costs those alone. Between the channel's own scale and the one at which
+    rounding alone does, that of least squared error is taken. One scale for the whole tensor is chosen for all
+    channels together; powers of two stay such. Runs that are no multiple of ``steps`` groups are limited one by one.
     """
     steps = steps if takes_steps(runs_of(weight, axis, merged), steps) else 1
-    scale = scale.astype(np.float64)
+    widest = _wide_enough(weight, scale, axis, limit, steps, merged, bits, power_of_two)
+    lanes = _lanes(weight.shape, axis, steps, merged)
+    chosen, integers = widest, quantize_weight(weight, widest, axis, bits)
+    least = _squared_error(weight, integers, chosen, axis)
+    for share in np.linspace(0.0, 1.0, CANDIDATES, endpoint=False) if (widest > scale).any() else ():
+        candidate = scale * (widest / scale) ** share
+        candidate = (next_power_of_two(candidate) if power_of_two else candidate).astype(np.float32)
+        found = _fitted(weight / along(candidate, axis, weight.ndim), lanes, limit, bits)
+        error = _squared_error(weight, found, candidate, axis)
+        better = error < least
+        least, chosen = np.where(better, error, least), np.where(better, candidate, chosen)
+        integers = np.where(along(better, axis, weight.ndim), found, integers)
+    return integers, chosen
+
+
+def _wide_enough(
+    weight: np.ndarray,
+    scale: np.ndarray,
+    axis: int,
+    limit: int,
+    steps: int,
+    merged: bool,
+    bits: int,
+    power_of_two: bool,
+) -> np.ndarray:
+    """Return the scales, float32, enlarged until weights rounded to nearest keep within the limit.
+
+    A channel's scale grows by what its worst sum exceeds the limit; where rounding up then still does, by further
+    steps of 0.2 %.
+    """
     while True:
-        integers = quantize_weight(weight, scale, axis, bits)
-        excess = largest_sums(runs_of(integers, axis, merged), steps) / limit
+        runs = runs_of(quantize_weight(weight, scale, axis, bits), axis, merged)
+        excess = largest_sums(runs, steps) / limit
         if len(scale) == 1:
             excess = excess.max(keepdims=True, initial=0)
         if (excess <= 1).all():
-            return integers, scale.astype(np.float32)
-        scale = np.where(excess > 1, scale * np.maximum(excess, 1.002), scale).astype(np.float32)
-        scale = scale.astype(np.float64)
-        scale = next_power_of_two(scale) if power_of_two else scale
+            return scale
+        scale = np.where(excess > 1, scale * np.maximum(excess, 1.002), scale)
+        scale = (next_power_of_two(scale) if power_of_two else scale).astype(np.float32)
+
+
+def _lanes(shape: tuple[int, ...], axis: int, steps: int, merged: bool) -> np.ndarray:
+    """Return the weights that meet in each lane, ``[lanes, 2 * steps]``: places in the tensor from 1 on, 0 for none."""
+    runs = runs_of(np.arange(1, math.prod(shape) + 1).reshape(shape), axis, merged)
+    groups = ceil_div(runs.shape[-1], GROUP)
+    padded = np.pad(runs, ((0, 0), (0, 0), (0, groups * GROUP - runs.shape[-1])))
+    lanes = padded.reshape(-1, steps, GROUP // 2, 2)
+    return lanes.transpose(0, 2, 1, 3).reshape(-1, 2 * steps)
+
+
+def _fitted(weight: np.ndarray, lanes: np.ndarray, limit: int, bits: int) -> np.ndarray:
+    """Return weights, in multiples of their scales, as int8; those of lanes beyond the limit are made smaller."""
+    bound = weight_limit(bits)
+    integers = np.clip(np.rint(weight), -bound, bound).astype(np.int8)
+    flat = integers.reshape(-1)
+    for sign in (1, -1):
+        largest = np.append(np.int16(0), np.maximum(sign * flat.astype(np.int16), 0))
+        beyond = lanes[largest[lanes].sum(axis=1) > limit]
+        exact = np.append(0.0, np.clip(sign * weight.reshape(-1), 0, bound))[beyond]
+        flat[beyond[exact > 0] - 1] = sign * _within(exact, limit)[exact > 0]
+    return integers
+
+
+def _within(values: np.ndarray, limit: int) -> np.ndarray:
+    """Return integers ``[n, m]``, none below 0, near ``values``, with sums of at most ``limit``, which those exceed.
+
+    The nearest point of the simplex (Duchi et al., "Efficient projections onto the l1-ball", 2008), rounded so that
+    no sum passes the limit.
+    """
+    descending = -np.sort(-values, axis=1)
+    shifts = (np.cumsum(descending, axis=1) - limit) / np.arange(1, values.shape[1] + 1)
+    last = (descending > shifts).sum(axis=1, keepdims=True) - 1
+    nearest = np.maximum(values - np.take_along_axis(shifts, last, axis=1), 0)
+    rounded = np.rint(nearest)
+    while True:
+        rows = np.flatnonzero(rounded.sum(axis=1) > limit)
+        if not rows.size:
+            return rounded
+        rounded[rows, np.argmax(rounded[rows] - nearest[rows], axis=1)] -= 1
+
+
+def _squared_error(weight: np.ndarray, integers: np.ndarray, scale: np.ndarray, axis: int) -> np.ndarray:
+    """Return the squared error for each scale, float64."""
+    error = integers * along(scale.astype(np.float64), axis, weight.ndim) - weight
+    return np.square(np.moveaxis(error, axis, 0).reshape(len(scale), -1)).sum(axis=1)
