@@ -156,7 +156,8 @@ OPTIONS: tuple[Option, ...] = (
     _quantization(
         "observer",
         kinds.TEXT,
-        "how ranges of activations are chosen: minmax, moving-average, average-max, percentile, outliers, mse, kl, emd",
+        "what chooses activations' ranges: minmax, moving-average, average-max, percentile, outliers, mse, kl, emd, "
+        "lapq (by the model's output)",
         "the scheme's, or percentile",
     ),
     _quantization(

@@ -318,10 +318,11 @@ class _Reader:
         self, quantize: relax.Var, dequantize: relax.Var, call: relax.Call
     ) -> ActivationPair:
         data = call.args[0]
-        layer = layer_name(call) or data.name
+        before = self._values.get(data)
+        # Of an input, which has no layer; the value before it can only be the pair's own clip.
+        layer = layer_name(call) or (data if before is None else before.args[0]).name
         bits = self._bits.of_activation(layer)
         scale, zero_point = float(to_numpy(call.args[1])), int(to_numpy(call.args[2]))
-        before = self._values.get(data)
         source = data
         if bits < MAX_BITS and not np.isnan(scale) and op_name(before) == "relax.clip":
             source = before.args[0]

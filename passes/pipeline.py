@@ -19,9 +19,11 @@ from .fold_weights import FoldWeights
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
 from .improve.equalize import Equalize
+from .improve.loss_aware import LossAwareClip
 from .improve.rounding import RoundWeights
 from .improve.sequential_bias import CorrectBiasSequentially
 from .improve.smooth import Smooth
+from .observers import LOSS_AWARE
 from .options import QuantizeOptions
 from .sample_check import Sample
 from .schemes import Scheme
@@ -69,18 +71,17 @@ def calibration_passes(
     cache = options.calibration_cache
     cached = cache is not None and os.path.exists(cache)
     fixed = (read_cache(cache) if cached else CalibrationCache()) | options.parameters
+    observer = options.observer or scheme.observer
     passes: list[Pass] = [
         *_float_passes(options, data),
         TuneMixedBits(scheme, row, options, **data.arguments)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
         SetParameters(fixed),
-        Calibrate(
-            observer=options.observer or scheme.observer,
-            weight_observer=options.weight_observer,
-            **data.arguments,
-        ),
+        Calibrate(observer=observer, weight_observer=options.weight_observer, **data.arguments),
     ]
+    if observer == LOSS_AWARE:
+        passes.append(LossAwareClip(keep=frozenset(fixed.activations), **data.arguments))
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
     return passes

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from .pairs import activation_pairs
+from .graph import rebuild
+from .pairs import ActivationPair, activation_pairs, transparent
 from .parameters import activation_limits
 
 FIELDS = ("step", "low", "high")
@@ -40,11 +41,13 @@ class Steps:
 
 def steps_of(mod: IRModule) -> dict[str, Steps]:
     """Return the parameters of the module's activation pairs, by name."""
-    found = {}
-    for pair in activation_pairs(mod):
-        first, last = activation_limits(pair.dtype, pair.bits)
-        found[pair.name] = Steps(pair.scale, first - pair.zero_point, last - pair.zero_point)
-    return found
+    return {pair.name: steps_for(pair, pair.scale, pair.zero_point) for pair in activation_pairs(mod)}
+
+
+def steps_for(pair: ActivationPair, scale: float, zero_point: int) -> Steps:
+    """Return what these parameters mean for an activation of the pair's dtype and bits."""
+    first, last = activation_limits(pair.dtype, pair.bits)
+    return Steps(scale, first - zero_point, last - zero_point)
 
 
 def parameter(pair_name: str, which: str) -> str:
@@ -57,10 +60,10 @@ def scalars_for(pair_name: str) -> list[relax.Var]:
     return [relax.Var(parameter(pair_name, which), relax.TensorType((), "float32")) for which in FIELDS]
 
 
-def arguments(steps: Mapping[str, Steps]) -> dict[str, np.float32]:
+def arguments(steps: Mapping[str, Steps]) -> dict[str, np.ndarray]:
     """Return the values of those parameters by their names."""
     return {
-        parameter(name, which): np.float32(getattr(activation, which))
+        parameter(name, which): np.array(getattr(activation, which), np.float32)
         for name, activation in steps.items()
         for which in FIELDS
     }
@@ -72,3 +75,25 @@ def stepped(builder: relax.BlockBuilder, value: relax.Expr, scalars: list[relax.
     count = builder.emit(relax.op.round(builder.emit(relax.op.divide(value, step))))
     clipped = builder.emit(relax.op.minimum(builder.emit(relax.op.maximum(count, low)), high))
     return relax.op.multiply(clipped, step)
+
+
+def stepped_form(mod: IRModule) -> IRModule:
+    """Return a module with pairs as one with float weights and stepped activations.
+
+    Its ``main`` takes the model's inputs and a scalar for each parameter of each activation, and returns a tuple.
+    """
+    activations = {pair.dequantize: pair for pair in activation_pairs(mod)}
+    scalars = {pair.name: scalars_for(pair.name) for pair in activations.values()}
+    skipped = transparent(mod)
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if var in activations:
+            return stepped(builder, value.args[0], scalars[activations[var].name])
+        return value.args[0] if var in skipped else value
+
+    result = mod["main"].body.body
+    outputs = list(result.fields) if isinstance(result, relax.Tuple) else [result]
+    params = [*mod["main"].params, *(scalar for group in scalars.values() for scalar in group)]
+    return relax.transform.DeadCodeElimination()(
+        rebuild(mod, rewrite, params=params, result=relax.Tuple(outputs))
+    )

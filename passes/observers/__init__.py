@@ -20,6 +20,8 @@ from .outliers import OutlierRemoval
 from .percentile import Percentile
 from .weights import emd_weights, minmax_weights, mse_weights, percentile_weights
 
+LOSS_AWARE = "lapq"
+
 OBSERVERS: dict[str, Callable[[int], Observer]] = {
     "minmax": MinMax,
     "moving-average": MovingAverage,
@@ -29,6 +31,8 @@ OBSERVERS: dict[str, Callable[[int], Observer]] = {
     "mse": MeanSquaredError,
     "kl": Entropy,
     "emd": EarthMover,
+    # Where ``improve.loss_aware.LossAwareClip`` begins, which follows the calibration where this is chosen.
+    LOSS_AWARE: MeanSquaredError,
 }
 DEFAULT_OBSERVER = "percentile"
 
