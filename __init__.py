@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from .api import (
         quantize as quantize,
     )
+    from .api import (
+        quantize_with_accuracy_control as quantize_with_accuracy_control,
+    )
     from .config.config import read_config as read_config
     from .frontends.samples import CalibrationFiles as CalibrationFiles
     from .runtime.package import load as load
+    from .search.options import SearchOptions as SearchOptions
 
 __version__ = "0.1.0"
 
@@ -35,9 +39,11 @@ _LOCATIONS = {
     "Package": "runtime.package",
     "QuantizeOptions": "passes.options",
     "QuantizedModel": "api",
+    "SearchOptions": "search.options",
     "compile": "api",
     "load": "runtime.package",
     "quantize": "api",
+    "quantize_with_accuracy_control": "api",
     "read_config": "config.config",
 }
 """Where each public name lives. They load on first use: a program that only runs packages needs no compiler."""

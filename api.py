@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -38,6 +38,12 @@ from .runtime.package import Package, load
 from .runtime.threads import use_threads
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
+from .search.accuracy_control import Controlled, control_accuracy
+from .search.metrics import Metric
+from .search.options import SearchOptions, check_drop
+from .search.recipe import Recipe
+from .search.search import search_bits, search_key
+from .search.state import SearchState
 from .targets.features import row_of, threads_of
 from .targets.parse import parse_target
 from .tuning_logs import shipped_records
@@ -47,7 +53,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["CompileOptions", "Package", "QuantizeOptions", "QuantizedModel", "compile", "load", "quantize"]
+__all__ = [
+    "CompileOptions",
+    "Controlled",
+    "Package",
+    "QuantizeOptions",
+    "QuantizedModel",
+    "SearchOptions",
+    "compile",
+    "load",
+    "quantize",
+    "quantize_with_accuracy_control",
+]
 
 Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 TargetSpec: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
@@ -111,6 +128,7 @@ def quantize(
     *,
     input_shapes: Shapes | None = None,
     options: QuantizeOptions | None = None,
+    search: SearchOptions | None = None,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantize a trained float model after training.
@@ -126,31 +144,60 @@ def quantize(
         Nor does one whose calibration cache has every tensor, without the passes that look at values.
     input_shapes : shapes of the inputs that the model leaves open.
     options : what is skipped, which observer is used, and so on.
+    search : the budget of the search for bits, with the scheme ``"mixed"``; None keeps the cosine of the outputs.
     progress : ``(description, total) -> context of a bar with update(n)``; None shows nothing.
 
     Raises
     ------
     TvmqError : whatever the model, the samples or the options are at fault for.
     """
-    row = row_of(parse_target(target))
-    chosen = get_scheme(scheme)
-    options = options or QuantizeOptions()
-    mod = Prepare()(_module(model, input_shapes))
-    if has_pairs(mod):
-        return QuantizedModel(mod, chosen.name)
-    if calibration is None:
-        if options.calibration_cache is None and not options.parameters.activations:
-            raise TvmqError(
-                "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
-            )
-        calibration = ()  # where the cache has every range, only the passes that look at values need samples
-    samples = _samples(calibration, mod)
-    data = CalibrationData(repeatable(samples), run_on_host, progress)
-    mod, stages = run_passes(mod, quantization_passes(chosen, row, options, data))
-    if isinstance(samples, FileSamples):
-        for note in samples.notes:
-            logger.warning(note)
-    return QuantizedModel(mod, chosen.name, stages)
+    started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
+    return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
+
+
+def quantize_with_accuracy_control(
+    model: Model,
+    metric: Metric,
+    scheme: str = "int8",
+    target: TargetSpec = "llvm -mcpu=native",
+    calibration: Samples | None = None,
+    *,
+    max_drop: float = 0.01,
+    state: str | os.PathLike[str] | None = None,
+    input_shapes: Shapes | None = None,
+    options: QuantizeOptions | None = None,
+    search: SearchOptions | None = None,
+    progress: Progress | None = None,
+) -> Controlled[QuantizedModel]:
+    """Quantize a model, and put layers back to float one by one, worst first, until a metric holds.
+
+    Parameters
+    ----------
+    metric : ``metric(run) -> float``, higher is better, where ``run`` maps inputs by name to outputs by name, as
+        ``Package.run`` does.
+    max_drop : how far the metric may be below the float model's, in its own units.
+    state : a file for what has been measured: what was broken off goes on from there.
+    model, scheme, target, calibration, input_shapes, options, search, progress : as for ``quantize``.
+
+    Raises
+    ------
+    TvmqError : as ``quantize`` does; a metric that raises, or returns no number, before anything was quantized; a
+        model that comes quantized.
+    """
+    check_drop(max_drop)
+    started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
+    if isinstance(started, QuantizedModel):
+        raise TvmqError("accuracy control needs a float model, and this one comes quantized")
+    few = (search or SearchOptions()).samples
+    return control_accuracy(
+        started.mod,
+        started.recipe,
+        started.model,
+        metric,
+        max_drop,
+        few,
+        SearchState(state, search_key(started.mod, started.recipe, few)),
+    )
 
 
 def compile(  # noqa: A001 (the name that users expect)
@@ -222,6 +269,63 @@ def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
 
     return run
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A prepared float module and how it is to be quantized."""
+
+    mod: tvm.IRModule
+    recipe: Recipe
+
+    def model(self, recipe: Recipe) -> QuantizedModel:
+        """Return the module quantized by a recipe."""
+        passes = quantization_passes(recipe.scheme, recipe.row, recipe.options, recipe.data)
+        mod, stages = run_passes(self.mod, passes)
+        if isinstance(recipe.data.samples, FileSamples):
+            for note in recipe.data.samples.notes:
+                logger.warning(note)
+        return QuantizedModel(mod, recipe.scheme.name, stages)
+
+
+def _start(
+    model: Model,
+    scheme: str,
+    target: TargetSpec,
+    calibration: Samples | None,
+    input_shapes: Shapes | None,
+    options: QuantizeOptions | None,
+    search: SearchOptions | None,
+    progress: Progress | None,
+) -> _Start | QuantizedModel:
+    """Return what is to be quantized, its bits found where they are to be searched; a model that comes quantized."""
+    row = row_of(parse_target(target))
+    chosen = get_scheme(scheme)
+    options = options or QuantizeOptions()
+    if search is not None and not chosen.searched:
+        raise TvmqError(
+            f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
+        )
+    mod = Prepare()(_module(model, input_shapes))
+    if has_pairs(mod):
+        return QuantizedModel(mod, chosen.name)
+    if calibration is None:
+        if options.calibration_cache is None and not options.parameters.activations:
+            raise TvmqError(
+                "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
+            )
+        calibration = ()  # where the cache has every range, only the passes that look at values need samples
+    data = CalibrationData(repeatable(_samples(calibration, mod)), run_on_host, progress)
+    recipe = Recipe(chosen, row, options, data)
+    if chosen.searched:
+        found = search_bits(
+            mod,
+            recipe,
+            search or SearchOptions(),
+            lambda quantized: compile(QuantizedModel(quantized, chosen.name), target),
+        )
+        recipe = recipe if found is None else replace(recipe, options=found.options(options))
+    return _Start(mod, recipe)
 
 
 def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> QuantizedModel:

@@ -27,6 +27,7 @@ class Scheme:
         adds their products in saturating int16, and how many groups of them meet (``passes.lane_sums``); None for any.
     observer : of activations, where the user names none; None takes the default.
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
+    searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Scheme:
     lane_steps: int = 1
     observer: str | None = None
     rounding: str = "nearest"
+    searched: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -49,6 +51,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("int8"),
         Scheme("w4a8", weight_bits=4, rounding="hessian"),
         Scheme("w4a4", weight_bits=4, activation_bits=4, observer="mse", rounding="hessian"),
+        Scheme("mixed", rounding="hessian", searched=True),
     )
 }
 

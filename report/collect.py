@@ -8,7 +8,6 @@ Both run once for each sample, and only sums and histograms are kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from itertools import islice
@@ -23,7 +22,7 @@ from ..passes.pairs import activation_pairs, float_form, transparent, weight_pai
 from ..passes.plan import activations
 from ..passes.sample_check import Sample, check_sample
 from ..passes.watch import Progress, Runner, compile_for_host
-from ..runtime.describe import OUTPUTS
+from ..runtime.describe import output_names
 from .advice import with_advice
 from .records import Bars, LayerRecord, Report, TensorRecord
 from .stages import Stages
@@ -86,7 +85,7 @@ class _SideBySide:
             pair.name: ActivationWatcher(pair, pair.name in self._specs, len(shape_of(pair.source)))
             for pair in pairs
         }
-        self.outputs = [OutputWatcher(name) for name in _output_names(exact)]
+        self.outputs = [OutputWatcher(name) for name in output_names(exact)]
         self.operands = {name: [ChannelRange(-1) for _ in operands] for name, operands in joins.items()}
         self._run_exact = runner(
             float_form(
@@ -171,13 +170,6 @@ def _results(mod: IRModule) -> list[relax.Expr]:
     while isinstance(result, relax.Var) and result in values:
         result = values[result]
     return list(result.fields) if isinstance(result, relax.Tuple) else [body]
-
-
-def _output_names(mod: IRModule) -> list[str]:
-    attrs = mod["main"].attrs
-    if attrs is not None and OUTPUTS in attrs:
-        return json.loads(str(attrs[OUTPUTS]))
-    return [f"output_{index}" for index in range(len(_results(mod)))]
 
 
 def _in_graph_order(

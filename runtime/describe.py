@@ -86,14 +86,18 @@ def _tensor(name: str, ty: relax.TensorType) -> dict[str, Any]:
     return {"name": name, "shape": [int(extent) for extent in ty.shape], "dtype": str(ty.dtype)}
 
 
-def _outputs(mod: tvm.IRModule) -> list[dict[str, Any]]:
-    """Return the records of the outputs, named by the attribute ``tvmq.outputs``, else numbered."""
+def output_names(mod: tvm.IRModule) -> list[str]:
+    """Return the names of the outputs: those of the attribute ``tvmq.outputs``, else numbers."""
     function = mod["main"]
+    if function.attrs is not None and OUTPUTS in function.attrs:
+        return json.loads(str(function.attrs[OUTPUTS]))
     result = function.ret_ty
+    count = len(result.fields) if isinstance(result, relax.TupleType) else 1
+    return [f"output_{index}" for index in range(count)]
+
+
+def _outputs(mod: tvm.IRModule) -> list[dict[str, Any]]:
+    """Return the records of the outputs."""
+    result = mod["main"].ret_ty
     types = list(result.fields) if isinstance(result, relax.TupleType) else [result]
-    attrs = function.attrs
-    if attrs is not None and OUTPUTS in attrs:
-        names = json.loads(str(attrs[OUTPUTS]))
-    else:
-        names = [f"output_{index}" for index in range(len(types))]
-    return [_tensor(name, ty) for name, ty in zip(names, types, strict=True)]
+    return [_tensor(name, ty) for name, ty in zip(output_names(mod), types, strict=True)]

@@ -1,0 +1,82 @@
+"""How good a model is by a measure of the user's: a function that runs it as it likes.
+
+metric(run) -> float, higher is better          run({input name: array}) -> {output name: array}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from ..errors import TvmqError
+
+Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+"""As ``Package.run``."""
+Metric: TypeAlias = Callable[[Run], float]
+
+
+class MetricError(TvmqError):
+    """A metric that raised, or gave no number."""
+
+
+def value_of(metric: Metric, run: Run) -> float:
+    """Return the metric's value; raises ``MetricError`` where it raises, or returns what is no finite number."""
+    try:
+        value = float(metric(run))
+    except TvmqError as error:
+        raise MetricError(str(error)) from error
+    except Exception as error:
+        raise MetricError(f"the metric raised {type(error).__name__}: {error}") from error
+    if not math.isfinite(value):
+        raise MetricError(f"the metric returned {value}, which is no finite number")
+    return value
+
+
+def name_of(metric: Metric) -> str:
+    """Return what tells a metric from others in a search's state."""
+    return str(getattr(metric, "name", None) or getattr(metric, "__qualname__", type(metric).__qualname__))
+
+
+class Top1:
+    """The share of samples, in percent, whose largest output is at the label.
+
+    Parameters
+    ----------
+    pairs : samples with the labels of their rows, integers ``[rows]``; walked through anew for each model.
+    name : what tells these pairs from others in a search's state.
+
+    Raises
+    ------
+    TvmqError : as it is called: no samples; the model has several outputs, or another number of rows than there are
+        labels; a label is none of the model's classes.
+    """
+
+    def __init__(
+        self, pairs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]], name: str = "top-1"
+    ) -> None:
+        self._pairs = pairs
+        self.name = name
+
+    def __call__(self, run: Run) -> float:
+        right = count = 0
+        for sample, labels in self._pairs:
+            outputs = run(sample)
+            if len(outputs) != 1:
+                raise TvmqError(f"top-1 needs a model of one output, and this one has {len(outputs)}")
+            (scores,) = outputs.values()
+            scores = scores.reshape(scores.shape[0], -1)
+            if len(labels) != len(scores):
+                raise TvmqError(f"there are {len(labels)} labels for a sample of {len(scores)} rows")
+            wrong = labels[(labels < 0) | (labels >= scores.shape[1])]
+            if wrong.size:
+                raise TvmqError(
+                    f"the label {wrong[0]} is none of the model's {scores.shape[1]} classes, from 0 on"
+                )
+            right += int((scores.argmax(1) == labels).sum())
+            count += len(labels)
+        if not count:
+            raise TvmqError("there are no samples to measure the accuracy on")
+        return 100.0 * right / count
