@@ -3,7 +3,9 @@
     float         x -> conv -> y               every y of the float model is compared with
     simulation    q(x) -> conv(q(w)) -> q(y)   q(y) here (accumulated), and with its own rounding (local)
 
-Both run once for each sample, and only sums and histograms are kept.
+Both run once for each sample, and only sums and histograms are kept. Where a method has changed the user's weights
+before anything was quantized, the float model is the changed one, whose tensors have the simulation's units; its
+outputs are those of the user's model still.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ def collect(
 
 
 class _SideBySide:
-    """Both modules, compiled to give all that is compared.
+    """The modules, compiled to give all that is compared.
 
     Attributes
     ----------
@@ -99,6 +101,9 @@ class _SideBySide:
                 ),
             )
         )
+        self._run_model = None
+        if stages.model is not None:
+            self._run_model = runner(float_form(stages.model, relax.Tuple(_results(stages.model))))
         found = [*(pair.dequantize for pair in pairs), *_results(simulated)]
         self._run_simulated = runner(
             relax.transform.DeadCodeElimination()(
@@ -123,7 +128,10 @@ class _SideBySide:
         return count
 
     def _update(self, sample: dict[str, np.ndarray], index: int) -> None:
-        exact, simulated = self._run_exact(sample), self._run_simulated(sample)
+        exact, simulated = list(self._run_exact(sample)), self._run_simulated(sample)
+        if self._run_model is not None:
+            place = len(self.watchers)
+            exact[place : place + len(self.outputs)] = self._run_model(sample)
         compared: list[tuple[str, ActivationWatcher | OutputWatcher]] = [
             *self.watchers.items(),
             *(("the output", watcher) for watcher in self.outputs),

@@ -2,9 +2,10 @@
 
     exact       the first one that has pairs: its float form computes what the user's model does
     simulated   what ``FoldWeights`` is given: final parameters and biases, and the weights still float
+    model       the user's, where a method before the pairs has changed its weights, such as equalization
 
-Both have pairs in the same places, under the same names. A module that came quantized has no such history: there
-its own pairs are taken away for the float model, and its weights are what they are.
+The first two have pairs in the same places, under the same names. A module that came quantized has no such history:
+there its own pairs are taken away for the float model, and its weights are what they are.
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ from ..passes.fold_weights import FoldWeights
 
 @dataclass(frozen=True)
 class Stages:
-    """See above; the two share their weights in memory."""
+    """See above; they share their weights in memory. ``model`` is None where ``exact`` has the user's weights."""
 
     exact: IRModule
     simulated: IRModule
+    model: IRModule | None = None
 
 
 def run_passes(mod: IRModule, passes: Sequence[Pass]) -> tuple[IRModule, Stages]:
     """Run the passes in turn, as ``Sequential`` does; return the result and the stages on the way to it."""
-    exact = simulated = None
+    exact = simulated = model = None
+    given = mod
     for step in passes:
         if isinstance(step, FoldWeights):
             simulated = mod
-        mod = step(mod)
+        before, mod = mod, step(mod)
         if exact is None and has_pairs(mod):
-            exact = mod
-    return mod, Stages(exact or mod, simulated or mod)
+            exact, model = mod, None if before.same_as(given) else given
+    return mod, Stages(exact or mod, simulated or mod, model)
