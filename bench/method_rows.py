@@ -22,7 +22,6 @@ class Method:
     name : unique.
     options : fields of ``QuantizeOptions`` that differ from their defaults.
     scheme, target : as for ``tvmq.quantize``.
-    as_integers : evaluate the compiled integers; else the simulation, the Q/DQ module in float.
     """
 
     group: str
@@ -30,7 +29,6 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     scheme: str = "int8"
     target: str = "llvm -mcpu=native"
-    as_integers: bool = False
 
 
 def _observers() -> list[Method]:
@@ -42,9 +40,8 @@ CHAIN: dict[str, Any] = {"equalize": True, "absorb_bias": True, "bias_correction
 """The best chain for int8."""
 
 METHODS: tuple[Method, ...] = (
-    Method("Defaults of `--quantize int8`", "simulation"),
-    Method("Defaults of `--quantize int8`", "integers, this machine", as_integers=True),
-    Method("Defaults of `--quantize int8`", "integers, AVX2", target=AVX2, as_integers=True),
+    Method("`--quantize int8`", "defaults"),
+    Method("`--quantize int8`", "defaults, AVX2", target=AVX2),
     *_observers(),
     Method("Weights", "observer percentile", {"weight_observer": "percentile"}),
     Method("Weights", "observer mse", {"weight_observer": "mse"}),
@@ -70,9 +67,8 @@ METHODS: tuple[Method, ...] = (
         "first and last layer in float",
         {"quantize_first": False, "quantize_last": False},
     ),
-    Method("The best chain", "simulation of the chain", CHAIN),
-    Method("The best chain", "chain as integers, this machine", CHAIN, as_integers=True),
-    Method("The best chain", "chain as integers, AVX2", CHAIN, target=AVX2, as_integers=True),
+    Method("The best chain", "chain", CHAIN),
+    Method("The best chain", "chain, AVX2", CHAIN, target=AVX2),
     Method("4-bit weights, 8-bit activations", "w4a8, to nearest", {"rounding": "nearest"}, "w4a8"),
     Method("4-bit weights, 8-bit activations", "w4a8", {}, "w4a8"),
     Method("4-bit weights, 8-bit activations", "w4a8, equalized", {"equalize": True}, "w4a8"),

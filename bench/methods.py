@@ -2,7 +2,8 @@
 
     python -m tvmq.bench.methods --models mobilenetv2 resnet20 resnet8 kws --output methods --page docs/accuracy.md
 
-Each model is quantized by each row of ``method_rows``, calibrated on the same samples and evaluated on the same others.
+Each model is quantized by each row of ``method_rows``, calibrated on the same samples, compiled to integers, and
+evaluated on the same others.
 What has been measured is kept (``bench.cache``), so a run that was broken off goes on where it was.
 """
 
@@ -18,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -65,19 +65,6 @@ def _names() -> list[str]:
     return [*(method.name for method in METHODS), *(engine.name for engine in PEER_METHODS)]
 
 
-def simulate(quantized: Any) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """Return the function that runs a quantized model's Q/DQ module in float: inputs to its first output."""
-    from tvm import relax
-
-    from ..api import run_on_host
-    from ..passes.graph import rebuild
-
-    result = quantized.mod["main"].body.body
-    outputs = list(result.fields) if isinstance(result, relax.Tuple) else [result]
-    run = run_on_host(rebuild(quantized.mod, lambda builder, var, value: value, result=relax.Tuple(outputs)))
-    return lambda inputs: run(inputs)[0]
-
-
 def build(subject: Subject, method: Method) -> Run:
     """Return the function that runs one sample of the subject's model, quantized by that method."""
     import tvmq
@@ -92,9 +79,6 @@ def build(subject: Subject, method: Method) -> Run:
         input_shapes={name: subject.input_shape},
         options=QuantizeOptions(**method.options),
     )
-    if not method.as_integers:
-        simulated = simulate(model)
-        return lambda sample: simulated({name: sample})
     package = tvmq.compile(model, method.target)
     (output,) = package.metadata["outputs"]
     return lambda sample: package.run({name: sample})[output["name"]]
@@ -103,7 +87,7 @@ def build(subject: Subject, method: Method) -> Run:
 def _kept(subject: Subject, method: Method) -> Path:
     """Return the file that keeps what this method gave: named by all that decides it but the code itself."""
     key = {
-        "method": [sorted(method.options.items()), method.scheme, method.target, method.as_integers],
+        "method": [sorted(method.options.items()), method.scheme, method.target],
         "subject": subject.digest,
         "version": importlib.metadata.version("tvmq"),
         "cpu": [machine.cpu_name(), *machine.instruction_sets()],

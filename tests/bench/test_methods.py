@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from tvmq.bench import method_rows, methods
+from tvmq.bench import methods
 from tvmq.bench.accuracy import Accuracy
 from tvmq.bench.datasets import Split
 from tvmq.bench.engines import Built, Engine, Settings
-from tvmq.bench.method_rows import METHODS, PEER_METHODS, Method
+from tvmq.bench.method_rows import AVX2, METHODS, PEER_METHODS, Method
 from tvmq.bench.method_tables import (
     Measured,
     MethodReport,
@@ -62,7 +62,7 @@ def test_rows_are_unique_and_valid():
 
 
 def test_a_run_is_resumed(digits: Subject, monkeypatch: pytest.MonkeyPatch):
-    rows = [Method("A", "one"), Method("B", "two", as_integers=True)]
+    rows = [Method("A", "one"), Method("B", "two", target=AVX2)]
 
     def failing(sample):
         raise ValueError("no such operator\nand more")
@@ -83,7 +83,7 @@ def test_a_run_is_resumed(digits: Subject, monkeypatch: pytest.MonkeyPatch):
     ]
     assert first.rows[2].accuracy == Accuracy(0.0, 0.0, 0.0)
     assert first.failures == {"failing": "ValueError: no such operator"}
-    # The simulation and the integers, which round the same things, answer alike.
+    # Two targets answer alike.
     one, two = (row.accuracy for row in first.rows[:2])
     assert one.cosine == pytest.approx(two.cosine, abs=0.01)
     monkeypatch.setattr(methods, "build", lambda subject, method: pytest.fail("measured again"))
@@ -147,4 +147,4 @@ def test_bad_arguments(capsys, arguments, message):
 
 
 def test_avx2_is_a_target_of_its_own():
-    assert {method.target for method in METHODS} == {"llvm -mcpu=native", method_rows.AVX2}
+    assert {method.target for method in METHODS} == {"llvm -mcpu=native", AVX2}
