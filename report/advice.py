@@ -1,6 +1,6 @@
 """What to try next, in words: a table of rules, each one symptom and its remedy.
 
-A rule looks at one tensor or one layer and says what it saw and what helps, or nothing. A new one is a function and
+A rule looks at one tensor or one layer and says what it saw and what helps, or None. A new one is a function and
 its place in the table.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from .records import WEIGHTS, LayerRecord, Report, TensorRecord
+from .records import WEIGHTS, Advice, LayerRecord, Report, TensorRecord
 
 CLIPPED = 0.01
 """Share of clipped values above which the range is too small: 0.01 % is what the default observer cuts."""
@@ -29,84 +29,84 @@ STRETCHED = 30.0
 
 def with_advice(report: Report) -> Report:
     """Return the report with what each layer should try; what concerns an input is said of it by name."""
-    by_layer: dict[str, list[str]] = {}
+    by_layer: dict[str, list[Advice]] = {}
     for tensor in report.tensors:
-        found = [text for rule in TENSOR_RULES if (text := rule(tensor))]
+        found = [advice for rule in TENSOR_RULES if (advice := rule(tensor)) is not None]
         by_layer.setdefault(tensor.layer.partition(":")[0], []).extend(found)
     layers = []
     for layer in report.layers:
-        own = [text for rule in LAYER_RULES if (text := rule(layer))]
+        own = [advice for rule in LAYER_RULES if (advice := rule(layer)) is not None]
         # A name may itself hold a colon; then it is found whole.
         found = by_layer.get(layer.layer.partition(":")[0], [])
         layers.append(dataclasses.replace(layer, advice=tuple(dict.fromkeys([*own, *found]))))
     return dataclasses.replace(report, layers=layers)
 
 
-def _clipping(tensor: TensorRecord) -> str:
+def _clipping(tensor: TensorRecord) -> Advice | None:
     if tensor.kind == WEIGHTS or tensor.clip_rate < CLIPPED:
-        return ""
-    return (
-        f"{_share(tensor.clip_rate)} of its values are clipped: calibrate on more samples, or with --observer mse "
-        "or minmax"
+        return None
+    return Advice(
+        f"{_share(tensor.clip_rate)} of its values are clipped",
+        "calibrate on more samples, or with --observer mse or minmax",
     )
 
 
-def _outliers(tensor: TensorRecord) -> str:
+def _outliers(tensor: TensorRecord) -> Advice | None:
     deviation = tensor.variance**0.5
     largest = max(abs(tensor.min), abs(tensor.max))
     if tensor.kind == WEIGHTS or tensor.clip_rate > 0.0 or tensor.sqnr >= LOW_SQNR:
-        return ""
+        return None
     if largest < STRETCHED * deviation:
-        return ""
-    return (
-        f"its largest value is {largest / deviation:.0f} standard deviations away and decides over the scale: "
-        "calibrate with --observer percentile or mse"
+        return None
+    return Advice(
+        f"its largest value is {largest / deviation:.0f} standard deviations away and decides over the scale",
+        "calibrate with --observer percentile or mse",
     )
 
 
-def _channels(tensor: TensorRecord) -> str:
+def _channels(tensor: TensorRecord) -> Advice | None:
     if tensor.kind == WEIGHTS or tensor.spread < WIDE or tensor.sqnr >= LOW_SQNR:
-        return ""
-    return f"few channels dominate: the largest is {tensor.spread:.0f}x the median one; equalize"
+        return None
+    return Advice(f"few channels dominate: the largest is {tensor.spread:.0f}x the median one", "--equalize")
 
 
-def _one_weight_scale(tensor: TensorRecord) -> str:
+def _one_weight_scale(tensor: TensorRecord) -> Advice | None:
     if tensor.kind != WEIGHTS or tensor.scales > 1 or tensor.spread < WIDE:
-        return ""
-    return (
-        f"one scale for channels whose weights differ {tensor.spread:.0f}x: one scale a channel, or equalize"
+        return None
+    return Advice(
+        f"one scale for channels whose weights differ {tensor.spread:.0f}x", "--per-channel, or --equalize"
     )
 
 
-def _coarse_weights(tensor: TensorRecord) -> str:
+def _coarse_weights(tensor: TensorRecord) -> Advice | None:
     if tensor.kind != WEIGHTS or tensor.sqnr >= LOW_SQNR:
-        return ""
-    remedy = "--weight-observer mse, or a rounding that minds the layer's output"
+        return None
+    remedy = "--weight-observer mse, or a --rounding for the layer's result"
     if tensor.bits < 8:
         remedy = f"more than {tensor.bits} bits, {remedy}"
-    return f"its weights keep only {tensor.sqnr:.0f} dB: {remedy}"
+    return Advice(f"its weights keep only {tensor.sqnr:.0f} dB", remedy)
 
 
-def _coarse_activation(tensor: TensorRecord) -> str:
+def _coarse_activation(tensor: TensorRecord) -> Advice | None:
     if tensor.kind == WEIGHTS or tensor.sqnr >= POOR_SQNR:
-        return ""
+        return None
     remedy = (
         f"more than {tensor.bits} bits" if tensor.bits < 8 else "--skip-layers keeps what reads it in float"
     )
-    return f"rounding leaves {tensor.sqnr:.0f} dB of what it gives: {remedy}"
+    return Advice(f"rounding leaves {tensor.sqnr:.0f} dB of what it gives", remedy)
 
 
-def _bias_shift(tensor: TensorRecord) -> str:
+def _bias_shift(tensor: TensorRecord) -> Advice | None:
     accumulated = tensor.accumulated_sqnr
     if accumulated is None or accumulated >= HIGH_SQNR or tensor.bias_share < SHIFTED:
-        return ""
-    return (
-        f"constant offsets of its channels are {_share(tensor.bias_share)} of the squared error: "
-        "correct biases, with more samples where that is on already"
+        return None
+    return Advice(
+        f"constant offsets of its channels are {_share(tensor.bias_share)} of the squared error",
+        "--bias-correction sequential, with more samples where that is on already",
     )
 
 
-TENSOR_RULES: tuple[Callable[[TensorRecord], str], ...] = (
+TENSOR_RULES: tuple[Callable[[TensorRecord], Advice | None], ...] = (
     _clipping,
     _outliers,
     _channels,
@@ -117,14 +117,14 @@ TENSOR_RULES: tuple[Callable[[TensorRecord], str], ...] = (
 )
 
 
-def _unequal_operands(layer: LayerRecord) -> str:
+def _unequal_operands(layer: LayerRecord) -> Advice | None:
     alive = [value for value in layer.operands if value > 0.0]
     if len(alive) < 2 or layer.status == "float" or max(alive) < WIDE * min(alive):
-        return ""
-    return f"inputs differ {max(alive) / min(alive):.0f}x in range; skip it or equalize"
+        return None
+    return Advice(f"inputs differ {max(alive) / min(alive):.0f}x in range", "skip it or equalize")
 
 
-LAYER_RULES: tuple[Callable[[LayerRecord], str], ...] = (_unequal_operands,)
+LAYER_RULES: tuple[Callable[[LayerRecord], Advice | None], ...] = (_unequal_operands,)
 
 
 def _share(value: float) -> str:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-from .records import Report
+from .records import LayerRecord, Report
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -26,12 +27,21 @@ def page(report: Report) -> str:
         report=report,
         counts=Counter(layer.status for layer in report.layers).most_common(),
         milliseconds=sum(times) if times else None,
-        advised=[layer for layer in report.layers if layer.advice],
+        advised=_by_remedy(report.layers),
         floats=[layer for layer in report.layers if layer.status == "float"],
         data=Markup(_json(report)),
         style=Markup((_PAGE / "page.css").read_text(encoding="utf-8")),
         script=Markup((_PAGE / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def _by_remedy(layers: Iterable[LayerRecord]) -> dict[str, list[tuple[LayerRecord, str]]]:
+    """Return for each remedy the layers that it is for, each with its symptom."""
+    found: dict[str, list[tuple[LayerRecord, str]]] = {}
+    for layer in layers:
+        for advice in layer.advice:
+            found.setdefault(advice.remedy, []).append((layer, advice.symptom))
+    return found
 
 
 def _json(report: Report) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 ACTIVATION, INPUT, WEIGHTS = "activation", "input", "weights"
 
@@ -84,6 +85,16 @@ class OutputRecord:
     same_argmax: float | None
 
 
+class Advice(NamedTuple):
+    """What was seen of a layer, and what to try about it."""
+
+    symptom: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.symptom}; {self.remedy}"
+
+
 @dataclass(frozen=True)
 class LayerRecord:
     """A layer of the user's model.
@@ -106,7 +117,7 @@ class LayerRecord:
     weight_bytes: int = 0
     milliseconds: float | None = None
     operands: tuple[float, ...] = ()
-    advice: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLUMNS = [
-  ["layer", "layer"], ["kind", "kind"], ["bits", "bits"], ["sqnr", "SQNR, dB"], ["accumulated_sqnr", "accumulated"],
-  ["cosine", "cosine"], ["accumulated_cosine", "accumulated"], ["clip_rate", "clipped"], ["sparsity", "zeros"],
+  ["layer", "layer"], ["kind", "kind"], ["bits", "bits"], ["sqnr", "SQNR, dB"], ["accumulated_sqnr", "in all"],
+  ["cosine", "cosine"], ["accumulated_cosine", "in all"], ["clip_rate", "clipped"], ["sparsity", "zeros"],
   ["min", "min"], ["q1", "q1"], ["median", "median"], ["q3", "q3"], ["max", "max"], ["mean", "mean"],
   ["variance", "variance"], ["scale", "scale"], ["zero_point", "zero point"], ["spread", "channels"],
 ];
@@ -101,7 +101,7 @@ for (const layer of data.layers) {
   const size = layer.weight_bytes ? (layer.weight_bytes / 1000).toFixed(1) + " kB" : "";
   line.append(element("span", layer.layer), element("span", layer.op + ", " + runs), bar,
               element("span", time, "number"), element("span", size, "number"));
-  line.title = [layer.reason, ...layer.advice].filter(Boolean).join("\n");
+  line.title = [layer.reason, ...layer.advice.map((advice) => advice.join("; "))].filter(Boolean).join("\n");
   line.addEventListener("click", () => show(layer.layer));
   network.append(line);
 }

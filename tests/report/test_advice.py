@@ -13,7 +13,7 @@ from .synthetic import tensor
 def advice(tensors=(), **layer) -> tuple[str, ...]:
     record = LayerRecord("conv", "Conv", **{"status": "int8", **layer})
     (found,) = with_advice(Report("int8", 1, list(tensors), [], [record], [])).layers
-    return found.advice
+    return tuple(map(str, found.advice))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tvmq.errors import TvmqError
 from tvmq.report.files import METADATA, TABLES, read_csv, read_metadata_table, tables
-from tvmq.report.records import TensorRecord
+from tvmq.report.records import Advice, TensorRecord
 
 from .synthetic import report
 
@@ -65,7 +65,7 @@ def test_nothing_can_be_written(tmp_path):
 def test_names_cannot_leave_their_place_in_the_page(tmp_path):
     made = report()
     name = "</script><script>alert(1)</script>"
-    layers = [dataclasses.replace(made.layers[0], layer=name, advice=(name,))]
+    layers = [dataclasses.replace(made.layers[0], layer=name, advice=(Advice(name, name),))]
     dataclasses.replace(made, layers=layers).to_html(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert text.count("</script>") == 2
