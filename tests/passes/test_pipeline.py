@@ -1,0 +1,115 @@
+"""Which passes the options ask for, in which order, and which options go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tvmq
+from tvmq.errors import TvmqError
+from tvmq.passes.options import BIAS_CORRECTIONS, QuantizeOptions
+from tvmq.passes.pipeline import CalibrationData, quantization_passes
+from tvmq.passes.schemes import get_scheme
+
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
+
+
+def _names(scheme: str = "int8", **options) -> list[str]:
+    data = CalibrationData([])
+    passes = quantization_passes(get_scheme(scheme), None, QuantizeOptions(**options), data)
+    return [step.info.name.removeprefix("tvmq.") for step in passes]
+
+
+def test_the_defaults():
+    assert _names() == ["Annotate", "SetParameters", "Calibrate", "CorrectBias", "FoldWeights"]
+
+
+def test_what_changes_the_float_model_comes_first():
+    names = _names(smooth=0.5, equalize=True, absorb_bias=True)
+    assert names[:4] == ["Smooth", "Equalize", "AbsorbBias", "Annotate"]
+    assert "Smooth" in _names(smooth=0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("none", []),
+        ("empirical", ["CorrectBias"]),
+        ("sequential", ["CorrectBiasSequentially"]),
+        ("analytic", ["CorrectBiasFromWeights"]),
+        (None, ["CorrectBias"]),
+    ],
+)
+def test_bias_corrections(kind, step):
+    assert _names(bias_correction=kind)[3:-1] == step
+
+
+@pytest.mark.parametrize("kind", BIAS_CORRECTIONS)
+def test_a_bias_correction_that_the_rounding_does(kind):
+    message = f"bias_correction '{kind}' has no effect: the rounding 'hessian' chooses the biases itself"
+    with pytest.raises(TvmqError, match=message):
+        _names("w4a8", bias_correction=kind)
+    assert "RoundWeights" in _names("w4a8") and "CorrectBias" not in _names("w4a8")
+    assert _names("w4a8", rounding="nearest", bias_correction=kind)[-1] == "FoldWeights"
+
+
+def test_bad_options():
+    with pytest.raises(TvmqError, match="unknown bias correction 'sequentiell'; did you mean 'sequential'"):
+        QuantizeOptions(bias_correction="sequentiell")
+    with pytest.raises(TvmqError, match="smooth must be from 0 to 1, got 1.5"):
+        QuantizeOptions(smooth=1.5)
+
+
+def test_all_methods_together_on_a_real_model():
+    images = np.load(DIGITS / "calibration.npz")["image"][:8]
+    samples = [{"image": image[None]} for image in images]
+    seen = []
+
+    class Bar:
+        def __init__(self, name: str, total: int | None):
+            seen.append(name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *failure):
+            return None
+
+        def update(self, count: int) -> None:
+            seen.append(count)
+
+    options = QuantizeOptions(equalize=True, absorb_bias=True, observer="lapq", bias_correction="sequential")
+    quantized = tvmq.quantize(
+        DIGITS / "digits.onnx", target="llvm", calibration=samples, options=options, progress=Bar
+    )
+    exact, given = (tvmq.compile(model, "llvm") for model in (DIGITS / "digits.onnx", quantized))
+    for sample in samples:
+        wanted, found = (package.run(sample)["scores"].ravel() for package in (exact, given))
+        assert wanted @ found / np.linalg.norm(wanted) / np.linalg.norm(found) > 0.999
+    # Every pass over the samples shows its progress.
+    assert [item for item in seen if isinstance(item, str)] == [
+        "absorb biases",
+        "calibrate",
+        "see distributions",
+        "clip by the loss",
+        "correct biases",
+    ]
+    assert seen.count(1) == sum(isinstance(item, int) for item in seen) > 5 * len(samples)
+
+
+def test_without_samples(tmp_path):
+    """Scales from outside and biases from the weights need none."""
+    images = np.load(DIGITS / "calibration.npz")["image"][:4]
+    samples = [{"image": image[None]} for image in images]
+    options = QuantizeOptions(calibration_cache=tmp_path / "c.json", bias_correction="analytic")
+    first = tvmq.quantize(DIGITS / "digits.onnx", target="llvm", calibration=samples, options=options)
+    again = tvmq.quantize(DIGITS / "digits.onnx", target="llvm", options=options)
+    assert again.layers == first.layers
+    with pytest.raises(TvmqError, match="no calibration samples to correct biases"):
+        tvmq.quantize(
+            DIGITS / "digits.onnx",
+            target="llvm",
+            options=QuantizeOptions(calibration_cache=tmp_path / "c.json"),
+        )
