@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..errors import TvmqError, unknown
 from . import kinds
 from .table import (
+    ACCURACY_DATA,
     CALIBRATION_CACHE,
     CALIBRATION_PATH,
     CALIBRATION_SAMPLES,
     CALIBRATION_TYPE,
     HARDWARE,
     IMAGE,
+    MAX_DROP,
     OPTIONS,
     QUANTIZATION,
     SCHEME,
+    SEARCH,
     SECTIONS,
     TARGET,
     TOP,
@@ -31,18 +34,22 @@ from .table import (
 from .toml_file import TomlFile, read_toml
 
 if TYPE_CHECKING:
+    from ..frontends.labelled import LabelledFiles
     from ..frontends.samples import CalibrationFiles
     from ..passes.options import QuantizeOptions
+    from ..search.options import SearchOptions
 
 Values: TypeAlias = dict[Option, Any]
 """What was said of options; one that is absent was not mentioned."""
 
 DEFAULT_SCHEME = "int8"
+DEFAULT_MAX_DROP = 0.5
+"""Points of top-1."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a configuration says; the fields are named as the arguments of ``tvmq.quantize``.
+    """What a configuration says; the first fields are named as the arguments of ``tvmq.quantize``.
 
     Attributes
     ----------
@@ -50,16 +57,27 @@ class Config:
     target : what to compile for; None takes the default.
     options : the choices of quantization.
     calibration : the files to calibrate with; None where none are named.
+    search : how bits are searched for; None where nothing is said of it.
+    accuracy : labelled files on which the accuracy is to be kept; None where none are named.
+    max_drop : points of top-1 by which it may drop.
     """
 
     scheme: str | None
     target: str | None
     options: QuantizeOptions
     calibration: CalibrationFiles | None
+    search: SearchOptions | None = None
+    accuracy: LabelledFiles | None = None
+    max_drop: float = DEFAULT_MAX_DROP
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of ``tvmq.quantize`` that are said; the scheme is int8 where nothing is."""
-        named = {"scheme": self.scheme, "target": self.target, "calibration": self.calibration}
+        named = {
+            "scheme": self.scheme,
+            "target": self.target,
+            "calibration": self.calibration,
+            "search": self.search,
+        }
         said = {name: value for name, value in named.items() if value is not None}
         return {"options": self.options, **said}
 
@@ -100,9 +118,11 @@ def make_config(values: Mapping[Option, Any]) -> Config:
     TvmqError : a value that an option does not take; one that has no effect because another is absent.
     """
     from ..frontends.images import ImageOptions
+    from ..frontends.labelled import LabelledFiles
     from ..frontends.samples import CalibrationFiles
     from ..passes.options import QuantizeOptions
     from ..passes.schemes import get_scheme
+    from ..search.options import SearchOptions, check_drop
     from .hardware_file import read_hardware
 
     _check_effect(values)
@@ -116,15 +136,27 @@ def make_config(values: Mapping[Option, Any]) -> Config:
         fields["hardware"] = read_hardware(values[HARDWARE])
     options = QuantizeOptions(**fields)
     images = _fields(values, IMAGE)
+    image_options = ImageOptions(**images) if images else None
     calibration = None
     if CALIBRATION_PATH in values:
         calibration = CalibrationFiles(
             values[CALIBRATION_PATH],
-            ImageOptions(**images) if images else None,
+            image_options,
             values.get(CALIBRATION_SAMPLES),
             values.get(CALIBRATION_TYPE),
         )
-    return Config(scheme, values.get(TARGET), options, calibration)
+    search = _fields(values, SEARCH)
+    max_drop = values.get(MAX_DROP, DEFAULT_MAX_DROP)
+    check_drop(max_drop)
+    return Config(
+        scheme,
+        values.get(TARGET),
+        options,
+        calibration,
+        SearchOptions(**search) if search else None,
+        LabelledFiles(values[ACCURACY_DATA], image_options) if ACCURACY_DATA in values else None,
+        max_drop,
+    )
 
 
 def _fields(values: Mapping[Option, Any], section: str) -> dict[str, Any]:
@@ -142,6 +174,8 @@ def _check_effect(values: Mapping[Option, Any]) -> None:
         needs: Option | None = None
         if option.section == IMAGE or option in (CALIBRATION_SAMPLES, CALIBRATION_TYPE):
             needs = CALIBRATION_PATH
+        if option is MAX_DROP:
+            needs = ACCURACY_DATA
         if SCHEME not in values and option not in (TARGET, SCHEME):
             needs = SCHEME
         if needs is not None and needs not in values:

@@ -109,6 +109,10 @@ def _share(value: Any) -> float:
 def _names(value: Any) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(_checked(value, list))
     return tuple(_text(name) for name in names)
+def _counts(value: Any) -> tuple[int, ...]:
+    return tuple(_checked(count, int) for count in _checked(value, list))
+
+
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
@@ -146,6 +150,10 @@ def _parse_bits(text: str) -> dict[str, Any]:
 
 
 def _split(text: str) -> list[str]:
+def _parse_counts(text: str) -> list[int]:
+    return [int(part) for part in _split(text)]
+
+
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -182,6 +190,7 @@ def _switch(value: Any) -> bool:
 
 
 WEIGHT_BITS = Kind("0 or a whole number from 2 to 8", _weight_bits, int, "N")
+COUNTS = Kind("whole numbers, such as 2,4,8", _counts, _parse_counts, "N,N,N")
 SWITCH = Kind("true or false", _switch)
 TEXT = Kind("text", _text, metavar="NAME")
 UPPER = Kind("text", _upper, metavar="NAME")

@@ -12,11 +12,14 @@ from . import kinds
 from .kinds import Kind
 
 TOP, QUANTIZATION, CALIBRATION, IMAGE = "", "quantization", "calibration", "image"
+SEARCH, ACCURACY = "search", "accuracy"
 
 SECTIONS = {
     TOP: "Before the first section.",
     QUANTIZATION: "A file with this section quantizes, to int8 unless it says otherwise.",
     CALIBRATION: "What the ranges of the activations are taken from.",
+    SEARCH: "How the scheme `mixed` finds the bits of each layer, within one budget ([search.md](search.md)).",
+    ACCURACY: "What the quantized model keeps: layers go back to float until it does, or `mixed` finds bits that do.",
     IMAGE: "How an image becomes the model's input: resized, cropped in the centre, `(pixel * scale - mean) / std`.",
 }
 """The tables of a file in the order of the documentation, and what is said of each there."""
@@ -29,7 +32,8 @@ class Option:
     Attributes
     ----------
     section, key : where it stands in a file. In the section ``quantization`` the key is a field of
-        ``QuantizeOptions``, in ``image`` one of ``ImageOptions``; the rows that have names below are used by name.
+        ``QuantizeOptions``, in ``search`` of ``SearchOptions``, in ``image`` of ``ImageOptions``; the rows that have
+        names below are used by name.
     flag : of the command line; one that turns a switch on.
     kind : of its values.
     help : what it says, for ``--help`` and the documentation.
@@ -64,6 +68,10 @@ def _quantization(
     if kind.is_switch:
         off = off or "--no-" + flag.removeprefix("--")
     return Option(QUANTIZATION, key, flag, kind, help, default, off)
+
+
+def _search(key: str, kind: Kind, help: str, default: str = "", flag: str = "") -> Option:
+    return Option(SEARCH, key, flag or f"--search-{key}", kind, help, default)
 
 
 def _image(key: str, kind: Kind, help: str, default: str) -> Option:
@@ -123,6 +131,18 @@ CALIBRATION_TYPE = Option(
 
 OPTIONS: tuple[Option, ...] = (
     TARGET,
+ACCURACY_DATA = Option(
+    ACCURACY,
+    "data",
+    "--accuracy-data",
+    kinds.PATH,
+    "top-1 on these is to be kept: a .txt with an image and its label a line, or an .npz with an array an input and "
+    "one of labels",
+)
+MAX_DROP = Option(
+    ACCURACY, "max_drop", "--max-drop", kinds.NUMBER, "by how many points top-1 may be below float's", "0.5"
+)
+
     HARDWARE,
     SCHEME,
     _quantization(
@@ -247,3 +267,34 @@ OPTIONS: tuple[Option, ...] = (
     _image("layout", kinds.UPPER, "NCHW or NHWC", "told by the model's input"),
     _image("color", kinds.LOWER, "rgb or bgr", "rgb"),
 )
+    _search(
+        "bit_budget",
+        kinds.TEXT,
+        "size of the weights, such as 4.0bits a weight or 1.9MB",
+        flag="--bit-budget",
+    ),
+    _search(
+        "latency_budget",
+        kinds.TEXT,
+        "time of a run on this machine, such as 2.5ms; layers for which there is time stay in float",
+        flag="--latency-budget",
+    ),
+    _search(
+        "min_cosine",
+        kinds.NUMBER,
+        "cosine of the outputs to the float model's that the smallest weights keep",
+        "0.995, where there is no other budget",
+        flag="--min-cosine",
+    ),
+    _search(
+        "candidates",
+        kinds.COUNTS,
+        "bits that a layer may get",
+        "2, 3, 4, 5, 6, 8; 8 alone with a latency",
+    ),
+    _search("samples", kinds.integer(1), "each error is measured on the first N calibration samples", "32"),
+    _search("trials", kinds.integer(0), "mixtures that are measured after the single layers", "40"),
+    _search("state", kinds.PATH, "a file for what has been measured: a search that was broken off goes on"),
+    _search("output", kinds.PATH, "write the bits that were found to this .toml, for --config"),
+    ACCURACY_DATA,
+    MAX_DROP,

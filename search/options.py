@@ -51,8 +51,8 @@ class SearchOptions:
     latency_budget : the time of a run on the target, as measured: ``"2.5ms"``. The search finds the smallest error
         within it; layers for which there is time stay in float.
     min_cosine : what the outputs must keep, the mean cosine to those of the float model. The search finds the smallest
-        weights that do, and leaves layers in float where it must. It is the goal, with ``MIN_COSINE``, where nothing
-        is given.
+        weights that do, and leaves layers in float where it must. Where there is no budget at all this is it, with
+        ``MIN_COSINE``.
     metric : ``metric(run) -> float``, higher is better, where ``run`` maps inputs by name to outputs by name. The
         search finds the smallest weights with which it is at most ``max_drop`` below the float model's.
     max_drop : in the metric's own units.
@@ -79,8 +79,6 @@ class SearchOptions:
         given = [which for which in BUDGETS if getattr(self, which) is not None]
         if len(given) > 1:
             raise TvmqError(f"the search takes one budget, not {' and '.join(given)}")
-        if not given:
-            object.__setattr__(self, "min_cosine", MIN_COSINE)
         candidates = self.candidates
         if candidates is None:
             candidates = (8,) if self.latency_budget is not None else (2, 3, 4, 5, 6, 8)
@@ -99,6 +97,10 @@ class SearchOptions:
                 raise TvmqError(f"{which} of the search must be at least {least}, got {getattr(self, which)}")
         if self.output is not None and os.path.splitext(self.output)[1] != ".toml":
             raise TvmqError(f"what was found is written as a .toml file, not to {str(self.output)!r}")
+
+    @property
+    def has_budget(self) -> bool:
+        return any(getattr(self, which) is not None for which in BUDGETS)
 
 
 def seconds(text: str) -> float:

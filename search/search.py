@@ -30,7 +30,7 @@ from .latency import LatencyBudget, Stopwatch
 from .layers import QuantizedLayer, quantized_layers
 from .metrics import Metric, MetricError, name_of, value_of
 from .mixtures import mixtures_of
-from .options import BitBudget, SearchOptions, seconds
+from .options import MIN_COSINE, BitBudget, SearchOptions, seconds
 from .recipe import FLOAT, Recipe
 from .refine import least_cost, least_error
 from .sensitivity import sensitivity
@@ -70,7 +70,7 @@ def search_bits(
     elif options.metric is not None:
         assignment = search.keeping_metric(options.metric, options.max_drop)
     else:
-        assignment = search.keeping_cosine(options.min_cosine)
+        assignment = search.keeping_cosine(options.min_cosine or MIN_COSINE)
     found = Found(assignment, space.weights, space.bytes(assignment), 1.0 - search.error(assignment))
     logger.info(found.summary)
     if options.output is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from ..api import QuantizedModel, Samples
     from ..config.config import Config
+
+logger = logging.getLogger(__name__)
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -99,11 +103,33 @@ def quantized(
 
     if config.scheme is None:
         return model
-    return api.quantize(
-        model,
-        scheme=config.scheme,
-        target=target,
-        calibration=calibration,
-        options=config.options,
-        progress=progress,
+    arguments = {**config.arguments(), "target": target, "calibration": calibration, "progress": progress}
+    if config.accuracy is None:
+        return api.quantize(model, **arguments)
+    return _accurate(config, model, arguments)
+
+
+def _accurate(config: Config, model: IRModule, arguments: dict[str, Any]) -> QuantizedModel:
+    """Return the model quantized so that it keeps its accuracy on the labelled data."""
+    from .. import api
+    from ..passes.graph import dtype_of, shape_of
+    from ..passes.schemes import get_scheme
+    from ..search.metrics import Top1
+
+    pairs = config.accuracy.open(
+        {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
     )
+    metric = Top1(pairs, f"top-1 on {config.accuracy.path}")
+    search = config.search or api.SearchOptions()
+    if get_scheme(config.scheme).searched and not search.has_budget:
+        search = replace(search, metric=metric, max_drop=config.max_drop)
+        quantized = api.quantize(model, **{**arguments, "search": search})
+    else:
+        arguments = {**arguments, "max_drop": config.max_drop, "state": search.state}
+        controlled = api.quantize_with_accuracy_control(model, metric, **arguments)
+        reverted = f"; back to float: {', '.join(controlled.reverted)}" if controlled.reverted else ""
+        print(f"top-1: {controlled.value:.2f} %, float {controlled.reference:.2f} %{reverted}")
+        quantized = controlled.model
+    for note in pairs.notes:
+        logger.warning(note)
+    return quantized

@@ -18,6 +18,8 @@ _TITLES = {
     table.TOP: "configuration",
     table.QUANTIZATION: "quantization",
     table.CALIBRATION: "calibration",
+    table.SEARCH: "search for bits",
+    table.ACCURACY: "accuracy",
     table.IMAGE: "images as calibration data",
 }
 

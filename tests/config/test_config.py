@@ -11,14 +11,16 @@ from PIL import Image
 
 import tvmq
 from tvmq.config.config import DEFAULT_SCHEME, read_config, read_values
-from tvmq.config.table import CALIBRATION, IMAGE, OPTIONS, QUANTIZATION, SCHEME, SECTIONS
+from tvmq.config.table import CALIBRATION, IMAGE, OPTIONS, QUANTIZATION, SCHEME, SEARCH, SECTIONS
 from tvmq.errors import TvmqError
 from tvmq.frontends.images import ImageOptions
+from tvmq.frontends.labelled import LabelledFiles
 from tvmq.frontends.samples import CalibrationFiles
 from tvmq.passes.options import QuantizeOptions
+from tvmq.search.options import SearchOptions
 
-ELSEWHERE = {"hardware", "calibration_cache", "parameters"}
-"""Fields of the options whose rows are in other sections, and one that is for Python alone."""
+ELSEWHERE = {"hardware", "calibration_cache", "parameters", "metric", "max_drop"}
+"""Fields of the options whose rows are in other sections, and two that are for Python alone."""
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 WHOLE = """
 target = "llvm -mcpu=znver3"
@@ -61,6 +63,18 @@ type = "images"
 
 [image]
 size = 256
+[search]
+bit_budget = "3.5bits"
+candidates = [2, 4, 8]
+samples = 16
+trials = 10
+state = "search.json"
+output = "found.toml"
+
+[accuracy]
+data = "labels.txt"
+max_drop = 1
+
 resize = "cubic"
 center_crop = true
 scale = 1
@@ -71,6 +85,11 @@ color = "BGR"
 """
 HARDWARE = """
 name = "npu"
+OTHER_BUDGETS = """
+latency_budget = "2ms"
+min_cosine = 0.99
+"""
+"""Of budgets there may be one."""
 operators = ["Conv"]
 weight_bits = [6, 8]
 activation_bits = 8
@@ -135,12 +154,26 @@ def test_every_key_reaches_its_option(write, tmp_path):
 
 def test_the_sample_has_every_key(write):
     """So that a new row of the table is tried above."""
+    assert config.search == SearchOptions(
+        bit_budget="3.5bits",
+        candidates=(2, 4, 8),
+        samples=16,
+        trials=10,
+        state=tmp_path / "search.json",
+        output=tmp_path / "found.toml",
+    )
+    assert config.arguments()["search"] is config.search
+    assert (config.accuracy, config.max_drop) == (LabelledFiles(tmp_path / "labels.txt", images), 1.0)
     write(HARDWARE, "npu.toml")
-    said = {option.name for option in read_values(write(WHOLE))}
+    whole = WHOLE.replace("[search]\n", "[search]" + OTHER_BUDGETS)
+    said = {option.name for option in read_values(write(whole))}
     assert said == {option.name for option in OPTIONS}
 
 
-@pytest.mark.parametrize(("section", "options"), [(QUANTIZATION, QuantizeOptions), (IMAGE, ImageOptions)])
+@pytest.mark.parametrize(
+    ("section", "options"),
+    [(QUANTIZATION, QuantizeOptions), (SEARCH, SearchOptions), (IMAGE, ImageOptions)],
+)
 def test_the_table_has_every_field(section, options):
     fields = {field.name for field in dataclasses.fields(options)} - ELSEWHERE
     assert {row.key for row in OPTIONS if row.section == section} - {SCHEME.key} == fields
