@@ -29,6 +29,7 @@ from .passes.prepare import Prepare
 from .passes.realize import Realize
 from .passes.schemes import get_scheme
 from .passes.spool import repeatable
+from .passes.weight_only.hub import RestoreWeights
 from .report.collect import SAMPLES, collect
 from .report.compiled import with_package
 from .report.records import Report
@@ -141,7 +142,8 @@ def quantize(
     calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
         ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
-        Nor does one whose calibration cache has every tensor, without the passes that look at values.
+        Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
+        weight-only scheme, which uses none.
     input_shapes : shapes of the inputs that the model leaves open.
     options : what is skipped, which observer is used, and so on.
     search : the budget of the search for bits, with the scheme ``"mixed"``; None keeps the cosine of the outputs.
@@ -254,14 +256,15 @@ def tuning_tasks(
 
     target = parse_target(target)
     row = row_of(target)
-    return extract_tasks(Realize(row)(Layout()(_prepared(model, input_shapes).mod)), target, row)
+    mod = RestoreWeights()(_prepared(model, input_shapes).mod)
+    return extract_tasks(Realize(row)(Layout()(mod)), target, row)
 
 
 def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
     """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration."""
     target = parse_target("llvm -mcpu=native")
     names = [param.name for param in mod["main"].params]
-    built = build(Layout()(mod), target, row_of(target))
+    built = build(Layout()(RestoreWeights()(mod)), target, row_of(target))
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -310,7 +313,11 @@ def _start(
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
-        if options.calibration_cache is None and not options.parameters.activations:
+        if (
+            not chosen.weight_only
+            and options.calibration_cache is None
+            and not options.parameters.activations
+        ):
             raise TvmqError(
                 "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
             )

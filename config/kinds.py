@@ -74,13 +74,6 @@ def integer(low: int, high: int | None = None) -> Kind:
     return Kind(f"a whole number {bounds}", convert, int, "N")
 
 
-def _weight_bits(value: Any) -> int:
-    number = _checked(value, int)
-    if number and not 2 <= number <= 8:
-        raise ValueError(value)
-    return number
-
-
 def choice(*names: str) -> Kind:
     """Return the kind of the names of a fixed few things."""
 
@@ -109,15 +102,15 @@ def _share(value: Any) -> float:
 def _names(value: Any) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(_checked(value, list))
     return tuple(_text(name) for name in names)
-def _counts(value: Any) -> tuple[int, ...]:
-    return tuple(_checked(count, int) for count in _checked(value, list))
-
-
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
     numbers = _checked(value, list) if isinstance(value, list) else [value]
     return tuple(_number(number) for number in numbers)
+
+
+def _counts(value: Any) -> tuple[int, ...]:
+    return tuple(_checked(count, int) for count in _checked(value, list))
 
 
 def _size(value: Any) -> tuple[int, ...]:
@@ -150,15 +143,15 @@ def _parse_bits(text: str) -> dict[str, Any]:
 
 
 def _split(text: str) -> list[str]:
-def _parse_counts(text: str) -> list[int]:
-    return [int(part) for part in _split(text)]
-
-
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _parse_numbers(text: str) -> list[float]:
     return [float(part) for part in text.replace(",", " ").split()]
+
+
+def _parse_counts(text: str) -> list[int]:
+    return [int(part) for part in _split(text)]
 
 
 def _parse_size(text: str) -> list[int]:
@@ -189,8 +182,6 @@ def _switch(value: Any) -> bool:
     return _checked(value, bool)
 
 
-WEIGHT_BITS = Kind("0 or a whole number from 2 to 8", _weight_bits, int, "N")
-COUNTS = Kind("whole numbers, such as 2,4,8", _counts, _parse_counts, "N,N,N")
 SWITCH = Kind("true or false", _switch)
 TEXT = Kind("text", _text, metavar="NAME")
 UPPER = Kind("text", _upper, metavar="NAME")
@@ -199,6 +190,7 @@ PATH = Kind("a path", _path, metavar="PATH")
 NUMBER = Kind("a number", _number, float, "X")
 SHARE = Kind("a number from 0 to 1", _share, float, "X")
 NUMBERS = Kind("a number or numbers, such as 0.485,0.456,0.406", _numbers, _parse_numbers, "X,X,X")
+COUNTS = Kind("whole numbers, such as 2,4,8", _counts, _parse_counts, "N,N,N")
 SIZE = Kind("a number of pixels or HEIGHT,WIDTH", _size, _parse_size, "SIZE")
 NAMES = Kind("names", _names, _split, "NAMES", _together)
 BITS = Kind("bits by layer, such as conv1=4 or conv1=4/8", _bits, _parse_bits, "LAYER=N", _merged)

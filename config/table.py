@@ -96,7 +96,9 @@ HARDWARE = Option(
     kinds.PATH,
     "a file that describes an accelerator: what it cannot do stays in float",
 )
-SCHEME = _quantization("scheme", kinds.TEXT, "quantize to this scheme: int8, w4a8, w4a4", flag="--quantize")
+SCHEME = _quantization(
+    "scheme", kinds.TEXT, "quantize to this scheme: int8, w4a8, w4a4, mixed, weight-only", flag="--quantize"
+)
 CALIBRATION_PATH = Option(
     CALIBRATION,
     "path",
@@ -129,8 +131,6 @@ CALIBRATION_TYPE = Option(
     "arrays where it has any",
 )
 
-OPTIONS: tuple[Option, ...] = (
-    TARGET,
 ACCURACY_DATA = Option(
     ACCURACY,
     "data",
@@ -143,13 +143,28 @@ MAX_DROP = Option(
     ACCURACY, "max_drop", "--max-drop", kinds.NUMBER, "by how many points top-1 may be below float's", "0.5"
 )
 
+OPTIONS: tuple[Option, ...] = (
+    TARGET,
     HARDWARE,
     SCHEME,
     _quantization(
         "weight_bits",
-        kinds.WEIGHT_BITS,
-        "bits of the weights, the first and the last layer's apart, which keep the scheme's; 0 mixes bits by layer",
+        kinds.integer(0, 16),
+        "bits of the weights, 2 to 8, the first and the last layer's apart, which keep the scheme's; 0 mixes bits by "
+        "layer. For weight-only: of all layers, 1 to 16",
         "the scheme's",
+    ),
+    _quantization(
+        "group_size",
+        kinds.integer(1),
+        "for weight-only: so many input channels share a scale",
+        "all of them",
+    ),
+    _quantization(
+        "codebook",
+        kinds.SWITCH,
+        "for weight-only: a table of the best values for each layer instead of scales, found by k-means",
+        "false",
     ),
     _quantization(
         "mixed_start_scale",
@@ -253,20 +268,6 @@ MAX_DROP = Option(
     CALIBRATION_SAMPLES,
     CALIBRATION_TYPE,
     CALIBRATION_CACHE,
-    _image("size", kinds.SIZE, "resize: N is the short side, H,W exactly so", "as the model's input covers"),
-    _image("resize", kinds.TEXT, "method: linear, nearest or cubic", "linear"),
-    _image(
-        "center_crop",
-        kinds.SWITCH,
-        "cut the model's height and width out of the centre; else the picture is resized to them, whatever its aspect",
-        "true",
-    ),
-    _image("scale", kinds.NUMBER, "factor on the 8-bit pixels", "1/255; 1 for uint8 inputs"),
-    _image("mean", kinds.NUMBERS, "subtracted from the scaled pixels, one value or one a channel", "0"),
-    _image("std", kinds.NUMBERS, "divides what is left, one value or one a channel", "1"),
-    _image("layout", kinds.UPPER, "NCHW or NHWC", "told by the model's input"),
-    _image("color", kinds.LOWER, "rgb or bgr", "rgb"),
-)
     _search(
         "bit_budget",
         kinds.TEXT,
@@ -298,3 +299,17 @@ MAX_DROP = Option(
     _search("output", kinds.PATH, "write the bits that were found to this .toml, for --config"),
     ACCURACY_DATA,
     MAX_DROP,
+    _image("size", kinds.SIZE, "resize: N is the short side, H,W exactly so", "as the model's input covers"),
+    _image("resize", kinds.TEXT, "method: linear, nearest or cubic", "linear"),
+    _image(
+        "center_crop",
+        kinds.SWITCH,
+        "cut the model's height and width out of the centre; else the picture is resized to them, whatever its aspect",
+        "true",
+    ),
+    _image("scale", kinds.NUMBER, "factor on the 8-bit pixels", "1/255; 1 for uint8 inputs"),
+    _image("mean", kinds.NUMBERS, "subtracted from the scaled pixels, one value or one a channel", "0"),
+    _image("std", kinds.NUMBERS, "divides what is left, one value or one a channel", "1"),
+    _image("layout", kinds.UPPER, "NCHW or NHWC", "told by the model's input"),
+    _image("color", kinds.LOWER, "rgb or bgr", "rgb"),
+)

@@ -10,6 +10,7 @@ from ..errors import TvmqError, unknown
 from ..targets.hardware import SYMMETRIES, Hardware
 from .calibration_cache import CalibrationCache
 from .schemes import ROUNDINGS
+from .weight_only.codes import MAX_BITS, MAX_CODEBOOK_BITS
 
 BIAS_CORRECTIONS = ("none", "empirical", "sequential", "analytic")
 """How biases make up for the mean error of what was rounded: not at all; for each layer's weights, from samples; for
@@ -46,7 +47,12 @@ class QuantizeOptions:
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
     weight_bits, activation_bits : 2 to 8; None takes the scheme's. The first and the last layer keep the scheme's.
-        0 of the weights mixes bits by layer (``passes.mixed_bits``).
+        0 of the weights mixes bits by layer (``passes.mixed_bits``). A weight-only scheme takes 1 to 16, of all
+        layers.
+    group_size : with a weight-only scheme, the number of input channels that share a scale; None for all of them.
+        Where it does not divide them, the last group has fewer.
+    codebook : with a weight-only scheme, a table of the best ``2^weight_bits`` values for each layer
+        (``passes.weight_only.codebook``) instead of scales.
     mixed_start_scale : with mixed bits, how far rounding may move a layer's weights, as a share of them, in (0, 1).
     mixed_auto_tune : with mixed bits, search the start scale instead, by the cosine of the model's output.
     bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers
@@ -76,6 +82,8 @@ class QuantizeOptions:
     mixed_start_scale: float = 0.02
     mixed_auto_tune: bool = False
     activation_bits: int | None = None
+    group_size: int | None = None
+    codebook: bool = False
     bits: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
     min_weight_size: int = 0
     min_weight_channels: int = 0
@@ -95,10 +103,14 @@ class QuantizeOptions:
             raise unknown("bias correction", self.bias_correction, BIAS_CORRECTIONS)
         if self.smooth is not None and not 0.0 <= self.smooth <= 1.0:
             raise TvmqError(f"smooth must be from 0 to 1, got {self.smooth}")
-        for which in ("weight_bits", "activation_bits"):
-            bits = getattr(self, which)
-            if bits is not None and not 2 <= bits <= 8 and (which, bits) != ("weight_bits", 0):
-                raise TvmqError(f"{which} must be from 2 to 8, got {bits}")
+        most = MAX_CODEBOOK_BITS if self.codebook else MAX_BITS
+        if self.weight_bits is not None and not 0 <= self.weight_bits <= most:
+            with_codebook = " with a codebook" if self.codebook else ""
+            raise TvmqError(f"weight_bits must be from 0 to {most}{with_codebook}, got {self.weight_bits}")
+        if self.activation_bits is not None and not 2 <= self.activation_bits <= 8:
+            raise TvmqError(f"activation_bits must be from 2 to 8, got {self.activation_bits}")
+        if self.group_size is not None and self.group_size < 1:
+            raise TvmqError(f"group_size must be at least 1, got {self.group_size}")
         if not 0.0 < self.mixed_start_scale < 1.0:
             raise TvmqError(f"mixed_start_scale must be between 0 and 1, got {self.mixed_start_scale}")
         if self.mixed_auto_tune and not self.has_mixed_bits:

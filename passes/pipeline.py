@@ -30,6 +30,7 @@ from .schemes import Scheme
 from .set_parameters import SetParameters, WriteParameters
 from .tune_mixed_bits import TuneMixedBits
 from .watch import Progress, Runner, compile_for_host
+from .weight_only.compress import CompressWeights
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
 ) -> list[Pass]:
     """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
+    if scheme.weight_only:
+        return [CompressWeights(scheme, options)]
     return [
         *calibration_passes(scheme, row, options, data),
         *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),

@@ -16,6 +16,7 @@ it, follows whether its result is wanted in integers:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tvm import IRModule, relax
@@ -79,6 +80,27 @@ def make_plan(mod: IRModule, selection: Selection, options: QuantizeOptions) -> 
     return _Planner(mod, selection, options).plan()
 
 
+def first_and_last(weighted: Sequence[relax.Var], options: QuantizeOptions) -> dict[relax.Var, str]:
+    """Return why the first and the last of the weighted operators stay in float, where the user wants that."""
+    forced = {}
+    if weighted and not options.quantize_first:
+        forced[weighted[0]] = "the first layer, kept in float on request"
+    if weighted and not options.quantize_last:
+        forced[weighted[-1]] = "the last layer, kept in float on request"
+    return forced
+
+
+def too_small(value: relax.Call, options: QuantizeOptions) -> str:
+    """Return why a weighted operator is not worth quantizing; empty where it is."""
+    shape = shape_of(value.args[1])
+    size, channels = math.prod(shape), shape[WEIGHT_AXIS[op_name(value)]]
+    if size < options.min_weight_size:
+        return f"its {size} weights are fewer than the smallest size, {options.min_weight_size}"
+    if channels < options.min_weight_channels:
+        return f"its {channels} output channels are fewer than the least, {options.min_weight_channels}"
+    return ""
+
+
 class _Planner:
     def __init__(self, mod: IRModule, selection: Selection, options: QuantizeOptions):
         self.bindings = bindings_of(mod)
@@ -95,7 +117,12 @@ class _Planner:
         self.roots: dict[relax.Var, relax.Var] = {}  # pointwise value -> the one tensor that it depends on
         # Values that come in integers without converting anything for them alone.
         self.live = {param for param in mod["main"].params if _is_float(param)}
-        self.forced = self._first_and_last()
+        weighted = [
+            var
+            for var, value in self.values.items()
+            if op_name(value) in CHANNEL_AXIS and not OPERATORS[op_name(value)].refuse(value)
+        ]
+        self.forced = first_and_last(weighted, options)
 
     def plan(self) -> Plan:
         for binding in self.bindings:
@@ -106,19 +133,6 @@ class _Planner:
             self._follow_demand(binding.var, wanted, inner)
         self.result.pairs = {var for var in wanted if self.result.roles.get(var) != MOVE}
         return self.result
-
-    def _first_and_last(self) -> dict[relax.Var, str]:
-        weighted = [
-            var
-            for var, value in self.values.items()
-            if op_name(value) in CHANNEL_AXIS and not OPERATORS[op_name(value)].refuse(value)
-        ]
-        forced = {}
-        if weighted and not self.options.quantize_first:
-            forced[weighted[0]] = "the first layer, kept in float on request"
-        if weighted and not self.options.quantize_last:
-            forced[weighted[-1]] = "the last layer, kept in float on request"
-        return forced
 
     # Forwards: roles.
 
@@ -180,7 +194,7 @@ class _Planner:
             self.roots[var] = root
         reason = "" if kind == TABLE else OPERATORS[op_name(value)].refuse(value)
         if not reason and kind == WEIGHTED:
-            reason = self._too_small(value)
+            reason = too_small(value, self.options)
         if not reason and kind != WEIGHTED and not any(self._is_live(item) for item in activations(value)):
             reason = "its inputs are float"
         if reason:
@@ -190,18 +204,6 @@ class _Planner:
         self.live.add(var)
         if kind in (WEIGHTED, BINARY):
             self.tails[var] = var
-        return ""
-
-    def _too_small(self, value: relax.Call) -> str:
-        """Return why a weighted operator is not worth quantizing; empty where it is."""
-        shape = shape_of(value.args[1])
-        size, channels = math.prod(shape), shape[WEIGHT_AXIS[op_name(value)]]
-        if size < self.options.min_weight_size:
-            return f"its {size} weights are fewer than the smallest size, {self.options.min_weight_size}"
-        if channels < self.options.min_weight_channels:
-            return (
-                f"its {channels} output channels are fewer than the least, {self.options.min_weight_channels}"
-            )
         return ""
 
     def _is_live(self, var: relax.Var) -> bool:

@@ -34,6 +34,7 @@ from .realizers.functions import plan_function
 from .realizers.moves import move, move_inputs, moved_parameters
 from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rule
 from .realizers.weighted import plan_weighted
+from .weight_only.hub import compressed_layers
 
 RULES: tuple[Rule, ...] = (
     plan_weighted,
@@ -210,6 +211,8 @@ class _Analysis:
     def layers(self, mod: tvm.IRModule) -> list[Layer]:
         """Return the layer records with what became of each node."""
         found = self._outcomes()
+        for name in compressed_layers(mod):
+            found.pop(name, None)  # what was said of it holds
         return [
             dataclasses.replace(
                 layer,

@@ -15,6 +15,7 @@ from ..errors import TvmqError
 from ..targets.hardware import Hardware
 from .bits import Bits
 from .options import QuantizeOptions
+from .scheme_options import check_options
 from .schemes import Scheme
 
 
@@ -23,8 +24,9 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
 
     Raises
     ------
-    TvmqError : the user or the scheme asks for what the hardware lacks.
+    TvmqError : the user or the scheme asks for what the hardware lacks, or the user for what the scheme has no use for.
     """
+    check_options(scheme, options)
     changes: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("weight_bits", "activation_bits", "per_channel")

@@ -28,6 +28,7 @@ class Scheme:
     observer : of activations, where the user names none; None takes the default.
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
+    weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scheme:
     observer: str | None = None
     rounding: str = "nearest"
     searched: bool = False
+    weight_only: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -52,6 +54,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("w4a8", weight_bits=4, rounding="hessian"),
         Scheme("w4a4", weight_bits=4, activation_bits=4, observer="mse", rounding="hessian"),
         Scheme("mixed", rounding="hessian", searched=True),
+        Scheme("weight-only", weight_only=True),
     )
 }
 

@@ -47,6 +47,8 @@ bias_correction = "analytic"
 equalize = true
 absorb_bias = true
 smooth = 0.4
+group_size = 32
+codebook = true
 pair_safe_weights = false
 quantize_first = false
 quantize_last = false
@@ -61,8 +63,6 @@ samples = 100
 cache = "scales.json"
 type = "images"
 
-[image]
-size = 256
 [search]
 bit_budget = "3.5bits"
 candidates = [2, 4, 8]
@@ -75,6 +75,8 @@ output = "found.toml"
 data = "labels.txt"
 max_drop = 1
 
+[image]
+size = 256
 resize = "cubic"
 center_crop = true
 scale = 1
@@ -83,13 +85,13 @@ std = 58.4
 layout = "nchw"
 color = "BGR"
 """
-HARDWARE = """
-name = "npu"
 OTHER_BUDGETS = """
 latency_budget = "2ms"
 min_cosine = 0.99
 """
 """Of budgets there may be one."""
+HARDWARE = """
+name = "npu"
 operators = ["Conv"]
 weight_bits = [6, 8]
 activation_bits = 8
@@ -136,6 +138,8 @@ def test_every_key_reaches_its_option(write, tmp_path):
         equalize=True,
         absorb_bias=True,
         smooth=0.4,
+        group_size=32,
+        codebook=True,
         pair_safe_weights=False,
         quantize_first=False,
         quantize_last=False,
@@ -150,10 +154,6 @@ def test_every_key_reaches_its_option(write, tmp_path):
         color="bgr",
     )
     assert config.calibration == CalibrationFiles(tmp_path / "data/images.txt", images, 100, "images")
-
-
-def test_the_sample_has_every_key(write):
-    """So that a new row of the table is tried above."""
     assert config.search == SearchOptions(
         bit_budget="3.5bits",
         candidates=(2, 4, 8),
@@ -164,6 +164,10 @@ def test_the_sample_has_every_key(write):
     )
     assert config.arguments()["search"] is config.search
     assert (config.accuracy, config.max_drop) == (LabelledFiles(tmp_path / "labels.txt", images), 1.0)
+
+
+def test_the_sample_has_every_key(write):
+    """So that a new row of the table is tried above."""
     write(HARDWARE, "npu.toml")
     whole = WHOLE.replace("[search]\n", "[search]" + OTHER_BUDGETS)
     said = {option.name for option in read_values(write(whole))}
@@ -211,13 +215,13 @@ def test_a_section_of_quantization_quantizes(write):
         ("image = 3", "q.toml, line 1: 'image' is a section, [image], not a value"),
         (
             "[quantization]\nweight_bits = '8'",
-            "q.toml, line 2: 'weight_bits' is '8', expected 0 or a whole number from 2 to 8",
+            "q.toml, line 2: 'weight_bits' is '8', expected a whole number from 0 to 16",
         ),
         (
             "[quantization]\nweight_bits = true",
-            "'weight_bits' is true, expected 0 or a whole number from 2 to 8",
+            "'weight_bits' is true, expected a whole number from 0 to 16",
         ),
-        ("[quantization]\nweight_bits = 9", "'weight_bits' is 9, expected 0 or a whole number from 2 to 8"),
+        ("[quantization]\nweight_bits = 17", "'weight_bits' is 17, expected a whole number from 0 to 16"),
         ("[quantization]\nsmooth = 1.5", "line 2: 'smooth' is 1.5, expected a number from 0 to 1"),
         (
             "[quantization]\nbias_correction = false",

@@ -84,8 +84,8 @@ def test_image_flags_reach_their_options():
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--weight-bits=9", "'9' must be 0 or a whole number from 2 to 8"),
-        ("--weight-bits=four", "'four' must be 0 or a whole number from 2 to 8"),
+        ("--weight-bits=17", "'17' must be a whole number from 0 to 16"),
+        ("--weight-bits=four", "'four' must be a whole number from 0 to 16"),
         ("--layer-bits=conv1", "'conv1' must be bits by layer, such as conv1=4 or conv1=4/8"),
         ("--layer-bits=conv1=4/8/8", "must be bits by layer"),
         ("--image-mean=0.5,a", "'0.5,a' must be a number or numbers"),
