@@ -1,21 +1,21 @@
-"""Activations quantized with parameters that are inputs of the function: one compiled module for any of them.
+"""Quantized activations in float arithmetic: what a module with pairs computes, many times faster.
 
-    dequantize(quantize(x))   -->   clip(round(x / step), low, high) * step        step, low, high: scalar parameters
+    dequantize(quantize(x))   -->   clip(round(x / step), low, high) * step
 
-with ``low`` and ``high`` as multiples of the step. What looks for good parameters by running the model with many of
-them compiles it once.
+with ``low`` and ``high`` as multiples of the step. They are constants in the simulation, or inputs of the function:
+what looks for good parameters by running the model with many of them compiles it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tvm import IRModule, relax
 
-from .graph import rebuild
-from .pairs import ActivationPair, activation_pairs, transparent
+from .graph import Rewrite, constant, rebuild
+from .pairs import ActivationPair, activation_pairs, transparent, weight_pairs
 from .parameters import activation_limits
 
 FIELDS = ("step", "low", "high")
@@ -69,7 +69,7 @@ def arguments(steps: Mapping[str, Steps]) -> dict[str, np.ndarray]:
     }
 
 
-def stepped(builder: relax.BlockBuilder, value: relax.Expr, scalars: list[relax.Var]) -> relax.Call:
+def stepped(builder: relax.BlockBuilder, value: relax.Expr, scalars: Sequence[relax.Expr]) -> relax.Call:
     """Return the value in steps; ``scalars`` are those of ``scalars_for``."""
     step, low, high = scalars
     count = builder.emit(relax.op.round(builder.emit(relax.op.divide(value, step))))
@@ -82,18 +82,41 @@ def stepped_form(mod: IRModule) -> IRModule:
 
     Its ``main`` takes the model's inputs and a scalar for each parameter of each activation, and returns a tuple.
     """
-    activations = {pair.dequantize: pair for pair in activation_pairs(mod)}
-    scalars = {pair.name: scalars_for(pair.name) for pair in activations.values()}
-    skipped = transparent(mod)
-
-    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        if var in activations:
-            return stepped(builder, value.args[0], scalars[activations[var].name])
-        return value.args[0] if var in skipped else value
-
+    scalars = {pair.dequantize: scalars_for(pair.name) for pair in activation_pairs(mod)}
     result = mod["main"].body.body
     outputs = list(result.fields) if isinstance(result, relax.Tuple) else [result]
     params = [*mod["main"].params, *(scalar for group in scalars.values() for scalar in group)]
+    rewrite = _rewrite(mod, scalars, {})
     return relax.transform.DeadCodeElimination()(
         rebuild(mod, rewrite, params=params, result=relax.Tuple(outputs))
     )
+
+
+def simulated_form(mod: IRModule) -> IRModule:
+    """Return a module with pairs, all of them known, in float arithmetic: the same results up to its rounding."""
+    scalars = {
+        pair.dequantize: _constants(steps_for(pair, pair.scale, pair.zero_point))
+        for pair in activation_pairs(mod)
+    }
+    weights = {pair.dequantize: constant(pair.restored.astype(np.float32)) for pair in weight_pairs(mod)}
+    return relax.transform.DeadCodeElimination()(rebuild(mod, _rewrite(mod, scalars, weights)))
+
+
+def _constants(steps: Steps) -> list[relax.Expr]:
+    return [constant(np.array(getattr(steps, which), np.float32)) for which in FIELDS]
+
+
+def _rewrite(
+    mod: IRModule, scalars: Mapping[relax.Var, Sequence[relax.Expr]], weights: Mapping[relax.Var, relax.Expr]
+) -> Rewrite:
+    """Return what replaces pairs: activations by their scalars, weights by what is said, others by their values."""
+    skipped = transparent(mod)
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if var in weights:
+            return weights[var]
+        if var in scalars:
+            return stepped(builder, value.args[0], scalars[var])
+        return value.args[0] if var in skipped else value
+
+    return rewrite

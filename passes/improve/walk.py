@@ -17,6 +17,7 @@ from ..graph import bindings_of, dtype_of, shape_of
 from ..pairs import activation_pairs, float_form, weight_pairs
 from ..sample_check import Sample, check_sample
 from ..spool import Spool
+from ..steps import simulated_form
 from ..watch import Run, Runner
 from .blocks import Block, cut_out
 
@@ -44,7 +45,7 @@ def next_states(
 ) -> Iterable[State]:
     """Return what goes on from a block, whose quantized form ``part`` and float form ``reference`` are."""
     names = [var.name for var in block.outputs]
-    return Spool(_advance((runner(reference), runner(part)), names, states))
+    return Spool(_advance((runner(reference), runner(simulated_form(part))), names, states))
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def exact_form(part: IRModule, outputs: Sequence[relax.Var]) -> IRModule:
 
 
 def quantized_form(part: IRModule, outputs: Sequence[relax.Var]) -> IRModule:
-    """Return a part as it stands with other results, a tuple."""
-    return cut_out(part, part["main"].params, outputs)
+    """Return the simulation of a part with other results, a tuple."""
+    return simulated_form(cut_out(part, part["main"].params, outputs))
 
 
 def check_finite(number: int, what: str, *values: np.ndarray) -> None:
