@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,12 @@ from tvm.ir.transform import Pass
 
 from ..passes.annotate import Annotate
 from ..passes.calibration_cache import CalibrationCache, read_cache
+from ..passes.graph import bindings_of, layer_name
 from ..passes.options import QuantizeOptions
-from ..passes.pairs import activation_pairs
+from ..passes.pairs import activation_pairs, weight_pairs
 from ..passes.pipeline import CalibrationData, calibration_passes, quantization_passes
 from ..passes.schemes import Scheme
+from ..passes.selection import matches
 from ..passes.set_parameters import parameters_of
 from ..targets.rows import TargetRow
 
@@ -72,15 +74,26 @@ class Recipe:
         """Return the same for a model that ``first`` has calibrated: its activations keep their parameters."""
         return self.first(bits)._with(parameters=CalibrationCache(parameters_of(calibrated).activations))
 
-    def without(self, layers: Iterable[str], mod: IRModule, calibrated: IRModule) -> Recipe:
+    def without(self, layers: Sequence[str], mod: IRModule, calibrated: IRModule) -> Recipe:
         """Return the recipe with layers in float; what else is quantized keeps the parameters of ``calibrated``.
 
         Parameters
         ----------
         mod : the prepared module.
         """
-        options = dataclasses.replace(self.options, skip_layers=(*self.options.skip_layers, *layers))
-        left = Annotate(self.scheme, self.row, options)(mod)
+        skipped = {*layers}
+        values = {binding.var: binding.value for binding in bindings_of(calibrated)}
+        names = {
+            layer_name(values[reader]) for pair in weight_pairs(calibrated) for reader in pair.readers
+        } - skipped
+        # What is said of the bits of these layers alone would match none.
+        wanted = {
+            pattern: bits
+            for pattern, bits in self.options.bits.items()
+            if any(matches(pattern, name) for name in names)
+        }
+        recipe = self._with(skip_layers=(*self.options.skip_layers, *layers), bits=wanted)
+        left = Annotate(self.scheme, self.row, recipe.options)(mod)
         bits = {pair.name: pair.bits for pair in activation_pairs(left)}
         found = parameters_of(calibrated).activations
         known = {
@@ -88,8 +101,7 @@ class Recipe:
             for pair in activation_pairs(calibrated)
             if bits.get(pair.name) == pair.bits
         }
-        return self._with(
-            skip_layers=options.skip_layers,
+        return recipe._with(
             calibration_cache=None,
             parameters=CalibrationCache(known, self.options.parameters.weights),
         )
