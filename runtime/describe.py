@@ -15,6 +15,7 @@ import tvm
 from tvm import relax
 
 from ..passes.layers import Layer, get_layers
+from ..schedules.stored_weights import inputs_of
 from ..targets import host
 from .metadata import FORMAT
 
@@ -50,7 +51,7 @@ def describe(
         "arch": arch,
         "cpu_features": host.required_features(arch, [str(name) for name in features]),
         "scheme": scheme,
-        "inputs": [_tensor(param.name, param.ty) for param in mod["main"].params],
+        "inputs": [_tensor(param.name, param.ty) for param in inputs_of(mod)],
         "outputs": _outputs(mod),
         "layers": [dataclasses.asdict(layer) for layer in (get_layers(mod) if layers is None else layers)],
         "kernels": [{"name": name, "layers": list(names)} for name, names in kernels],
@@ -65,14 +66,16 @@ def target_attributes(target: tvm.target.Target) -> dict[str, Any]:
 
 
 def weight_bytes(mod: tvm.IRModule) -> int:
-    """Return the size of the constants in ``main``, each counted once, in bytes."""
+    """Return the size of the constants in the module's Relax functions, each counted once, in bytes."""
     sizes: dict[Any, int] = {}
 
     def visit(expr: relax.Expr) -> None:
         if isinstance(expr, tvm.ir.GenericConst):
             sizes[expr.value] = expr.value.numpy().nbytes
 
-    relax.analysis.post_order_visit(mod["main"], visit)
+    for function in mod.functions.values():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
     return sum(sizes.values())
 
 

@@ -23,6 +23,7 @@ from .threads import use_threads
 
 _CPU = 1  # kDLCPU
 _POOLED_ALLOCATOR = 2
+_LOADER = "load_weights"  # what compressed weights are unpacked by, once
 _ALIGNMENT = 64  # bytes; generated code may assume it of every tensor
 
 
@@ -100,9 +101,12 @@ class Engine:
             self._vm = module.get_function("vm_load_executable")()
             self._vm.get_function("vm_initialization")(_CPU, 0, _POOLED_ALLOCATOR)
             self._main = self._vm.get_function("main")
+            has_weights = self._vm.implements_function(_LOADER)
         except (RuntimeError, AttributeError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TvmqError(f"mod.so cannot be loaded: {first}") from error
+        use_threads(cores)
+        self._weights = list(self._vm.get_function(_LOADER)()) if has_weights else []
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run once and return copies of the outputs, in order.
@@ -155,7 +159,8 @@ class Engine:
     def _prepare(self, arrays: Sequence[np.ndarray]) -> list[Any]:
         """Return the arrays as the runtime's tensors, and set the number of threads to come."""
         use_threads(self._cores)
-        return [self._places.setdefault(index, _Place()).put(array) for index, array in enumerate(arrays)]
+        inputs = [self._places.setdefault(index, _Place()).put(array) for index, array in enumerate(arrays)]
+        return [*inputs, *self._weights]
 
 
 class _Recorder:

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import TvmqError
 from ..targets import host
 
-FORMAT = 1
+FORMAT = 2
 
 # Each field that a reader may count on, with its JSON type.
 _FIELDS: dict[str, type] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..passes.arithmetic import Output, bounds_of
 from ..passes.compute import concat, contraction, depthwise, elementwise, functions, packing
 from ..passes.compute.contraction import Conv2d, Dot
 from ..passes.compute.naming import kernel_name
-from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
+from ..passes.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
 from ..targets.rows import TargetRow
 
 OUT_ELEMWISE_FUSABLE = 4
@@ -40,12 +41,15 @@ APPROXIMATIONS: dict[str, Callable[[te.Tensor], te.Tensor]] = {
 Legalize = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 
 
+def float_lanes(row: TargetRow) -> int:
+    """Return how many float32 numbers a vector register of the target holds."""
+    return row.vector_bits // 32
+
+
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:
     """Return the legalizations of ``relax.transform.LegalizeOps`` that replace TVM's own."""
-    lanes = row.vector_bits // 32
     return {
-        "relax.nn.conv2d": partial(_conv2d, lanes=lanes),
-        "relax.matmul": partial(_matmul, lanes=lanes),
+        **dict.fromkeys(("relax.nn.conv2d", "relax.matmul"), partial(_weighted, lanes=float_lanes(row))),
         "relax.quantize": _quantize,
         "relax.concat": _concat,
         "relax.take": _take,
@@ -66,40 +70,91 @@ def _kernel(builder: relax.BlockBuilder, define: Callable[..., te.Tensor], args:
     )
 
 
-def _conv2d(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+@dataclass(frozen=True)
+class WeightedKernel:
+    """A kernel with weights.
+
+    Attributes
+    ----------
+    layout : what the arrangement of the weights depends on, beside their shape.
+    arrange : brings weights, and whatever has their output channels, to the kernel's layout; padding is zero.
+    define, name : what it computes of data and arranged weights.
+    shape : of the result.
+    is_grouped : the kernel's result has its groups apart, and is to be reshaped.
+    """
+
+    layout: tuple[str | int, ...]
+    arrange: Callable[[np.ndarray], np.ndarray]
+    define: Callable[..., te.Tensor]
+    name: str
+    shape: tuple[int, ...]
+    is_grouped: bool = False
+
+    def call(
+        self, builder: relax.BlockBuilder, data: relax.Expr, weight: relax.Expr, layer: str = ""
+    ) -> relax.Expr:
+        """Return the call with arranged weights."""
+        call = with_layer_name(_kernel(builder, self.define, [data, weight], self.name), layer)
+        return relax.op.reshape(builder.emit(call), self.shape) if self.is_grouped else call
+
+
+def weighted_kernel(call: relax.Call, lanes: int) -> WeightedKernel | None:
+    """Return the kernel of a convolution or a matrix product; None where only Relax's own fits."""
     data, weight = call.args
-    attrs = call.attrs
-    fits = (attrs.data_layout, attrs.kernel_layout) == ("NHWC", "OIHW") and is_constant(weight)
-    if not fits or dtype_of(data) != "float32" or dtype_of(weight) != "float32":
-        return _stock("relax.nn.conv2d")(builder, call)
-    values = to_numpy(weight)
-    geometry = Conv2d.of(call, values.shape)
+    if dtype_of(data) != "float32" or dtype_of(weight) != "float32":
+        return None
+    return (_conv2d if op_name(call) == "relax.nn.conv2d" else _matmul)(call, lanes)
+
+
+def _weighted(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+    data, weight = call.args
+    kernel = weighted_kernel(call, lanes) if is_constant(weight) else None
+    if kernel is None:
+        return _stock(op_name(call))(builder, call)
+    return kernel.call(builder, data, relax.const(kernel.arrange(to_numpy(weight))))
+
+
+def _conv2d(call: relax.Call, lanes: int) -> WeightedKernel | None:
+    data, weight = call.args
+    if (call.attrs.data_layout, call.attrs.kernel_layout) != ("NHWC", "OIHW"):
+        return None
+    channels, inputs = shape_of(weight)[:2]
+    geometry = Conv2d.of(call, shape_of(weight))
     groups = geometry.groups
-    if groups == values.shape[0] > 1 and values.shape[1] == 1:
-        packed = depthwise.pack_depthwise(values, lanes)
-        define = partial(depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32")
-        name = kernel_name("depthwise_conv2d", shape_of(data), values.shape[0], geometry.kernel)
-        return _kernel(builder, define, [data, relax.const(packed)], name)
-    packed = packing.pack_conv2d(values, groups, lanes, 1)
-    dot = Dot(lanes, 1, "float32", "float32")
-    define = partial(contraction.conv2d, geometry=geometry, dot=dot)
-    name = kernel_name("conv2d", shape_of(data), values.shape[0], geometry.kernel)
-    result = _kernel(builder, define, [data, relax.const(packed)], name)
-    if groups == 1:
-        return result
-    return relax.op.reshape(builder.emit(result), shape_of(call))
+    if groups == channels > 1 and inputs == 1:
+        return WeightedKernel(
+            ("depthwise_conv2d",),
+            partial(depthwise.pack_depthwise, lanes=lanes),
+            partial(depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32"),
+            kernel_name("depthwise_conv2d", shape_of(data), channels, geometry.kernel),
+            shape_of(call),
+        )
+    return WeightedKernel(
+        ("conv2d", groups),
+        partial(packing.pack_conv2d, groups=groups, lanes=lanes, depth=1),
+        partial(contraction.conv2d, geometry=geometry, dot=_dot(lanes)),
+        kernel_name("conv2d", shape_of(data), channels, geometry.kernel),
+        shape_of(call),
+        groups > 1,
+    )
 
 
-def _matmul(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+def _matmul(call: relax.Call, lanes: int) -> WeightedKernel | None:
     data, weight = call.args
-    fits = is_constant(weight) and len(shape_of(weight)) == 2 and shape_of(data)
-    if not fits or dtype_of(data) != "float32" or dtype_of(weight) != "float32":
-        return _stock("relax.matmul")(builder, call)
-    values = to_numpy(weight)
-    dot = Dot(lanes, 1, "float32", "float32")
-    define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot)
-    name = kernel_name("matmul", shape_of(data), values.shape[1])
-    return _kernel(builder, define, [data, relax.const(packing.pack_matmul(values, lanes, 1))], name)
+    if len(shape_of(weight)) != 2 or not shape_of(data):
+        return None
+    columns = shape_of(weight)[1]
+    return WeightedKernel(
+        ("matmul",),
+        partial(packing.pack_matmul, lanes=lanes, depth=1),
+        partial(contraction.matmul, out_channels=columns, dot=_dot(lanes)),
+        kernel_name("matmul", shape_of(data), columns),
+        shape_of(call),
+    )
+
+
+def _dot(lanes: int) -> Dot:
+    return Dot(lanes, 1, "float32", "float32")
 
 
 def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -12,11 +12,12 @@ from tvm import relax
 from ..passes.graph import op_name
 from ..targets.features import threads_of
 from ..targets.rows import TargetRow
-from .float_kernels import legalize_map
+from .float_kernels import float_lanes, legalize_map
 from .kernel_table import KernelTable
 from .records import apply_records, read_records
 from .rules import ScheduleKernels
 from .start import StartFromOffset
+from .stored_weights import lift_weights, with_loader
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,18 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
+    mod, stored = lift_weights(mod, float_lanes(row))
     table = KernelTable(mod)
     with target:
-        return table.unmark(fuse()(table.mark(legalize(row)(mod))))
+        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
+        return with_loader(mod, stored), kernels
 
 
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:
     """Compile a Relax module in NHWC, integer or float or both.
 
-    The kernels are cut up for the target's ``num-cores``.
+    The kernels are cut up for the target's ``num-cores``. Where weights are compressed, ``main`` takes them behind its
+    inputs, as the function ``load_weights`` returns them.
 
     Parameters
     ----------

@@ -120,10 +120,15 @@ class Model {
       : machine_(Get(ffi::Module::LoadFromFile(library), "vm_load_executable")().cast<ffi::Module>()),
         main_(Get(machine_, "main")) {
     Get(machine_, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+    // Compressed weights are unpacked once, and given to each run behind the inputs.
+    if (auto load = machine_->GetFunction("load_weights")) {
+      for (const ffi::Tensor& weight : (*load)().cast<ffi::Array<ffi::Tensor>>()) weights_.push_back(weight);
+    }
   }
 
   std::vector<ffi::Tensor> Run(const std::vector<ffi::Tensor>& inputs) const {
     std::vector<ffi::AnyView> views(inputs.begin(), inputs.end());
+    views.insert(views.end(), weights_.begin(), weights_.end());
     ffi::Any result;
     main_.CallPacked(ffi::PackedArgs(views.data(), static_cast<int32_t>(views.size())), &result);
     if (auto tensor = result.as<ffi::Tensor>()) return {*tensor};
@@ -140,6 +145,7 @@ class Model {
 
   ffi::Module machine_;
   ffi::Function main_;
+  std::vector<ffi::Tensor> weights_;
 };
 
 double MedianMilliseconds(const Model& model, const std::vector<ffi::Tensor>& inputs, int repeat) {

@@ -94,7 +94,7 @@ def test_missing_members_are_named(built, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, r"has package format 99; this tvmq reads up to 1: install a newer one"),
+        ({"format": 99}, r"has package format 99; this tvmq reads up to 2: install a newer one"),
         ({"layers": None}, "field 'layers' must be of type list, not NoneType"),
         ({"inputs": [{"name": "x"}]}, "each of mod.json's inputs must have a name, a shape and a dtype"),
     ],

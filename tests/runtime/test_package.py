@@ -50,7 +50,7 @@ def test_inputs_of_any_layout(built):
 @pytest.mark.parametrize("writeable", [True, False])
 def test_inputs_anywhere_in_memory(built, offset, writeable):
     array = inputs()["x:0"]
-    room = np.zeros(array.nbytes + 128, np.uint8)
+    room = np.zeros(array.nbytes + 192, np.uint8)
     start = -room.ctypes.data % 64 + offset
     placed = room[start : start + array.nbytes].view("int8").reshape(array.shape)
     placed[...] = array
@@ -81,7 +81,7 @@ def test_running_needs_no_compiler(package_path, tmp_path):
 
 def test_metadata_describes_the_model(built):
     metadata = built.metadata
-    assert metadata["format"] == 1
+    assert metadata["format"] == 2
     assert metadata["scheme"] == "int8"
     assert metadata["target"]["kind"] == "llvm"
     assert metadata["inputs"] == [
