@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def _open_arrays(path: Path, specs: InputSpecs) -> LabelledArrays:
     try:
         with np.load(path) as arrays:
             names = arrays.files
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise TvmqError(f"cannot read the labelled data {str(path)!r}: {error}") from error
     if LABELS not in names:
         raise TvmqError(f"{path} has no array {LABELS!r}; it has {', '.join(map(repr, names))}")
