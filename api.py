@@ -184,9 +184,11 @@ def quantize_with_accuracy_control(
     Raises
     ------
     TvmqError : as ``quantize`` does; a metric that raises, or returns no number, before anything was quantized; a
-        model that comes quantized.
+        model that comes quantized; a scheme of weights alone.
     """
     check_drop(max_drop)
+    if get_scheme(scheme).weight_only:
+        raise TvmqError(f"accuracy control is for schemes that quantize activations too, and {scheme!r} does not")
     started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
     if isinstance(started, QuantizedModel):
         raise TvmqError("accuracy control needs a float model, and this one comes quantized")

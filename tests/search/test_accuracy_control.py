@@ -113,6 +113,8 @@ def test_bad_input():
         _control(lambda run: run + 1, 0.1)
     with pytest.raises(TvmqError, match="must be a number of at least 0, got -1"):
         _control(Distance(), -1)
+    with pytest.raises(TvmqError, match="that quantize activations too, and 'weight-only' does not"):
+        _control(Distance(), 0.1, scheme="weight-only")
     quantized = tvmq.quantize(network(), calibration=samples(), options=OPTIONS)
     with pytest.raises(TvmqError, match="needs a float model, and this one comes quantized"):
         tvmq.quantize_with_accuracy_control(quantized.mod, Distance(), calibration=samples())
