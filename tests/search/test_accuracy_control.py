@@ -75,13 +75,13 @@ def test_what_holds_at_once_is_left_quantized():
     assert not _floats(found.model) & WEIGHTS.keys()
 
 
-@pytest.mark.parametrize("failure", [float("nan"), ZeroDivisionError("no samples")])
-def test_a_metric_that_fails_ends_it_with_the_best(failure, caplog):
-    metric = Distance({3: failure})
+def test_a_metric_that_fails_ends_it_with_the_best(caplog):
+    metric = Distance({3: ZeroDivisionError("no samples")})
     with caplog.at_level(logging.WARNING, "tvmq"):
         found = _control(metric, 0.0)
-    assert "the search stops, and keeps the best that it has" in caplog.text
-    assert "nan" in caplog.text or "ZeroDivisionError: no samples" in caplog.text
+    assert (
+        "the metric raised ZeroDivisionError: no samples; the search stops, and keeps the best" in caplog.text
+    )
     assert not found.holds and found.value == max(metric.values[1:])
     assert len(found.reverted) <= 1
 
