@@ -36,7 +36,7 @@ def _observers() -> list[Method]:
     return [Method("Observers of activations", name, {"observer": name}) for name in names]
 
 
-CHAIN: dict[str, Any] = {"equalize": True, "absorb_bias": True, "bias_correction": "sequential"}
+CHAIN: dict[str, Any] = {"equalize": True, "absorb_bias": True}
 """The best chain for int8."""
 
 METHODS: tuple[Method, ...] = (
@@ -49,12 +49,11 @@ METHODS: tuple[Method, ...] = (
     Method("Weights", "one scale a tensor", {"per_channel": False}),
     Method("Weights", "one scale a tensor, equalized", {"per_channel": False, "equalize": True}),
     Method("Weights", "equalized", {"equalize": True}),
-    Method("Weights", "equalized, biases absorbed", {"equalize": True, "absorb_bias": True}),
     Method("Weights", "rounded for the layer's result", {"rounding": "hessian"}),
     Method(
         "Weights",
         "equalized, rounded for the layer's result",
-        {"equalize": True, "absorb_bias": True, "rounding": "hessian"},
+        {**CHAIN, "rounding": "hessian"},
     ),
     Method("Bias correction", "none", {"bias_correction": "none"}),
     Method("Bias correction", "analytic", {"bias_correction": "analytic"}),
@@ -67,8 +66,8 @@ METHODS: tuple[Method, ...] = (
         "first and last layer in float",
         {"quantize_first": False, "quantize_last": False},
     ),
-    Method("The best chain", "chain", CHAIN),
-    Method("The best chain", "chain, AVX2", CHAIN, target=AVX2),
+    Method("The best chain", "equalized, biases absorbed", CHAIN),
+    Method("The best chain", "equalized, biases absorbed, AVX2", CHAIN, target=AVX2),
     Method("4-bit weights, 8-bit activations", "w4a8, to nearest", {"rounding": "nearest"}, "w4a8"),
     Method("4-bit weights, 8-bit activations", "w4a8", {}, "w4a8"),
     Method("4-bit weights, 8-bit activations", "w4a8, equalized", {"equalize": True}, "w4a8"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import TvmqError
 from .accuracy import Accuracy
+from .method_rows import PEER_GROUP
 from .tables import Table
 
 NOTE = (
@@ -73,21 +74,25 @@ def cell(accuracy: Accuracy) -> str:
 
 
 def table_of(report: MethodReport) -> Table:
-    """Return methods by models; a row with the name of a group alone opens it."""
+    """Return methods by models, empty where nothing was measured; a row with the name of a group alone opens it."""
     found = {
         (model.model, row.group, row.method): cell(row.accuracy)
         for model in report.models
         for row in model.rows
     }
     names = [model.model for model in report.models]
-    keys = dict.fromkeys((row.group, row.method) for model in report.models for row in model.rows)
+    found |= {(model.model, PEER_GROUP, tool): "failed" for model in report.models for tool in model.failures}
+    groups = [row.group for model in report.models for row in model.rows]
+    order = list(dict.fromkeys([*groups, PEER_GROUP]))
+    unsorted = dict.fromkeys((group, method) for _, group, method in found)
+    keys = sorted(unsorted, key=lambda key: order.index(key[0]))
     rows = [["float", *(cell(model.exact) for model in report.models)]]
     open_group = ""
     for group, method in keys:
         if group != open_group:
             rows.append([f"**{group}**", *("" for _ in names)])
             open_group = group
-        rows.append([method, *(found.get((name, group, method), "failed") for name in names)])
+        rows.append([method, *(found.get((name, group, method), "") for name in names)])
     headings = ["method", *(f"{model.model}, {model.evaluated_samples} samples" for model in report.models)]
     return Table(headings, rows)
 

@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         "--samples", type=int, default=1000, help="samples to evaluate on at most (default: 1000)"
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every engine (default: 1)")
+    parser.add_argument(
+        "--kept", action="store_true", help="show what has been measured, and measure nothing"
+    )
     parser.add_argument("--fresh", action="store_true", help="measure anew what has been kept of our methods")
     parser.add_argument("--output", type=Path, metavar="STEM", help="also write STEM.json and STEM.md")
     parser.add_argument(
@@ -116,14 +119,19 @@ def measure(
     return Measured(method.group, method.name, Accuracy(**record), seconds)
 
 
+def _answers(engine: Engine, subject: Subject, settings: Settings) -> Path:
+    """Return the file that keeps what a peer answered."""
+    return cache.folder_for(engine, subject, settings) / "outputs.npy"
+
+
 def _outputs(engine: Engine, subject: Subject, settings: Settings, advance: Callable[[], None]) -> np.ndarray:
     """Return what a peer answers; its model and its answers are kept."""
-    folder = cache.folder_for(engine, subject, settings)
+    file = _answers(engine, subject, settings)
 
     def answers() -> np.ndarray:
-        return predict(engine.build(subject, settings, folder).run, subject.data.samples, advance)
+        return predict(engine.build(subject, settings, file.parent).run, subject.data.samples, advance)
 
-    return cache.kept_array(folder / "outputs.npy", answers)
+    return cache.kept_array(file, answers)
 
 
 def run_model(
@@ -200,14 +208,15 @@ def run(arguments: argparse.Namespace, console: Console) -> MethodReport:
     packages = {package: None for engine in (REFERENCE, *peers) for package in engine.packages}
     versions = machine.versions(("tvmq", "apache-tvm", *packages))
     before = machine.describe()
+    models = []
     with Progress(console=console, transient=True) as progress:
-        models = tuple(
-            run_model(
-                load_subject(name, arguments.samples), methods, peers, settings, arguments.fresh, progress
-            )
-            for name in arguments.models
-        )
-    return MethodReport(before, versions, models)
+        for name in arguments.models:
+            subject, ours, others = load_subject(name, arguments.samples), methods, peers
+            if arguments.kept:
+                ours = [method for method in methods if _kept(subject, method).exists()]
+                others = [engine for engine in peers if _answers(engine, subject, settings).exists()]
+            models.append(run_model(subject, ours, others, settings, arguments.fresh, progress))
+    return MethodReport(before, versions, tuple(models))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

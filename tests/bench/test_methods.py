@@ -13,7 +13,7 @@ from tvmq.bench import methods
 from tvmq.bench.accuracy import Accuracy
 from tvmq.bench.datasets import Split
 from tvmq.bench.engines import Built, Engine, Settings
-from tvmq.bench.method_rows import AVX2, METHODS, PEER_METHODS, Method
+from tvmq.bench.method_rows import AVX2, METHODS, PEER_GROUP, PEER_METHODS, Method
 from tvmq.bench.method_tables import (
     Measured,
     MethodReport,
@@ -93,16 +93,26 @@ def test_a_run_is_resumed(digits: Subject, monkeypatch: pytest.MonkeyPatch):
         run()
 
 
+def test_only_what_is_kept(digits: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(methods, "load_subject", lambda name, limit: digits)
+    monkeypatch.setattr(methods, "build", lambda subject, method: pytest.fail("measured"))
+    stem = tmp_path / "m"
+    command = ["--models", "mnist", "--methods", "defaults", "--kept", "--output", str(stem)]
+    assert methods.main(command) == 0
+    (model,) = json.loads(stem.with_suffix(".json").read_text())["models"]
+    assert model["rows"] == [] and model["exact"]["agreement"] == 1.0
+
+
 def _report() -> MethodReport:
     good, bad = Accuracy(0.91, 0.987, 0.99949), Accuracy(None, 0.5, 0.25)
-    rows = (Measured("A", "one", good, 1.5), Measured("B", "two", bad), Measured("B", "three", good))
+    rows = (Measured("A", "one", good, 1.5), Measured("B", "two", bad), Measured(PEER_GROUP, "three", good))
     exact = Accuracy(0.92, 1.0, 1.0)
     return MethodReport(
         MACHINE,
         {"tvmq": "0.1"},
         (
             ModelMethods("first", 100, 400, exact, rows),
-            ModelMethods("second", 100, 900, exact, rows[:2], {"three": "ValueError: no"}),
+            ModelMethods("second", 100, 900, exact, rows[:1], {"three": "ValueError: no"}),
         ),
     )
 
@@ -115,7 +125,8 @@ def test_the_table():
         "| **A** |  |  |",
         "| one | 91.0; 98.7; 0.9995 | 91.0; 98.7; 0.9995 |",
         "| **B** |  |  |",
-        "| two | 50.0; 0.2500 | 50.0; 0.2500 |",
+        "| two | 50.0; 0.2500 |  |",
+        "| **Other tools** |  |  |",
         "| three | 91.0; 98.7; 0.9995 | failed |",
     ]
     text = to_markdown(_report())
