@@ -45,3 +45,14 @@ class Spool(Generic[T]):
                 item = pickle.load(self._file)
             index += 1
             yield item
+
+    @property
+    def count(self) -> int:
+        """How many have been used so far."""
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> T:
+        """Return one of those that have been used before."""
+        self._file.seek(self._places[index])
+        item: T = pickle.load(self._file)
+        return item

@@ -15,10 +15,10 @@ A weight that several operators read is rounded for the sum of their errors, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Container, Iterable, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tvm
@@ -29,7 +29,15 @@ from ..annotate import scheme_of
 from ..bias_correction import shift_results
 from ..graph import bindings_of, layer_name
 from ..lane_sums import is_merged, largest_sums, runs_of, takes_steps
-from ..pairs import WeightPair, WeightParameters, edit, float_form, weight_pairs
+from ..pairs import (
+    ActivationParameters,
+    WeightPair,
+    WeightParameters,
+    activation_pairs,
+    edit,
+    float_form,
+    weight_pairs,
+)
 from ..parameters import weight_limit
 from ..sample_check import Sample
 from ..schemes import Scheme
@@ -81,18 +89,75 @@ class RoundWeights:
         TvmqError : activations without parameters; no samples, or one that does not fit the model's inputs; a layer
             that gives NaN or infinity.
         """
-        check_calibrated(mod)
-        layers = [pair for pair in weight_pairs(mod) if pair.readers and not pair.is_unknown]
-        if not layers:
-            return mod
-        work = _Work(mod, self, {pair.name: len(pair.readers) for pair in layers})
-        steps = sum(work.waiting.values())
-        total = steps * len(self.samples) if isinstance(self.samples, Sized) else None
-        states = first_states(mod, self.samples)
-        with nullcontext() if self.progress is None else self.progress("round weights", total) as bar:
-            for block in blocks_of(mod):
-                states = work.improve(block, states, bar)
-        return work.result()
+        return round_blocks(mod, self)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """New parameters of a module's pairs, and shifts ``[O]`` of the results of their readers, by the pairs' names.
+
+    ``shifts`` has one for each reader, in the order of ``WeightPair.readers``.
+    """
+
+    weights: dict[str, WeightParameters] = field(default_factory=dict)
+    activations: dict[str, ActivationParameters] = field(default_factory=dict)
+    shifts: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def put_into(self, mod: IRModule) -> IRModule:
+        """Return the module with the changes."""
+        mod = edit(mod, self.activations, self.weights)
+        return shift_results(
+            mod,
+            {
+                reader: shift
+                for pair in weight_pairs(mod)
+                for reader, shift in zip(pair.readers, self.shifts.get(pair.name, ()), strict=False)
+            },
+        )
+
+
+class Refine(Protocol):
+    """Betters a block when its weights have been rounded; ``units`` is what the progress bar counts for a block."""
+
+    @property
+    def units(self) -> int: ...
+
+    def refine(
+        self, given: IRModule, part: IRModule, whole: Container[str], states: Iterable[State], bar: Any
+    ) -> Changes:
+        """Return changes of ``part``.
+
+        Parameters
+        ----------
+        given, part : the block as it was and as it has been rounded; their parameters are those of the states.
+        whole : the pairs of weights, by their names in ``part``, that have been rounded and no other block reads.
+        states : what goes into the block for each sample.
+        """
+        ...
+
+
+def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = None) -> IRModule:
+    """Return the module with the weights of one block after the other rounded, and then refined.
+
+    Raises
+    ------
+    TvmqError : as ``RoundWeights`` does.
+    """
+    check_calibrated(mod)
+    layers = [pair for pair in weight_pairs(mod) if pair.readers and not pair.is_unknown]
+    if not layers:
+        return mod
+    work = _Work(mod, options, refiner, {pair.name: len(pair.readers) for pair in layers})
+    blocks, total = blocks_of(mod), None
+    if isinstance(options.samples, Sized):
+        total = sum(work.waiting.values()) * len(options.samples)
+        total += 0 if refiner is None else len(blocks) * refiner.units
+    states = first_states(mod, options.samples)
+    progress = options.progress
+    with nullcontext() if progress is None else progress("round weights", total) as bar:
+        for block in blocks:
+            states = work.improve(block, states, bar)
+    return work.changes.put_into(mod)
 
 
 @dataclass
@@ -103,14 +168,15 @@ class _Work:
     ----------
     waiting : for each weight how many of its readers have not been reached yet.
     seen : for each weight its readers' calls with their moments.
-    weights : what was decided.
+    changes : what was decided.
     """
 
     mod: IRModule
     options: RoundWeights
+    refiner: Refine | None
     waiting: dict[str, int]
     seen: dict[str, list[tuple[relax.Call, Moments]]] = field(default_factory=dict)
-    weights: dict[str, WeightParameters] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
 
     def improve(self, block: Block, states: Iterable[State], bar: Any) -> Iterable[State]:
         """Round the weights of a block; return what goes on from it."""
@@ -118,6 +184,8 @@ class _Work:
         for reader in readers_in(self.mod, block, part):
             if reader.name in self.waiting:
                 part = self._round(given, part, reader, states, bar)
+        if self.refiner is not None:
+            part = self._refine(self.refiner, block, given, part, states, bar)
         return next_states(part, float_form(given), block, states, self.options.runner)
 
     def _round(
@@ -142,23 +210,55 @@ class _Work:
         if self.waiting[name]:
             return part
         pair = weight_pairs(part)[reader.place]
-        self.weights[name] = rounded(pair, self.seen[name], self.options, scheme_of(part))
-        part = edit(part, weights={pair.name: self.weights[name]})
+        new = rounded(pair, self.seen[name], self.options, scheme_of(part))
+        part = edit(part, weights={pair.name: new})
         pair = weight_pairs(part)[reader.place]
-        recent = self.seen[name][-reader.index - 1 :]
-        return shift_results(
-            part,
-            {var: shift_of(pair, *seen) for var, seen in zip(pair.readers, recent, strict=False)},
-        )
+        shifts = [shift_of(pair, *seen) for seen in self.seen[name]]
+        self.changes.weights[name], self.changes.shifts[name] = new, shifts
+        return shift_results(part, dict(zip(pair.readers, shifts[-reader.index - 1 :], strict=False)))
 
-    def result(self) -> IRModule:
-        """Return the whole module with what was decided."""
-        mod = edit(self.mod, weights=self.weights)
-        shifts = {}
-        for pair in weight_pairs(mod):
-            for reader, seen in zip(pair.readers, self.seen.get(pair.name, ()), strict=False):
-                shifts[reader] = shift_of(pair, *seen)
-        return shift_results(mod, shifts)
+    def _refine(
+        self,
+        refiner: Refine,
+        block: Block,
+        given: IRModule,
+        part: IRModule,
+        states: Iterable[State],
+        bar: Any,
+    ) -> IRModule:
+        """Return the part of the module refined; note what changes under the names of the whole module."""
+        # A part has its pairs in the module's order.
+        weights = {
+            new.name: old
+            for new, old in zip(
+                weight_pairs(part),
+                (pair for pair in weight_pairs(self.mod) if pair.dequantize in block.members),
+                strict=True,
+            )
+        }
+        steps = {
+            new.name: old.name
+            for new, old in zip(
+                activation_pairs(part),
+                (pair for pair in activation_pairs(self.mod) if pair.dequantize in block.members),
+                strict=True,
+            )
+        }
+        whole = {
+            pair.name
+            for pair in weight_pairs(part)
+            if weights[pair.name].name in self.changes.weights
+            and len(pair.readers) == len(weights[pair.name].readers)
+        }
+        changes = refiner.refine(given, part, whole, states, bar)
+        self.changes.weights.update({weights[name].name: new for name, new in changes.weights.items()})
+        self.changes.activations.update({steps[name]: new for name, new in changes.activations.items()})
+        for name, shifts in changes.shifts.items():
+            before = self.changes.shifts[weights[name].name]
+            self.changes.shifts[weights[name].name] = [
+                old + new for old, new in zip(before, shifts, strict=True)
+            ]
+        return changes.put_into(part)
 
 
 def _call_of(part: IRModule, reader: Reader) -> relax.Call:

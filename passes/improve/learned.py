@@ -1,0 +1,201 @@
+"""Quantizers that learn: the integers of weights, the steps of activations, and the shifts of biases.
+
+    weights       w = s clip(rint(z), -L, L)           dz = s dw          (where z is within the limits)
+    activations   y = s clip(rint(x / s), l, h)        dx = dy            (where x / s is within the limits)
+                                                       ds = dy (rint(x / s) - x / s), and dy l or dy h beyond them
+    drop          y = x for a random share of the values, as if they were not quantized
+
+Rounding passes gradients on as if it were not there (the straight-through estimator, Bengio et al., 2013); the
+gradient of a step is that of Esser et al., "Learned step size quantization", 2020. A float ``z`` for each integer
+moves by gradients until it is nearer to another one (Cheng et al., "Optimize weight rounding via signed gradient
+descent", 2024). Dropping is that of Wei et al., "QDrop", 2022.
+
+Scales and steps are learned as logarithms and shifts in units of the result, so that one rate of learning suits all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import TvmqError
+from ..pairs import ActivationPair, WeightPair
+from ..parameters import activation_limits, along, weight_limit
+from .backward import Arrays, Rule
+
+NEAR = np.float32(0.25)
+"""Of a step: how far from its integer a weight begins at most, towards its float value."""
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-12
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates of learning, each for a first step of Adam.
+
+    Attributes
+    ----------
+    places : of weights, in steps.
+    weight_scales, steps : of the logarithms of scales of weights and of activations.
+    shifts : of shifts, in standard deviations of the channel.
+    """
+
+    places: float = 0.005
+    weight_scales: float = 0.002
+    steps: float = 0.02
+    shifts: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, rate in vars(self).items():
+            if not 0.0 <= rate < np.inf:
+                raise TvmqError(f"the rate of learning of {name} must be at least 0, got {rate}")
+
+
+class Parameter:
+    """Numbers that follow their gradients by Adam (Kingma and Ba, 2015).
+
+    Attributes
+    ----------
+    values, gradient : float32 arrays of one shape.
+    """
+
+    def __init__(self, values: np.ndarray, rate: float):
+        self.values = values.astype(np.float32)
+        self.gradient = np.zeros_like(self.values)
+        self._rate = rate
+        self._mean, self._square = np.zeros_like(self.values), np.zeros_like(self.values)
+        self._count = 0
+
+    def step(self, share: float) -> None:
+        """Move by ``share`` of the rate of learning, and clear the gradient."""
+        self._count += 1
+        self._mean += (1.0 - _BETA1) * (self.gradient - self._mean)
+        self._square += (1.0 - _BETA2) * (np.square(self.gradient) - self._square)
+        rate = self._rate * share * np.sqrt(1.0 - _BETA2**self._count) / (1.0 - _BETA1**self._count)
+        self.values -= np.float32(rate) * self._mean / (np.sqrt(self._square) + np.float32(_EPSILON))
+        self.gradient[...] = 0.0
+
+
+class LearnedWeights:
+    """Weights whose integers, and whose scales, are learned."""
+
+    def __init__(self, pair: WeightPair, rate: float, scale_rate: float):
+        self._axis, self._limit = pair.axis, weight_limit(pair.bits)
+        self._scales = pair.scales
+        wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
+        integers = pair.integers.astype(np.float32)
+        self.places = Parameter(np.clip(wanted, integers - NEAR, integers + NEAR), rate)
+        self.growth = Parameter(np.zeros(pair.scales.shape), scale_rate)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [self.places, self.growth]
+
+    @property
+    def scales(self) -> np.ndarray:
+        """float32, ``[O]`` or ``[1]``."""
+        return (self._scales * np.exp(self.growth.values)).astype(np.float32)
+
+    @property
+    def integers(self) -> np.ndarray:
+        """float32, in the shape of the weights."""
+        return np.clip(np.rint(self.places.values), -self._limit, self._limit)
+
+    def forward(self, *operands: np.ndarray) -> np.ndarray:
+        """Return the weights, float32; there are no operands."""
+        self._integers = self.integers
+        self._along = along(self.scales, self._axis, self._integers.ndim)
+        return self._integers * self._along
+
+    def backward(self, gradient: np.ndarray) -> Arrays:
+        scaled = gradient * self._along
+        by_scale = scaled * self._integers
+        others = tuple(place for place in range(scaled.ndim) if place != self._axis)
+        self.growth.gradient += by_scale.sum(axis=others) if self._scales.size > 1 else by_scale.sum()
+        scaled *= np.abs(self.places.values) < self._limit + 0.5
+        self.places.gradient += scaled
+        return ()
+
+
+class LearnedShift:
+    """A weighted operator with a shift of its result, one a channel, that is learned."""
+
+    def __init__(self, rule: Rule, channels: int, rate: float):
+        self._rule = rule
+        self._unit = np.zeros(channels, np.float32)
+        self.share = Parameter(np.zeros(channels), rate)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [self.share]
+
+    @property
+    def shift(self) -> np.ndarray:
+        """float32 ``[O]``."""
+        return self.share.values * self._unit
+
+    def forward(self, *operands: np.ndarray) -> np.ndarray:
+        result = self._rule.forward(*operands)
+        others = tuple(range(result.ndim - 1))
+        if not self._unit.any():
+            self._unit = result.std(axis=others)
+        result += self.shift
+        return result
+
+    def backward(self, gradient: np.ndarray) -> Arrays:
+        self.share.gradient += gradient.sum(axis=tuple(range(gradient.ndim - 1))) * self._unit
+        return self._rule.backward(gradient)
+
+
+class LearnedStep:
+    """An activation's pair whose step is learned; its zero point stays.
+
+    Attributes
+    ----------
+    drop : share of the values that stay float in ``forward``; 0 for the pair as it is.
+    """
+
+    def __init__(self, pair: ActivationPair, rate: float, rng: np.random.Generator):
+        first, last = activation_limits(pair.dtype, pair.bits)
+        self._low, self._high = np.float32(first - pair.zero_point), np.float32(last - pair.zero_point)
+        self._scale = pair.scale
+        self._rng = rng
+        self.growth = Parameter(np.zeros(()), rate)
+        self.drop = 0.0
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [self.growth]
+
+    @property
+    def scale(self) -> np.float32:
+        return np.float32(self._scale * np.exp(self.growth.values))
+
+    def forward(self, *operands: np.ndarray) -> np.ndarray:
+        (data,) = operands
+        step = self.scale
+        self._steps = data * (np.float32(1.0) / step)
+        self._kept = kept(data.shape, self.drop, self._rng) if self.drop else None
+        rounded = np.rint(self._steps)
+        np.clip(rounded, self._low, self._high, out=rounded)
+        # What has been kept float takes part as data that rounding does not change.
+        if self._kept is not None:
+            np.copyto(rounded, self._steps, where=self._kept)
+        self._rounded = rounded
+        return rounded * step
+
+    def backward(self, gradient: np.ndarray) -> Arrays:
+        inside = (self._steps > self._low - np.float32(0.5)) & (self._steps < self._high + np.float32(0.5))
+        if self._kept is not None:
+            inside |= self._kept
+        self._steps *= inside
+        # rint(x / s) - x / s inside, the limit beyond; times s, for the logarithm of the step.
+        self.growth.gradient += np.vdot(gradient, self._rounded - self._steps) * self.scale
+        return (gradient * inside,)
+
+
+def kept(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a random mask that is true for about a share of its elements, to 1 / 256."""
+    size = int(np.prod(shape))
+    return (np.frombuffer(rng.bytes(size), np.uint8) < round(256 * share)).reshape(shape)
