@@ -203,8 +203,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _quantization(
         "rounding",
-        kinds.choice("nearest", "hessian"),
-        "how weights become integers: each to the nearest, or all for the layer's result, with scales and biases",
+        kinds.choice("nearest", "hessian", "reconstruct"),
+        "how weights become integers: each to the nearest; all for the layer's result, with scales and biases; or so "
+        "and then, with the steps of activations, for the block's result",
         "the scheme's",
     ),
     _quantization("power_of_two", kinds.SWITCH, "round every scale up to a power of two", "false"),

@@ -20,6 +20,7 @@ from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
 from .improve.equalize import Equalize
 from .improve.loss_aware import LossAwareClip
+from .improve.reconstruct import Reconstruct
 from .improve.rounding import RoundWeights
 from .improve.sequential_bias import CorrectBiasSequentially
 from .improve.smooth import Smooth
@@ -104,13 +105,13 @@ def _float_passes(options: QuantizeOptions, data: CalibrationData) -> list[Pass]
 
 def _rounding_passes(rounding: str, bias_correction: str | None, data: CalibrationData) -> list[Pass]:
     """Return the passes that choose integers and biases; raises ``TvmqError`` for a correction without effect."""
-    if rounding == "hessian":
+    if rounding in ("hessian", "reconstruct"):
         if bias_correction is not None:
             raise TvmqError(
                 f"bias_correction {bias_correction!r} has no effect: the rounding {rounding!r} chooses the biases "
                 "itself"
             )
-        return [RoundWeights(**data.arguments)]
+        return [RoundWeights(**data.arguments) if rounding == "hessian" else Reconstruct(**data.arguments)]
     corrections: dict[str, Pass] = {
         "empirical": CorrectBias(**data.arguments),
         "sequential": CorrectBiasSequentially(**data.arguments),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ..errors import unknown
 
-ROUNDINGS = ("nearest", "hessian")
-"""How weights become integers: each to the nearest, or all for the layer's result (``passes.improve.rounding``)."""
+ROUNDINGS = ("nearest", "hessian", "reconstruct")
+"""How weights become integers: each to the nearest; all for the layer's result (``passes.improve.rounding``); or so,
+and then for the block's result (``passes.improve.reconstruct``)."""
 
 
 @dataclass(frozen=True)
