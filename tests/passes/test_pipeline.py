@@ -55,6 +55,14 @@ def test_a_bias_correction_that_the_rounding_does(kind):
     assert _names("w4a8", rounding="nearest", bias_correction=kind)[-1] == "FoldWeights"
 
 
+def test_rounding_for_the_blocks_result_takes_the_place_of_that_for_the_layers():
+    assert _names("w4a4", rounding="reconstruct")[3:] == ["Reconstruct", "FoldWeights"]
+    with pytest.raises(TvmqError, match="the rounding 'reconstruct' chooses the biases itself"):
+        _names("w4a4", rounding="reconstruct", bias_correction="empirical")
+    with pytest.raises(TvmqError, match="unknown rounding 'reconstuct'; did you mean 'reconstruct'"):
+        QuantizeOptions(rounding="reconstuct")
+
+
 def test_bad_options():
     with pytest.raises(TvmqError, match="unknown bias correction 'sequentiell'; did you mean 'sequential'"):
         QuantizeOptions(bias_correction="sequentiell")
