@@ -188,7 +188,9 @@ def quantize_with_accuracy_control(
     """
     check_drop(max_drop)
     if get_scheme(scheme).weight_only:
-        raise TvmqError(f"accuracy control is for schemes that quantize activations too, and {scheme!r} does not")
+        raise TvmqError(
+            f"accuracy control is for schemes that quantize activations too, and {scheme!r} does not"
+        )
     started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
     if isinstance(started, QuantizedModel):
         raise TvmqError("accuracy control needs a float model, and this one comes quantized")

@@ -1,7 +1,8 @@
 """The rewrites that give every later pass one form of each thing, whether a model is quantized or not.
 
 What they leave: ``conv2d`` in NCHW and ``matmul`` with a constant ``[K, N]``, a bias as one addition of a
-constant behind them, ``relu`` and ``clip``, explicit padding, no constant subgraphs.
+constant behind them, ``relu`` and ``clip``, explicit padding, one constant for equal weights, no constant
+subgraphs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .fold_constants import FoldConstants
 from .fold_pad import FoldPad
 from .graph import bindings_of, layer_name
 from .layers import get_layers, with_layers
+from .share_weights import ShareWeights
 from .split_batch_norm import SplitBatchNorm
 from .widen_1d import Widen1d
 
@@ -38,6 +40,7 @@ class Prepare:
             FoldPad(),
             FoldAffineForward(),
             FoldAffine(),
+            ShareWeights(),
             relax.transform.DeadCodeElimination(),
         )
         return mark_folded(tvm.transform.Sequential(phases)(mod))

@@ -6,11 +6,13 @@ Unlike the rest of this folder it needs TVM's compiler, which is at work anyway 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -66,12 +68,16 @@ def target_attributes(target: tvm.target.Target) -> dict[str, Any]:
 
 
 def weight_bytes(mod: tvm.IRModule) -> int:
-    """Return the size of the constants in the module's Relax functions, each counted once, in bytes."""
+    """Return the size of the constants in the module's Relax functions, in bytes.
+
+    Equal ones count once, because a package holds them once.
+    """
     sizes: dict[Any, int] = {}
 
     def visit(expr: relax.Expr) -> None:
         if isinstance(expr, tvm.ir.GenericConst):
-            sizes[expr.value] = expr.value.numpy().nbytes
+            array = np.ascontiguousarray(expr.value.numpy())
+            sizes[str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).digest()] = array.nbytes
 
     for function in mod.functions.values():
         if isinstance(function, relax.Function):
