@@ -95,7 +95,9 @@ def read_metadata_table(metadata: Mapping[str, Any], name: str, source: str) -> 
     TvmqError : the package, ``source`` in the message, was made without a report.
     """
     if METADATA not in metadata:
-        raise TvmqError(f"{source} holds no errors: make it with tvmc compile --quantize ... --report DIR")
+        raise TvmqError(
+            f"{source} holds no table of errors: make it with tvmc compile --quantize ... --report DIR"
+        )
     table = metadata[METADATA][name]
     return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 

@@ -43,10 +43,10 @@ _COLUMNS = (
     "layer",
     "operator",
     "runs as",
-    "input scale, zero",
-    "output dtype, scale, zero",
-    "weight shape, bits, bytes",
-    "weight scales",
+    ">input scale, zero",
+    ">output dtype, scale, zero",
+    ">weight shape, bits, bytes",
+    ">weight scales",
     "why it stays float, and more",
 )
 

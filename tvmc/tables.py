@@ -7,34 +7,81 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_PIPE_WIDTH = 200  # columns, where no terminal tells its own
+_PIPE_WIDTH = 200  # columns of text, where no terminal tells its own
+_TEXT_WIDTH = 24  # a column of text gets at least this before figures take the rest
+_BETWEEN = 3  # blanks between two columns
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; a column whose name starts with ``>`` is aligned right. Long values wrap.
+    """Print a table; a column whose name starts with ``>`` holds figures and is aligned right.
 
-    Without any name for a column there is no header.
+    Long text wraps; figures do not, and the last of them are left out, with a line that says so, where a terminal is
+    too narrow. In a pipe a table with figures is as wide as it needs to be. Without any name for a column there is no
+    header.
     """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[str(value) for value in row] for row in rows]
+    widths = _widths(columns, cells)
+    has_figures = any(map(_is_figure, columns))
+    console = Console(width=None)
+    if not sys.stdout.isatty():
+        console.width = max(_PIPE_WIDTH, sum(widths) if has_figures else 0)
+    shown = _places_that_fit(columns, widths, console.width)
     table = Table(
         title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
     table.show_header = any(columns)
-    for column in columns:
-        is_right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if is_right else "left", overflow="fold")
-    for row in rows:
+    for place in shown:
+        is_figure = _is_figure(columns[place])
+        table.add_column(
+            columns[place].removeprefix(">"),
+            justify="right" if is_figure else "left",
+            no_wrap=is_figure,
+            overflow="fold",
+        )
+    for row in cells:
         # As Text: a name such as "[bold]" is no markup.
-        table.add_row(*(Text(str(value)) for value in row))
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+        table.add_row(*(Text(row[place]) for place in shown))
     with console.capture() as capture:
         console.print(table)
     lines = (line.rstrip() for line in capture.get().splitlines())
-    print("\n".join(line for line in lines if line) + "\n")
+    print("\n".join(line for line in lines if line))
+    left_out = [column.removeprefix(">") for place, column in enumerate(columns) if place not in shown]
+    if left_out:
+        print(f" no room for: {', '.join(left_out)} (a wider terminal has it, and a pipe)")
+    print()
+
+
+def _is_figure(column: str) -> bool:
+    return column.startswith(">")
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return what each column takes that does not wrap."""
+    texts = [columns, *rows]
+    return [
+        _BETWEEN + max(len(text[place].removeprefix(">")) for text in texts) for place in range(len(columns))
+    ]
+
+
+def _places_that_fit(columns: Sequence[str], widths: Sequence[int], width: int) -> list[int]:
+    """Return the columns for which there is room: all text, and the first figures."""
+    left = width - sum(
+        min(needed, _TEXT_WIDTH)
+        for column, needed in zip(columns, widths, strict=True)
+        if not _is_figure(column)
+    )
+    shown = []
+    for place, column in enumerate(columns):
+        if _is_figure(column):
+            left -= widths[place]
+        if left >= 0 or not _is_figure(column):
+            shown.append(place)
+    return shown
 
 
 def counted(layers: Iterable[Mapping[str, Any]]) -> str:

@@ -41,7 +41,7 @@ def test_metadata_survives_json():
 
 
 def test_metadata_without_a_report():
-    with pytest.raises(TvmqError, match=r"a\.tar holds no errors: .*--report DIR"):
+    with pytest.raises(TvmqError, match=r"a\.tar holds no table of errors: .*--report DIR"):
         read_metadata_table({}, "tensors", "a.tar")
 
 

@@ -72,7 +72,7 @@ def test_errors_worst_first(tvmc, package_path, tmp_path):
 def test_a_package_without_errors_says_how_to_get_them(tvmc, package_path, tmp_path):
     result = tvmc("inspect", package_path, "--errors")
     assert result.code == 1
-    assert "holds no errors: make it with tvmc compile --quantize ... --report DIR" in result.err
+    assert "holds no table of errors: make it with tvmc compile --quantize ... --report DIR" in result.err
     result = tvmc("inspect", tmp_path, "--errors")
     assert result.code == 1
     assert "is no report: cannot read 'outputs.csv' in it" in result.err
