@@ -1,11 +1,12 @@
 """Means and variances of a float model's values by channel, from its weights alone.
 
-    y = W x + b     E[y] = W E[x] + b            Var[y] = W^2 Var[x]
+    y = W x + b     E[y] = W E[x] + b            Var[y] = (sum of W over each kernel)^2 Var[x]
     y = relu(x)     E[y] = v N + m (1 - F)       x ~ N(m, v^2);  N density and F share below 0, at -m / v
 
-Each channel is taken for a normal distribution whose elements are independent, and an activation for what it makes of
-that: the clipped normal distribution of Nagel et al., 2019, appendix C. The model's inputs are taken to be
-normalized, mean 0 and variance 1.
+Each channel is taken for a normal distribution that is independent of the others, and an activation for what it makes of
+that: the clipped normal distribution of Nagel et al., 2019, appendix C. What one position of a kernel reads is taken to
+be what its neighbours do, as in smooth images: were they independent, variances would vanish from layer to layer. The
+model's inputs are taken to be normalized, mean 0 and variance 1.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def _weighted(call: relax.Call, data: Moments) -> Moments | None:
         return None
     weight = to_numpy(call.args[1]).astype(np.float64)
     mean = response_to_constant(call, weight, data.mean)
-    return Moments(mean, response_to_constant(call, np.square(weight), data.variance), axis)
+    by_kernel = weight.sum(axis=tuple(range(2, weight.ndim)), keepdims=True)
+    return Moments(mean, response_to_constant(call, np.square(by_kernel), data.variance), axis)
 
 
 def _sum(call: relax.Call, first: Moments, second: Moments | None = None) -> Moments | None:

@@ -94,6 +94,16 @@ def test_moments_of_a_network():
     np.testing.assert_array_equal(moments[result].mean, np.zeros(4))
 
 
+def test_variance_of_smooth_images():
+    """Images of one value a channel: a kernel that sums to zero sees nothing, whatever its weights."""
+    weight = random(4, 3, 3, 3)
+    weight[3] -= weight[3].mean(axis=(1, 2), keepdims=True)
+    mod = module({"x": SHAPE}, lambda b, x: b.add(relax.op.nn.conv2d(x, relax.const(weight))))
+    variance = moments_of(mod)[bindings_of(mod)[0].var].variance
+    np.testing.assert_allclose(variance, np.square(weight.sum(axis=(2, 3), dtype=np.float64)).sum(1))
+    assert variance[3] < 1e-12
+
+
 @pytest.mark.parametrize(
     "call",
     [relax.op.exp, lambda x: relax.op.add(x, const(6, 6)), lambda x: relax.op.reshape(x, (1, 108))],
