@@ -143,7 +143,7 @@ def quantize(
         ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
-        weight-only scheme, which uses none.
+        weight-only scheme, which takes them for its biases alone.
     input_shapes : shapes of the inputs that the model leaves open.
     options : what is skipped, which observer is used, and so on.
     search : the budget of the search for bits, with the scheme ``"mixed"``; None keeps the cosine of the outputs.

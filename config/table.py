@@ -163,7 +163,7 @@ OPTIONS: tuple[Option, ...] = (
     _quantization(
         "codebook",
         kinds.SWITCH,
-        "for weight-only: a table of the best values for each layer instead of scales, found by k-means",
+        "for weight-only: a table of the best values for each layer instead of integers, found by k-means",
         "false",
     ),
     _quantization(
@@ -233,7 +233,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.choice("none", "empirical", "sequential", "analytic"),
         "take the mean error that rounding the weights makes off the biases: by what samples show, layer by layer with "
         "the errors before it, or without samples",
-        "empirical, and none where the rounding chooses the biases",
+        "empirical; analytic for weight-only without samples; none where the rounding chooses the biases",
         "--no-bias-correction",
         "none",
     ),

@@ -55,18 +55,35 @@ class CorrectBias:
         """
         values = {binding.var: binding.value for binding in bindings_of(mod)}
         pairs = {reader: pair for pair in weight_pairs(mod) for reader in pair.readers if not pair.is_unknown}
-        means = {reader: ChannelMean(CHANNEL_AXIS[op_name(values[reader])]) for reader in pairs}
-        watchers: dict[relax.Var, list[Watcher]] = {}
-        for reader, mean in means.items():
-            watchers.setdefault(values[reader].args[0], []).append(mean)
-        if not watchers:
+        if not pairs:
             return mod
-        watch(mod, watchers, self.samples, self.runner, self.progress, "correct biases")
+        means = input_means(mod, pairs, self.samples, self.runner, self.progress)
         errors = {
-            reader: mean_error(values[reader], pair.error, means[reader].mean)
-            for reader, pair in pairs.items()
+            reader: mean_error(values[reader], pair.error, means[reader]) for reader, pair in pairs.items()
         }
         return shift_results(mod, {reader: -error for reader, error in errors.items()})
+
+
+def input_means(
+    mod: IRModule,
+    weighted: Iterable[relax.Var],
+    samples: Iterable[Sample],
+    runner: Runner,
+    progress: Progress | None,
+) -> dict[relax.Var, np.ndarray]:
+    """Return the mean of each channel of what weighted operators read, float64 ``[C]``, by their results.
+
+    Raises
+    ------
+    TvmqError : as ``watch`` does.
+    """
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    means = {result: ChannelMean(CHANNEL_AXIS[op_name(values[result])]) for result in weighted}
+    watchers: dict[relax.Var, list[Watcher]] = {}
+    for result, mean in means.items():
+        watchers.setdefault(values[result].args[0], []).append(mean)
+    watch(mod, watchers, samples, runner, progress, "correct biases")
+    return {result: mean.mean for result, mean in means.items()}
 
 
 def shift_results(mod: IRModule, shifts: Mapping[relax.Var, np.ndarray]) -> IRModule:

@@ -40,7 +40,8 @@ class QuantizeOptions:
     bias_correction : take the mean error of the rounded weights off the biases: ``"empirical"``, from samples
         (``passes.bias_correction``); ``"sequential"``, with the errors before each layer
         (``passes.improve.sequential_bias``); ``"analytic"``, without samples (``passes.improve.analytic_bias``); or
-        ``"none"``. None takes ``"empirical"``, and nothing where the rounding chooses the biases.
+        ``"none"``. None takes ``"empirical"``, and nothing where the rounding chooses the biases. A weight-only scheme
+        takes ``"analytic"`` where it has no samples, and has no ``"sequential"``.
     equalize : make the ranges of neighbouring layers' weights alike first (``passes.improve.equalize``).
     absorb_bias : move biases that keep a channel above 0 to the next layer first (``passes.improve.absorb_bias``).
     smooth : move the ranges of activations into the weights of the matrix products that read them first, the larger
@@ -53,7 +54,7 @@ class QuantizeOptions:
     group_size : with a weight-only scheme, the number of input channels that share a scale; None for all of them.
         Where it does not divide them, the last group has fewer.
     codebook : with a weight-only scheme, a table of the best ``2^weight_bits`` values for each layer
-        (``passes.weight_only.codebook``) instead of scales.
+        (``passes.weight_only.codebook``) instead of integers.
     mixed_start_scale : with mixed bits, how far rounding may move a layer's weights, as a share of them, in (0, 1).
     mixed_auto_tune : with mixed bits, search the start scale instead, by the cosine of the model's output.
     bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers

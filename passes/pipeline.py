@@ -60,7 +60,7 @@ def quantization_passes(
 ) -> list[Pass]:
     """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
     if scheme.weight_only:
-        return [CompressWeights(scheme, options)]
+        return [CompressWeights(scheme, options, **data.arguments)]
     return [
         *calibration_passes(scheme, row, options, data),
         *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),

@@ -1,6 +1,6 @@
 """Options that a scheme has no use for: what a user asks for and does not get is an error.
 
-A weight-only scheme calibrates nothing; the others have no groups, no codebooks and integers of 2 to 8 bits.
+A weight-only scheme calibrates no activations; the others have no groups, no codebooks and integers of 2 to 8 bits.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .schemes import Scheme
 OF_WEIGHT_ONLY = ("group_size", "codebook")
 """Options that only a weight-only scheme takes."""
 
-OF_SCALES = ("group_size", "weight_observer", "power_of_two", "per_channel")
-"""Options that say how scales are chosen."""
+OF_INTEGERS = ("group_size", "weight_observer", "power_of_two")
+"""Options that say what the scales of integers are."""
 
 TAKEN_BY_WEIGHT_ONLY = (
     *(
@@ -26,6 +26,7 @@ TAKEN_BY_WEIGHT_ONLY = (
         "weight_observer",
         "power_of_two",
         "per_channel",
+        "bias_correction",
         "hardware",
     ),
     *("min_weight_size", "min_weight_channels", "skip_layers", "skip_ops", "quantize_only"),
@@ -43,8 +44,8 @@ def check_options(scheme: Scheme, options: QuantizeOptions) -> None:
                 raise TvmqError(
                     f"{name} has no effect with the scheme {scheme.name!r}: its activations stay float"
                 )
-            if options.codebook and name in OF_SCALES:
-                raise TvmqError(f"{name} has no effect with a codebook: it has no scales")
+            if options.codebook and name in OF_INTEGERS:
+                raise TvmqError(f"{name} has no effect with a codebook, only with integers")
         return
     for name in changed:
         if name in OF_WEIGHT_ONLY:

@@ -2,7 +2,7 @@
 
 code[i]     = bits [i * bits, (i + 1) * bits) of the stream
 grouped     w[...] = float(step * code + low) * table[...]
-codebook    w[...] = table[code]
+codebook    w[...] = table[code] * scales[...]
 """
 
 from __future__ import annotations
@@ -32,33 +32,45 @@ def grouped(stream: te.Tensor, table: te.Tensor, *, shape: Sequence[int], bits: 
     """
     step, low = step_and_low(bits)
 
-    def place(index: tirx.PrimExpr, extent: int, scales: int) -> tirx.PrimExpr:
-        if scales == extent:
-            return index
-        return index // group if scales > 1 else tirx.const(0, "int32")
-
     def value(*index: tirx.PrimExpr) -> tirx.PrimExpr:
         integer = _code(stream, index, shape, bits).astype("int32") * step + low
-        at = [
-            place(*each) for each in zip(index, shape, (int(extent) for extent in table.shape), strict=True)
-        ]
-        return integer.astype("float32") * table(*at)
+        return integer.astype("float32") * _scale(table, index, shape, group)
 
     return te.compute(tuple(shape), value, name="unpacked")
 
 
-def codebook(stream: te.Tensor, table: te.Tensor, *, shape: Sequence[int], bits: int) -> te.Tensor:
-    """Return float32 weights of ``shape``: entries of ``table``, float32 ``[2^bits]``; else as ``grouped``."""
-    return te.compute(
-        tuple(shape),
-        lambda *index: table(_code(stream, index, shape, bits).astype("int32")),
-        name="unpacked",
-    )
+def codebook(
+    stream: te.Tensor, table: te.Tensor, scales: te.Tensor, *, shape: Sequence[int], bits: int
+) -> te.Tensor:
+    """Return float32 weights of ``shape``: entries of ``table``, float32 ``[2^bits]``, times scales.
+
+    ``scales`` are of the weights' rank, the extent of each axis is 1 or that of ``shape``; else as ``grouped``.
+    """
+
+    def value(*index: tirx.PrimExpr) -> tirx.PrimExpr:
+        return table(_code(stream, index, shape, bits).astype("int32")) * _scale(scales, index, shape)
+
+    return te.compute(tuple(shape), value, name="unpacked")
 
 
 def _bytes_touched(bits: int) -> int:
     """Return how many bytes a code may have a part of; it starts at a multiple of gcd(bits, 8)."""
     return ceil_div(8 - math.gcd(bits, 8) + bits, 8)
+
+
+def _scale(
+    scales: te.Tensor, index: Sequence[tirx.PrimExpr], shape: Sequence[int], group: int = 1
+) -> tirx.PrimExpr:
+    """Return the scale of one weight."""
+
+    def place(each: tirx.PrimExpr, extent: int, count: int) -> tirx.PrimExpr:
+        if count == extent:
+            return each
+        return each // group if count > 1 else tirx.const(0, "int32")
+
+    return scales(
+        *(place(*each) for each in zip(index, shape, (int(count) for count in scales.shape), strict=True))
+    )
 
 
 def _code(

@@ -3,10 +3,10 @@
     y = W x + b     E[y] = W E[x] + b            Var[y] = (sum of W over each kernel)^2 Var[x]
     y = relu(x)     E[y] = v N + m (1 - F)       x ~ N(m, v^2);  N density and F share below 0, at -m / v
 
-Each channel is taken for a normal distribution that is independent of the others, and an activation for what it makes of
-that: the clipped normal distribution of Nagel et al., 2019, appendix C. What one position of a kernel reads is taken to
-be what its neighbours do, as in smooth images: were they independent, variances would vanish from layer to layer. The
-model's inputs are taken to be normalized, mean 0 and variance 1.
+Each channel is taken for a normal distribution that is independent of the others, and an activation for what it makes
+of that: the clipped normal distribution of Nagel et al., 2019, appendix C. What one position of a kernel reads is taken
+to be what its neighbours do, as in smooth images: were they independent, variances would vanish from layer to layer.
+The model's inputs are taken to be normalized, mean 0 and variance 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What compressed weights are: small integers, and a table that gives them their values.
 
     grouped     w[o, i, ...] = (step * code[o, i, ...] + low) * table[o, i // group]
-    codebook    w[o, i, ...] = table[code[o, i, ...]]
+    codebook    w[o, i, ...] = table[code[o, i, ...]] * scales[o]
 
 Grouped integers are symmetric: ``code`` from 0 to 2^bits - 2 stands for -(2^(bits-1) - 1) to 2^(bits-1) - 1, and of 1
 bit 0 and 1 stand for -1 and 1. Each value is one float32 product of two float32 numbers, so it is the same on every
@@ -60,34 +60,37 @@ class Grouped:
 
         ``arrange`` moves and pads arrays that have the weights' extent along ``out_axis``, whatever the others.
         """
-        shape = list(self.table.shape)
-        shape[out_axis] = self.codes.shape[out_axis]
-        table = np.ascontiguousarray(np.broadcast_to(self.table, shape))
-        return dataclasses.replace(self, codes=arrange(self.codes), table=arrange(table))
+        return dataclasses.replace(
+            self, codes=arrange(self.codes), table=_arranged(self.table, self.codes, arrange, out_axis)
+        )
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """Weights that are entries of a table.
+    """Weights that are entries of a table, times a scale an output channel.
 
     Attributes
     ----------
     bits : of a code.
     codes : uint16, in the shape of the weights.
     table : float32 ``[2^bits]``.
+    scales : float32, of the weights' rank; the extent along the output channels is theirs or 1, the others are 1.
     """
 
     bits: int
     codes: np.ndarray
     table: np.ndarray
+    scales: np.ndarray
 
     def values(self) -> np.ndarray:
         """Return the weights, float32."""
-        return self.table[self.codes]
+        return self.table[self.codes] * self.scales
 
     def arranged(self, arrange: Callable[[np.ndarray], np.ndarray], out_axis: int) -> Codebook:
-        """Return the same weights in another layout, whose padding is the table's first entry."""
-        return dataclasses.replace(self, codes=arrange(self.codes))
+        """Return the same weights in another layout, whose padding is zero."""
+        return dataclasses.replace(
+            self, codes=arrange(self.codes), scales=_arranged(self.scales, self.codes, arrange, out_axis)
+        )
 
 
 Codes = Grouped | Codebook
@@ -96,6 +99,15 @@ Codes = Grouped | Codebook
 def step_and_low(bits: int) -> tuple[int, int]:
     """Return ``(step, low)`` with which a code of a group is the integer ``step * code + low``."""
     return (2, -1) if bits == 1 else (1, 1 - 2 ** (bits - 1))
+
+
+def _arranged(
+    scales: np.ndarray, codes: np.ndarray, arrange: Callable[[np.ndarray], np.ndarray], out_axis: int
+) -> np.ndarray:
+    """Return scales in another layout: of each output channel one, for ``arrange`` needs their extent."""
+    shape = list(scales.shape)
+    shape[out_axis] = codes.shape[out_axis]
+    return arrange(np.ascontiguousarray(np.broadcast_to(scales, shape)))
 
 
 def to_stream(codes: np.ndarray, bits: int) -> np.ndarray:

@@ -2,8 +2,9 @@
 
     conv2d(x, w)  -->  conv2d(x, call_tir(unpack, stream, table))
 
-A constant that several operators read is compressed once. Nothing else changes: activations stay float, so that no
-samples are needed. With mixed bits each layer gets the fewest of which the error is within the start scale:
+A constant that several operators read is compressed once, and the mean error is taken off the biases (``correct.py``).
+Activations stay float, so that no samples are needed; where there are some, they tell the mean better. With mixed bits
+each layer gets the fewest of which the error is within the start scale:
 
     |w' - w| <= t |w|        2-norms over the layer's weights
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,14 @@ from ..operators import OPERATORS, WEIGHT_AXIS
 from ..options import QuantizeOptions
 from ..plan import first_and_last, too_small
 from ..restrict import check_bits
+from ..sample_check import Sample
 from ..scheme_options import check_options
 from ..schemes import Scheme
 from ..selection import Selection, matches, select
+from ..watch import Progress, Runner, compile_for_host
 from .codebook import codebook
 from .codes import MAX_BITS, MAX_CODEBOOK_BITS, Codes, Grouped, to_stream
+from .correct import choose, correct
 from .group import grouped
 from .hub import emit
 
@@ -49,17 +53,27 @@ class CompressWeights:
     ----------
     scheme : a weight-only one.
     options : the user's choices.
+    samples : for the bias correction ``"empirical"``, which is the default where there are any: the default ``()`` is
+        none.
+    runner, progress : as for ``Calibrate``.
 
     Raises
     ------
-    TvmqError : an option that has no effect without quantized activations.
+    TvmqError : an option that has no effect without quantized activations, or without samples.
     """
 
     scheme: Scheme
     options: QuantizeOptions = QuantizeOptions()
+    samples: Iterable[Sample] = ()
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         check_options(self.scheme, self.options)
+        self._correction()
+
+    def _correction(self) -> str:
+        return choose(self.options.bias_correction, has_samples=self.samples != ())
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with compressed weights, and in its layer records what was decided.
@@ -67,7 +81,8 @@ class CompressWeights:
         Raises
         ------
         TvmqError : a name that matches no layer; a model without weights; weights that are not finite; more entries of
-            a codebook than weights; bits that the hardware lacks.
+            a codebook than weights; bits that the hardware lacks; samples that do not fit the model, or an empty list
+            of them.
         """
         records = get_layers(mod)
         selection = select(records, self.options)
@@ -79,30 +94,24 @@ class CompressWeights:
         bits = self._bits([layer_name(call) for call in weighted.values()])
         reasons = self._reasons(weighted, selection)
         made: dict[relax.Expr, Codes] = {}
-        chosen: dict[str, Codes] = {}
+        codes: dict[relax.Var, Codes] = {}
         for var, call in weighted.items():
             weight, name = call.args[1], layer_name(call)
             if var not in reasons:
                 if weight not in made:
                     made[weight] = self._compress(name, to_numpy(weight), _axis(call), bits[name])
-                chosen[name] = made[weight]
+                codes[var] = made[weight]
+        chosen = {layer_name(weighted[var]): found for var, found in codes.items()}
         if self.options.hardware is not None:
             check_bits(
                 Bits(weights={name: found.bits for name, found in chosen.items()}), self.options.hardware
             )
-        emitted: dict[relax.Expr, relax.Var] = {}
-
-        def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-            if var not in weighted or var in reasons:
-                return value
-            weight = value.args[1]
-            if weight not in emitted:
-                emitted[weight] = emit(builder, made[weight], layer_name(value))
-            args = [value.args[0], emitted[weight]]
-            return relax.Call(value.op, args, value.attrs, value.ty_args, span=value.span)
-
+        corrected = correct(mod, codes, self._correction(), self.samples, self.runner, self.progress)
         said = {layer_name(weighted[var]): reason for var, reason in reasons.items()}
-        return with_layers(rebuild(mod, rewrite), [self._record(each, chosen, said) for each in records])
+        return with_layers(
+            _replaced(corrected, [codes.get(var) for var in weighted]),
+            [self._record(each, chosen, said) for each in records],
+        )
 
     def _bits(self, names: list[str]) -> dict[str, int]:
         """Return the bits of each weighted layer, 0 where they are to be found."""
@@ -159,14 +168,15 @@ class CompressWeights:
 
     def _codes(self, name: str, weight: np.ndarray, axis: int, bits: int) -> Codes:
         options = self.options
+        per_channel = self.scheme.per_channel if options.per_channel is None else options.per_channel
         if options.codebook:
-            return codebook(weight, bits, name)
+            return codebook(weight, axis, bits, name, per_channel)
         return grouped(
             weight,
             axis,
             bits,
             options.group_size,
-            self.scheme.per_channel if options.per_channel is None else options.per_channel,
+            per_channel,
             options.weight_observer or ("mse" if bits <= MSE_BITS else None),
             options.power_of_two,
         )
@@ -190,6 +200,23 @@ def _weighted(mod: IRModule) -> dict[relax.Var, relax.Call]:
     }
 
 
+def _replaced(mod: IRModule, codes: Sequence[Codes | None]) -> IRModule:
+    """Return the module with these weights of its weighted operators, one after the other; None keeps float."""
+    wanted = dict(zip(_weighted(mod), codes, strict=True))
+    emitted: dict[int, relax.Var] = {}
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        found = wanted.get(var)
+        if found is None:
+            return value
+        if id(found) not in emitted:
+            emitted[id(found)] = emit(builder, found, layer_name(value))
+        args = [value.args[0], emitted[id(found)]]
+        return relax.Call(value.op, args, value.attrs, value.ty_args, span=value.span)
+
+    return rebuild(mod, rewrite)
+
+
 def _axis(call: relax.Call) -> int:
     return WEIGHT_AXIS[op_name(call)]
 
@@ -202,11 +229,13 @@ def _details(found: Codes) -> dict[str, Any]:
             "weight_scale_max": float(found.table.max()),
             "weight_group_size": found.group,
         }
+        scales = 0
     else:
         kind = {"weight_codebook": found.table.size}
+        scales = found.scales.nbytes
     return {
         "weight_shape": list(found.codes.shape),
         "weight_bits": found.bits,
-        "weight_bytes": to_stream(found.codes, found.bits).nbytes + found.table.nbytes,
+        "weight_bytes": to_stream(found.codes, found.bits).nbytes + found.table.nbytes + scales,
         **kind,
     }

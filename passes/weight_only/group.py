@@ -3,6 +3,8 @@
     b >= 2    q = clamp(rint(w / s), -L, L)    L = 2^(b-1) - 1, and s as the weight observer finds it
     b = 1     q = sign(w)                      s = mean |w|, which is the closest: Rastegari et al., "XNOR-Net", 2016
 
+Of 2 bits or more, some weights are rounded the other way for the sums of their kernels (``kernel_sums.py``).
+
 A group is ``group_size`` input channels of one output channel with all their kernel positions; all of them where there
 is no group size. Where that does not divide the channels, the last group has fewer.
 """
@@ -14,6 +16,7 @@ import numpy as np
 from ..observers import DEFAULT_WEIGHT_OBSERVER, get_weight_observer
 from ..parameters import weight_limit, weight_parameters
 from .codes import Grouped, step_and_low
+from .kernel_sums import to_switch
 
 
 def grouped(
@@ -48,7 +51,12 @@ def grouped(
         codes = weight >= 0.0
     else:
         limit = weight_limit(bits)
-        codes = (np.clip(np.rint(weight / along_all), -limit, limit) - low) / step
+        wanted = weight / along_all
+        integers = np.clip(np.rint(wanted), -limit, limit)
+        if weight.ndim == 4:
+            other = np.where(wanted > integers, np.ceil(wanted), np.floor(wanted)).clip(-limit, limit)
+            integers = np.where(to_switch(integers, other, wanted), other, integers)
+        codes = (integers - low) / step
     return Grouped(bits, codes.astype(np.uint16), table, size)
 
 

@@ -1,6 +1,7 @@
 """Compressed weights in a Relax module: a call that unpacks them, and the way back from it.
 
-    w = call_tir(unpack, stream, table)      the function's attribute ``tvmq.stored`` says how
+    w = call_tir(unpack, stream, table)              the function's attribute ``tvmq.stored`` says how
+    w = call_tir(unpack, stream, table, scales)      a codebook
 
 So the module runs as it stands, and holds the weights in the size that they have in a package.
 """
@@ -39,15 +40,17 @@ def emit(builder: relax.BlockBuilder, codes: Codes, layer: str) -> relax.Var:
     stream = to_stream(codes.codes, bits)
     padded = np.pad(stream, (0, stored.stream_bytes(codes.codes.size, bits) - stream.size))
     record: dict[str, Any] = {"bits": bits}
+    tables = [constant(codes.table)]
     if isinstance(codes, Grouped):
         record["group"] = codes.group
         define = partial(stored.grouped, shape=shape, bits=bits, group=codes.group)
     else:
+        tables.append(constant(codes.scales))
         define = partial(stored.codebook, shape=shape, bits=bits)
     call = builder.call_te(
         define,
         constant(padded),
-        constant(codes.table),
+        *tables,
         primfunc_name_hint=f"unpack{bits}",
         primfunc_attrs={ATTRIBUTE: json.dumps(record)},
     )
@@ -65,10 +68,14 @@ def unpacks(mod: IRModule, value: relax.Expr) -> bool:
 def read(mod: IRModule, value: relax.Call) -> Codes:
     """Return the weights that a bound value unpacks."""
     record = json.loads(str(mod[value.args[0]].attrs[ATTRIBUTE]))
-    stream, table = (to_numpy(item) for item in value.args[1].fields)
+    stream, table, *rest = (to_numpy(item) for item in value.args[1].fields)
     bits = record["bits"]
     codes = from_stream(stream, bits, shape_of(value))
-    return Grouped(bits, codes, table, record["group"]) if "group" in record else Codebook(bits, codes, table)
+    return (
+        Grouped(bits, codes, table, record["group"])
+        if "group" in record
+        else Codebook(bits, codes, table, *rest)
+    )
 
 
 def compressed(mod: IRModule) -> dict[relax.Var, Codes]:

@@ -79,8 +79,8 @@ def test_scales_as_powers_of_two():
 
 def test_a_codebook_of_as_many_values_as_there_are_is_exact():
     weight = np.random.default_rng(0).choice([-3.0, -0.25, 0.5, 8.0], (40, 30)).astype(np.float32)
-    found = codebook(weight, 2, "fc")
-    assert found.table.tolist() == [-3.0, -0.25, 0.5, 8.0]
+    found = codebook(weight, 0, 2, "fc", per_channel=False)
+    assert (found.table * found.scales).tolist() == [[-3.0, -0.25, 0.5, 8.0]]
     np.testing.assert_array_equal(found.values(), weight)
 
 
@@ -88,19 +88,40 @@ def test_a_codebook_of_as_many_values_as_there_are_is_exact():
 def test_a_codebook_of_normal_weights_is_as_good_as_the_best(bits, least):
     """``least``: the mean squared error of the best quantizer of the normal distribution (Max, 1960)."""
     weight = random(500, 400)
-    assert np.square(codebook(weight, bits, "fc").values() - weight).mean() < 1.02 * least
+    found = codebook(weight, 0, bits, "fc", per_channel=False)
+    assert np.square(found.values() - weight).mean() < 1.02 * least
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_codebook_has_a_scale_an_output_channel(axis):
+    """Channels that differ a hundredfold are compressed as if they did not."""
+    weight = random(64, 48)
+    scales = np.logspace(-1, 1, weight.shape[axis], dtype=np.float32)
+    scales = np.expand_dims(scales, 1 - axis)
+    found = codebook(weight * scales, axis, 4, "fc")
+    assert found.scales.shape == scales.shape
+    alike = codebook(weight, axis, 4, "fc")
+    np.testing.assert_allclose(found.values(), alike.values() * scales, rtol=1e-5)
+    one = codebook(weight * scales, axis, 4, "fc", per_channel=False)
+    assert one.scales.shape == (1, 1)
+    assert np.abs(one.values() / scales - weight).mean() > 3 * np.abs(alike.values() - weight).mean()
 
 
 def test_a_codebook_of_more_entries_than_weights():
     message = "^layer 'fc': a codebook of 16 entries is more than its 12 weights; give the layer fewer bits"
     with pytest.raises(TvmqError, match=message):
-        codebook(random(4, 3), 4, "fc")
-    assert codebook(random(4, 4), 4, "fc").table.size == 16
+        codebook(random(4, 3), 0, 4, "fc")
+    assert codebook(random(4, 4), 0, 4, "fc").table.size == 16
 
 
 def test_equal_weights_need_one_entry():
     weight = np.full((4, 4), 1.5, np.float32)
-    np.testing.assert_array_equal(codebook(weight, 2, "fc").values(), weight)
+    np.testing.assert_array_equal(codebook(weight, 0, 2, "fc").values(), weight)
+
+
+def test_a_codebook_of_zeros():
+    found = codebook(np.zeros((4, 4), np.float32), 0, 2, "fc")
+    np.testing.assert_array_equal(found.values(), np.zeros((4, 4)))
 
 
 WEIGHT = random(6, 7, 3, 3)
@@ -111,7 +132,8 @@ def unpacked():
     """All kinds of compressed weights, and the module that unpacks them."""
     kinds = [grouped(WEIGHT, 0, bits, size) for bits in range(1, 17) for size in (None, 3)]
     kinds += [grouped(WEIGHT, 0, 4, 3, per_channel=False), grouped(WEIGHT, 1, 3, 4), grouped(WEIGHT, 0, 5, 1)]
-    kinds += [codebook(WEIGHT, bits, "conv") for bits in (1, 3, 4, 8)]
+    kinds += [codebook(WEIGHT, 0, bits, "conv") for bits in (1, 3, 4, 8)]
+    kinds += [codebook(WEIGHT, 1, 5, "conv"), codebook(WEIGHT, 0, 2, "conv", per_channel=False)]
     builder = relax.BlockBuilder()
     with builder.function("main", []):
         with builder.dataflow():
