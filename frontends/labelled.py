@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from .images import ImageFiles, ImageOptions, open_images
 
 LABELS = "labels"
 """The array of an ``.npz`` that has them."""
+
+_ENTRY = re.compile(r"(?P<path>\S.*?)\s+(?P<label>[0-9]+)(?:\s|$)")
+"""A line of a list: what follows the label is ignored; a path may have blanks, but no number between them."""
 
 Labelled = tuple[Sample, np.ndarray]
 """A sample, and an int64 label for each of its rows."""
@@ -72,6 +76,9 @@ class LabelledImages:
         """What was left out, a line each; known after an iteration."""
         return self.files.notes
 
+    def __len__(self) -> int:
+        return self.files.count
+
     def __iter__(self) -> Iterator[Labelled]:
         count = 0
         for sample in self.files:
@@ -96,6 +103,9 @@ class LabelledArrays:
     def notes(self) -> list[str]:
         """What is left out, a line each."""
         return self.file.notes
+
+    def __len__(self) -> int:
+        return self.file.count
 
     def __iter__(self) -> Iterator[Labelled]:
         for sample in self.file:
@@ -130,12 +140,13 @@ def _entries(path: Path) -> list[tuple[Path, int]]:
         raise TvmqError(f"cannot read the labelled data {str(path)!r}: {error}") from error
     entries = []
     for number, line in enumerate(lines, start=1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
+        line = line.strip()
+        if not line or line.startswith("#"):
             continue
-        if len(words) < 2 or not words[1].isdecimal():
-            raise TvmqError(f"{path}, line {number}: expected a picture and its label, got {line.strip()!r}")
-        entries.append((path.parent / words[0], int(words[1])))
+        found = _ENTRY.match(line)
+        if found is None:
+            raise TvmqError(f"{path}, line {number}: expected a picture and its label, got {line!r}")
+        entries.append((path.parent / found["path"], int(found["label"])))
     if not entries:
         raise TvmqError(f"the list of labelled pictures {str(path)!r} is empty")
     return entries

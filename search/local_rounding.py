@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from tvm import IRModule, relax
@@ -96,10 +96,18 @@ class LocalRounding:
             watch(mod, watchers, data.samples, data.runner, data.progress, "inputs of layers")
         return cls(operands, hessian)
 
-    def apply(self, mod: IRModule) -> IRModule:
-        """Return the module, of the same model with weights of any bits, with rounded weights and corrected biases."""
-        if self.hessian:
-            mod = edit(mod, weights={pair.name: self._rounded(pair, mod) for pair in weight_pairs(mod)})
+    def apply(self, mod: IRModule, bar: Any = None) -> IRModule:
+        """Return the module, of the same model with weights of any bits, with rounded weights and corrected biases.
+
+        ``bar`` is that of the progress, of which each layer is a step.
+        """
+        new = {}
+        for pair in weight_pairs(mod):
+            if self.hessian:
+                new[pair.name] = self._rounded(pair, mod)
+            if bar is not None:
+                bar.update(1)
+        mod = edit(mod, weights=new)
         return shift_results(
             mod,
             {

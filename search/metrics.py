@@ -6,12 +6,16 @@ metric(run) -> float, higher is better          run({input name: array}) -> {out
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sized
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ..errors import TvmqError
+
+if TYPE_CHECKING:
+    from ..passes.watch import Progress
 
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 """As ``Package.run``."""
@@ -47,6 +51,7 @@ class Top1:
     ----------
     pairs : samples with the labels of their rows, integers ``[rows]``; walked through anew for each model.
     name : what tells these pairs from others in a search's state.
+    progress : shows how many samples have run; None shows nothing.
 
     Raises
     ------
@@ -55,28 +60,38 @@ class Top1:
     """
 
     def __init__(
-        self, pairs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]], name: str = "top-1"
+        self,
+        pairs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]],
+        name: str = "top-1",
+        progress: Progress | None = None,
     ) -> None:
         self._pairs = pairs
         self.name = name
+        self._progress = progress
 
     def __call__(self, run: Run) -> float:
         right = count = 0
-        for sample, labels in self._pairs:
-            outputs = run(sample)
-            if len(outputs) != 1:
-                raise TvmqError(f"top-1 needs a model of one output, and this one has {len(outputs)}")
-            (scores,) = outputs.values()
-            scores = scores.reshape(scores.shape[0], -1)
-            if len(labels) != len(scores):
-                raise TvmqError(f"there are {len(labels)} labels for a sample of {len(scores)} rows")
-            wrong = labels[(labels < 0) | (labels >= scores.shape[1])]
-            if wrong.size:
-                raise TvmqError(
-                    f"the label {wrong[0]} is none of the model's {scores.shape[1]} classes, from 0 on"
-                )
-            right += int((scores.argmax(1) == labels).sum())
-            count += len(labels)
+        total = len(self._pairs) if isinstance(self._pairs, Sized) else None
+        with nullcontext() if self._progress is None else self._progress("accuracy", total) as bar:
+            for sample, labels in self._pairs:
+                right += _right(run(sample), labels)
+                count += len(labels)
+                if bar is not None:
+                    bar.update(1)
         if not count:
             raise TvmqError("there are no samples to measure the accuracy on")
         return 100.0 * right / count
+
+
+def _right(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
+    """Return for how many rows of a sample the largest output is at the label."""
+    if len(outputs) != 1:
+        raise TvmqError(f"top-1 needs a model of one output, and this one has {len(outputs)}")
+    (scores,) = outputs.values()
+    scores = scores.reshape(scores.shape[0], -1)
+    if len(labels) != len(scores):
+        raise TvmqError(f"there are {len(labels)} labels for a sample of {len(scores)} rows")
+    wrong = labels[(labels < 0) | (labels >= scores.shape[1])]
+    if wrong.size:
+        raise TvmqError(f"the label {wrong[0]} is none of the model's {scores.shape[1]} classes, from 0 on")
+    return int((scores.argmax(1) == labels).sum())

@@ -8,10 +8,12 @@ A layer in float has its weights as they were, and an activation is in float whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from tvm import IRModule
 
+from ..passes.pairs import weight_pairs
 from ..passes.sample_check import Sample
 from ..passes.steps import steps_of
 from .layers import quantized_layers
@@ -112,9 +114,11 @@ def mixtures_of(
     exact = trial(first, quantized=False)
     simulator = Simulator(exact)
     constants = {FLOAT: simulator.constants(exact)}
-    for bits, meaning in variants.items():
-        quantized = rounding.apply(recipe.again(meaning, first).calibrated(mod))
-        constants[bits] = simulator.constants(trial(quantized, quantized=True))
+    progress, total = recipe.data.progress, len(variants) * len(weight_pairs(first))
+    with nullcontext() if progress is None else progress("layers at each of the bits", total) as bar:
+        for bits, meaning in variants.items():
+            quantized = rounding.apply(recipe.again(meaning, first).calibrated(mod), bar)
+            constants[bits] = simulator.constants(trial(quantized, quantized=True))
     return Mixtures(first, simulator, constants, samples)
 
 

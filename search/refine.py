@@ -136,11 +136,13 @@ def _climb(
     """Return the last of the assignments to which better neighbours lead; all three functions take best and other."""
     tried = [best]
     with nullcontext() if progress is None else progress("mixtures", trials) as bar:
-        for _ in range(trials):
+        for done in range(trials):
             near = [
                 other for other in neighbours(best, choices) if other not in tried and allowed(best, other)
             ]
             if not near:
+                if bar is not None:
+                    bar.update(trials - done)
                 break
             trial = min(near, key=lambda other: rank(best, other))  # noqa: B023 (called at once)
             tried.append(trial)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -163,8 +164,8 @@ class _Search:
         fewest = min(space.candidates)
         smallest = space.bytes(dict.fromkeys(space.free, fewest))
         raise TvmqError(
-            f"the weights cannot take {self._options.bit_budget} only: of the fewest bits that may be, {fewest} each, "
-            f"they take {smallest} bytes, {8 * smallest / space.weights:.3g} bits a weight"
+            f"the budget of {self._options.bit_budget} is too small: the smallest that can be kept is {smallest}B, or "
+            f"{math.ceil(8000 * smallest / space.weights) / 1000:g}bits, with layers of {fewest} bits"
         )
 
     def within_time(self, budget: float, compile: Callable[[IRModule], Package]) -> Assignment:
@@ -193,13 +194,13 @@ class _Search:
             return best
         largest = 1.0 - self.error(cheapest(errors))
         raise TvmqError(
-            f"the outputs cannot keep a cosine of {bound:g}: {largest:.6f} is the most that was reached"
+            f"the outputs cannot keep a cosine of {bound:.9g}: {largest:.6f} is the most that was reached"
         )
 
     def keeping_metric(self, metric: Metric, max_drop: float) -> Assignment:
         """Return the smallest weights with which a metric keeps its value; a metric that fails ends the search."""
+        reference = self._value(metric, None)  # first: labels that do not match are an error at once
         errors = self._sensitivity((*self._space.candidates, FLOAT))
-        reference = self._value(metric, None)
         held: list[Assignment] = []
 
         def holds(assignment: Assignment) -> bool:

@@ -20,6 +20,7 @@ from . import compile as compile_command
 from . import inspect as inspect_command
 from . import run as run_command
 from . import tune as tune_command
+from .progress import NotesAboveBars
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A user's layer names must not fail on a terminal that lacks their characters.
         sys.stdout.reconfigure(errors="backslashreplace")
     level = logging.INFO if args.verbose else logging.ERROR
-    logging.basicConfig(level=level, format="tvmc: note: %(message)s")
+    logging.basicConfig(level=level, format="tvmc: note: %(message)s", handlers=[NotesAboveBars()])
     logging.getLogger(__package__.partition(".")[0]).setLevel(
         logging.INFO if args.verbose else logging.WARNING
     )

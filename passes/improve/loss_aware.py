@@ -95,7 +95,7 @@ class LossAwareClip:
             tried.append(start.of(best_power(POWERS, losses)))
             losses.append(loss(tried[-1]))
             best = int(np.argmin(losses))
-            return edit(mod, _search(loss, tried[best], losses[best], start.groups))
+            return edit(mod, _search(loss, tried[best], losses[best], start.groups, bar))
 
     def _histograms(self, mod: IRModule, pairs: Sequence[ActivationPair]) -> dict[str, Histogram]:
         """Return the distribution of each activation."""
@@ -184,7 +184,11 @@ class _Loss:
 
 
 def _search(
-    loss: Callable[[Parameters], float], start: Parameters, least: float, groups: Sequence[Sequence[str]]
+    loss: Callable[[Parameters], float],
+    start: Parameters,
+    least: float,
+    groups: Sequence[Sequence[str]],
+    bar: Any,
 ) -> Parameters:
     """Return parameters whose loss is no more than ``least``, which is that of the start."""
     from scipy.optimize import minimize_scalar  # takes long to import
@@ -197,6 +201,8 @@ def _search(
             method="bounded",
             options={"xatol": PRECISION, "maxiter": CALLS},
         )
+        if bar is not None:
+            bar.update(CALLS - found.nfev)  # what it could have taken
         if found.fun < least:
             best, least = _scaled(best, group, found.x), found.fun
     return best

@@ -41,6 +41,14 @@ def test_labels_stay_with_their_pictures(pictures, batch):
     assert pairs.notes[1] == "skipped 1 of 5 images, which cannot be read"
 
 
+def test_a_path_with_blanks_and_words_behind_the_label(pictures):
+    (pictures.parent / "0.png").rename(pictures.parent / "my dog.png")
+    pictures.write_text("my dog.png\t207 golden retriever\n  1.png 3\n")
+    pairs = LabelledFiles(pictures).open(SPECS)
+    assert [labels.tolist() for _, labels in pairs] == [[207], [3]]
+    assert pairs.notes == []
+
+
 def test_arrays_with_labels(tmp_path):
     x = np.arange(5 * 2, dtype=np.float32).reshape(5, 2)
     np.savez(tmp_path / "data.npz", x=x, labels=np.arange(5, dtype=np.int32))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -23,6 +26,18 @@ def _pairs(*labels, rows=((0, 1), (2,))):
 def test_top1_counts_rows_in_percent():
     assert Top1(_pairs(1, 0, 2))(_run) == 100.0
     assert Top1(_pairs(1, 1, 2))(_run) == pytest.approx(200 / 3)
+
+
+def test_top1_shows_how_many_samples_have_run():
+    steps = []
+
+    @contextmanager
+    def progress(description, total):
+        steps.append((description, total))
+        yield SimpleNamespace(update=steps.append)
+
+    assert Top1(_pairs(1, 0, 2), progress=progress)(_run) == 100.0
+    assert steps == [("accuracy", 2), 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def test_the_smallest_weights_that_keep_a_cosine():
 
 def test_a_budget_that_cannot_be_kept_says_the_smallest():
     smallest = _bytes(dict.fromkeys(WEIGHTS, 2))
-    with pytest.raises(TvmqError, match=f"2 each, they take {smallest} bytes, 2 bits a weight"):
+    with pytest.raises(
+        TvmqError, match=f"the smallest that can be kept is {smallest}B, or 2bits, with layers of 2"
+    ):
         _search(bit_budget="1.9bits")
     with pytest.raises(TvmqError, match="a run cannot take 1e-06 ms: the shortest that was measured takes"):
         _search(latency_budget="1e-3us", candidates=(8,))
