@@ -29,6 +29,7 @@ from .table import (
     SECTIONS,
     TARGET,
     TOP,
+    WRITTEN,
     Option,
 )
 from .toml_file import TomlFile, read_toml
@@ -126,6 +127,7 @@ def make_config(values: Mapping[Option, Any]) -> Config:
     from .hardware_file import read_hardware
 
     _check_effect(values)
+    _check_folders(values)
     scheme = values.get(SCHEME)
     if scheme is not None:
         get_scheme(scheme)
@@ -182,6 +184,14 @@ def _check_effect(values: Mapping[Option, Any]) -> None:
             raise TvmqError(f"{option.flag} has no effect without {needs.flag}")
 
 
+def _check_folders(values: Mapping[Option, Any]) -> None:
+    """Raise for a file that could not be written when the work is done, for want of its folder."""
+    for option in WRITTEN:
+        folder = values[option].parent if option in values else None
+        if folder is not None and not folder.is_dir():
+            raise TvmqError(f"{option.flag} cannot be written: there is no folder {str(folder)!r}")
+
+
 def _add(values: Values, file: TomlFile, section: str, key: str, value: Any) -> None:
     option = next((row for row in OPTIONS if (row.section, row.key) == (section, key)), None)
     if option is None:
@@ -189,11 +199,24 @@ def _add(values: Values, file: TomlFile, section: str, key: str, value: Any) -> 
     try:
         values[option] = option.kind.convert(value)
     except ValueError as error:
+        entry = _wrong_entry(option, value)
+        if entry is not None:
+            section, key, value = f"{section}.{key}", *entry
         raise TvmqError(
             f"{file.place(section, key)}: {key!r} is {_shown(value)}, expected {option.kind.expected}"
         ) from error
     if option.kind is kinds.PATH:
         values[option] = file.path.parent / values[option]
+
+
+def _wrong_entry(option: Option, value: Any) -> tuple[str, Any] | None:
+    """Return the first entry of a table that the option does not take; None where the value is no table."""
+    for name, entry in value.items() if option.kind is kinds.BITS and isinstance(value, dict) else ():
+        try:
+            option.kind.convert({name: entry})
+        except ValueError:
+            return name, entry
+    return None
 
 
 def _unknown_key(file: TomlFile, section: str, key: str, value: Any) -> TvmqError:

@@ -82,7 +82,7 @@ def choice(*names: str) -> Kind:
             raise ValueError(value)
         return value
 
-    return Kind(" or ".join(names), convert, metavar="NAME")
+    return Kind(" or ".join(names), convert, metavar="|".join(names))
 
 
 def _number(value: Any) -> float:

@@ -131,6 +131,14 @@ CALIBRATION_TYPE = Option(
     "arrays where it has any",
 )
 
+SEARCH_STATE = _search(
+    "state", kinds.PATH, "a file for what has been measured: a search that was broken off goes on"
+)
+SEARCH_OUTPUT = _search("output", kinds.PATH, "write the bits that were found to this .toml, for --config")
+
+WRITTEN = (CALIBRATION_CACHE, SEARCH_STATE, SEARCH_OUTPUT)
+"""Files that are written late."""
+
 ACCURACY_DATA = Option(
     ACCURACY,
     "data",
@@ -216,7 +224,12 @@ OPTIONS: tuple[Option, ...] = (
         "the scheme's",
         off="--per-tensor",
     ),
-    _quantization("activations", kinds.TEXT, "asymmetric or symmetric", "the scheme's"),
+    _quantization(
+        "activations",
+        kinds.TEXT,
+        "integers of activations: asymmetric, with a zero point where their range needs it, or symmetric",
+        "the scheme's",
+    ),
     _quantization("min_weight_size", kinds.integer(0), "layers with fewer weights stay in float", "0"),
     _quantization(
         "min_weight_channels", kinds.integer(0), "layers with fewer output channels stay in float", "0"
@@ -296,8 +309,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _search("samples", kinds.integer(1), "each error is measured on the first N calibration samples", "32"),
     _search("trials", kinds.integer(0), "mixtures that are measured after the single layers", "40"),
-    _search("state", kinds.PATH, "a file for what has been measured: a search that was broken off goes on"),
-    _search("output", kinds.PATH, "write the bits that were found to this .toml, for --config"),
+    SEARCH_STATE,
+    SEARCH_OUTPUT,
     ACCURACY_DATA,
     MAX_DROP,
     _image("size", kinds.SIZE, "resize: N is the short side, H,W exactly so", "as the model's input covers"),

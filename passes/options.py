@@ -12,6 +12,9 @@ from .calibration_cache import CalibrationCache
 from .schemes import ROUNDINGS
 from .weight_only.codes import MAX_BITS, MAX_CODEBOOK_BITS
 
+START_SCALE = 0.02
+"""Of mixed bits, where nothing is said."""
+
 BIAS_CORRECTIONS = ("none", "empirical", "sequential", "analytic")
 """How biases make up for the mean error of what was rounded: not at all; for each layer's weights, from samples; for
 all before the layer too, from samples; for each layer's weights, from the weights before it."""
@@ -81,7 +84,7 @@ class QuantizeOptions:
     per_channel: bool | None = None
     activations: str | None = None
     weight_bits: int | None = None
-    mixed_start_scale: float = 0.02
+    mixed_start_scale: float = START_SCALE
     mixed_auto_tune: bool = False
     activation_bits: int | None = None
     group_size: int | None = None
@@ -115,8 +118,12 @@ class QuantizeOptions:
             raise TvmqError(f"group_size must be at least 1, got {self.group_size}")
         if not 0.0 < self.mixed_start_scale < 1.0:
             raise TvmqError(f"mixed_start_scale must be between 0 and 1, got {self.mixed_start_scale}")
-        if self.mixed_auto_tune and not self.has_mixed_bits:
-            raise TvmqError("mixed_auto_tune has no effect unless weight_bits is 0")
+        for which, is_default in (
+            ("mixed_start_scale", self.mixed_start_scale == START_SCALE),
+            ("mixed_auto_tune", not self.mixed_auto_tune),
+        ):
+            if not (is_default or self.has_mixed_bits):
+                raise TvmqError(f"{which} has no effect unless weight_bits is 0")
         for which in ("skip_layers", "skip_ops", "quantize_only"):
             names = getattr(self, which)
             if isinstance(names, str):

@@ -108,6 +108,8 @@ def test_wrong_options():
         QuantizeOptions(weight_bits=0, mixed_start_scale=1.5)
     with pytest.raises(TvmqError, match="mixed_auto_tune has no effect unless weight_bits is 0"):
         QuantizeOptions(mixed_auto_tune=True)
+    with pytest.raises(TvmqError, match="mixed_start_scale has no effect unless weight_bits is 0"):
+        QuantizeOptions(mixed_start_scale=0.1)
     with pytest.raises(TvmqError, match="weight_bits must be from 0 to 16, got 17"):
         QuantizeOptions(weight_bits=17)
     with pytest.raises(TvmqError, match="no calibration samples"):

@@ -104,7 +104,7 @@ def test_all_methods_together_on_a_real_model():
         "clip by the loss",
         "correct biases",
     ]
-    assert seen.count(1) == sum(isinstance(item, int) for item in seen) > 5 * len(samples)
+    assert sum(item for item in seen if isinstance(item, int)) > 5 * len(samples)
 
 
 def test_without_samples(tmp_path):
