@@ -119,8 +119,8 @@ def to_json(report: MethodReport) -> str:
     return json.dumps(dataclasses.asdict(report), indent=1) + "\n"
 
 
-def renewed(page: Path, text: str) -> str:
-    """Return a page with its part between ``<!-- methods -->`` and ``<!-- end -->`` anew.
+def renewed(page: Path, text: str, part: str = "methods") -> str:
+    """Return a page with its part between ``<!-- methods -->``, or another name, and ``<!-- end -->`` anew.
 
     Raises
     ------
@@ -132,8 +132,11 @@ def renewed(page: Path, text: str) -> str:
         raise TvmqError(f"the page {str(page)!r} cannot be read: {error.strerror}") from error
     # The text goes in as it is: a backslash in it is no reference to a group.
     after, count = re.subn(
-        r"(<!-- methods -->\n).*?(<!-- end -->)", lambda found: found[1] + text + found[2], before, flags=re.S
+        rf"(<!-- {part} -->\n).*?(<!-- end -->)",
+        lambda found: found[1] + text + found[2],
+        before,
+        flags=re.S,
     )
     if count != 1:
-        raise TvmqError(f"the page {str(page)!r} has {count} parts '<!-- methods -->', expected one")
+        raise TvmqError(f"the page {str(page)!r} has {count} parts '<!-- {part} -->', expected one")
     return after

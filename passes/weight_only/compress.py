@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,14 +94,8 @@ class CompressWeights:
             )
         bits = self._bits([layer_name(call) for call in weighted.values()])
         reasons = self._reasons(weighted, selection)
-        made: dict[relax.Expr, Codes] = {}
-        codes: dict[relax.Var, Codes] = {}
-        for var, call in weighted.items():
-            weight, name = call.args[1], layer_name(call)
-            if var not in reasons:
-                if weight not in made:
-                    made[weight] = self._compress(name, to_numpy(weight), _axis(call), bits[name])
-                codes[var] = made[weight]
+        wanted = {var: call for var, call in weighted.items() if var not in reasons}
+        codes = self._compress_all(wanted, bits)
         chosen = {layer_name(weighted[var]): found for var, found in codes.items()}
         if self.options.hardware is not None:
             check_bits(
@@ -146,6 +141,20 @@ class CompressWeights:
             if reason:
                 reasons[var] = reason
         return reasons
+
+    def _compress_all(
+        self, calls: Mapping[relax.Var, relax.Call], bits: Mapping[str, int]
+    ) -> dict[relax.Var, Codes]:
+        """Return what becomes of the weights of each call; the same of those that have one constant in common."""
+        made: dict[relax.Expr, Codes] = {}
+        with nullcontext() if self.progress is None else self.progress("compress weights", len(calls)) as bar:
+            for call in calls.values():
+                weight, name = call.args[1], layer_name(call)
+                if weight not in made:
+                    made[weight] = self._compress(name, to_numpy(weight), _axis(call), bits[name])
+                if bar is not None:
+                    bar.update(1)
+        return {var: made[call.args[1]] for var, call in calls.items()}
 
     def _compress(self, name: str, weight: np.ndarray, axis: int, bits: int) -> Codes:
         if not np.isfinite(weight).all():

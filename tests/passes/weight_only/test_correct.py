@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -81,6 +82,21 @@ def test_biases_by_what_samples_show():
     mean = np.mean([sample["x"] for sample in SAMPLES], axis=(0, 1, 3, 4), dtype=np.float64)
     error = (codes.values().astype(np.float64) - FIRST)[:, :, 0, 0]
     np.testing.assert_allclose(first.values, BIAS - error @ mean, rtol=1e-5)
+
+
+def test_a_bar_for_the_layers_and_one_for_the_samples():
+    seen = []
+
+    class Bar:
+        def update(self, count):
+            seen.append(count)
+
+    def progress(description, total):
+        seen.append((description, total))
+        return nullcontext(Bar())
+
+    quantize(net(), "weight-only", calibration=SAMPLES, progress=progress)
+    assert seen == [("compress weights", 2), 1, 1, ("correct biases", 5), 1, 1, 1, 1, 1]
 
 
 def test_samples_are_not_looked_at_where_biases_stay():

@@ -1,0 +1,69 @@
+"""The table of compressed weights: every row is an option that exists, and a run on the digits example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from tvmq.bench import weight_only
+from tvmq.bench.datasets import Split
+from tvmq.bench.subjects import Model, Subject
+from tvmq.passes.options import QuantizeOptions
+from tvmq.passes.schemes import get_scheme
+from tvmq.passes.weight_only.compress import CompressWeights
+
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
+
+
+@pytest.fixture
+def digits() -> Subject:
+    images = np.load(DIGITS / "calibration.npz")["image"]
+    data = Split(images[:8], images[8:20], np.zeros(12, np.int64))
+    model = Model("digits", "digits.onnx", "image", lambda root, limit: data)
+    return Subject(model, DIGITS / "digits.onnx", data)
+
+
+@pytest.mark.parametrize("way", weight_only.WAYS)
+def test_every_way_is_valid(way):
+    CompressWeights(get_scheme("weight-only"), QuantizeOptions(**weight_only.WAYS[way]))
+
+
+def test_measured_on_digits(digits, monkeypatch, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- weight-only -->\nold\n<!-- end -->\nbehind\n")
+    ways = {"8 bits": {"weight_bits": 8}, "2 bits": {"weight_bits": 2}}
+    monkeypatch.setattr(weight_only, "WAYS", ways)
+    monkeypatch.setattr(weight_only, "load_subject", lambda name, limit: digits)
+    assert weight_only.main(["--rounds", "1", "--page", str(page)]) == 0
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "behind")
+    assert lines[2].startswith("| method | package MB | mod.so MB | ms | no samples | 8 samples |")
+    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| float", "| 8 bits", "| 2 bits"]
+
+
+def test_fewer_bits_are_smaller_and_worse(digits):
+    ways = {"8 bits": {"weight_bits": 8}, "1 bit": {"weight_bits": 1}}
+    with Progress(disable=True) as progress:
+        exact, eight, one = weight_only.measured(digits, ways, 1, progress).values()
+    assert exact.given.agreement == exact.without.agreement == 1.0
+    assert exact.package_bytes > eight.package_bytes > one.package_bytes
+    assert eight.given.cosine > 0.9999 > one.given.cosine
+    for row in (exact, eight, one):
+        assert row.library_bytes < row.package_bytes and row.latency.median_ms > 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--samples", "0"], "samples"),
+        (["--model", "mobilnetv2"], "unknown model 'mobilnetv2'"),
+        (["--page", "absent.md"], "the page 'absent.md' cannot be read"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert weight_only.main(arguments) == 1
+    assert message in capsys.readouterr().err
