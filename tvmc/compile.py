@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from ..config.config import Config
     from ..runtime.package import Package
     from ..schedules.options import CompileOptions
+
+logger = logging.getLogger(__name__)
+
+_IN_FLOAT = {"float", "folded"}
+"""What layers are that do not run on integers."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -87,6 +93,8 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     model = import_model(args)
     model = quantized(config, model, target, config.calibration)
     package = api.compile(model, target, options=options, progress=progress)
+    if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:
+        logger.warning("nothing is quantized: all layers stay in float, and tvmc inspect says why")
     if isinstance(model, api.QuantizedModel) and args.report is not None:
         _report(model, package, config, args.report)
     return package

@@ -121,6 +121,17 @@ def test_layers_that_are_skipped(tvmc, model, samples, tmp_path):
     assert layer["reason"] == "skipped by layer 'first*'"
 
 
+def test_nothing_quantized_is_said(tvmc, model, samples, tmp_path, caplog):
+    flags = ["--quantize", "int8", "--calibration-data", samples, "-o", tmp_path / "q.tar"]
+    assert tvmc("compile", model, *flags).code == 0
+    assert caplog.messages == []
+    assert tvmc("compile", model, *flags, "--min-weight-size", "1000").code == 0
+    assert caplog.messages == ["nothing is quantized: all layers stay in float, and tvmc inspect says why"]
+    caplog.clear()
+    assert tvmc("compile", model, "-o", tmp_path / "float.tar").code == 0
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
