@@ -23,6 +23,7 @@ from ..passes.layers import get_layers
 from ..passes.pairs import activation_pairs, float_form, transparent, weight_pairs
 from ..passes.plan import activations
 from ..passes.sample_check import Sample, check_sample
+from ..passes.steps import simulated_form
 from ..passes.watch import Progress, Runner, compile_for_host
 from ..runtime.describe import output_names
 from .advice import with_advice
@@ -106,9 +107,7 @@ class _SideBySide:
             self._run_model = runner(float_form(stages.model, relax.Tuple(_results(stages.model))))
         found = [*(pair.dequantize for pair in pairs), *_results(simulated)]
         self._run_simulated = runner(
-            relax.transform.DeadCodeElimination()(
-                rebuild(simulated, lambda builder, var, value: value, result=relax.Tuple(found))
-            )
+            simulated_form(rebuild(simulated, lambda builder, var, value: value, result=relax.Tuple(found)))
         )
 
     def over(self, samples: Iterable[Sample], limit: int | None, progress: Progress | None) -> int:
