@@ -59,6 +59,7 @@ class QuantizeOptions:
     codebook : with a weight-only scheme, a table of the best ``2^weight_bits`` values for each layer
         (``passes.weight_only.codebook``) instead of integers.
     mixed_start_scale : with mixed bits, how far rounding may move a layer's weights, as a share of them, in (0, 1).
+        With a weight-only scheme, those of a layer of mean size (``passes.weight_only.compress``).
     mixed_auto_tune : with mixed bits, search the start scale instead, by the cosine of the model's output.
     bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers
         that should not have the scheme's; of several that match, the last counts.

@@ -6,7 +6,10 @@ A constant that several operators read is compressed once, and the mean error is
 Activations stay float, so that no samples are needed; where there are some, they tell the mean better. With mixed bits
 each layer gets the fewest of which the error is within the start scale:
 
-    |w' - w| <= t |w|        2-norms over the layer's weights
+    |w' - w| <= t |w| sqrt(n / m)        2-norms over the layer's n weights; m: the mean n of these layers
+
+A bit more quarters the squared error of a layer, and takes n bits. So the errors of all layers together are least, for
+the size, where the squared error of each is in proportion to n: small layers get more bits than large ones.
 """
 
 from __future__ import annotations
@@ -146,17 +149,20 @@ class CompressWeights:
         self, calls: Mapping[relax.Var, relax.Call], bits: Mapping[str, int]
     ) -> dict[relax.Var, Codes]:
         """Return what becomes of the weights of each call; the same of those that have one constant in common."""
+        mixed = {call.args[1] for call in calls.values() if not bits[layer_name(call)]}
+        mean_size = float(np.mean([to_numpy(weight).size for weight in mixed])) if mixed else 0.0
         made: dict[relax.Expr, Codes] = {}
         with nullcontext() if self.progress is None else self.progress("compress weights", len(calls)) as bar:
             for call in calls.values():
                 weight, name = call.args[1], layer_name(call)
                 if weight not in made:
-                    made[weight] = self._compress(name, to_numpy(weight), _axis(call), bits[name])
+                    made[weight] = self._compress(name, to_numpy(weight), _axis(call), bits[name], mean_size)
                 if bar is not None:
                     bar.update(1)
         return {var: made[call.args[1]] for var, call in calls.items()}
 
-    def _compress(self, name: str, weight: np.ndarray, axis: int, bits: int) -> Codes:
+    def _compress(self, name: str, weight: np.ndarray, axis: int, bits: int, mean_size: float) -> Codes:
+        """Return one layer's weights compressed; ``mean_size`` is for mixed bits, 0, alone."""
         if not np.isfinite(weight).all():
             raise TvmqError(f"the weights of layer {name!r} hold NaN or infinity")
         if weight.size * self._most >= 2**31:
@@ -165,7 +171,8 @@ class CompressWeights:
             )
         if bits:
             return self._codes(name, weight, axis, bits)
-        allowed = self.options.mixed_start_scale * np.linalg.norm(weight)
+        share = self.options.mixed_start_scale * (weight.size / mean_size) ** 0.5
+        allowed = share * np.linalg.norm(weight)
 
         def is_enough(count: int) -> bool:
             return bool(np.linalg.norm(self._codes(name, weight, axis, count).values() - weight) <= allowed)
