@@ -15,7 +15,7 @@ from typing import Any
 import tvm
 from tvm import IRModule, relax
 
-from .graph import constant, rebuild
+from .graph import bindings_of, constant, layer_name, rebuild
 from .layers import get_layers, with_layers
 from .pairs import ActivationPair, WeightPair, activation_pairs, weight_pairs
 
@@ -39,6 +39,12 @@ class FoldWeights:
         for pair in pairs:
             if not pair.is_unknown:
                 details.setdefault(pair.name, {}).update(_details(pair))
+        operators = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+        for weight in weights:
+            for reader in weight.readers:
+                if operators[reader] != weight.name:
+                    shared = {"weights_of": weight.name, "weight_shape": list(weight.integers.shape)}
+                    details.setdefault(operators[reader], {}).update(shared)
         layers = [
             dataclasses.replace(layer, details={**layer.details, **details.get(layer.name, {})})
             for layer in get_layers(folded)
