@@ -191,7 +191,10 @@ def quantize_with_accuracy_control(
         raise TvmqError(
             f"accuracy control is for schemes that quantize activations too, and {scheme!r} does not"
         )
-    started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
+    # Without a search, its samples and its state are those of the control.
+    of_control = replace(SearchOptions(), samples=search.samples, state=search.state) if search else None
+    bits = None if search == of_control and not get_scheme(scheme).searched else search
+    started = _start(model, scheme, target, calibration, input_shapes, options, bits, progress)
     if isinstance(started, QuantizedModel):
         raise TvmqError("accuracy control needs a float model, and this one comes quantized")
     few = (search or SearchOptions()).samples

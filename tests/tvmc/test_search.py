@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -102,6 +104,17 @@ def test_accuracy_is_kept(tvmc, model, tmp_path):
     result = tvmc(*_flags(model, tmp_path, "--quantize", "mixed", "--accuracy-data", labelled, *FEW))
     assert result.code == 0, result.err
     assert set(_bits(tmp_path / "a.tar").values()) <= {3, 8}
+
+
+def test_the_state_and_samples_of_accuracy_control(tvmc, model, tmp_path):
+    labelled, state = model.with_name("labelled.npz"), tmp_path / "state.json"
+    flags = ("--quantize", "int8", "--accuracy-data", labelled, "--max-drop", 100)
+    assert tvmc(*_flags(model, tmp_path, *flags, "--search-samples", 2, "--search-state", state)).code == 0
+    measured = json.loads(state.read_text())["measurements"]
+    assert [name.split()[-1] for name in measured] == ["float", "quantized"]
+    result = tvmc(*_flags(model, tmp_path, *flags, "--search-trials", 3))
+    assert result.code == 1
+    assert "options of the search have no effect with the scheme 'int8'" in result.err
 
 
 def test_labels_that_are_no_classes(tvmc, model, tmp_path):
