@@ -321,6 +321,9 @@ OPTIONS: tuple[Option, ...] = (
         "cut the model's height and width out of the centre; else the picture is resized to them, whatever its aspect",
         "true",
     ),
+    _image(
+        "mirror", kinds.SWITCH, "calibrate on each picture and then on its mirror image, two samples", "false"
+    ),
     _image("scale", kinds.NUMBER, "factor on the 8-bit pixels", "1/255; 1 for uint8 inputs"),
     _image("mean", kinds.NUMBERS, "subtracted from the scaled pixels, one value or one a channel", "0"),
     _image("std", kinds.NUMBERS, "divides what is left, one value or one a channel", "1"),

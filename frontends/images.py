@@ -34,6 +34,7 @@ class ImageOptions:
     resize : a key of ``RESAMPLING``.
     center_crop : cut the model's height and width out of the centre of the resized picture, which else must have
         just those.
+    mirror : the mirror image of each picture follows it; pictures with labels are never mirrored.
     scale : factor on the 8-bit pixels; None is 1/255, and 1 for a model whose input is uint8.
     mean, std : of each channel, or one for all, on the scaled pixels, in the order of ``color``.
     layout : ``"NCHW"`` or ``"NHWC"``; None tells by which axis has 1 or 3 channels.
@@ -43,11 +44,17 @@ class ImageOptions:
     size: tuple[int, ...] | None = None
     resize: str = "linear"
     center_crop: bool = True
+    mirror: bool = False
     scale: float | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     layout: str | None = None
     color: str = "rgb"
+
+    @property
+    def views(self) -> int:
+        """How many images a picture gives."""
+        return 2 if self.mirror else 1
 
     def __post_init__(self) -> None:
         if self.layout is not None and self.layout not in LAYOUTS:
@@ -90,7 +97,7 @@ class ImageFiles:
     @property
     def count(self) -> int:
         """Number of samples, as far as it is known that images can be read."""
-        return (len(self.paths) - len(self.unreadable)) // self.shape[0]
+        return self._views // self.shape[0]
 
     @property
     def notes(self) -> list[str]:
@@ -100,7 +107,7 @@ class ImageFiles:
             count = len(self.unreadable)
             notes = [f"skipped: {reason}" for reason in self.unreadable.values()]
             notes.append(f"skipped {count} of {len(self.paths)} images, which cannot be read")
-        rest = (len(self.paths) - len(self.unreadable)) % self.shape[0]
+        rest = self._views % self.shape[0]
         if rest:
             notes.append(f"left out the last {rest} images, which fill no batch of {self.shape[0]}")
         return notes
@@ -116,26 +123,34 @@ class ImageFiles:
         some = False
         for path in self.paths:
             try:
-                batch.append(self._load(path))
+                views = self._load(path)
             except UnreadableImage as error:
                 self.unreadable[path] = str(error)
                 continue
-            if len(batch) == self.shape[0]:
-                yield {self.name: np.stack(batch)}
-                batch, some = [], True
+            for view in views:
+                batch.append(view)
+                if len(batch) == self.shape[0]:
+                    yield {self.name: np.stack(batch)}
+                    batch, some = [], True
         if not some:
             raise TvmqError(
                 f"of {len(self.paths)} images {len(self.unreadable)} cannot be read, which leaves too few for one "
                 f"sample; the first: {next(iter(self.unreadable.values()))}"
             )
 
-    def _load(self, path: Path) -> np.ndarray:
-        """Return one picture as the model reads it, ``[C, H, W]`` or ``[H, W, C]``."""
+    @property
+    def _views(self) -> int:
+        """How often a picture is seen, in all."""
+        return (len(self.paths) - len(self.unreadable)) * self.options.views
+
+    def _load(self, path: Path) -> list[np.ndarray]:
+        """Return the views of one picture as the model reads it, ``[C, H, W]`` or ``[H, W, C]``."""
         layout = _layout(self.shape, self.options.layout)
         height, width, channels = _extents(self.shape, layout)
         pixels = _pixels(path, height, width, channels, self.options)
         values = _normalized(pixels, self.dtype, self.options)
-        return np.ascontiguousarray(values.transpose(2, 0, 1) if layout == "NCHW" else values)
+        views = (values, values[:, ::-1])[: self.options.views]
+        return [np.ascontiguousarray(view.transpose(2, 0, 1) if layout == "NCHW" else view) for view in views]
 
 
 def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> ImageFiles:
@@ -164,7 +179,7 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
             f"the image mean {_listed(options.mean)} lies outside the scaled pixels, 0 to {brightest:g}; "
             "an image scale of 1 leaves them at 0 to 255"
         )
-    if len(paths) < shape[0]:
+    if len(paths) * options.views < shape[0]:
         raise TvmqError(f"{len(paths)} images are fewer than the model's batch of {shape[0]}")
     return ImageFiles(tuple(paths), name, shape, dtype, options)
 

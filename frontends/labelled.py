@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -55,7 +55,8 @@ class LabelledFiles:
         if path.suffix.lower() != ".txt":
             raise TvmqError(f"the labelled data {str(path)!r} are no .txt that lists pictures, and no .npz")
         entries = _entries(path)
-        files = open_images([file for file, _ in entries], input_specs, self.images or ImageOptions())
+        options = replace(self.images or ImageOptions(), mirror=False)
+        files = open_images([file for file, _ in entries], input_specs, options)
         return LabelledImages(files, tuple(label for _, label in entries))
 
 

@@ -192,6 +192,17 @@ class Mean:
         return (np.broadcast_to(gradient / np.float32(self._shape[1] * self._shape[2]), self._shape),)
 
 
+class Flatten:
+    """An image of one pixel, ``[N, 1, 1, C]``, as a row ``[N, C]``."""
+
+    def forward(self, *operands: np.ndarray) -> np.ndarray:
+        self._shape = operands[0].shape
+        return operands[0].reshape(self._shape[0], -1)
+
+    def backward(self, gradient: np.ndarray) -> Arrays:
+        return (gradient.reshape(self._shape),)
+
+
 def _convolution(call: relax.Call) -> Rule | None:
     groups, (out_channels, per_group) = int(call.attrs.groups), shape_of(call.args[1])[:2]
     if groups == 1:
@@ -226,6 +237,11 @@ def _mean(call: relax.Call) -> Rule | None:
     return Mean() if over_image and call.attrs.keepdims else None
 
 
+def _flatten(call: relax.Call) -> Rule | None:
+    data, result = shape_of(call.args[0]), shape_of(call)
+    return Flatten() if len(data) == 4 and data[2:] == (1, 1) and result == data[:2] else None
+
+
 RULES: dict[str, Callable[[relax.Call], Rule | None]] = {
     "relax.nn.conv2d": _convolution,
     "relax.matmul": _product,
@@ -234,6 +250,8 @@ RULES: dict[str, Callable[[relax.Call], Rule | None]] = {
     "relax.clip": _clip,
     "relax.nn.adaptive_avg_pool2d": _pool,
     "relax.mean": _mean,
+    "relax.reshape": _flatten,
+    "relax.flatten": _flatten,
 }
 """The rule of a call of each operator; None where this call has none."""
 

@@ -23,15 +23,16 @@ BLOCK = 64
 
 
 def ridge(covariance: np.ndarray, means: np.ndarray, share: float) -> np.ndarray:
-    """Return what is added to ``[G, K, K]`` to make it invertible: a share of each mean diagonal, ``[G, K, K]``.
+    """Return what is added to ``[G, K, K]`` to make it invertible: a share of its diagonal, ``[G, K, K]``.
 
-    Where the columns ``[G, K]`` hardly vary, their covariance is no more than the rounding of float32 sums, which
-    is relative to their mean squares.
+    So the correlations between columns are divided by 1 + share (Ledoit and Wolf, 2004, shrink towards the diagonal).
+    Where columns ``[G, K]`` hardly vary, their covariance is no more than the rounding of float32 sums, which is
+    relative to their mean squares.
     """
-    variance = np.diagonal(covariance, axis1=1, axis2=2).mean(-1)
-    floor = 1e-3 * (variance + np.square(means).mean(-1))
-    mean = np.maximum(variance, floor)
-    return np.eye(covariance.shape[-1]) * np.where(mean > 0.0, share * mean, 1.0)[:, None, None]
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    floor = 1e-3 * (variance.mean(-1) + np.square(means).mean(-1))
+    diagonal = np.maximum(variance, floor[:, None])
+    return np.eye(covariance.shape[-1]) * np.where(diagonal > 0.0, share * diagonal, 1.0)[:, None, :]
 
 
 def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limit: int) -> np.ndarray:

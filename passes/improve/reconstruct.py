@@ -41,7 +41,7 @@ from ..spool import Spool
 from ..watch import Progress, Runner, compile_for_host
 from .backward import channels_last
 from .learned import LearnedWeights
-from .rounding import Changes, RoundWeights, round_blocks
+from .rounding import DAMPING, Changes, RoundWeights, round_blocks
 from .trainable import NoRule, Trainable
 from .training import Learning, Record, error_of, learn
 from .walk import State
@@ -73,7 +73,7 @@ class Reconstruct:
 
     samples: Iterable[Sample]
     learning: Learning = field(default_factory=Learning)
-    damping: float = 0.1
+    damping: float = DAMPING
     fit_scales: bool = True
     runner: Runner = compile_for_host
     progress: Progress | None = None

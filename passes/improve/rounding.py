@@ -1,7 +1,7 @@
 """Weights rounded so that each layer of the quantized network gives what it gives in the float model.
 
     minimize E |Q x' + b' - W x - b|^2      x: the layer's input in the float model, x' in the quantized one
-    -->  W* = W (C + r I) (H + r I)^-1      H = cov(x', x'),  C = cov(x, x'),  r: a small ridge
+    -->  W* = W (C + R) (H + R)^-1          H = cov(x', x'),  C = cov(x, x'),  R = r diag(H)
          Q nearest to W* in the metric H,   b' = b + W E[x] - Q E[x']
 
 The layers are taken in their order, each with the inputs that all before it leave it, so that a layer makes up for
@@ -57,6 +57,9 @@ from .walk import (
     readers_in,
 )
 
+DAMPING = 1.0
+"""Suits 100 pictures: with 0.1, MobileNetV2's error in 4 bits is 20 times as large on others as on them."""
+
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
 @dataclass(frozen=True)
@@ -66,13 +69,13 @@ class RoundWeights:
     Attributes
     ----------
     samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
-    damping : the ridge ``r``, as a share of the mean variance of a layer's input: what is small against it in
-        the samples is not trusted.
+    damping : the share ``r``: how far correlations in few samples are distrusted. At 1 they count half. Less fits the
+        samples better, and others worse.
     fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
     """
 
     samples: Iterable[Sample]
-    damping: float = 0.1
+    damping: float = DAMPING
     fit_scales: bool = True
     runner: Runner = compile_for_host
     progress: Progress | None = None

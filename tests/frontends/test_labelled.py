@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tvmq.errors import TvmqError
+from tvmq.frontends.images import ImageOptions
 from tvmq.frontends.labelled import LabelledFiles
 
 SPECS = {"x": ((1, 3, 4, 4), "float32")}
@@ -39,6 +40,10 @@ def test_labels_stay_with_their_pictures(pictures, batch):
         assert found == [(0, 100), (1, 101), (3, 103), (4, 104)]
     assert "2.png" in pairs.notes[0]
     assert pairs.notes[1] == "skipped 1 of 5 images, which cannot be read"
+
+
+def test_labelled_pictures_are_not_mirrored(pictures):
+    assert len(list(LabelledFiles(pictures, ImageOptions(mirror=True)).open(SPECS))) == 4
 
 
 def test_a_path_with_blanks_and_words_behind_the_label(pictures):

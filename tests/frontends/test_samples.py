@@ -305,6 +305,20 @@ def test_images_in_subfolders_fill_batches(tmp_path):
     assert samples.notes == ["left out the last 1 images, which fill no batch of 2"]
 
 
+def test_mirror_images_follow_their_pictures(tmp_path):
+    pictures = [save_image(tmp_path / f"{seed}.png", 8, 8, seed) for seed in range(3)]
+    first, second = (
+        [view for picture in pictures for view in (picture, picture[:, ::-1])][i::2] for i in (0, 1)
+    )
+    options = ImageOptions(mirror=True)
+    samples = read_samples(tmp_path, {"x": ((1, 8, 8, 3), "uint8")}, options)
+    assert_samples(samples, [{"x": view[None]} for pair in zip(first, second, strict=True) for view in pair])
+    samples = read_samples(tmp_path, {"x": ((4, 3, 8, 8), "uint8")}, options)
+    views = [first[0], second[0], first[1], second[1]]
+    assert_samples(samples, [{"x": np.stack([view.transpose(2, 0, 1) for view in views])}])
+    assert samples.notes == ["left out the last 2 images, which fill no batch of 4"]
+
+
 def test_list_of_images_keeps_its_order(tmp_path):
     first = save_image(tmp_path / "z.png", 8, 8, 0)
     second = save_image(tmp_path / "a b.png", 8, 8, 1)

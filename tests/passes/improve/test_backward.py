@@ -31,6 +31,7 @@ CASES = {
     "bias of an image": (IMAGE, lambda b, x: b.add(relax.op.add(x, const(1, 4, 1, 1)))),
     "bias of rows": (ROWS, lambda b, x: b.add(relax.op.add(x, const(5)))),
     "pool": (IMAGE, lambda b, x: b.add(relax.op.nn.adaptive_avg_pool2d(x, (1, 1)))),
+    "flatten": ((3, 4, 1, 1), lambda b, x: b.add(relax.op.reshape(x, (3, 4)))),
     "mean": (IMAGE, lambda b, x: b.add(relax.op.mean(x, (2, 3), keepdims=True))),
 }
 
@@ -91,6 +92,7 @@ def test_a_sum_gives_its_gradient_to_both():
         (IMAGE, lambda b, x: b.add(relax.op.nn.adaptive_avg_pool2d(x, (2, 2)))),
         (IMAGE, lambda b, x: b.add(relax.op.mean(x, (1, 2), keepdims=True))),
         (IMAGE, lambda b, x: b.add(relax.op.mean(x, (2, 3)))),
+        (IMAGE, lambda b, x: b.add(relax.op.reshape(x, (IMAGE[0], int(np.prod(IMAGE[1:])))))),
         (IMAGE, lambda b, x: b.add(relax.op.sigmoid(x))),
     ],
 )

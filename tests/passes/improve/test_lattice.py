@@ -92,5 +92,16 @@ def test_a_ridge_makes_any_covariance_invertible():
     dead[1] = 1.0
     means = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     ridge = lattice.ridge(dead, means, 0.01)
-    np.testing.assert_allclose(ridge[1], 0.01 * np.eye(3))
     assert (np.linalg.eigvalsh(dead + ridge) > 0.0).all()
+    np.testing.assert_allclose(ridge[1], 0.01 * np.eye(3))
+
+
+def test_a_ridge_weakens_correlations_whatever_the_variances():
+    scales = np.array([1.0, 20.0, 0.1])
+    covariance = (np.full((3, 3), 0.8) + 0.2 * np.eye(3)) * np.outer(scales, scales)
+    damped = covariance + lattice.ridge(covariance[None], np.zeros((1, 3)), 1.0)[0]
+    deviations = np.sqrt(np.diagonal(damped))
+    wanted = np.full((3, 3), 0.4) + 0.6 * np.eye(3)
+    np.testing.assert_allclose((damped / np.outer(deviations, deviations))[:2, :2], wanted[:2, :2])
+    # The third varies so little that float32 sums would hide it.
+    assert abs(damped[0, 2]) < 0.4 * deviations[0] * deviations[2]
