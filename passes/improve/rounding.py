@@ -1,12 +1,13 @@
 """Weights rounded so that each layer of the quantized network gives what it gives in the float model.
 
     minimize E |Q x' + b' - W x - b|^2      x: the layer's input in the float model, x' in the quantized one
-    -->  W* = W (C + R) (H + R)^-1          H = cov(x', x'),  C = cov(x, x'),  R = r diag(H)
-         Q nearest to W* in the metric H,   b' = b + W E[x] - Q E[x']
+    -->  W* = W (C + M) (H + M)^-1           H = cov(x', x'),  C = cov(x, x'),  M = m diag(H)
+         Q nearest to W* in the metric H + R,   R = r diag(H),  b' = b + W E[x] - Q E[x']
 
 The layers are taken in their order, each with the inputs that all before it leave it, so that a layer makes up for
 the errors before it: those of weights, and of activations too. ``W*`` is the least squares fit of the float result
-from the quantized input (the asymmetric calibration of Li et al., GPTAQ, 2025, in closed form);
+from the quantized input (the asymmetric calibration of Li et al., GPTAQ, 2025, in closed form). It is held near ``W``
+by a ridge of its own: a few clipped values would move it most, at the cost of all others.
 ``passes.improve.lattice`` finds the integers (Frantar et al., GPTQ, 2023). The bias takes what is left of the mean
 error, so this pass does the work of ``CorrectBias`` too.
 
@@ -59,6 +60,10 @@ from .walk import (
 
 DAMPING = 1.0
 """Suits 100 pictures: with 0.1, MobileNetV2's error in 4 bits is 20 times as large on others as on them."""
+
+
+MAKING_UP = 6.0
+"""``m / r``. Without it (1) MobileNetV2 agrees with float in 91 % of the images at int8, with it in 95 %."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
@@ -287,10 +292,12 @@ def rounded(
         / count
         for parts in zip(*((m.covariance, m.cross_covariance, m.means[1]) for _, m in readers), strict=True)
     )
-    ridge = lattice.ridge(covariance, means, options.damping)
-    hessian = covariance + ridge
-    # W* H = W (C + ridge), and H is symmetric.
-    target = np.linalg.solve(hessian, (weight @ (cross + ridge)).transpose(0, 2, 1)).transpose(0, 2, 1)
+    hessian = covariance + lattice.ridge(covariance, means, options.damping)
+    hold = lattice.ridge(covariance, means, MAKING_UP * options.damping)
+    # W* (H + M) = W (C + M), and H is symmetric.
+    target = np.linalg.solve(covariance + hold, (weight @ (cross + hold)).transpose(0, 2, 1)).transpose(
+        0, 2, 1
+    )
     limit, per_channel = weight_limit(pair.bits), pair.scales.size > 1
     scales = np.broadcast_to(pair.scales.astype(np.float64), weight.shape[0] * weight.shape[1])
     scales = scales.reshape(weight.shape[:2])
