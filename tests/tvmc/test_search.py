@@ -76,7 +76,7 @@ def test_a_budget_and_what_was_found(tvmc, model, tmp_path):
     [
         (
             ("--quantize", "mixed", "--bit-budget", "2bits"),
-            "of the fewest bits that may be, 3 each, they take",
+            "the smallest that can be kept is 513B, or 3bits, with layers of 3 bits",
         ),
         (("--quantize", "mixed", "--bit-budget", "4"), "must be such as '4.0bits'"),
         (
