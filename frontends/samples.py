@@ -38,8 +38,11 @@ class Samples:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out of the data, a line each; images that cannot be read are known after an iteration."""
-        return [note for source in self.sources for note in source.notes]
+        """What was left out of the data, or missed, a line each; after an iteration images that cannot be read too."""
+        notes = [note for source in self.sources for note in source.notes]
+        if self.limit is not None and len(self) < self.limit:
+            notes.append(f"calibration data: {self.limit} samples were asked for, and there are {len(self)}")
+        return notes
 
 
 def read_samples(

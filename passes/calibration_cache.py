@@ -93,19 +93,18 @@ class CalibrationCache:
     activations : by the name of the layer, or of the model's input, that gives the value.
     weights : by the name of the first layer that reads them.
     model : fingerprint of the model that they belong to; empty for any that has the names.
+    path : the file that they were read from, for messages; empty where there is none.
     """
 
     activations: Mapping[str, Activation | Range] = field(default_factory=dict)
     weights: Mapping[str, Weights] = field(default_factory=dict)
     model: str = ""
+    path: str = field(default="", compare=False)
 
-    def __or__(self, other: CalibrationCache) -> CalibrationCache:
-        """Return both; where both name a tensor, ``other`` wins."""
-        return CalibrationCache(
-            {**self.activations, **other.activations},
-            {**self.weights, **other.weights},
-            other.model or self.model,
-        )
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"calibration cache {self.path!r}" if self.path else "parameters from outside"
 
 
 def write_cache(path: str | os.PathLike[str], cache: CalibrationCache) -> None:
@@ -168,7 +167,7 @@ def read_cache(path: str | os.PathLike[str]) -> CalibrationCache:
         sections[section] = {
             name: _record(f"{where}, {section}, {name!r}", read, record) for name, record in records.items()
         }
-    return CalibrationCache(sections["activations"], sections["weights"], model)
+    return CalibrationCache(sections["activations"], sections["weights"], model, str(path))
 
 
 def _record(where: str, read: Any, record: Any) -> Any:

@@ -14,7 +14,7 @@ from ..targets.rows import TargetRow
 from .annotate import Annotate
 from .bias_correction import CorrectBias
 from .calibrate import Calibrate
-from .calibration_cache import CalibrationCache, read_cache
+from .calibration_cache import read_cache
 from .fold_weights import FoldWeights
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
@@ -74,18 +74,20 @@ def calibration_passes(
     """Return the first of them: those behind which every pair has parameters, and weights are rounded to nearest."""
     cache = options.calibration_cache
     cached = cache is not None and os.path.exists(cache)
-    fixed = (read_cache(cache) if cached else CalibrationCache()) | options.parameters
+    given = [read_cache(cache)] if cached else []  # what the options say wins
+    given.append(options.parameters)
     observer = options.observer or scheme.observer
     passes: list[Pass] = [
         *_float_passes(options, data),
         TuneMixedBits(scheme, row, options, **data.arguments)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
-        SetParameters(fixed),
+        *map(SetParameters, given),
         Calibrate(observer=observer, weight_observer=options.weight_observer, **data.arguments),
     ]
     if observer == LOSS_AWARE:
-        passes.append(LossAwareClip(keep=frozenset(fixed.activations), **data.arguments))
+        fixed = frozenset().union(*(parameters.activations for parameters in given))
+        passes.append(LossAwareClip(keep=fixed, **data.arguments))
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
     return passes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,9 @@ from .parameters import activation_limits, activation_parameters, quantize_weigh
 from .schemes import Scheme
 
 _logger = logging.getLogger(__name__)
+
+NAMED = 4
+"""Further tensors that the model does not have, at most, in a message about one."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.SetParameters")
@@ -61,21 +64,21 @@ class SetParameters:
             ("activation", cache.activations, activations),
             ("weights", cache.weights, weights),
         ):
-            _check_names(kind, said, pairs, known)
+            _check_names(cache.title, kind, said, pairs, known)
         if cache.model and cache.model != fingerprint(mod):
             raise TvmqError(
-                "the calibration cache is of another model: its names are the same, but not its weights; calibrate "
-                "anew, or take the line 'model' out of the cache to use it nevertheless"
+                f"{cache.title}: it is of another model, with the same names but other weights; calibrate anew, or "
+                "take its line 'model' out to use it nevertheless"
             )
         return edit(
             mod,
             {
-                name: _activation(pair, cache.activations[name], scheme)
+                name: _activation(cache.title, pair, cache.activations[name], scheme)
                 for name, pair in activations.items()
                 if name in cache.activations
             },
             {
-                name: _weights(pair, cache.weights[name])
+                name: _weights(cache.title, pair, cache.weights[name])
                 for name, pair in weights.items()
                 if name in cache.weights
             },
@@ -117,27 +120,34 @@ def _shortest(scale: float) -> float:
     return float(str(np.float32(scale)))
 
 
-def _check_names(kind: str, said: Iterable[str], pairs: Iterable[str], known: set[str]) -> None:
+def _check_names(title: str, kind: str, said: Iterable[str], pairs: Iterable[str], known: set[str]) -> None:
     missing = [name for name in said if name not in pairs]
     strangers = [name for name in missing if name not in known]
     if strangers:
-        others = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
-        raise TvmqError(f"calibration cache: {unknown(f'quantized {kind}', strangers[0], pairs)}{others}")
+        raise TvmqError(
+            f"{title}: {unknown(f'quantized {kind}', strangers[0], pairs)}{_others(strangers[1:])}"
+        )
     if missing:
         _logger.warning(
-            "calibration cache: there is no quantized %s of %s in this model; left out",
-            kind,
-            ", ".join(missing),
+            "%s: there is no quantized %s of %s in this model; left out", title, kind, ", ".join(missing)
         )
 
 
-def _check_bits(pair: ActivationPair | WeightPair, bits: int | None) -> None:
+def _others(names: Sequence[str]) -> str:
+    """Return what follows a message about one name that others share; the first few of them."""
+    shown = ", ".join(map(repr, names[:NAMED])) + (
+        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    )
+    return f"; nor are there {shown}" if names else ""
+
+
+def _check_bits(title: str, pair: ActivationPair | WeightPair, bits: int | None) -> None:
     if bits is not None and bits != pair.bits:
-        raise TvmqError(f"calibration cache: {pair.name!r} is for {bits} bits, but has {pair.bits} here")
+        raise TvmqError(f"{title}: {pair.name!r} is for {bits} bits, but has {pair.bits} here")
 
 
 def _activation(
-    pair: ActivationPair, said: Activation | Range, scheme: Scheme | None
+    title: str, pair: ActivationPair, said: Activation | Range, scheme: Scheme | None
 ) -> ActivationParameters:
     if isinstance(said, Range):
         symmetric = scheme is not None and scheme.symmetric_activations
@@ -146,25 +156,24 @@ def _activation(
             said.low, said.high, pair.dtype, symmetric, pair.bits, power_of_two
         )
         return ActivationParameters(float(scale), zero_point)
-    _check_bits(pair, said.bits)
+    _check_bits(title, pair, said.bits)
     first, last = activation_limits(pair.dtype, pair.bits)
     zero_point = said.zero_point
     if said.dtype is not None:
         zero_point += first - activation_limits(said.dtype, pair.bits)[0]
     if not first <= zero_point <= last:
         raise TvmqError(
-            f"calibration cache: the zero point of {pair.name!r} must be from {first} to {last}, got {zero_point}"
+            f"{title}: the zero point of {pair.name!r} must be from {first} to {last}, got {zero_point}"
         )
     return ActivationParameters(said.scale, zero_point)
 
 
-def _weights(pair: WeightPair, said: Weights) -> WeightParameters:
-    _check_bits(pair, said.bits)
+def _weights(title: str, pair: WeightPair, said: Weights) -> WeightParameters:
+    _check_bits(title, pair, said.bits)
     count = pair.scales.size
     if len(said.scales) not in (1, count):
         raise TvmqError(
-            f"calibration cache: the weights of {pair.name!r} need {count} scales, or one for all, got "
-            f"{len(said.scales)}"
+            f"{title}: the weights of {pair.name!r} need {count} scales, or one for all, got {len(said.scales)}"
         )
     scales = np.broadcast_to(np.array(said.scales, np.float32), (count,)).copy()
     return WeightParameters(scales, quantize_weight(pair.values, scales, pair.axis, pair.bits))

@@ -44,7 +44,7 @@ def write_csv(report: Report, folder: str | os.PathLike[str]) -> None:
     ------
     TvmqError : the folder cannot be made or written.
     """
-    folder = make_folder(folder)
+    folder = _make_folder(folder)
     for name, table in tables(report).items():
         path = folder / f"{name}.csv"
         rows = [[_joined(value) for value in row] for row in table["rows"]]
@@ -102,7 +102,16 @@ def read_metadata_table(metadata: Mapping[str, Any], name: str, source: str) -> 
     return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 
 
-def make_folder(path: str | os.PathLike[str]) -> Path:
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise ``TvmqError`` where no folder can be made there or nothing written in it; leaves nothing behind."""
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    _make_folder(path)
+    for folder in missing:
+        folder.rmdir()
+
+
+def _make_folder(path: str | os.PathLike[str]) -> Path:
     """Return the folder, made where it is not there; raises ``TvmqError`` where nothing can be written in it."""
     path = Path(path)
     try:

@@ -102,7 +102,7 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
 
 def _check_report(args: argparse.Namespace, config: Config) -> None:
     """Raise ``TvmqError`` where there can be no report: nothing to compare, no samples, no folder."""
-    from ..report.files import make_folder
+    from ..report.files import check_folder
 
     if args.report is None:
         return
@@ -110,7 +110,7 @@ def _check_report(args: argparse.Namespace, config: Config) -> None:
         raise TvmqError("--report has no effect without --quantize")
     if config.calibration is None:
         raise TvmqError("--report needs --calibration-data: it runs the model on samples")
-    make_folder(args.report)
+    check_folder(args.report)
 
 
 def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> None:

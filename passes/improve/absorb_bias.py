@@ -11,6 +11,7 @@ A layer with zero padding is left alone: the zeros around the image would have t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from ..graph import bindings_of, op_name
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
 from .chains import Chain, ChannelRange, Weights, chains_of
+
+logger = logging.getLogger(__name__)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.AbsorbBias")
@@ -58,6 +61,9 @@ class AbsorbBias:
             if chain.only_limits and chain.bias is not None and chain.second not in padded
         ]
         if not chains:
+            logger.warning(
+                "absorbing biases has no effect: no layer with a bias goes through relu to one other alone"
+            )
             return mod
         axis = {chain.bias: 1 if weights.values[chain.first].ndim == 4 else -1 for chain in chains}
         ranges = {var: ChannelRange(place) for var, place in axis.items()}

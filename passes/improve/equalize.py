@@ -15,6 +15,7 @@ a value exceeds what the samples showed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from tvm import IRModule
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
 from .chains import Chain, ChannelRange, Weights, chains_of
+
+logger = logging.getLogger(__name__)
 
 SWEEPS = 40
 """Over all chains at most; networks of 50 layers take about 20."""
@@ -56,6 +59,7 @@ class Equalize:
         """
         chains = chains_of(mod)
         if not chains:
+            logger.warning("equalize has no effect: no layer's result goes to one other layer alone")
             return mod
         largest = {chain.clipped: ChannelRange() for chain in chains if chain.clipped is not None}
         if largest:

@@ -11,6 +11,7 @@ quantizes X. The float model stays the same up to rounding.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from ..graph import bindings_of, layer_name, op_name, rebuild, shape_of, substit
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
 from .chains import ChannelRange, Weights, chains_of
+
+logger = logging.getLogger(__name__)
 
 NORMS = frozenset({"relax.nn.layer_norm", "relax.nn.rms_norm"})
 
@@ -65,6 +68,9 @@ class Smooth:
         norms = readers_of_norms(mod)
         ranges = {var: ChannelRange(-1) for var in (*chains, *norms)}
         if not ranges:
+            logger.warning(
+                "smooth has no effect: no matrix product with constant weights reads what takes the factors"
+            )
             return mod
         watchers = {var: [watcher] for var, watcher in ranges.items()}
         watch(mod, watchers, self.samples, self.runner, self.progress, "smooth")

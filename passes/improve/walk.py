@@ -93,7 +93,9 @@ def quantized_form(part: IRModule, outputs: Sequence[relax.Var]) -> IRModule:
 
 def check_finite(number: int, what: str, *values: np.ndarray) -> None:
     """Raise ``TvmqError`` where the values for that sample hold NaN or infinity; ``what`` they are."""
-    if not all(np.isfinite(value.sum(dtype=np.float64)) for value in values):
+    with np.errstate(invalid="ignore"):  # infinity of both signs
+        sums = [value.sum(dtype=np.float64) for value in values]
+    if not np.isfinite(sums).all():
         raise TvmqError(f"calibration sample {number}: {what} has NaN or infinity")
 
 

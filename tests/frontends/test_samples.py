@@ -45,7 +45,10 @@ def test_limit_takes_the_first(tmp_path):
     np.savez(tmp_path / "s.npz", x=x)
     samples = read_samples(tmp_path / "s.npz", SPECS, limit=2)
     assert_samples(samples, [{"x": x[:1]}, {"x": x[1:2]}])
-    assert len(read_samples(tmp_path / "s.npz", SPECS, limit=70)) == 7
+    assert samples.notes == read_samples(tmp_path / "s.npz", SPECS, limit=7).notes == []
+    samples = read_samples(tmp_path / "s.npz", SPECS, limit=70)
+    assert len(samples) == 7
+    assert samples.notes == ["calibration data: 70 samples were asked for, and there are 7"]
 
 
 def test_batches_drop_the_remainder_with_a_note(tmp_path):

@@ -57,12 +57,6 @@ def test_the_least_file_of_another_tool(tmp_path):
     assert read_cache(tmp_path / "c.json") == CalibrationCache(weights={"a": Weights((0.5,))})
 
 
-def test_both_of_two_and_the_second_wins():
-    both = CACHE | CalibrationCache({"x": Activation(1.0, 0)}, {"new": Weights((2.0,))})
-    assert both.activations == {**CACHE.activations, "x": Activation(1.0, 0)}
-    assert {*both.weights} == {"conv1", "conv2", "new"} and both.model == "abc"
-
-
 def _activation(record):
     return {"activations": {"a": record}}
 

@@ -13,7 +13,14 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes.annotate import Annotate
 from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.calibration_cache import Activation, CalibrationCache, Range, Weights, read_cache
+from tvmq.passes.calibration_cache import (
+    Activation,
+    CalibrationCache,
+    Range,
+    Weights,
+    read_cache,
+    write_cache,
+)
 from tvmq.passes.fingerprint import fingerprint
 from tvmq.passes.options import QuantizeOptions
 from tvmq.passes.pairs import activation_pairs, weight_pairs
@@ -63,6 +70,11 @@ def test_one_scale_for_all_channels():
     assert weight_pairs(mod)[0].scales.tolist() == [0.5] * 4
 
 
+def test_what_is_set_last_wins():
+    mod = _set(_annotated(), {"x": Activation(0.5, 1), "c1": Activation(0.25, 2)})
+    assert _activations(_set(mod, {"x": Activation(1.5, 3)})) == {"x": (1.5, 3), "c1": (0.25, 2)}
+
+
 def test_a_range():
     mod = _set(_annotated(), {"x": Range(-1.0, 4.1)})
     assert _activations(mod)["x"] == (pytest.approx(5.1 / 255), 50)
@@ -94,7 +106,8 @@ def test_unknown_parameters_are_not_written():
     ("activations", "weights", "message"),
     [
         ({"c1:2": Activation(1.0, 0)}, {}, "unknown quantized activation 'c1:2'; did you mean 'c1'"),
-        ({"p": Activation(1.0, 0), "q": Activation(1.0, 0)}, {}, "'p'; valid: c1, x .and 1 more"),
+        ({"p": Activation(1.0, 0), "q": Activation(1.0, 0)}, {}, "'p'; valid: c1, x; nor are there 'q'$"),
+        (dict.fromkeys("pqrstuv", Activation(1.0, 0)), {}, "; nor are there 'q', 'r', 's', 't' and 2 more$"),
         ({}, {"c3": Weights((1.0,))}, "unknown quantized weights 'c3'; did you mean 'c"),
         ({"x": Activation(1.0, 256)}, {}, "the zero point of 'x' must be from 0 to 255, got 256"),
         ({"x": Activation(1.0, 0, bits=4)}, {}, "'x' is for 4 bits, but has 8 here"),
@@ -109,12 +122,19 @@ def test_what_does_not_fit(activations, weights, message):
 
 def test_a_cache_of_another_model():
     cache = parameters_of(Calibrate(SAMPLES)(_annotated()))
-    with pytest.raises(TvmqError, match="is of another model"):
+    with pytest.raises(TvmqError, match="^parameters from outside: it is of another model"):
         SetParameters(cache)(_annotated(seed=2))
     unsigned = dataclasses.replace(cache, model="")
     assert _activations(SetParameters(unsigned)(_annotated(seed=2))) == _activations(
         SetParameters(cache)(_annotated())
     )
+
+
+def test_messages_name_the_file(tmp_path):
+    path = tmp_path / "c.json"
+    write_cache(path, CalibrationCache({"p": Activation(1.0, 0)}))
+    with pytest.raises(TvmqError, match=f"^calibration cache '{path}': unknown quantized activation 'p'"):
+        SetParameters(read_cache(path))(_annotated())
 
 
 def test_a_layer_that_stays_in_float_now_is_left_out(caplog):

@@ -77,3 +77,11 @@ def test_a_folder_that_cannot_be_made(tvmc, model, tmp_path):
     assert result.code == 1
     assert "cannot write" in result.err
     assert not (tmp_path / "a.tar").exists()
+
+
+def test_a_model_that_is_refused_leaves_no_folder(tvmc, model, tmp_path):
+    np.savez(tmp_path / "other.npz", y=np.zeros((2, 3), np.float32))
+    flags = ("--quantize", "int8", "--calibration-data", tmp_path / "other.npz")
+    result = tvmc("compile", model, *flags, "--output", tmp_path / "a.tar", "--report", tmp_path / "a" / "b")
+    assert result.code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["other.npz"]

@@ -49,5 +49,6 @@ def test_results_stay(activation, moved):
 
 
 @pytest.mark.parametrize("mod", [_network(relax.op.nn.relu, padding=1), _network(relax.op.sigmoid)])
-def test_leaves_alone(mod):
+def test_leaves_alone(mod, caplog):
     assert AbsorbBias(SAMPLES)(mod).same_as(mod)
+    assert "absorbing biases has no effect" in caplog.text

@@ -125,10 +125,11 @@ def _shared(b, x):
         _through(lambda x: relax.op.add(x, const(6, 6))),
     ],
 )
-def test_leaves_alone(body):
+def test_leaves_alone(body, caplog):
     mod = module({"x": SHAPE}, body)
     assert chains_of(mod) == []
     assert_close(mod, Equalize(())(mod), products=1)
+    assert "equalize has no effect" in caplog.text
 
 
 def test_matrices_grouped_filters_and_empty_channels():

@@ -83,10 +83,11 @@ def test_behind_a_linear_layer():
         _norm,
     ],
 )
-def test_leaves_alone(body):
+def test_leaves_alone(body, caplog):
     mod = module({"x": (5, 8)}, body)
     assert readers_of_norms(mod) == {}
     assert Smooth(())(mod).same_as(mod)
+    assert "smooth has no effect" in caplog.text
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5])
