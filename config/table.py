@@ -322,7 +322,10 @@ OPTIONS: tuple[Option, ...] = (
         "true",
     ),
     _image(
-        "mirror", kinds.SWITCH, "calibrate on each picture and then on its mirror image, two samples", "false"
+        "views",
+        kinds.integer(1),
+        "calibrate on each picture so often: as it is, mirrored, and from the third time on on parts of it, resized",
+        "1",
     ),
     _image("scale", kinds.NUMBER, "factor on the 8-bit pixels", "1/255; 1 for uint8 inputs"),
     _image("mean", kinds.NUMBERS, "subtracted from the scaled pixels, one value or one a channel", "0"),

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import TvmqError, unknown
 from .array_samples import InputSpecs, Sample
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUTS = ("NCHW", "NHWC")
 COLORS = ("rgb", "bgr")
 RESAMPLING = {"linear": "BILINEAR", "nearest": "NEAREST", "cubic": "BICUBIC"}
 """Methods of resizing, and what Pillow calls them."""
+PART = 0.35
+"""Of a picture's area, the least that a view shows."""
+STRETCH = 1.25
+"""How much wider or higher than the picture a view's part is at most."""
 
 
 class UnreadableImage(TvmqError):
@@ -34,7 +42,9 @@ class ImageOptions:
     resize : a key of ``RESAMPLING``.
     center_crop : cut the model's height and width out of the centre of the resized picture, which else must have
         just those.
-    mirror : the mirror image of each picture follows it; pictures with labels are never mirrored.
+    views : how often each picture is seen: as it is; its mirror image; and from the third on parts of it, of any size
+        from ``PART`` of its area on and nearly its aspect, resized, every other one mirrored (the crops of Szegedy et
+        al., "Going deeper with convolutions", 2015). They are the same each time. Pictures with labels are seen once.
     scale : factor on the 8-bit pixels; None is 1/255, and 1 for a model whose input is uint8.
     mean, std : of each channel, or one for all, on the scaled pixels, in the order of ``color``.
     layout : ``"NCHW"`` or ``"NHWC"``; None tells by which axis has 1 or 3 channels.
@@ -44,19 +54,16 @@ class ImageOptions:
     size: tuple[int, ...] | None = None
     resize: str = "linear"
     center_crop: bool = True
-    mirror: bool = False
+    views: int = 1
     scale: float | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     layout: str | None = None
     color: str = "rgb"
 
-    @property
-    def views(self) -> int:
-        """How many images a picture gives."""
-        return 2 if self.mirror else 1
-
     def __post_init__(self) -> None:
+        if self.views < 1:
+            raise TvmqError(f"the number of views of each image must be positive, got {self.views}")
         if self.layout is not None and self.layout not in LAYOUTS:
             raise unknown("image layout", self.layout, LAYOUTS)
         if self.color not in COLORS:
@@ -121,9 +128,9 @@ class ImageFiles:
         """
         batch: list[np.ndarray] = []
         some = False
-        for path in self.paths:
+        for place, path in enumerate(self.paths):
             try:
-                views = self._load(path)
+                views = self._load(path, np.random.default_rng(place))
             except UnreadableImage as error:
                 self.unreadable[path] = str(error)
                 continue
@@ -143,14 +150,19 @@ class ImageFiles:
         """How often a picture is seen, in all."""
         return (len(self.paths) - len(self.unreadable)) * self.options.views
 
-    def _load(self, path: Path) -> list[np.ndarray]:
+    def _load(self, path: Path, rng: np.random.Generator) -> list[np.ndarray]:
         """Return the views of one picture as the model reads it, ``[C, H, W]`` or ``[H, W, C]``."""
         layout = _layout(self.shape, self.options.layout)
         height, width, channels = _extents(self.shape, layout)
-        pixels = _pixels(path, height, width, channels, self.options)
-        values = _normalized(pixels, self.dtype, self.options)
-        views = (values, values[:, ::-1])[: self.options.views]
-        return [np.ascontiguousarray(view.transpose(2, 0, 1) if layout == "NCHW" else view) for view in views]
+        picture = _picture(path, height, width, channels, self.options)
+        views = []
+        for view in _views(picture, height, width, self.options, rng):
+            pixels = np.asarray(view).reshape(height, width, channels)
+            values = _normalized(
+                pixels[:, :, ::-1] if self.options.color == "bgr" else pixels, self.dtype, self.options
+            )
+            views.append(np.ascontiguousarray(values.transpose(2, 0, 1) if layout == "NCHW" else values))
+        return views
 
 
 def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> ImageFiles:
@@ -202,8 +214,8 @@ def _extents(shape: tuple[int, ...], layout: str) -> tuple[int, int, int]:
     return (shape[2], shape[3], shape[1]) if layout == "NCHW" else (shape[1], shape[2], shape[3])
 
 
-def _pixels(path: Path, height: int, width: int, channels: int, options: ImageOptions) -> np.ndarray:
-    """Return the resized and cropped picture, uint8 ``[H, W, C]`` in the wanted order of colours."""
+def _picture(path: Path, height: int, width: int, channels: int, options: ImageOptions) -> Picture:
+    """Return the resized picture, RGB or grey."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -223,10 +235,31 @@ def _pixels(path: Path, height: int, width: int, channels: int, options: ImageOp
         raise TvmqError(
             f"image {path} is {got} after resizing, and without a centre crop it must be {wanted}"
         )
+    return picture
+
+
+def _views(
+    picture: Picture, height: int, width: int, options: ImageOptions, rng: np.random.Generator
+) -> Iterator[Picture]:
+    """Give the views of a resized picture, of that height and width."""
+    from PIL import Image
+
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    cropped = np.asarray(picture.crop((left, top, left + width, top + height)))
-    pixels = cropped.reshape(height, width, channels)
-    return pixels[:, :, ::-1] if options.color == "bgr" else pixels
+    for number in range(options.views):
+        if number < 2:
+            view = picture.crop((left, top, left + width, top + height))
+        else:
+            view = _part(picture, rng).resize((width, height), Image.Resampling[RESAMPLING[options.resize]])
+        yield view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if number % 2 else view
+
+
+def _part(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return a part of a picture, of a size, an aspect and a place at random."""
+    share, stretch = rng.uniform(PART, 1.0), np.exp(rng.uniform(-1.0, 1.0) * np.log(STRETCH))
+    sides = (picture.width * np.sqrt(share * stretch), picture.height * np.sqrt(share / stretch))
+    width, height = (min(max(1, round(side)), whole) for side, whole in zip(sides, picture.size, strict=True))
+    left, top = rng.integers(picture.width - width + 1), rng.integers(picture.height - height + 1)
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _resized(picture: tuple[int, int], height: int, width: int, options: ImageOptions) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class LabelledFiles:
         if path.suffix.lower() != ".txt":
             raise TvmqError(f"the labelled data {str(path)!r} are no .txt that lists pictures, and no .npz")
         entries = _entries(path)
-        options = replace(self.images or ImageOptions(), mirror=False)
+        options = replace(self.images or ImageOptions(), views=1)
         files = open_images([file for file, _ in entries], input_specs, options)
         return LabelledImages(files, tuple(label for _, label in entries))
 

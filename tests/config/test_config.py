@@ -79,7 +79,7 @@ max_drop = 1
 size = 256
 resize = "cubic"
 center_crop = true
-mirror = true
+views = 3
 scale = 1
 mean = [123.675, 116.28, 103.53]
 std = 58.4
@@ -148,7 +148,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
     images = ImageOptions(
         size=(256,),
         resize="cubic",
-        mirror=True,
+        views=3,
         scale=1.0,
         mean=(123.675, 116.28, 103.53),
         std=(58.4,),

@@ -42,8 +42,8 @@ def test_labels_stay_with_their_pictures(pictures, batch):
     assert pairs.notes[1] == "skipped 1 of 5 images, which cannot be read"
 
 
-def test_labelled_pictures_are_not_mirrored(pictures):
-    assert len(list(LabelledFiles(pictures, ImageOptions(mirror=True)).open(SPECS))) == 4
+def test_labelled_pictures_are_seen_once(pictures):
+    assert len(list(LabelledFiles(pictures, ImageOptions(views=3)).open(SPECS))) == 4
 
 
 def test_a_path_with_blanks_and_words_behind_the_label(pictures):

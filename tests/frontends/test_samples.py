@@ -313,13 +313,34 @@ def test_mirror_images_follow_their_pictures(tmp_path):
     first, second = (
         [view for picture in pictures for view in (picture, picture[:, ::-1])][i::2] for i in (0, 1)
     )
-    options = ImageOptions(mirror=True)
+    options = ImageOptions(views=2)
     samples = read_samples(tmp_path, {"x": ((1, 8, 8, 3), "uint8")}, options)
     assert_samples(samples, [{"x": view[None]} for pair in zip(first, second, strict=True) for view in pair])
     samples = read_samples(tmp_path, {"x": ((4, 3, 8, 8), "uint8")}, options)
     views = [first[0], second[0], first[1], second[1]]
     assert_samples(samples, [{"x": np.stack([view.transpose(2, 0, 1) for view in views])}])
     assert samples.notes == ["left out the last 2 images, which fill no batch of 4"]
+
+
+def test_further_views_are_parts_of_the_picture(tmp_path):
+    height, width = 40, 60
+    # Red grows from left to right, green from top to bottom: a view says what part it is of.
+    grey = np.zeros((height, width, 3), np.uint8)
+    grey[..., 0], grey[..., 1] = 4 * np.arange(width), 4 * np.arange(height)[:, None]
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    options = ImageOptions(views=40)
+    samples = read_samples(tmp_path, {"x": ((1, height, width, 3), "uint8")}, options)
+    views = [sample["x"][0].astype(float) / 4 for sample in samples]
+    assert len(views) == len(samples) == 40
+    shares = []
+    for number, view in enumerate(views):
+        across, down = view[:, :, 0].mean(axis=0), view[:, :, 1].mean(axis=1)
+        steps = np.diff(across) * (-1 if number % 2 else 1)
+        assert (steps > -0.3).all() and (np.diff(down) > -0.3).all()
+        shares.append((np.ptp(across) + 1) / width * (np.ptp(down) + 1) / height)
+    assert shares[:2] == [1.0, 1.0]
+    assert 0.3 < min(shares) < 0.5 and max(shares[2:]) > 0.8
+    assert_samples(samples, [{"x": sample["x"]} for sample in samples])
 
 
 def test_list_of_images_keeps_its_order(tmp_path):
