@@ -20,6 +20,7 @@ from tvm import relax
 
 from ..affine import as_affine, per_channel
 from ..graph import op_name, shape_of
+from .parts import in_parts
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -127,20 +128,35 @@ class Depthwise:
     def forward(self, *operands: np.ndarray) -> np.ndarray:
         data, self._weight = operands
         self._padded = self._windows.padded(data)
-        result = np.zeros(1, np.float32)
-        for row, column, view in self._windows.views(self._padded):
-            product = view * self._weight[:, 0, row, column]
-            result = product if row == column == 0 else np.add(result, product, out=result)
-        return result
+
+        def part(samples: slice) -> np.ndarray:
+            result = product = np.zeros(0, np.float32)
+            for row, column, view in self._windows.views(self._padded[samples]):
+                if row == column == 0:
+                    result = view * self._weight[:, 0, 0, 0]
+                    product = np.empty_like(result)
+                else:
+                    result += np.multiply(view, self._weight[:, 0, row, column], out=product)
+            return result
+
+        return np.concatenate(in_parts(part, self._padded.shape))
 
     def backward(self, gradient: np.ndarray) -> Arrays:
-        padded, weight = np.zeros_like(self._padded), np.empty_like(self._weight)
-        product = np.empty_like(gradient)
-        for (row, column, view), (_, _, data) in zip(
-            self._windows.views(padded), self._windows.views(self._padded), strict=True
-        ):
-            view += np.multiply(gradient, self._weight[:, 0, row, column], out=product)
-            weight[:, 0, row, column] = np.einsum("nhwc,nhwc->c", gradient, data)
+        padded = np.zeros_like(self._padded)
+
+        def part(samples: slice) -> np.ndarray:
+            weight, product = np.empty_like(self._weight), np.empty_like(gradient[samples])
+            for (row, column, view), (_, _, data) in zip(
+                self._windows.views(padded[samples]),
+                self._windows.views(self._padded[samples]),
+                strict=True,
+            ):
+                view += np.multiply(gradient[samples], self._weight[:, 0, row, column], out=product)
+                np.multiply(gradient[samples], data, out=product)
+                weight[:, 0, row, column] = product.sum(axis=(0, 1, 2))
+            return weight
+
+        weight = np.sum(in_parts(part, padded.shape), axis=0)
         return self._windows.inside(padded), weight
 
 

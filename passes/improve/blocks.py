@@ -8,14 +8,15 @@ the next, in the float form and in the quantized form, and needs no run of the w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from tvm import IRModule, relax
 
 from ..graph import bindings_of, shape_of, substitute
-from ..pairs import activation_pairs
+from ..pairs import activation_pairs, weight_pairs
 from ..plan import activations
 
 
@@ -65,6 +66,32 @@ def blocks_of(mod: IRModule) -> list[Block]:
     ]
 
 
+def sections_of(mod: IRModule, layers: int, joins: Callable[[Block], bool]) -> list[Block]:
+    """Return the blocks, consecutive ones joined until they have so many weighted operators with pairs.
+
+    A block for which ``joins`` is false stands alone. Of those that join, the last may be too few: they go with the
+    section before them, if there is one.
+    """
+    weights = {pair.dequantize for pair in weight_pairs(mod)}
+    sections: list[Block] = []
+    for together, run in groupby(blocks_of(mod), joins):
+        found: list[Block] = []
+        for block in run:
+            if together and found and len(weights & found[-1].members) < layers:
+                found[-1] = _joined(found[-1], block)
+            else:
+                found.append(block)
+        if together and len(found) > 1 and len(weights & found[-1].members) < layers:
+            last = found.pop()
+            found[-1] = _joined(found[-1], last)
+        sections.extend(found)
+    return sections
+
+
+def _joined(first: Block, second: Block) -> Block:
+    return Block(first.inputs, second.outputs, first.members | second.members)
+
+
 def cut_out(mod: IRModule, inputs: Sequence[relax.Var], outputs: Iterable[relax.Var]) -> IRModule:
     """Return the part of the module that leads from ``inputs`` to the tuple of ``outputs``, as a module.
 
@@ -83,6 +110,15 @@ def cut_out(mod: IRModule, inputs: Sequence[relax.Var], outputs: Iterable[relax.
             result = builder.emit_output(relax.Tuple([env[var] for var in outputs]))
         builder.emit_func_output(result)
     return builder.get()
+
+
+def results_of(part: IRModule) -> list[relax.Var]:
+    """Return the results of what ``cut_out`` has made."""
+    values = {binding.var: binding.value for binding in bindings_of(part)}
+    result = part["main"].body.body
+    while isinstance(result, relax.Var):
+        result = values[result]
+    return activations(result)
 
 
 def _between(mod: IRModule, inputs: Iterable[relax.Var], outputs: Iterable[relax.Var]) -> set[relax.Var]:

@@ -42,7 +42,8 @@ class EqualizeActivations:
     Attributes
     ----------
     samples, runner, progress : as for ``Calibrate``.
-    strength : exponent of the factors, from 0, which changes nothing, to 1.
+    strength : exponent of the factors, from 0, which changes nothing, to 1; for what only depthwise operators read it
+        is always 1, since there the weights lose nothing.
     """
 
     samples: Iterable[Sample]
@@ -72,7 +73,8 @@ class EqualizeActivations:
         watchers = {var: [size] for var, size in sizes.items()}
         watch(mod, watchers, self.samples, self.runner, self.progress, "equalize activations")
         for group in groups:
-            factors = _factors(group, sizes) ** self.strength
+            free = all(_is_depthwise(weights.calls[var]) for var in group.consumers)
+            factors = _factors(group, sizes) ** (1.0 if free else self.strength)
             for var in group.producers:
                 by_output = factors[:, None, None, None] if weights.values[var].ndim == 4 else factors
                 weights.values[var] = weights.values[var] / by_output
@@ -166,6 +168,11 @@ class _Finder:
         while var in self._root and not self._root[var].same_as(var):
             var = self._root[var]
         return var
+
+
+def _is_depthwise(call: relax.Call) -> bool:
+    """Return whether each channel of the input has scales of weights of its own."""
+    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == shape_of(call.args[0])[1]
 
 
 class ChannelSize:

@@ -1,14 +1,15 @@
-"""Weights, steps and biases that make each block of the quantized network give what it gives in the float model.
+"""Weights, steps and biases that make each section of the quantized network give what it gives in the float model.
 
-    minimize E |block'(x') - block(x)|^2        x: the block's input in the float model, x' in the quantized one
-    over     the integers and scales of the block's weights, its biases, and the steps of its activations
+    minimize E |section'(x') - section(x)|^2      x: the section's input in the float model, x' in the quantized one
+    over     the integers and scales of the section's weights, its biases, and the steps of its activations
 
 ``RoundWeights`` treats one layer after the other, each as if its result were wanted as it is. Here what one layer of a
-block does wrong another may put right, and nonlinear operators are seen as what they are (Li et al., "BRECQ", 2021).
+section does wrong another may put right, and nonlinear operators are seen as what they are (Li et al., "BRECQ", 2021,
+block by block). Sections of several blocks learn more for the same work: all layers in all steps either way.
 Gradients go through the block as ``passes.improve.backward`` has them, to the quantizers of ``passes.improve.learned``;
 a random share of the activations stays float in each step, of the block's input too (Wei et al., "QDrop", 2022).
 
-Each block is first rounded as ``RoundWeights`` does it. It keeps that where an operator has no gradient, or where
+Each section is first rounded as ``RoundWeights`` does it. It keeps that where an operator has no gradient, or where
 learning has not made the error smaller.
 """
 
@@ -24,7 +25,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ..annotate import scheme_of
-from ..graph import bindings_of, op_name
+from ..graph import bindings_of, op_name, shape_of
 from ..lane_sums import is_merged, limit_sums
 from ..pairs import (
     ActivationParameters,
@@ -40,6 +41,7 @@ from ..schemes import Scheme
 from ..spool import Spool
 from ..watch import Progress, Runner, compile_for_host
 from .backward import channels_last
+from .blocks import cut_out, results_of
 from .learned import LearnedWeights
 from .rounding import DAMPING, Changes, RoundWeights, round_blocks
 from .trainable import NoRule, Trainable
@@ -48,12 +50,13 @@ from .walk import State
 
 logger = logging.getLogger(__name__)
 
-CROP = 28
-"""Height and width of what is seen of larger images, so that the first blocks cost no more than later ones."""
+LAYERS = 6
+"""Of a section, at least."""
+CROP, RESULT = 28, 14
+"""Height and width of what is seen of larger images, and of what comes of it, at least: the first sections should cost
+no more than later ones."""
 CROPS = 4
 """Of a sample, at most."""
-GRID = 4
-"""Crops begin at multiples of this: whatever strides a block has, up to it, they meet the same values."""
 
 _GLOBAL = {"relax.matmul", "relax.mean", "relax.nn.adaptive_avg_pool2d"}
 """Operators for which a part of an image is not enough."""
@@ -62,11 +65,11 @@ _GLOBAL = {"relax.matmul", "relax.mean", "relax.nn.adaptive_avg_pool2d"}
 @tvm.transform.module_pass(opt_level=0, name="tvmq.Reconstruct")
 @dataclass(frozen=True)
 class Reconstruct:
-    """Round the weights and then learn, block by block; requires calibrated activations.
+    """Round the weights and then learn, section by section; requires calibrated activations.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in temporary files.
+    samples, runner, progress : as for ``Calibrate``. What goes on from section to section is kept in temporary files.
     learning : how.
     damping, fit_scales : as for ``RoundWeights``.
     """
@@ -80,6 +83,8 @@ class Reconstruct:
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with new weights, biases, and steps of activations of fewer than 8 bits.
+
+        Sections without weights or activations of fewer than 8 bits are only rounded.
 
         Raises
         ------
@@ -100,37 +105,53 @@ class _Refiner:
     learning: Learning
     scheme: Scheme | None
 
+    layers = LAYERS
+
     @property
     def units(self) -> int:
         return self.learning.steps
 
+    def takes(self, part: IRModule) -> bool:
+        """Return whether gradients can go through a block."""
+        try:
+            Trainable(part)
+        except NoRule:
+            return False
+        return True
+
     def refine(
         self, given: IRModule, part: IRModule, whole: Container[str], states: Iterable[State], bar: Any
     ) -> Changes:
-        """Return what a block has learned; see ``rounding.Refine``."""
-        weights = [pair for pair in weight_pairs(part) if pair.name in whole and pair.bits < MAX_BITS]
+        """Return what a section has learned; see ``rounding.Refine``."""
+        given, part = _compared(given), _compared(part)
+        section = self._learner(part, whole)
+        if section is None:
+            if bar is not None:
+                bar.update(self.units)
+            return Changes()
+        rng = np.random.default_rng(self.learning.seed)
+        records = Spool(_records(part, Trainable(float_form(given)), states, rng))
+        before = error_of(section, records)
+        learn(section, records, self.learning, bar)
+        changes = self._changes(part, section)
+        after = error_of(Trainable(changes.put_into(part)), records)
+        logger.info("the section of layer %r: error %.5f -> %.5f", next(iter(section.weights)), before, after)
+        return changes if after < before else Changes()
+
+    def _learner(self, part: IRModule, whole: Container[str]) -> Trainable | None:
+        """Return the section with what learns; None where nothing has few bits or gradients do not go through."""
+        weights = [pair for pair in weight_pairs(part) if pair.name in whole]
         steps = [pair for pair in activation_pairs(part) if pair.bits < MAX_BITS]
-        changes = Changes()
-        if weights:
-            learns = {pair.dequantize for pair in weights} | {pair.dequantize for pair in steps}
-            rng = np.random.default_rng(self.learning.seed)
-            try:
-                exact, block = Trainable(float_form(given)), Trainable(part, learns, self.learning.rates, rng)
-            except NoRule as refusal:
-                logger.info(
-                    "the block of layer %r is only rounded: no gradient of %s", weights[0].name, refusal
-                )
-            else:
-                records = Spool(_records(part, exact, states, rng))
-                before = error_of(block, records)
-                learn(block, records, self.learning, bar)
-                changes = self._changes(part, block)
-                after = error_of(Trainable(changes.put_into(part)), records)
-                logger.info("the block of layer %r: error %.5f -> %.5f", weights[0].name, before, after)
-                return changes if after < before else Changes()
-        if bar is not None:
-            bar.update(self.units)
-        return changes
+        if not weights or not (steps or any(pair.bits < MAX_BITS for pair in weights)):
+            return None
+        learns = {pair.dequantize for pair in weights} | {pair.dequantize for pair in steps}
+        try:
+            return Trainable(part, learns, self.learning.rates, np.random.default_rng(self.learning.seed))
+        except NoRule as refusal:
+            logger.info(
+                "the section of layer %r is only rounded: no gradient of %s", weights[0].name, refusal
+            )
+            return None
 
     def _changes(self, part: IRModule, block: Trainable) -> Changes:
         values = {binding.var: binding.value for binding in bindings_of(part)}
@@ -166,30 +187,61 @@ class _Refiner:
         return WeightParameters(scales, integers)
 
 
+def _compared(part: IRModule) -> IRModule:
+    """Return the part with what is compared: its results, and where those are no images, the last that is one too."""
+    results = results_of(part)
+    if not any(_is_image(result) for result in results):
+        images = [pair.source for pair in activation_pairs(part) if _is_image(pair.source)]
+        results = [*images[-1:], *results]
+    return cut_out(part, part["main"].params, results)
+
+
+def _is_image(var: relax.Var) -> bool:
+    return len(shape_of(var)) == 4 and max(shape_of(var)[2:]) > 1
+
+
 def _records(
     part: IRModule, exact: Trainable, states: Iterable[State], rng: np.random.Generator
 ) -> Iterator[Record]:
     """Give each sample's record; of large images several, of parts at random, where a block allows that."""
-    (*names,) = (param.name for param in part["main"].params)
-    whole = any(op_name(binding.value) in _GLOBAL for binding in bindings_of(part))
+    params = part["main"].params
+    names = [param.name for param in params]
+    stride = None
+    if len(params) == 1 and not any(op_name(binding.value) in _GLOBAL for binding in bindings_of(part)):
+        stride = _stride(params[0], results_of(part))
     for reference, quantized in states:
         first, second = ([channels_last(state[name]) for name in names] for state in (reference, quantized))
-        windows = [...] if whole or len(names) > 1 else _windows(first[0].shape, rng)
+        windows = [...] if stride is None else _windows(first[0].shape, stride, rng)
         for window in windows:
             inputs = [array[window] for array in first]
             yield inputs, [array[window] for array in second], exact.forward(inputs)
 
 
-def _windows(shape: tuple[int, ...], rng: np.random.Generator) -> list[Any]:
-    """Return what to see of an array: all, or parts of an image that is large."""
-    if len(shape) != 4 or max(shape[1:3]) <= CROP:
+def _stride(image: relax.Var, results: list[relax.Var]) -> int | None:
+    """Return how many times as large as the smallest of the results an image is; None where there is a non-image."""
+    if not all(map(_is_image, (image, *results))):
+        return None
+    return max(
+        -(-size // small)
+        for result in results
+        for size, small in zip(shape_of(image)[2:], shape_of(result)[2:], strict=True)
+    )
+
+
+def _windows(shape: tuple[int, ...], stride: int, rng: np.random.Generator) -> list[Any]:
+    """Return what to see of an image ``[N, H, W, C]``: all, or parts of a large one.
+
+    They begin at multiples of the stride, so that strided operators meet the same values.
+    """
+    crop = max(CROP, RESULT * stride)
+    if max(shape[1:3]) <= crop:
         return [...]
-    extents = [min(CROP, extent) for extent in shape[1:3]]
+    extents = [min(crop, extent) for extent in shape[1:3]]
     count = min(CROPS, -(-shape[1] * shape[2] // (extents[0] * extents[1])))
     windows = []
     for _ in range(count):
         top, left = (
-            GRID * int(rng.integers((size - extent) // GRID + 1))
+            stride * int(rng.integers((size - extent) // stride + 1))
             for size, extent in zip(shape[1:3], extents, strict=True)
         )
         windows.append(np.s_[:, top : top + extents[0], left : left + extents[1]])

@@ -44,7 +44,7 @@ from ..sample_check import Sample
 from ..schemes import Scheme
 from ..watch import Progress, Runner, compile_for_host
 from . import lattice
-from .blocks import Block, blocks_of, cut_out
+from .blocks import Block, blocks_of, cut_out, sections_of
 from .gram import Moments, grouped, ungrouped
 from .walk import (
     Reader,
@@ -125,10 +125,20 @@ class Changes:
 
 
 class Refine(Protocol):
-    """Betters a block when its weights have been rounded; ``units`` is what the progress bar counts for a block."""
+    """Betters a block when its weights have been rounded.
+
+    ``layers`` is how many its blocks should have at least, ``units`` what the progress bar counts for a block.
+    """
+
+    @property
+    def layers(self) -> int: ...
 
     @property
     def units(self) -> int: ...
+
+    def takes(self, part: IRModule) -> bool:
+        """Return whether it can better a block."""
+        ...
 
     def refine(
         self, given: IRModule, part: IRModule, whole: Container[str], states: Iterable[State], bar: Any
@@ -156,7 +166,8 @@ def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = 
     if not layers:
         return mod
     work = _Work(mod, options, refiner, {pair.name: len(pair.readers) for pair in layers})
-    blocks, total = blocks_of(mod), None
+    blocks = blocks_of(mod) if refiner is None else _sections(mod, refiner)
+    total = None
     if isinstance(options.samples, Sized):
         total = sum(work.waiting.values()) * len(options.samples)
         total += 0 if refiner is None else len(blocks) * refiner.units
@@ -166,6 +177,12 @@ def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = 
         for block in blocks:
             states = work.improve(block, states, bar)
     return work.changes.put_into(mod)
+
+
+def _sections(mod: IRModule, refiner: Refine) -> list[Block]:
+    return sections_of(
+        mod, refiner.layers, lambda block: refiner.takes(cut_out(mod, block.inputs, block.outputs))
+    )
 
 
 @dataclass

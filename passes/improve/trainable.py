@@ -20,6 +20,7 @@ from ..graph import bindings_of, is_constant, layer_name, op_name, shape_of, to_
 from ..pairs import ActivationPair, WeightPair, activation_pairs, transparent, weight_pairs
 from ..plan import activations
 from .backward import Arrays, Rule, rule_of
+from .blocks import results_of
 from .learned import LearnedShift, LearnedStep, LearnedWeights, Parameter, Rates
 
 
@@ -111,7 +112,7 @@ class Trainable:
                 self._nodes.append(_Node(self._step(steps[var]), (steps[var].source,), var))
             elif var not in inner and not isinstance(var.ty, relax.TupleType):
                 self._nodes.append(_Node(self._operator(value), tuple(activations(value)), var))
-        self._outputs = activations(_result_of(part))
+        self._outputs = results_of(part)
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -173,12 +174,3 @@ class Trainable:
         shift = LearnedShift(rule, channels, self._rates.shifts)
         self.shifts.setdefault(pair.name, []).append(shift)
         return shift
-
-
-def _result_of(part: IRModule) -> relax.Tuple:
-    """Return the tuple that the function gives."""
-    values = {binding.var: binding.value for binding in bindings_of(part)}
-    result = part["main"].body.body
-    while isinstance(result, relax.Var):
-        result = values[result]
-    return result

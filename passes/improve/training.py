@@ -1,6 +1,9 @@
 """Training a block: batches of records, the squared error of its results, and steps of Adam.
 
-    loss = sum over the block's results of |y - target|^2
+    loss = sum over the results  sum_p w_p |y_p - t_p|^2 / sum_p w_p |t_p|^2,    w_p = 1 / (|t_p|^2 + f mean |t|^2)
+
+``p`` is a place of an image, or a row: each counts by its relative error. Some networks have places whose values are
+tens of times as large as all others', and that later layers clip; without the weights only those would be learned.
 
 A random share of the activations of fewer than 8 bits stays float in each step, and of the block's input as well (Wei
 et al., "QDrop", 2022), which keeps few samples from being learned by heart. Adam does not mind the loss's unit.
@@ -16,8 +19,13 @@ import numpy as np
 
 from ...errors import TvmqError
 from ..spool import Spool
-from .learned import Rates, kept
+from .learned import Parameter, Rates, kept, mix
 from .trainable import Trainable
+
+FLOOR = 0.1
+"""``f``: places with next to nothing do not count more than others."""
+WARM_UP = 30
+"""Steps until the rates are what they are called: Adam knows the sizes of the gradients by then."""
 
 Record = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
 """Of one sample: a block's inputs in the float model and in the quantized one, and its results in the float model."""
@@ -29,7 +37,7 @@ class Learning:
 
     Attributes
     ----------
-    steps : of Adam, whose rates fall linearly to zero.
+    steps : of Adam, whose rates rise over the first few and then fall linearly to zero.
     batch : samples a step.
     drop : share of the activations that stay float in each step, 0 to 1.
     rates : of learning.
@@ -37,7 +45,7 @@ class Learning:
     """
 
     steps: int = 400
-    batch: int = 16
+    batch: int = 12
     drop: float = 0.25
     rates: Rates = Rates()
     seed: int = 0
@@ -51,13 +59,15 @@ class Learning:
 
 
 def error_of(block: Trainable, records: Iterable[Record]) -> float:
-    """Return the squared error of the block's results over all records, as a share of the targets' squares."""
-    error = norm = 0.0
-    for _, quantized, targets in records:
-        for result, target in zip(block.forward(quantized), targets, strict=True):
-            error += float(np.square(result - target).sum(dtype=np.float64))
-            norm += float(np.square(target).sum(dtype=np.float64))
-    return error / norm if norm else error
+    """Return the mean loss over the records."""
+    losses = [
+        sum(
+            float(np.vdot(_gradient(result, target), result - target))
+            for result, target in zip(block.forward(quantized), targets, strict=True)
+        )
+        for _, quantized, targets in records
+    ]
+    return float(np.mean(losses))
 
 
 def learn(block: Trainable, records: Spool[Record], learning: Learning, bar: Any) -> None:
@@ -71,15 +81,28 @@ def learn(block: Trainable, records: Spool[Record], learning: Learning, bar: Any
         exact, inputs, targets = next(batches)
         if block.steps and learning.drop:
             for array, other in zip(inputs, exact, strict=True):
-                np.copyto(array, other, where=kept(array.shape, learning.drop, rng))
+                mix(array, other, kept(array.shape, learning.drop, rng))
         results = block.forward(inputs)
-        block.backward([result - target for result, target in zip(results, targets, strict=True)])
-        for parameter in parameters:
-            parameter.step(1.0 - count / learning.steps)
+        block.backward([_gradient(result, target) for result, target in zip(results, targets, strict=True)])
+        _step(parameters, count, learning.steps)
         if bar is not None:
             bar.update(1)
     for step in block.steps.values():
         step.drop = 0.0
+
+
+def _gradient(result: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return half the gradient of the loss with respect to a result."""
+    squares = np.square(target).mean(axis=-1, keepdims=True)
+    weights = 1.0 / (squares + FLOOR * squares.mean() + np.finfo(np.float32).tiny)
+    norm = max(float((weights * squares).sum()) * target.shape[-1], np.finfo(np.float32).tiny)
+    return (result - target) * (weights / np.float32(norm))
+
+
+def _step(parameters: Iterable[Parameter], count: int, total: int) -> None:
+    share = min(1.0, (count + 1) / WARM_UP) * (1.0 - count / total)
+    for parameter in parameters:
+        parameter.step(share)
 
 
 def _batches(records: Spool[Record], size: int, rng: np.random.Generator) -> Iterator[Record]:

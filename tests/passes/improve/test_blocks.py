@@ -9,7 +9,7 @@ from tvm import relax
 from tvmq.passes.annotate import Annotate
 from tvmq.passes.calibrate import Calibrate
 from tvmq.passes.graph import bindings_of, layer_name, rebuild
-from tvmq.passes.improve.blocks import blocks_of, cut_out
+from tvmq.passes.improve.blocks import blocks_of, cut_out, sections_of
 from tvmq.passes.pairs import weight_pairs
 from tvmq.passes.schemes import get_scheme
 from tvmq.passes.watch import compile_for_host
@@ -65,6 +65,34 @@ def test_a_block_is_an_inverted_residual():
     ]
     assert sum(inside, []) == weights
     assert inside[0] == ["block0.expand", "block0.depth", "block0.project"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "alone", "expected"),
+    [
+        (1, (), [3, 3, 3, 1]),
+        (3, (), [3, 3, 4]),  # the last one has too few
+        (4, (), [6, 4]),
+        (6, (), [10]),
+        (20, (), [10]),
+        (6, (1,), [3, 3, 4]),
+        (6, (0,), [3, 7]),
+        (6, (3,), [9, 1]),
+    ],
+)
+def test_sections(layers, alone, expected):
+    def body(b, x):
+        for place in range(3):
+            x = _inverted_residual(b, x, f"block{place}")
+        return b.add(relax.op.nn.relu(_conv(b, x, 8, 4, "head")), "relu")
+
+    mod = Annotate(get_scheme("w4a8"))(module({"x": SHAPE}, body))
+    blocks = blocks_of(mod)
+    sections = sections_of(mod, layers, lambda block: blocks.index(block) not in alone)
+    inside = [[pair for pair in weight_pairs(mod) if pair.dequantize in part.members] for part in sections]
+    assert [*map(len, inside)] == expected
+    assert [part.outputs for part in sections[:-1]] == [part.inputs for part in sections[1:]]
+    assert sections[0].inputs == blocks[0].inputs and sections[-1].outputs == blocks[-1].outputs
 
 
 def test_blocks_in_their_order_are_the_network():

@@ -128,7 +128,7 @@ def test_a_block_without_gradients_is_rounded_and_says_so(caplog):
     with caplog.at_level(logging.INFO, "tvmq.passes.improve.reconstruct"):
         learned = Reconstruct(samples, QUICK)(mod)
     assert any("is only rounded: no gradient of sigmoid of layer 'gate'" in text for text in caplog.messages)
-    assert any("the block of layer 'first': error" in text for text in caplog.messages)
+    assert any("the section of layer 'first': error" in text for text in caplog.messages)
     assert [pair.name for pair in weight_pairs(learned)] == ["first", "second", "third"]
 
 
