@@ -263,6 +263,13 @@ OPTIONS: tuple[Option, ...] = (
         "false",
     ),
     _quantization(
+        "equalize_activations",
+        kinds.SHARE,
+        "first make the channels of activations alike, by a factor a channel that their readers' weights take back: 0 "
+        "not at all, 1 wholly",
+        "0; 0.5 for w4a4",
+    ),
+    _quantization(
         "smooth",
         kinds.SHARE,
         "first move ranges that differ by channel from the inputs of matrix products into their weights (SmoothQuant): "

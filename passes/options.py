@@ -47,6 +47,8 @@ class QuantizeOptions:
         takes ``"analytic"`` where it has no samples, and has no ``"sequential"``.
     equalize : make the ranges of neighbouring layers' weights alike first (``passes.improve.equalize``).
     absorb_bias : move biases that keep a channel above 0 to the next layer first (``passes.improve.absorb_bias``).
+    equalize_activations : make the channels of activations alike first, from 0, not at all, to 1, wholly
+        (``passes.improve.equalize_activations``); None takes the scheme's.
     smooth : move the ranges of activations into the weights of the matrix products that read them first, the larger
         the more, from 0 to 1 (``passes.improve.smooth``); None does not.
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
@@ -81,6 +83,7 @@ class QuantizeOptions:
     bias_correction: str | None = None
     equalize: bool = False
     absorb_bias: bool = False
+    equalize_activations: float | None = None
     smooth: float | None = None
     per_channel: bool | None = None
     activations: str | None = None
@@ -107,8 +110,10 @@ class QuantizeOptions:
             raise unknown("rounding", self.rounding, ROUNDINGS)
         if self.bias_correction is not None and self.bias_correction not in BIAS_CORRECTIONS:
             raise unknown("bias correction", self.bias_correction, BIAS_CORRECTIONS)
-        if self.smooth is not None and not 0.0 <= self.smooth <= 1.0:
-            raise TvmqError(f"smooth must be from 0 to 1, got {self.smooth}")
+        for which in ("equalize_activations", "smooth"):
+            share = getattr(self, which)
+            if share is not None and not 0.0 <= share <= 1.0:
+                raise TvmqError(f"{which} must be from 0 to 1, got {share}")
         most = MAX_CODEBOOK_BITS if self.codebook else MAX_BITS
         if self.weight_bits is not None and not 0 <= self.weight_bits <= most:
             with_codebook = " with a codebook" if self.codebook else ""

@@ -19,6 +19,7 @@ from .fold_weights import FoldWeights
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
 from .improve.equalize import Equalize
+from .improve.equalize_activations import EqualizeActivations
 from .improve.loss_aware import LossAwareClip
 from .improve.reconstruct import Reconstruct
 from .improve.rounding import RoundWeights
@@ -78,7 +79,7 @@ def calibration_passes(
     given.append(options.parameters)
     observer = options.observer or scheme.observer
     passes: list[Pass] = [
-        *_float_passes(options, data),
+        *_float_passes(scheme, options, data),
         TuneMixedBits(scheme, row, options, **data.arguments)
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
@@ -93,7 +94,7 @@ def calibration_passes(
     return passes
 
 
-def _float_passes(options: QuantizeOptions, data: CalibrationData) -> list[Pass]:
+def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationData) -> list[Pass]:
     """Return the passes that make the float model easier to quantize, and leave what it computes."""
     passes: list[Pass] = []
     if options.smooth is not None:
@@ -102,6 +103,11 @@ def _float_passes(options: QuantizeOptions, data: CalibrationData) -> list[Pass]
         passes.append(Equalize(**data.arguments))
     if options.absorb_bias:
         passes.append(AbsorbBias(**data.arguments))
+    strength = options.equalize_activations
+    if strength is None:
+        strength = scheme.equalize_activations
+    if strength:
+        passes.append(EqualizeActivations(strength=strength, **data.arguments))
     return passes
 
 

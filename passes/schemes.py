@@ -27,6 +27,7 @@ class Scheme:
     lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
         adds their products in saturating int16, and how many groups of them meet (``passes.lane_sums``); None for any.
     observer : of activations, where the user names none; None takes the default.
+    equalize_activations : how far channels of activations are made alike, from 0 to 1, where the user does not say.
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
@@ -43,6 +44,7 @@ class Scheme:
     lane_limit: int | None = None
     lane_steps: int = 1
     observer: str | None = None
+    equalize_activations: float = 0.0
     rounding: str = "nearest"
     searched: bool = False
     weight_only: bool = False
@@ -53,7 +55,14 @@ SCHEMES: dict[str, Scheme] = {
     for row in (
         Scheme("int8"),
         Scheme("w4a8", weight_bits=4, rounding="hessian"),
-        Scheme("w4a4", weight_bits=4, activation_bits=4, observer="mse", rounding="hessian"),
+        Scheme(
+            "w4a4",
+            weight_bits=4,
+            activation_bits=4,
+            observer="mse",
+            equalize_activations=0.5,
+            rounding="hessian",
+        ),
         Scheme("mixed", rounding="hessian", searched=True),
         Scheme("weight-only", weight_only=True),
     )

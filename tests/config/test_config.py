@@ -46,6 +46,7 @@ quantize_only = ["a", "b"]
 bias_correction = "analytic"
 equalize = true
 absorb_bias = true
+equalize_activations = 0.25
 smooth = 0.4
 group_size = 32
 codebook = true
@@ -138,6 +139,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
         bias_correction="analytic",
         equalize=True,
         absorb_bias=True,
+        equalize_activations=0.25,
         smooth=0.4,
         group_size=32,
         codebook=True,

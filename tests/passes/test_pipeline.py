@@ -30,6 +30,8 @@ def test_what_changes_the_float_model_comes_first():
     names = _names(smooth=0.5, equalize=True, absorb_bias=True)
     assert names[:4] == ["Smooth", "Equalize", "AbsorbBias", "Annotate"]
     assert "Smooth" in _names(smooth=0.0)
+    assert _names("w4a4")[0] == "EqualizeActivations" == _names(equalize_activations=0.1)[0]
+    assert "EqualizeActivations" not in _names("w4a4", equalize_activations=0.0)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_bias_correction_that_the_rounding_does(kind):
 
 
 def test_rounding_for_the_blocks_result_takes_the_place_of_that_for_the_layers():
-    assert _names("w4a4", rounding="reconstruct")[3:] == ["Reconstruct", "FoldWeights"]
+    assert _names("w4a4", rounding="reconstruct")[4:] == ["Reconstruct", "FoldWeights"]
     with pytest.raises(TvmqError, match="the rounding 'reconstruct' chooses the biases itself"):
         _names("w4a4", rounding="reconstruct", bias_correction="empirical")
     with pytest.raises(TvmqError, match="unknown rounding 'reconstuct'; did you mean 'reconstruct'"):
@@ -68,6 +70,8 @@ def test_bad_options():
         QuantizeOptions(bias_correction="sequentiell")
     with pytest.raises(TvmqError, match="smooth must be from 0 to 1, got 1.5"):
         QuantizeOptions(smooth=1.5)
+    with pytest.raises(TvmqError, match="equalize_activations must be from 0 to 1, got -0.1"):
+        QuantizeOptions(equalize_activations=-0.1)
 
 
 def test_all_methods_together_on_a_real_model():

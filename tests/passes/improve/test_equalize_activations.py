@@ -98,6 +98,17 @@ def test_strength():
     np.testing.assert_allclose(np.ptp(np.log(half)), np.ptp(np.log(before)) / 2, rtol=1e-3)
 
 
+def test_what_only_depthwise_operators_read_is_alike_at_any_strength():
+    def body(b, x):
+        deep = _conv(b, _conv(b, x, _wide(1)), random(4, 1, 3, 3, seed=2), groups=4, padding=1)
+        return _conv(b, deep, random(3, 4, 1, 1, seed=3))
+
+    mod, samples = module({"x": SHAPE}, body), _samples()
+    wide, deep = map(_sizes, _values(EqualizeActivations(samples, strength=0.25)(mod), samples)[:2])
+    np.testing.assert_allclose(wide, wide[0], rtol=1e-4)
+    assert np.ptp(np.log(deep)) > 0.3
+
+
 @pytest.mark.parametrize(
     "behind",
     [
