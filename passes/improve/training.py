@@ -39,14 +39,14 @@ class Learning:
     ----------
     steps : of Adam, whose rates rise over the first few and then fall linearly to zero.
     batch : samples a step.
-    drop : share of the activations that stay float in each step, 0 to 1.
+    drop : share of the activations that stay float in the first step, 0 to 1; it falls linearly to zero.
     rates : of learning.
     seed : of all that is random.
     """
 
-    steps: int = 400
+    steps: int = 600
     batch: int = 12
-    drop: float = 0.25
+    drop: float = 0.3
     rates: Rates = Rates()
     seed: int = 0
 
@@ -75,13 +75,14 @@ def learn(block: Trainable, records: Spool[Record], learning: Learning, bar: Any
     rng = np.random.default_rng(learning.seed)
     batches = _batches(records, learning.batch, rng)
     parameters = block.parameters
-    for step in block.steps.values():
-        step.drop = learning.drop
     for count in range(learning.steps):
         exact, inputs, targets = next(batches)
-        if block.steps and learning.drop:
+        drop = learning.drop * (1.0 - count / learning.steps)
+        for step in block.steps.values():
+            step.drop = drop
+        if block.steps:
             for array, other in zip(inputs, exact, strict=True):
-                mix(array, other, kept(array.shape, learning.drop, rng))
+                mix(array, other, kept(array.shape, drop, rng))
         results = block.forward(inputs)
         block.backward([_gradient(result, target) for result, target in zip(results, targets, strict=True)])
         _step(parameters, count, learning.steps)

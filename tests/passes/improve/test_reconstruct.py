@@ -100,7 +100,7 @@ def test_a_weight_that_two_layers_read():
             relax.op.add(_conv(b, wide, 4, 12, "narrow"), b.add(relax.op.nn.conv2d(first, weight), "second"))
         )
 
-    mod, samples = _quantized(body), mixed()
+    mod, samples = _quantized(body), mixed(24)
     learned = Reconstruct(samples, QUICK)(mod)
     shared = weight_pairs(learned)[0]
     assert len(shared.readers) == 2 and shared.bits == 3
