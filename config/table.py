@@ -213,7 +213,7 @@ OPTIONS: tuple[Option, ...] = (
         "rounding",
         kinds.choice("nearest", "hessian", "reconstruct"),
         "how weights become integers: each to the nearest; all for the layer's result, with scales and biases; or so "
-        "and then, with the steps of activations, for the block's result",
+        "and then, with the steps of activations, for the result of several blocks",
         "the scheme's",
     ),
     _quantization("power_of_two", kinds.SWITCH, "round every scale up to a power of two", "false"),
