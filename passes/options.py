@@ -38,8 +38,8 @@ class QuantizeOptions:
         get its parameters and the others are calibrated; else it is written, with all of them.
     parameters : the same from Python; it wins over the file.
     rounding : how weights become integers: ``"nearest"``; ``"hessian"``, for the layer's result, which also chooses
-        scales and biases (``passes.improve.rounding``); or ``"reconstruct"``, then for the result of several blocks, which also
-        chooses steps of activations (``passes.improve.reconstruct``). None takes the scheme's.
+        scales and biases (``passes.improve.rounding``); or ``"reconstruct"``, then for the result of several
+        blocks, which also chooses steps of activations (``passes.improve.reconstruct``). None takes the scheme's.
     bias_correction : take the mean error of the rounded weights off the biases: ``"empirical"``, from samples
         (``passes.bias_correction``); ``"sequential"``, with the errors before each layer
         (``passes.improve.sequential_bias``); ``"analytic"``, without samples (``passes.improve.analytic_bias``); or
