@@ -33,6 +33,9 @@ from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
 from .chains import HOMOGENEOUS, Weights
 
+SMALLEST = 1 / 32
+"""Factor: a channel that hardly fires on the samples may do so on others, and would be clipped there."""
+
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.EqualizeActivations")
 @dataclass(frozen=True)
@@ -207,5 +210,5 @@ def _factors(group: Group, sizes: dict[relax.Var, ChannelSize]) -> np.ndarray:
         reach = np.maximum(reach, sizes[var].high / limit)
     fixed = reach >= 1.0
     common = np.exp(np.log(size[fixed & used if (fixed & used).any() else used]).mean())
-    factors = np.maximum(np.where(used, size, common) / common, reach)
+    factors = np.maximum(np.where(used, size, common) / common, np.maximum(reach, SMALLEST))
     return np.where(fixed, 1.0, factors)

@@ -98,6 +98,19 @@ def test_strength():
     np.testing.assert_allclose(np.ptp(np.log(half)), np.ptp(np.log(before)) / 2, rtol=1e-3)
 
 
+def test_a_channel_that_hardly_fires_is_not_enlarged_without_limit():
+    weight = _wide(1)
+    weight[0] *= 1e-6
+
+    def body(b, x):
+        return _conv(b, _conv(b, x, weight), random(3, 4, 1, 1, seed=3))
+
+    mod, samples = module({"x": SHAPE}, body), _samples()
+    before, after = (_sizes(_values(form, samples)[0]) for form in (mod, EqualizeActivations(samples)(mod)))
+    np.testing.assert_allclose(after[0] / before[0], 32.0, rtol=1e-5)
+    np.testing.assert_allclose(after[1:], after[1], rtol=1e-4)
+
+
 def test_what_only_depthwise_operators_read_is_alike_at_any_strength():
     def body(b, x):
         deep = _conv(b, _conv(b, x, _wide(1)), random(4, 1, 3, 3, seed=2), groups=4, padding=1)
