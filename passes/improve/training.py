@@ -95,9 +95,11 @@ def learn(block: Trainable, records: Spool[Record], learning: Learning, bar: Any
 def _gradient(result: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return half the gradient of the loss with respect to a result."""
     squares = np.square(target).mean(axis=-1, keepdims=True)
-    weights = 1.0 / (squares + FLOOR * squares.mean() + np.finfo(np.float32).tiny)
-    norm = max(float((weights * squares).sum()) * target.shape[-1], np.finfo(np.float32).tiny)
-    return (result - target) * (weights / np.float32(norm))
+    if not squares.any():  # nothing that an error could be relative to
+        return result - target
+    weights = 1.0 / (squares + FLOOR * squares.mean())
+    norm = (weights * squares).sum() * target.shape[-1]
+    return (result - target) * (weights / norm)
 
 
 def _step(parameters: Iterable[Parameter], count: int, total: int) -> None:
