@@ -60,29 +60,37 @@ class SetParameters:
         activations = {pair.name: pair for pair in activation_pairs(mod)}
         weights = {pair.name: pair for pair in weight_pairs(mod)}
         known = {layer.name for layer in get_layers(mod)} | {param.name for param in mod["main"].params}
-        for kind, said, pairs in (
-            ("activation", cache.activations, activations),
-            ("weights", cache.weights, weights),
-        ):
-            _check_names(cache.title, kind, said, pairs, known)
-        if cache.model and cache.model != fingerprint(mod):
-            raise TvmqError(
-                f"{cache.title}: it is of another model, with the same names but other weights; calibrate anew, or "
-                "take its line 'model' out to use it nevertheless"
-            )
-        return edit(
-            mod,
-            {
-                name: _activation(cache.title, pair, cache.activations[name], scheme)
+        try:
+            for kind, said, pairs in (
+                ("activation", cache.activations, activations),
+                ("weights", cache.weights, weights),
+            ):
+                left_out = _left_out(kind, said, pairs, known)
+                if left_out:
+                    _logger.warning(
+                        "%s: there is no quantized %s of %s in this model; left out",
+                        cache.title,
+                        kind,
+                        ", ".join(left_out),
+                    )
+            if cache.model and cache.model != fingerprint(mod):
+                raise TvmqError(
+                    "it is of another model, with the same names but other weights; calibrate anew, or take its line "
+                    "'model' out to use it nevertheless"
+                )
+            new_activations = {
+                name: _activation(pair, cache.activations[name], scheme)
                 for name, pair in activations.items()
                 if name in cache.activations
-            },
-            {
-                name: _weights(cache.title, pair, cache.weights[name])
+            }
+            new_weights = {
+                name: _weights(pair, cache.weights[name])
                 for name, pair in weights.items()
                 if name in cache.weights
-            },
-        )
+            }
+        except TvmqError as error:
+            raise TvmqError(f"{cache.title}: {error}") from error
+        return edit(mod, new_activations, new_weights)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.WriteParameters")
@@ -120,17 +128,13 @@ def _shortest(scale: float) -> float:
     return float(str(np.float32(scale)))
 
 
-def _check_names(title: str, kind: str, said: Iterable[str], pairs: Iterable[str], known: set[str]) -> None:
+def _left_out(kind: str, said: Iterable[str], pairs: Iterable[str], known: set[str]) -> list[str]:
+    """Return what is said of layers that stay in float now; raises ``TvmqError`` for names of nothing in the model."""
     missing = [name for name in said if name not in pairs]
     strangers = [name for name in missing if name not in known]
     if strangers:
-        raise TvmqError(
-            f"{title}: {unknown(f'quantized {kind}', strangers[0], pairs)}{_others(strangers[1:])}"
-        )
-    if missing:
-        _logger.warning(
-            "%s: there is no quantized %s of %s in this model; left out", title, kind, ", ".join(missing)
-        )
+        raise TvmqError(f"{unknown(f'quantized {kind}', strangers[0], pairs)}{_others(strangers[1:])}")
+    return missing
 
 
 def _others(names: Sequence[str]) -> str:
@@ -141,13 +145,13 @@ def _others(names: Sequence[str]) -> str:
     return f"; nor are there {shown}" if names else ""
 
 
-def _check_bits(title: str, pair: ActivationPair | WeightPair, bits: int | None) -> None:
+def _check_bits(pair: ActivationPair | WeightPair, bits: int | None) -> None:
     if bits is not None and bits != pair.bits:
-        raise TvmqError(f"{title}: {pair.name!r} is for {bits} bits, but has {pair.bits} here")
+        raise TvmqError(f"{pair.name!r} is for {bits} bits, but has {pair.bits} here")
 
 
 def _activation(
-    title: str, pair: ActivationPair, said: Activation | Range, scheme: Scheme | None
+    pair: ActivationPair, said: Activation | Range, scheme: Scheme | None
 ) -> ActivationParameters:
     if isinstance(said, Range):
         symmetric = scheme is not None and scheme.symmetric_activations
@@ -156,24 +160,22 @@ def _activation(
             said.low, said.high, pair.dtype, symmetric, pair.bits, power_of_two
         )
         return ActivationParameters(float(scale), zero_point)
-    _check_bits(title, pair, said.bits)
+    _check_bits(pair, said.bits)
     first, last = activation_limits(pair.dtype, pair.bits)
     zero_point = said.zero_point
     if said.dtype is not None:
         zero_point += first - activation_limits(said.dtype, pair.bits)[0]
     if not first <= zero_point <= last:
-        raise TvmqError(
-            f"{title}: the zero point of {pair.name!r} must be from {first} to {last}, got {zero_point}"
-        )
+        raise TvmqError(f"the zero point of {pair.name!r} must be from {first} to {last}, got {zero_point}")
     return ActivationParameters(said.scale, zero_point)
 
 
-def _weights(title: str, pair: WeightPair, said: Weights) -> WeightParameters:
-    _check_bits(title, pair, said.bits)
+def _weights(pair: WeightPair, said: Weights) -> WeightParameters:
+    _check_bits(pair, said.bits)
     count = pair.scales.size
     if len(said.scales) not in (1, count):
         raise TvmqError(
-            f"{title}: the weights of {pair.name!r} need {count} scales, or one for all, got {len(said.scales)}"
+            f"the weights of {pair.name!r} need {count} scales, or one for all, got {len(said.scales)}"
         )
     scales = np.broadcast_to(np.array(said.scales, np.float32), (count,)).copy()
     return WeightParameters(scales, quantize_weight(pair.values, scales, pair.axis, pair.bits))

@@ -6,6 +6,7 @@ cache. What is computed is the same, whatever the number of cores.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,19 +21,12 @@ PART = 1 << 17
 
 def in_parts(function: Callable[[slice], T], shape: tuple[int, ...]) -> list[T]:
     """Call a function with slices of the first axis of arrays of this shape; return its results in their order."""
-    count, row = shape[0], max(1, _product(shape[1:]))
+    count, row = shape[0], max(1, math.prod(shape[1:]))
     size = max(1, PART // row)
     slices = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     if len(slices) == 1:
         return [function(slices[0])]
     return list(_workers().map(function, slices))
-
-
-def _product(extents: tuple[int, ...]) -> int:
-    product = 1
-    for extent in extents:
-        product *= extent
-    return product
 
 
 @cache
