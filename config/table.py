@@ -265,9 +265,9 @@ OPTIONS: tuple[Option, ...] = (
     _quantization(
         "equalize_activations",
         kinds.SHARE,
-        "first make the channels of activations alike, by a factor a channel that their readers' weights take back: 0 "
-        "not at all, 1 wholly",
-        "0; 0.5 for w4a4",
+        "first make the channels of activations alike, by means and a factor a channel that their readers' biases and "
+        "weights take back: 0 not at all, 1 wholly; depthwise readers take all of it",
+        "0; 0.05 for w4a4",
     ),
     _quantization(
         "smooth",

@@ -21,7 +21,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ..targets.rows import TargetRow
-from .bit_plan import decide_bits
+from .bit_plan import Decision, behind_moves, decide_bits
 from .bits import Bits, with_bits
 from .graph import (
     bindings_of,
@@ -106,12 +106,13 @@ class Annotate:
         mod = ScaleToDepthwise()(mod)
         plan = make_plan(mod, selection, self.options)
         records = _decided(layers, mod, plan, scheme.name)
-        bits = decide_bits(mod, plan, scheme, self.options.bits)
+        decision = decide_bits(mod, plan, scheme, self.options.bits)
+        bits = decision.bits
         if self.options.has_mixed_bits:
             bits = self._mixed(mod, plan, bits, scheme)
         if self.options.hardware is not None:
             check_bits(bits, self.options.hardware)
-        mod = _insert_pairs(mod, plan, scheme)
+        mod = _insert_pairs(mod, plan, scheme, decision)
         mod = with_bits(mod, bits)
         mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))
         return with_layers(mod, records)
@@ -149,16 +150,26 @@ class _Pair:
         return builder.emit(with_layer_name(dequantize, self.name))
 
 
-def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
-    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision) -> IRModule:
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
 
     def activation_pair(var: relax.Var) -> _Pair:
-        return _Pair((), -1, scheme.activation_dtype, names.get(plan.anchors.get(var, var), ""))
+        anchor = plan.anchors.get(var, var)
+        name = layer_name(values[anchor]) if anchor in values else ""
+        return _Pair((), -1, scheme.activation_dtype, name)
 
     # Of values that are float anyway, only what runs on integers reads the pair; the first such makes it.
     waiting = {param: activation_pair(param) for param in mod["main"].params if param in plan.pairs}
     made: dict[relax.Var, relax.Expr] = {}
+    second: dict[relax.Expr, relax.Expr] = {}
     weights = _WeightPairs(scheme)
+
+    def narrowed(builder: relax.BlockBuilder, var: relax.Var, call: relax.Call) -> relax.Call:
+        data, weight = call.args
+        if data not in second:
+            source = behind_moves(values, plan, values[var].args[0])
+            second[data] = activation_pair(source).emit(builder, data)
+        return relax.Call(call.op, [second[data], weight], call.attrs, call.ty_args, span=call.span)
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         role = plan.roles.get(var)
@@ -167,6 +178,8 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme) -> IRModule:
                 if source in waiting:
                     made[source] = waiting.pop(source).emit(builder, source)
             value = substitute(value, made)
+        if var in decision.narrowed:
+            value = narrowed(builder, var, value)
         if role == WEIGHTED:
             value = weights.apply(builder, value)
         if var not in plan.pairs:

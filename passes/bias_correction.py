@@ -70,6 +70,7 @@ def input_means(
     samples: Iterable[Sample],
     runner: Runner,
     progress: Progress | None,
+    description: str = "correct biases",
 ) -> dict[relax.Var, np.ndarray]:
     """Return the mean of each channel of what weighted operators read, float64 ``[C]``, by their results.
 
@@ -82,7 +83,7 @@ def input_means(
     watchers: dict[relax.Var, list[Watcher]] = {}
     for result, mean in means.items():
         watchers.setdefault(values[result].args[0], []).append(mean)
-    watch(mod, watchers, samples, runner, progress, "correct biases")
+    watch(mod, watchers, samples, runner, progress, description)
     return {result: mean.mean for result, mean in means.items()}
 
 

@@ -1,30 +1,48 @@
 """The bits of each layer: what the user says of it, or the scheme's, which spares the first and the last one.
 
-An activation has as many bits as the weighted layer that reads it asks for; the most where several do, also
-through operators that only move its values. One that no weighted layer reads has the scheme's.
+    conv(dq4(q4(dq8(q8(x))))), add(dq8(q8(x)), .)        conv asks for 4 bits of x, and the addition for 8
+
+A value has as many bits as the most that a reader of it asks for, also through operators that only move values: a
+weighted layer for its activations', another for the scheme's for such. A weighted layer that asks for fewer gets a
+second pair, behind the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tvm import IRModule, relax
 
 from ..errors import TvmqError, unknown
 from .bits import Bits, LayerBits
 from .graph import bindings_of, layer_name
-from .operators import MOVE, WEIGHTED
+from .operators import CONCAT, MOVE, WEIGHTED
 from .parameters import MAX_BITS
-from .plan import Plan, activations
+from .plan import FUSED, Plan, activations
 from .schemes import Scheme
 from .selection import matches
 
 MIN_BITS = 2
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What ``decide_bits`` has decided.
+
+    Attributes
+    ----------
+    bits : of the tensors.
+    narrowed : the weighted operators that read a second pair, by the variables of their results.
+    """
+
+    bits: Bits
+    narrowed: frozenset[relax.Var]
+
+
 def decide_bits(
     mod: IRModule, plan: Plan, scheme: Scheme, wanted: Mapping[str, int | tuple[int, int]]
-) -> Bits:
+) -> Decision:
     """Return the bits of every tensor that ``plan`` quantizes in ``mod``, which has no pairs yet.
 
     Parameters
@@ -39,34 +57,71 @@ def decide_bits(
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     weighted = [var for var in values if plan.roles.get(var) == WEIGHTED]
     names = [layer_name(values[var]) for var in weighted]
+
+    def giver(var: relax.Var) -> str:
+        source = behind_moves(values, plan, var)
+        anchor = plan.anchors.get(source, source)
+        return layer_name(values[anchor]) if anchor in values else source.name
+
     default = LayerBits(scheme.weight_bits, scheme.activation_bits)
     by_layer = dict.fromkeys(names, default)
     for edge in (*names[:1], *names[-1:]):
         by_layer[edge] = LayerBits(scheme.edge_bits, scheme.edge_bits)
+    for var in weighted:
+        name = layer_name(values[var])
+        if name not in (names[0], names[-1]) and giver(values[var].args[0]) == names[0]:
+            by_layer[name] = LayerBits(default.weights, max(default.activations, scheme.edge_bits))
     for pattern, bits in wanted.items():
         found = [name for name in names if matches(pattern, name)]
         if not found:
             raise unknown("weighted layer", pattern, names)
         for name in found:
             by_layer[name] = _layer_bits(pattern, bits, by_layer[name])
-    read: dict[relax.Var, int] = {}
-    for var in weighted:
-        source = _behind_moves(values, plan, values[var].args[0])
-        read[source] = max(read.get(source, 0), by_layer[layer_name(values[var])].activations)
+    asked = {var: by_layer[layer_name(values[var])].activations for var in weighted}
+
     produced: dict[str, int] = {}
-    for var, bits in read.items():
-        anchor = plan.anchors.get(var, var)
-        name = layer_name(values[anchor]) if anchor in values else var.name
+    for var, bits in _most(values, plan, asked, scheme).items():
         # One layer of the user's may give several values.
-        produced[name] = max(produced.get(name, 0), bits)
-    return Bits(
-        default,
-        {name: bits.weights for name, bits in by_layer.items() if bits.weights != default.weights},
-        {name: bits for name, bits in produced.items() if bits != default.activations},
+        produced[giver(var)] = max(produced.get(giver(var), 0), bits)
+    narrowed: dict[str, int] = {}
+    readers = set()
+    for var, bits in asked.items():
+        name = giver(values[var].args[0])
+        if bits < produced[name]:
+            narrowed[name] = max(narrowed.get(name, 0), bits)
+            readers.add(var)
+    return Decision(
+        Bits(
+            default,
+            {name: bits.weights for name, bits in by_layer.items() if bits.weights != default.weights},
+            {name: bits for name, bits in produced.items() if bits != default.activations},
+            narrowed,
+        ),
+        frozenset(readers),
     )
 
 
-def _behind_moves(values: Mapping[relax.Var, relax.Expr], plan: Plan, var: relax.Var) -> relax.Var:
+def _most(
+    values: Mapping[relax.Var, relax.Expr], plan: Plan, asked: Mapping[relax.Var, int], scheme: Scheme
+) -> dict[relax.Var, int]:
+    """Return the most bits that a reader asks for, of each value with a pair that is read."""
+    found: dict[relax.Var, int] = {}
+    for var, value in reversed(list(values.items())):
+        role = plan.roles.get(var)
+        if role in (None, MOVE, FUSED):
+            continue
+        bits = asked.get(var, scheme.other_bits)
+        if role == CONCAT:
+            bits = found.get(var, bits)  # it, too, moves values
+        for operand in activations(value):
+            source = behind_moves(values, plan, operand)
+            if source in plan.pairs:
+                found[source] = max(found.get(source, 0), bits)
+    return found
+
+
+def behind_moves(values: Mapping[relax.Var, relax.Expr], plan: Plan, var: relax.Var) -> relax.Var:
+    """Return the value with a pair whose elements are in ``var``, or a float value that moves give it from."""
     while var not in plan.pairs and plan.roles.get(var) == MOVE:
         var = activations(values[var])[0]
     return var

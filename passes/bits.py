@@ -33,11 +33,13 @@ class Bits:
     default : of every tensor that is not named.
     weights : by the name of the first layer that reads the weights.
     activations : by the name of the layer, or of the model's input, that gives the value.
+    narrowed : the same for the second pair of a value, with fewer bits, behind the first.
     """
 
     default: LayerBits = LayerBits(8, 8)
     weights: Mapping[str, int] = field(default_factory=dict)
     activations: Mapping[str, int] = field(default_factory=dict)
+    narrowed: Mapping[str, int] = field(default_factory=dict)
 
     def of_weights(self, layer: str) -> int:
         return self.weights.get(layer, self.default.weights)
@@ -45,13 +47,16 @@ class Bits:
     def of_activation(self, layer: str) -> int:
         return self.activations.get(layer, self.default.activations)
 
+    def of_narrowed(self, layer: str) -> int:
+        return self.narrowed.get(layer, self.of_activation(layer))
+
 
 def get_bits(mod: IRModule) -> Bits:
     """Return the module's bits; 8 everywhere where it says nothing."""
     if mod.attrs is None or ATTRIBUTE not in mod.attrs:
         return Bits()
     record = json.loads(str(mod.attrs[ATTRIBUTE]))
-    return Bits(LayerBits(**record["default"]), record["weights"], record["activations"])
+    return Bits(LayerBits(**record.pop("default")), **record)
 
 
 def with_bits(mod: IRModule, bits: Bits) -> IRModule:

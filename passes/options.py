@@ -47,8 +47,9 @@ class QuantizeOptions:
         takes ``"analytic"`` where it has no samples, and has no ``"sequential"``.
     equalize : make the ranges of neighbouring layers' weights alike first (``passes.improve.equalize``).
     absorb_bias : move biases that keep a channel above 0 to the next layer first (``passes.improve.absorb_bias``).
-    equalize_activations : make the channels of activations alike first, from 0, not at all, to 1, wholly
-        (``passes.improve.equalize_activations``); None takes the scheme's.
+    equalize_activations : make the channels of activations alike first, their means (``passes.improve.center``) and
+        their sizes (``passes.improve.equalize_activations``), these from 0, nothing at all, to 1, wholly; None takes
+        the scheme's.
     smooth : move the ranges of activations into the weights of the matrix products that read them first, the larger
         the more, from 0 to 1 (``passes.improve.smooth``); None does not.
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.

@@ -1,6 +1,7 @@
 """The pairs of a Q/DQ module between ``Annotate`` and ``FoldWeights``: reading them, and giving them parameters.
 
     an activation   dequantize(quantize(x, s, z), s, z)              x is clipped first where it has fewer than 8 bits
+                    of a dequantized value again, with fewer bits    for readers that do with these
     weights         dequantize(quantize(w + offset, s, 0), s, 0)     no offset where w / s is rounded to nearest
 
 The float weights stay in the module until ``FoldWeights``, and what rounding them otherwise adds to them is a
@@ -29,7 +30,9 @@ from .graph import (
     to_numpy,
     with_layer_name,
 )
+from .operators import MOVE, OPERATORS
 from .parameters import MAX_BITS, along, quantize_weight, represented_range
+from .plan import activations as read_by
 
 
 @dataclass(frozen=True)
@@ -266,12 +269,14 @@ class _Reader:
                 if isinstance(weight, relax.Var):
                     self._operators.setdefault(weight, []).append(binding.var)
         self._names: dict[tuple[bool, str], int] = {}
+        self._carrying: set[relax.Var] = set()  # values of activation pairs, and what only moves these
 
     def pairs(self) -> Iterator[ActivationPair | WeightPair]:
         for binding in self._bindings:
             if op_name(binding.value) != "relax.dequantize" or not isinstance(
                 binding.value.args[0], relax.Var
             ):
+                self._carry(binding)
                 continue
             quantize = binding.value.args[0]
             call = self._values.get(quantize)
@@ -282,6 +287,13 @@ class _Reader:
                 yield self._weight_pair(quantize, binding.var, call, *weights)
             elif shape_of(call.args[1]) == ():
                 yield self._activation_pair(quantize, binding.var, call)
+                self._carrying.add(binding.var)
+
+    def _carry(self, binding: relax.VarBinding) -> None:
+        row = OPERATORS.get(op_name(binding.value))
+        moves = row.kind == MOVE if row is not None else isinstance(binding.value, relax.TupleGetItem)
+        if moves and read_by(binding.value)[0] in self._carrying:
+            self._carrying.add(binding.var)
 
     def _weights_of(self, data: relax.Expr) -> tuple[np.ndarray, np.ndarray] | None:
         """Return float weights and the same with their offset; None for an activation."""
@@ -319,13 +331,18 @@ class _Reader:
     ) -> ActivationPair:
         data = call.args[0]
         before = self._values.get(data)
-        # Of an input, which has no layer; the value before it can only be the pair's own clip.
-        layer = layer_name(call) or (data if before is None else before.args[0]).name
-        bits = self._bits.of_activation(layer)
         scale, zero_point = float(to_numpy(call.args[1])), int(to_numpy(call.args[2]))
-        source = data
-        if bits < MAX_BITS and not np.isnan(scale) and op_name(before) == "relax.clip":
-            source = before.args[0]
+        unclipped = before.args[0] if not np.isnan(scale) and op_name(before) == "relax.clip" else data
+        layer = layer_name(call) or self._origin(data).name  # an input has no layer
+        narrowed = unclipped in self._carrying
+        bits = self._bits.of_narrowed(layer) if narrowed else self._bits.of_activation(layer)
+        source = unclipped if bits < MAX_BITS else data
         dtype = str(call.attrs.out_dtype)
         name = self._unique(False, layer)
         return ActivationPair(name, source, quantize, dequantize, dtype, bits, scale, zero_point)
+
+    def _origin(self, var: relax.Var) -> relax.Var:
+        """Return the input that a value without a layer is: what is before it are pairs, and what moves values."""
+        while var in self._values:
+            var = read_by(self._values[var])[0]
+        return var

@@ -18,6 +18,7 @@ from .calibration_cache import read_cache
 from .fold_weights import FoldWeights
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
+from .improve.center import CenterActivations
 from .improve.equalize import Equalize
 from .improve.equalize_activations import EqualizeActivations
 from .improve.loss_aware import LossAwareClip
@@ -107,6 +108,7 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
     if strength is None:
         strength = scheme.equalize_activations
     if strength:
+        passes.append(CenterActivations(**data.arguments))
         passes.append(EqualizeActivations(strength=strength, **data.arguments))
     return passes
 

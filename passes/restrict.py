@@ -65,6 +65,7 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
         scheme,
         per_channel=granularity == "channel",
         symmetric_activations=symmetry == "symmetric",
+        other_bits=min(scheme.other_bits, max(hardware.activation_bits)),
         power_of_two=scheme.power_of_two or hardware.scales == "power-of-two",
     )
 
@@ -74,7 +75,7 @@ def check_bits(bits: Bits, hardware: Hardware) -> None:
     for layer, count in bits.weights.items():
         if count not in hardware.weight_bits:
             raise _lacks(hardware, f"weights of {count} bits", f"{_listed(hardware.weight_bits)} bits", layer)
-    for layer, count in bits.activations.items():
+    for layer, count in (*bits.activations.items(), *bits.narrowed.items()):
         if count not in hardware.activation_bits:
             raise _lacks(
                 hardware, f"activations of {count} bits", f"{_listed(hardware.activation_bits)} bits", layer

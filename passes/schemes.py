@@ -19,7 +19,10 @@ class Scheme:
     ----------
     name : what users type.
     weight_bits, activation_bits : width of the integers, 2 to 8. Fewer than 8 are stored in 8.
-    edge_bits : width of both for the first and the last weighted layer, which lower bits hurt most.
+    edge_bits : width of both for the first and the last weighted layer, and of what the first gives: lower bits hurt
+        there most.
+    other_bits : width of activations for operators without weights, sums and averages above all: few bits would spare
+        them nothing, and a sum carries its error through all blocks.
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
     symmetric_activations : zero point in the middle of the dtype.
     power_of_two : every scale is a power of two.
@@ -28,6 +31,7 @@ class Scheme:
         adds their products in saturating int16, and how many groups of them meet (``passes.lane_sums``); None for any.
     observer : of activations, where the user names none; None takes the default.
     equalize_activations : how far channels of activations are made alike, from 0 to 1, where the user does not say.
+        What weights of few bits must take back costs them more than it gains; what is free for them is done wholly.
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
@@ -37,6 +41,7 @@ class Scheme:
     weight_bits: int = 8
     activation_bits: int = 8
     edge_bits: int = 8
+    other_bits: int = 8
     per_channel: bool = True
     symmetric_activations: bool = False
     power_of_two: bool = False
@@ -60,7 +65,7 @@ SCHEMES: dict[str, Scheme] = {
             weight_bits=4,
             activation_bits=4,
             observer="mse",
-            equalize_activations=0.5,
+            equalize_activations=0.05,
             rounding="hessian",
         ),
         Scheme("mixed", rounding="hessian", searched=True),

@@ -52,7 +52,8 @@ def blocks_of(mod: IRModule) -> list[Block]:
         """Return what is born at this place or before and read behind it."""
         return tuple(var for var in order if var in varying and born[var] <= place < last.get(var, -1))
 
-    sources = {pair.source for pair in activation_pairs(mod)}
+    pairs = activation_pairs(mod)
+    sources = {pair.source for pair in pairs} - {pair.dequantize for pair in pairs}
     narrow = [
         born[var]
         for var in dict.fromkeys(binding.var for binding in bindings)

@@ -154,6 +154,32 @@ def test_elementwise_operators_agree_with_the_simulation(name):
     assert np.ptp(result) > 0.1
 
 
+def test_a_second_pair_is_a_table():
+    """8 bits for the sum, and 4 of them for the convolution: the integers of the formula, none in float between."""
+    values, scale = weights((8, 8, 1, 1))
+
+    def define(hub):
+        x = hub.pair(hub.params["x"], 0.02, 100)
+        few = hub.pair(hub.emit(relax.op.clip(x, -7 * 0.3, 8 * 0.3)), 0.3, 7)
+        y = hub.emit(relax.op.add(x, conv(hub, few, values, scale, padding=0)), "add")
+        return hub.pair(y, 0.06, 90)
+
+    realized = realize(Hub(x=(SHAPE, "float32")).module(define))
+    assert kernels(realized) == ["quantize", "qtable", "qconv2d_1x1", "dequantize"]
+    data = image()
+    integers = quantized_image(data)
+    restored = arithmetic.dequantize(integers, F32(0.02), np.uint8(100))
+    few = arithmetic.quantize(np.clip(restored, F32(-2.1), F32(2.4)), F32(0.3), np.uint8(7), "uint8")
+    assert (few.min(), few.max()) == (0, 15)
+    (ratio,), shift = arithmetic.fixed_point([float(F32(0.02)) / float(F32(0.06))])
+    steps = float(F32(0.3)) * scale.astype(np.float64) / float(F32(0.06)) * 2.0**shift
+    total = arithmetic.scale_accumulator(accumulator(few, values, 0, 7, padding=0), steps.astype(F32))
+    total = total + arithmetic.weigh(integers, Addend(100, ratio))
+    expected = arithmetic.shift_to(total, shift, Output("uint8", 90, 0, 255))
+    (result,) = run(realized, data)
+    np.testing.assert_array_equal(result, arithmetic.dequantize(expected, F32(0.06), np.uint8(90)))
+
+
 MOVES = {
     "max_pool2d": lambda x: relax.op.nn.max_pool2d(x, (3, 3), (2, 2), (1, 1), layout="NHWC"),
     "reshape": lambda x: relax.op.reshape(x, (5, 48)),
