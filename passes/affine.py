@@ -86,3 +86,8 @@ def response_to_constant(call: relax.Call, weight: np.ndarray, channels: np.ndar
     """Return a weighted operator's result, ``[O]``, where each input channel has one value and no padding."""
     products = weight * spread_over_inputs(call, weight, channels)
     return products.sum(axis=0) if op_name(call) == "relax.matmul" else products.sum(axis=(1, 2, 3))
+
+
+def is_padded(call: relax.Call) -> bool:
+    """Return whether a weighted operator meets zeros around its input, which no shift of a channel reaches."""
+    return op_name(call) == "relax.nn.conv2d" and any(map(int, call.attrs.padding))

@@ -21,7 +21,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ..targets.rows import TargetRow
-from .bit_plan import Decision, behind_moves, decide_bits
+from .bit_plan import Decision, decide_bits
 from .bits import Bits, with_bits
 from .graph import (
     bindings_of,
@@ -151,12 +151,10 @@ class _Pair:
 
 
 def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision) -> IRModule:
-    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
 
     def activation_pair(var: relax.Var) -> _Pair:
-        anchor = plan.anchors.get(var, var)
-        name = layer_name(values[anchor]) if anchor in values else ""
-        return _Pair((), -1, scheme.activation_dtype, name)
+        return _Pair((), -1, scheme.activation_dtype, names.get(plan.anchors.get(var, var), ""))
 
     # Of values that are float anyway, only what runs on integers reads the pair; the first such makes it.
     waiting = {param: activation_pair(param) for param in mod["main"].params if param in plan.pairs}
@@ -167,8 +165,7 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision)
     def narrowed(builder: relax.BlockBuilder, var: relax.Var, call: relax.Call) -> relax.Call:
         data, weight = call.args
         if data not in second:
-            source = behind_moves(values, plan, values[var].args[0])
-            second[data] = activation_pair(source).emit(builder, data)
+            second[data] = activation_pair(decision.narrowed[var]).emit(builder, data)
         return relax.Call(call.op, [second[data], weight], call.attrs, call.ty_args, span=call.span)
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:

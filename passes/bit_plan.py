@@ -33,11 +33,11 @@ class Decision:
     Attributes
     ----------
     bits : of the tensors.
-    narrowed : the weighted operators that read a second pair, by the variables of their results.
+    narrowed : of each weighted operator that reads a second pair, by its result: the value that has it.
     """
 
     bits: Bits
-    narrowed: frozenset[relax.Var]
+    narrowed: Mapping[relax.Var, relax.Var]
 
 
 def decide_bits(
@@ -58,8 +58,7 @@ def decide_bits(
     weighted = [var for var in values if plan.roles.get(var) == WEIGHTED]
     names = [layer_name(values[var]) for var in weighted]
 
-    def giver(var: relax.Var) -> str:
-        source = behind_moves(values, plan, var)
+    def giver(source: relax.Var) -> str:
         anchor = plan.anchors.get(source, source)
         return layer_name(values[anchor]) if anchor in values else source.name
 
@@ -67,9 +66,9 @@ def decide_bits(
     by_layer = dict.fromkeys(names, default)
     for edge in (*names[:1], *names[-1:]):
         by_layer[edge] = LayerBits(scheme.edge_bits, scheme.edge_bits)
-    for var in weighted:
-        name = layer_name(values[var])
-        if name not in (names[0], names[-1]) and giver(values[var].args[0]) == names[0]:
+    sources = {var: _behind_moves(values, plan, values[var].args[0]) for var in weighted}
+    for var, name in zip(weighted, names, strict=True):
+        if name not in (names[0], names[-1]) and giver(sources[var]) == names[0]:
             by_layer[name] = LayerBits(default.weights, max(default.activations, scheme.edge_bits))
     for pattern, bits in wanted.items():
         found = [name for name in names if matches(pattern, name)]
@@ -77,19 +76,15 @@ def decide_bits(
             raise unknown("weighted layer", pattern, names)
         for name in found:
             by_layer[name] = _layer_bits(pattern, bits, by_layer[name])
-    asked = {var: by_layer[layer_name(values[var])].activations for var in weighted}
-
+    asked = {var: by_layer[name].activations for var, name in zip(weighted, names, strict=True)}
     produced: dict[str, int] = {}
     for var, bits in _most(values, plan, asked, scheme).items():
         # One layer of the user's may give several values.
         produced[giver(var)] = max(produced.get(giver(var), 0), bits)
+    second = {var: source for var, source in sources.items() if asked[var] < produced[giver(source)]}
     narrowed: dict[str, int] = {}
-    readers = set()
-    for var, bits in asked.items():
-        name = giver(values[var].args[0])
-        if bits < produced[name]:
-            narrowed[name] = max(narrowed.get(name, 0), bits)
-            readers.add(var)
+    for var, source in second.items():
+        narrowed[giver(source)] = max(narrowed.get(giver(source), 0), asked[var])
     return Decision(
         Bits(
             default,
@@ -97,7 +92,7 @@ def decide_bits(
             {name: bits for name, bits in produced.items() if bits != default.activations},
             narrowed,
         ),
-        frozenset(readers),
+        second,
     )
 
 
@@ -114,13 +109,13 @@ def _most(
         if role == CONCAT:
             bits = found.get(var, bits)  # it, too, moves values
         for operand in activations(value):
-            source = behind_moves(values, plan, operand)
+            source = _behind_moves(values, plan, operand)
             if source in plan.pairs:
                 found[source] = max(found.get(source, 0), bits)
     return found
 
 
-def behind_moves(values: Mapping[relax.Var, relax.Expr], plan: Plan, var: relax.Var) -> relax.Var:
+def _behind_moves(values: Mapping[relax.Var, relax.Expr], plan: Plan, var: relax.Var) -> relax.Var:
     """Return the value with a pair whose elements are in ``var``, or a float value that moves give it from."""
     while var not in plan.pairs and plan.roles.get(var) == MOVE:
         var = activations(values[var])[0]

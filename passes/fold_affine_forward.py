@@ -19,6 +19,7 @@ from .affine import (
     Affine,
     as_affine,
     bias_constant,
+    is_padded,
     per_channel,
     response_to_constant,
     spread_over_inputs,
@@ -71,5 +72,4 @@ def _next_affine(scope: Scope, call: relax.Call, data: relax.Expr) -> Affine | N
     shift = per_channel(affine.shift, shape_of(data), axis)
     if scale is None or shift is None:
         return None
-    pads = op_name(call) == "relax.nn.conv2d" and any(call.attrs.padding)
-    return None if pads and shift.any() else affine
+    return None if is_padded(call) and shift.any() else affine

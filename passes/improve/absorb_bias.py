@@ -19,11 +19,10 @@ import numpy as np
 import tvm
 from tvm import IRModule
 
-from ..affine import response_to_constant
-from ..graph import bindings_of, op_name
+from ..affine import is_padded
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host, watch
-from .chains import Chain, ChannelRange, Weights, chains_of
+from .chains import ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +49,10 @@ class AbsorbBias:
         TvmqError : as ``watch`` does.
         """
         weights = Weights.of(mod)
-        padded = {
-            binding.var
-            for binding in bindings_of(mod)
-            if op_name(binding.value) == "relax.nn.conv2d" and any(map(int, binding.value.attrs.padding))
-        }
         chains = [
             chain
             for chain in chains_of(mod)
-            if chain.only_limits and chain.bias is not None and chain.second not in padded
+            if chain.only_limits and chain.bias is not None and not is_padded(weights.calls[chain.second])
         ]
         if not chains:
             logger.warning(
@@ -70,14 +64,7 @@ class AbsorbBias:
         watchers = {var: [watcher] for var, watcher in ranges.items()}
         watch(mod, watchers, self.samples, self.runner, self.progress, "absorb biases")
         for chain in chains:
-            _absorb(weights, chain, ranges[chain.bias])
+            found = ranges[chain.bias]
+            surplus = np.where(found.high < chain.upper, np.maximum(found.low, 0.0), 0.0)
+            weights.shift(chain, surplus)
         return weights.put_into(mod)
-
-
-def _absorb(weights: Weights, chain: Chain, found: ChannelRange) -> None:
-    surplus = np.where(found.high < chain.upper, np.maximum(found.low, 0.0), 0.0)
-    call = weights.calls[chain.second]
-    weights.biases[chain.first] = weights.biases[chain.first] - surplus
-    weights.biases[chain.second] = weights.biases[chain.second] + response_to_constant(
-        call, weights.values[chain.second], surplus
-    )

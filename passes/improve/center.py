@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import tvm
 from tvm import IRModule
 
-from ..affine import response_to_constant
-from ..bias_correction import input_means, shift_results
-from ..graph import op_name
+from ..affine import is_padded
+from ..bias_correction import input_means
 from ..sample_check import Sample
 from ..watch import Progress, Runner, compile_for_host
 from .chains import Weights, chains_of
@@ -50,22 +49,12 @@ class CenterActivations:
         chains = [
             chain
             for chain in chains_of(mod)
-            if calls[chain.second].args[0] in (chain.first, chain.bias)
-            and not _is_padded(calls[chain.second])
+            if calls[chain.second].args[0] in (chain.first, chain.bias) and not is_padded(calls[chain.second])
         ]
         if not chains:
             return mod
-        means = input_means(
-            mod, [chain.second for chain in chains], self.samples, self.runner, self.progress, "center"
-        )
-        shifts = {chain.first: -means[chain.second] for chain in chains}
+        seconds = [chain.second for chain in chains]
+        means = input_means(mod, seconds, self.samples, self.runner, self.progress, "center activations")
         for chain in chains:
-            taken = response_to_constant(
-                calls[chain.second], weights.values[chain.second], means[chain.second]
-            )
-            shifts[chain.second] = shifts.get(chain.second, 0.0) + taken
-        return shift_results(mod, shifts)
-
-
-def _is_padded(call: tvm.relax.Call) -> bool:
-    return op_name(call) == "relax.nn.conv2d" and any(map(int, call.attrs.padding))
+            weights.shift(chain, means[chain.second])
+        return weights.put_into(mod)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tvm import IRModule, relax
 
-from ..affine import CHANNEL_AXIS, bias_constant, spread_over_inputs
+from ..affine import CHANNEL_AXIS, bias_constant, response_to_constant, spread_over_inputs
 from ..bias_correction import biases_of
 from ..fold_affine import has_constant_weight
 from ..graph import (
@@ -156,6 +156,13 @@ class Weights:
         self.biases[first] = self.biases[first] / factors
         spread = spread_over_inputs(self.calls[second], self.values[second], factors)
         self.values[second] = self.values[second] * spread
+
+    def shift(self, chain: Chain, amounts: np.ndarray) -> None:
+        """Take ``amounts`` ``[C]`` off what ``chain.first`` gives; ``chain.second``, unpadded, adds its response."""
+        first, second = chain.first, chain.second
+        response = response_to_constant(self.calls[second], self.values[second], amounts)
+        self.biases[first] = self.biases[first] - amounts
+        self.biases[second] = self.biases[second] + response
 
     def put_into(self, mod: IRModule) -> IRModule:
         """Return the module with these weights and biases; an operator without a bias gets one that is not zero."""

@@ -9,7 +9,7 @@ from tvm import relax
 from tvmq.passes.improve.center import CenterActivations
 from tvmq.passes.watch import compile_for_host, watched
 
-from ..modules import const, module, random
+from ..modules import calls, const, module, random
 
 SHAPE = (2, 4, 5, 5)
 SAMPLES = [{"x": random(*SHAPE, seed=seed) + 0.5} for seed in range(4)]
@@ -45,12 +45,7 @@ def test_results_stay_and_means_go(before):
     after = CenterActivations(SAMPLES)(before)
     inner = []
     for mod in (before, after):
-        values = {binding.var: binding.value for binding in mod["main"].body.blocks[0].bindings}
-        second = [
-            call
-            for call in values.values()
-            if getattr(call, "op", None) is not None and call.op.name in ("relax.nn.conv2d", "relax.matmul")
-        ][-1]
+        second = (calls(mod, "nn.conv2d") or calls(mod, "matmul"))[-1]
         inner.append(compile_for_host(watched(mod, [mod["main"].body.body, second.args[0]])))
     axis = 1 if "conv" in str(before) else -1
     total = 0.0
