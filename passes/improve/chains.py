@@ -165,7 +165,10 @@ class Weights:
         self.biases[second] = self.biases[second] + response
 
     def put_into(self, mod: IRModule) -> IRModule:
-        """Return the module with these weights and biases; an operator without a bias gets one that is not zero."""
+        """Return the module with these weights and biases; an operator without a bias gets one that is not zero.
+
+        Weights that are as they were stay the same constant, which several operators may read.
+        """
         places = {var: bias.weighted for var, bias in biases_of(mod).items() if bias.weighted in self.calls}
         biased = set(places.values())
 
@@ -180,7 +183,9 @@ class Weights:
                 return add(next(item for item in value.args if isinstance(item, relax.Var)), places[var])
             if var not in self.calls:
                 return value
-            weight = relax.const(self.values[var].astype(np.float32))
+            weight, new = value.args[1], self.values[var].astype(np.float32)
+            if not np.array_equal(to_numpy(weight), new):
+                weight = relax.const(new)
             call = relax.Call(value.op, [value.args[0], weight], value.attrs, value.ty_args, span=value.span)
             if var in biased or not self.biases[var].any():
                 return call
