@@ -190,6 +190,12 @@ OPTIONS: tuple[Option, ...] = (
         "activation_bits", kinds.integer(2, 8), "bits of the activations, likewise", "the scheme's"
     ),
     _quantization(
+        "depthwise_bits",
+        kinds.integer(2, 8),
+        "bits of depthwise convolutions' weights and of what they read",
+        "8 for w4a4, else as of others",
+    ),
+    _quantization(
         "bits",
         kinds.BITS,
         "bits of single layers' weights, or of weights and activations, by name or pattern; of several that match, "

@@ -91,3 +91,8 @@ def response_to_constant(call: relax.Call, weight: np.ndarray, channels: np.ndar
 def is_padded(call: relax.Call) -> bool:
     """Return whether a weighted operator meets zeros around its input, which no shift of a channel reaches."""
     return op_name(call) == "relax.nn.conv2d" and any(map(int, call.attrs.padding))
+
+
+def is_depthwise(call: relax.Call) -> bool:
+    """Return whether a weighted operator has weights for each input channel alone, with scales of their own."""
+    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == shape_of(call.args[0])[1] > 1

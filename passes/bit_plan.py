@@ -1,4 +1,5 @@
-"""The bits of each layer: what the user says of it, or the scheme's, which spares the first and the last one.
+"""The bits of each layer: what the user says of it, or the scheme's, which may spare depthwise convolutions and spares
+the first and the last layer.
 
     conv(dq4(q4(dq8(q8(x))))), add(dq8(q8(x)), .)        conv asks for 4 bits of x, and the addition for 8
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from tvm import IRModule, relax
 
 from ..errors import TvmqError, unknown
+from .affine import is_depthwise
 from .bits import Bits, LayerBits
 from .graph import bindings_of, layer_name
 from .operators import CONCAT, MOVE, WEIGHTED
@@ -64,12 +66,17 @@ def decide_bits(
 
     default = LayerBits(scheme.weight_bits, scheme.activation_bits)
     by_layer = dict.fromkeys(names, default)
+    if scheme.depthwise_bits is not None:
+        for var, name in zip(weighted, names, strict=True):
+            if is_depthwise(values[var]):
+                by_layer[name] = LayerBits(scheme.depthwise_bits, scheme.depthwise_bits)
     for edge in (*names[:1], *names[-1:]):
         by_layer[edge] = LayerBits(scheme.edge_bits, scheme.edge_bits)
     sources = {var: _behind_moves(values, plan, values[var].args[0]) for var in weighted}
     for var, name in zip(weighted, names, strict=True):
         if name not in (names[0], names[-1]) and giver(sources[var]) == names[0]:
-            by_layer[name] = LayerBits(default.weights, max(default.activations, scheme.edge_bits))
+            old = by_layer[name]
+            by_layer[name] = LayerBits(old.weights, max(old.activations, scheme.edge_bits))
     for pattern, bits in wanted.items():
         found = [name for name in names if matches(pattern, name)]
         if not found:

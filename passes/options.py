@@ -57,6 +57,7 @@ class QuantizeOptions:
     weight_bits, activation_bits : 2 to 8; None takes the scheme's. The first and the last layer keep the scheme's.
         0 of the weights mixes bits by layer (``passes.mixed_bits``). A weight-only scheme takes 1 to 16, of all
         layers.
+    depthwise_bits : of depthwise convolutions' weights and of what they read, 2 to 8; None takes the scheme's.
     group_size : with a weight-only scheme, the number of input channels that share a scale; None for all of them.
         Where it does not divide them, the last group has fewer.
     codebook : with a weight-only scheme, a table of the best ``2^weight_bits`` values for each layer
@@ -92,6 +93,7 @@ class QuantizeOptions:
     mixed_start_scale: float = START_SCALE
     mixed_auto_tune: bool = False
     activation_bits: int | None = None
+    depthwise_bits: int | None = None
     group_size: int | None = None
     codebook: bool = False
     bits: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
@@ -119,8 +121,10 @@ class QuantizeOptions:
         if self.weight_bits is not None and not 0 <= self.weight_bits <= most:
             with_codebook = " with a codebook" if self.codebook else ""
             raise TvmqError(f"weight_bits must be from 0 to {most}{with_codebook}, got {self.weight_bits}")
-        if self.activation_bits is not None and not 2 <= self.activation_bits <= 8:
-            raise TvmqError(f"activation_bits must be from 2 to 8, got {self.activation_bits}")
+        for which in ("activation_bits", "depthwise_bits"):
+            bits = getattr(self, which)
+            if bits is not None and not 2 <= bits <= 8:
+                raise TvmqError(f"{which} must be from 2 to 8, got {bits}")
         if self.group_size is not None and self.group_size < 1:
             raise TvmqError(f"group_size must be at least 1, got {self.group_size}")
         if not 0.0 < self.mixed_start_scale < 1.0:

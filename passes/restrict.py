@@ -29,7 +29,7 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
     check_options(scheme, options)
     changes: dict[str, Any] = {
         name: getattr(options, name)
-        for name in ("weight_bits", "activation_bits", "per_channel")
+        for name in ("weight_bits", "activation_bits", "depthwise_bits", "per_channel")
         if getattr(options, name) is not None
     }
     if options.has_mixed_bits:
@@ -65,6 +65,7 @@ def restrict(scheme: Scheme, options: QuantizeOptions) -> Scheme:
         scheme,
         per_channel=granularity == "channel",
         symmetric_activations=symmetry == "symmetric",
+        depthwise_bits=_depthwise_bits(scheme, options, hardware),
         other_bits=min(scheme.other_bits, max(hardware.activation_bits)),
         power_of_two=scheme.power_of_two or hardware.scales == "power-of-two",
     )
@@ -80,6 +81,14 @@ def check_bits(bits: Bits, hardware: Hardware) -> None:
             raise _lacks(
                 hardware, f"activations of {count} bits", f"{_listed(hardware.activation_bits)} bits", layer
             )
+
+
+def _depthwise_bits(scheme: Scheme, options: QuantizeOptions, hardware: Hardware) -> int | None:
+    """Return what is asked for, or of the scheme's what the hardware has."""
+    bits = scheme.depthwise_bits
+    if bits is None or options.depthwise_bits is not None:
+        return bits
+    return min(bits, max(hardware.weight_bits), max(hardware.activation_bits))
 
 
 def _within(hardware: Hardware, what: str, wanted: str, valid: Sequence[str], asked: bool) -> str:

@@ -21,6 +21,8 @@ class Scheme:
     weight_bits, activation_bits : width of the integers, 2 to 8. Fewer than 8 are stored in 8.
     edge_bits : width of both for the first and the last weighted layer, and of what the first gives: lower bits hurt
         there most.
+    depthwise_bits : width of both for depthwise convolutions; None for that of all others. Their weights are few, and
+        what they read has its errors in no sum over channels.
     other_bits : width of activations for operators without weights, sums and averages above all: few bits would spare
         them nothing, and a sum carries its error through all blocks.
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
@@ -41,6 +43,7 @@ class Scheme:
     weight_bits: int = 8
     activation_bits: int = 8
     edge_bits: int = 8
+    depthwise_bits: int | None = None
     other_bits: int = 8
     per_channel: bool = True
     symmetric_activations: bool = False
@@ -64,6 +67,7 @@ SCHEMES: dict[str, Scheme] = {
             "w4a4",
             weight_bits=4,
             activation_bits=4,
+            depthwise_bits=8,
             observer="mse",
             equalize_activations=0.05,
             rounding="hessian",

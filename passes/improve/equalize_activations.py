@@ -23,7 +23,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..affine import CHANNEL_AXIS, spread_over_inputs
+from ..affine import CHANNEL_AXIS, is_depthwise, spread_over_inputs
 from ..bias_correction import biases_of
 from ..graph import bindings_of, op_name, shape_of
 from ..operators import OPERATORS
@@ -76,7 +76,7 @@ class EqualizeActivations:
         watchers = {var: [size] for var, size in sizes.items()}
         watch(mod, watchers, self.samples, self.runner, self.progress, "equalize activations")
         for group in groups:
-            free = all(_is_depthwise(weights.calls[var]) for var in group.consumers)
+            free = all(is_depthwise(weights.calls[var]) for var in group.consumers)
             factors = _factors(group, sizes) ** (1.0 if free else self.strength)
             for var in group.producers:
                 by_output = factors[:, None, None, None] if weights.values[var].ndim == 4 else factors
@@ -171,11 +171,6 @@ class _Finder:
         while var in self._root and not self._root[var].same_as(var):
             var = self._root[var]
         return var
-
-
-def _is_depthwise(call: relax.Call) -> bool:
-    """Return whether each channel of the input has scales of weights of its own."""
-    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == shape_of(call.args[0])[1]
 
 
 class ChannelSize:

@@ -15,7 +15,7 @@ from tvmq.passes.calibrate import Calibrate
 from tvmq.passes.graph import bindings_of, layer_name, op_name
 from tvmq.passes.improve.blocks import blocks_of
 from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.pairs import activation_pairs, float_form
+from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.schemes import get_scheme
 from tvmq.passes.watch import compile_for_host
 from tvmq.targets.hardware import Hardware
@@ -137,6 +137,58 @@ def test_bits_of_a_layer_count_for_what_it_reads():
     assert "head:2" not in bits(annotated(residual, bits={"inner": (4, 8)}))
     assert bits(annotated(residual, bits={"last": (4, 4)}))["sum"] == 4
     assert bits(annotated(residual, bits={"inner": (4, 3)}))["head:2"] == 3
+
+
+def inverted(b, x):
+    """first -> expand -> depthwise -> project -> last"""
+    expand = conv(b, conv(b, x, "first"), "expand")
+    filters = relax.op.nn.conv2d(expand, const(4, 1, 3, 3), padding=1, groups=4)
+    return conv(b, conv(b, b.add(filters, "depthwise", "Conv"), "project"), "last")
+
+
+def weight_bits(mod):
+    return {pair.name: pair.bits for pair in weight_pairs(mod)}
+
+
+def test_depthwise_convolutions_have_bits_of_their_own():
+    mod = annotated(inverted)
+    assert weight_bits(mod) == {"first": 8, "expand": 4, "depthwise": 8, "project": 4, "last": 8}
+    assert bits(mod) == {"x": 8, "first": 8, "expand": 8, "depthwise": 4, "project": 8}
+    mod = annotated(inverted, depthwise_bits=4)
+    assert weight_bits(mod)["depthwise"] == bits(mod)["expand"] == 4
+    mod = annotated(inverted, depthwise_bits=6)
+    assert weight_bits(mod)["depthwise"] == bits(mod)["expand"] == 6
+    mod = annotated(inverted, bits={"depthwise": (3, 5)})  # what is said of a layer counts
+    assert (weight_bits(mod)["depthwise"], bits(mod)["expand"]) == (3, 5)
+
+
+def test_depthwise_convolutions_have_the_bits_of_others_where_nothing_is_said_of_them():
+    options = QuantizeOptions(weight_bits=5, activation_bits=6)
+    mod = Annotate(get_scheme("int8"), None, options)(module({"x": SHAPE}, inverted))
+    assert (weight_bits(mod)["depthwise"], bits(mod)["expand"]) == (5, 6)
+
+
+def test_a_last_layer_that_is_depthwise_keeps_its_bits():
+    def body(b, x):
+        filters = relax.op.nn.conv2d(conv(b, x, "first"), const(4, 1, 3, 3), padding=1, groups=4)
+        return b.add(filters, "last", "Conv")
+
+    assert weight_bits(annotated(body, depthwise_bits=4)) == {"first": 8, "last": 8}
+
+
+def test_hardware_of_few_bits_has_them_for_depthwise_convolutions():
+    hardware = Hardware("npu", ("Conv",), (4,), (4,), ("channel",), ("asymmetric",))
+    edges = dict.fromkeys(("first", "expand", "last"), (4, 4))
+    mod = annotated(inverted, hardware=hardware, bits=edges)
+    assert set(weight_bits(mod).values()) == set(bits(mod).values()) == {4}
+    with pytest.raises(TvmqError, match="no weights of 8 bits, which layer 'depthwise' is to have"):
+        annotated(inverted, hardware=hardware, bits=edges, depthwise_bits=8)
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_bits_of_depthwise_convolutions_have_limits(count):
+    with pytest.raises(TvmqError, match=f"depthwise_bits must be from 2 to 8, got {count}"):
+        QuantizeOptions(depthwise_bits=count)
 
 
 def npu(*activation_bits):
