@@ -73,7 +73,7 @@ METHODS: tuple[Method, ...] = (
     Method("4-bit weights, 8-bit activations", "w4a8, equalized", {"equalize": True}, "w4a8"),
     Method("4 bits", "w4a4, to nearest", {"rounding": "nearest"}, "w4a4"),
     Method("4 bits", "w4a4", {}, "w4a4"),
-    Method("4 bits", "w4a4, equalized", {"equalize": True}, "w4a4"),
+    Method("4 bits", "w4a4, depthwise too", {"depthwise_bits": 4}, "w4a4"),
 )
 
 PEER_GROUP = "Other tools"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from tvmq.errors import TvmqError
 from tvmq.passes.annotate import Annotate
 from tvmq.passes.bias_correction import CorrectBias
 from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import rebuild, shape_of
-from tvmq.passes.improve.rounding import RoundWeights
+from tvmq.passes.graph import bindings_of, rebuild, shape_of
+from tvmq.passes.improve.rounding import RoundWeights, rounded
 from tvmq.passes.lane_sums import largest_sums, runs_of
 from tvmq.passes.pairs import float_form, weight_pairs
 from tvmq.passes.schemes import Scheme
@@ -91,6 +92,19 @@ def test_a_shared_weight_is_rounded_once_for_all_its_readers():
     assert _distance(better, float_form(mod), mixed(4, seed=50)) < _distance(
         mod, float_form(mod), mixed(4, seed=50)
     )
+
+
+@pytest.mark.parametrize(("count", "expected"), [(4, 1.0), (4_000, 0.75), (4_000_000, 0.5)])
+def test_errors_are_made_up_for_as_far_as_samples_tell(count, expected):
+    """Inputs that arrive twice as large want weights that are half as large."""
+    mod = _quantized(lambda b, x: b.add(relax.op.nn.conv2d(x, const(6, 4, 1, 1))), Scheme("int8"))
+    (pair,) = weight_pairs(mod)
+    call = next(item.value for item in bindings_of(mod) if item.var.same_as(pair.readers[0]))
+    one, mean = np.eye(4)[None], np.zeros((1, 4))
+    moments = SimpleNamespace(count=count, covariance=4 * one, cross_covariance=2 * one, means=(mean, mean))
+    new = rounded(pair, [(call, moments)], RoundWeights(mixed()), None)
+    restored = new.integers * new.scales[:, None, None, None]
+    np.testing.assert_allclose(restored, expected * pair.values, atol=0.01 * np.abs(restored).max())
 
 
 def test_the_mean_error_is_gone():
