@@ -58,6 +58,9 @@ no more than later ones."""
 CROPS = 4
 """Of a sample, at most."""
 
+MAKING_UP = 10000.0
+"""Ten times that of ``RoundWeights``: what learns behind it makes up for earlier errors too, and better."""
+
 _GLOBAL = {"relax.matmul", "relax.mean", "relax.nn.adaptive_avg_pool2d"}
 """Operators for which a part of an image is not enough."""
 
@@ -90,7 +93,9 @@ class Reconstruct:
         ------
         TvmqError : as ``RoundWeights`` does.
         """
-        rounding = RoundWeights(self.samples, self.damping, self.fit_scales, self.runner, self.progress)
+        rounding = RoundWeights(
+            self.samples, self.damping, MAKING_UP, self.fit_scales, self.runner, self.progress
+        )
         scheme = scheme_of(mod)
         rates = self.learning.rates
         if scheme is not None and scheme.power_of_two:

@@ -77,18 +77,21 @@ class RoundWeights:
     samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
     damping : the share ``r``: how far correlations in few samples are distrusted. At 1 they count half. Less fits the
         samples better, and others worse.
+    making_up : the factor ``m``: how far what few samples show of earlier errors is distrusted.
     fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
     """
 
     samples: Iterable[Sample]
     damping: float = DAMPING
+    making_up: float = MAKING_UP
     fit_scales: bool = True
     runner: Runner = compile_for_host
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.damping < np.inf:
-            raise TvmqError(f"damping must be a positive number, got {self.damping}")
+        for which in ("damping", "making_up"):
+            if not 0.0 < getattr(self, which) < np.inf:
+                raise TvmqError(f"{which} must be a positive number, got {getattr(self, which)}")
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with new weights and biases.
@@ -311,8 +314,8 @@ def rounded(
         for parts in zip(*((m.covariance, m.cross_covariance, m.means[1]) for _, m in readers), strict=True)
     )
     hessian = covariance + lattice.ridge(covariance, means, options.damping)
-    making_up = MAKING_UP * covariance.shape[-1] / count
-    hold = lattice.ridge(covariance, means, making_up * options.damping)
+    weights_by_columns = covariance.shape[-1] / count
+    hold = lattice.ridge(covariance, means, options.making_up * options.damping * weights_by_columns)
     # W* (H + M) = W (C + M), and H is symmetric.
     target = np.linalg.solve(covariance + hold, (weight @ (cross + hold)).transpose(0, 2, 1)).transpose(
         0, 2, 1

@@ -149,6 +149,8 @@ def test_bad_input():
         RoundWeights([samples[0], {"x": random(1, 2, 3, 3)}])(mod)
     with pytest.raises(TvmqError, match="damping must be a positive number, got -1"):
         RoundWeights(samples, damping=-1)
+    with pytest.raises(TvmqError, match="making_up must be a positive number, got nan"):
+        RoundWeights(samples, making_up=float("nan"))
     with pytest.raises(TvmqError, match="have no scale yet"):
         RoundWeights(samples)(Annotate(LOW)(float_form(mod)))
 
