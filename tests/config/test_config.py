@@ -32,6 +32,7 @@ weight_bits = 0
 mixed_start_scale = 0.05
 mixed_auto_tune = true
 activation_bits = 8
+depthwise_bits = 6
 observer = "mse"
 weight_observer = "minmax"
 power_of_two = true
@@ -123,6 +124,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
         mixed_start_scale=0.05,
         mixed_auto_tune=True,
         activation_bits=8,
+        depthwise_bits=6,
         bits={"*/conv": 4, "head": (4, 8)},
         observer="mse",
         weight_observer="minmax",
