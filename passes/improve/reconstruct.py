@@ -94,7 +94,7 @@ class Reconstruct:
         TvmqError : as ``RoundWeights`` does.
         """
         rounding = RoundWeights(
-            self.samples, self.damping, MAKING_UP, self.fit_scales, self.runner, self.progress
+            self.samples, self.damping, self.fit_scales, self.runner, self.progress, making_up=MAKING_UP
         )
         scheme = scheme_of(mod)
         rates = self.learning.rates

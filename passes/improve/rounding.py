@@ -77,16 +77,16 @@ class RoundWeights:
     samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
     damping : the share ``r``: how far correlations in few samples are distrusted. At 1 they count half. Less fits the
         samples better, and others worse.
-    making_up : the factor ``m``: how far what few samples show of earlier errors is distrusted.
     fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
+    making_up : the factor ``m``: how far what few samples show of earlier errors is distrusted.
     """
 
     samples: Iterable[Sample]
     damping: float = DAMPING
-    making_up: float = MAKING_UP
     fit_scales: bool = True
     runner: Runner = compile_for_host
     progress: Progress | None = None
+    making_up: float = MAKING_UP
 
     def __post_init__(self) -> None:
         for which in ("damping", "making_up"):
