@@ -5,22 +5,22 @@
     y = a + b          da = db = dy                 b may be a constant
     y = mean(x)        dx = dy / n
 
-Images are ``[N, H, W, C]`` here, so that a convolution of one tap is one product of matrices, and a tap of a depthwise
-one is a multiplication and an addition of whole rows; weights stay OIHW or ``[K, N]``. Everything is float32. Each
-rule keeps what its ``backward`` needs from the ``forward`` before. ``RULES`` has a row for each operator that has one.
+Images are ``[N, H, W, C]`` here, so that a convolution of one tap is one product of matrices, and a depthwise one has
+channels in its vectors; weights stay OIHW or ``[K, N]``. Everything is float32. Each rule keeps what its ``backward``
+needs from the ``forward`` before. ``RULES`` has a row for each operator that has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from tvm import relax
 
 from ..affine import as_affine, per_channel
 from ..graph import op_name, shape_of
-from .parts import in_parts
+from .kernels import depthwise
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -43,15 +43,16 @@ class Rule(Protocol):
 
 
 class Product:
-    """``x @ W`` along the last axis, W ``[K, N]``."""
+    """``x @ W`` along the last axis, W ``[K, N]``: one product of matrices, NumPy's of more axes take twice as long."""
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
-        self._data, self._weight = operands
-        return self._data @ self._weight
+        data, self._weight = operands
+        self._rows = data.reshape(-1, data.shape[-1])
+        return (self._rows @ self._weight).reshape(*data.shape[:-1], -1)
 
     def backward(self, gradient: np.ndarray) -> Arrays:
-        rows, results = self._data.reshape(-1, self._data.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-        return gradient @ self._weight.T, rows.T @ results
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        return (rows @ self._weight.T).reshape(*gradient.shape[:-1], -1), self._rows.T @ rows
 
 
 class _Windows:
@@ -60,9 +61,9 @@ class _Windows:
     def __init__(self, call: relax.Call):
         attrs = call.attrs
         self._padding = [int(extent) for extent in attrs.padding]
-        self._strides = [int(step) for step in attrs.strides]
-        self._dilation = [int(step) for step in attrs.dilation]
-        self._taps = shape_of(call.args[1])[2:]
+        self.strides = _rows_and_columns(attrs.strides)
+        self.dilation = _rows_and_columns(attrs.dilation)
+        self.taps = _rows_and_columns(shape_of(call.args[1])[2:])
 
     def padded(self, data: np.ndarray) -> np.ndarray:
         top, left, bottom, right = self._padding
@@ -73,23 +74,32 @@ class _Windows:
         top, left, bottom, right = self._padding
         return padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right]
 
+    def result_shape(self, padded: np.ndarray) -> tuple[int, ...]:
+        """Return ``(N, OH, OW, C)``."""
+        rows, columns = (
+            (size - (taps - 1) * dilation - 1) // stride + 1
+            for size, taps, dilation, stride in zip(
+                padded.shape[1:3], self.taps, self.dilation, self.strides, strict=True
+            )
+        )
+        return padded.shape[0], rows, columns, padded.shape[3]
+
     def views(self, padded: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
         """Give row, column and view ``[N, OH, OW, C]`` of each tap."""
-        extents = [
-            (size - (taps - 1) * dilation - 1) // stride * stride + 1
-            for size, taps, dilation, stride in zip(
-                padded.shape[1:3], self._taps, self._dilation, self._strides, strict=True
-            )
-        ]
-        for row, column in np.ndindex(*self._taps):
-            top, left = row * self._dilation[0], column * self._dilation[1]
+        _, rows, columns, _ = self.result_shape(padded)
+        down, right = self.strides
+        for row, column in np.ndindex(*self.taps):
+            top, left = row * self.dilation[0], column * self.dilation[1]
             yield (
                 row,
                 column,
-                padded[
-                    :, top : top + extents[0] : self._strides[0], left : left + extents[1] : self._strides[1]
-                ],
+                padded[:, top : top + rows * down : down, left : left + columns * right : right],
             )
+
+
+def _rows_and_columns(extents: Sequence[Any]) -> tuple[int, int]:
+    rows, columns = (int(extent) for extent in extents)
+    return rows, columns
 
 
 class Convolution:
@@ -123,41 +133,24 @@ class Depthwise:
     """A convolution of each channel with a filter of its own, W ``[C, 1, KH, KW]``."""
 
     def __init__(self, call: relax.Call):
-        self._windows = _Windows(call)
+        self._windows = windows = _Windows(call)
+        self._forward, self._backward = depthwise(
+            shape_of(call.args[1])[0], windows.taps, windows.strides, windows.dilation
+        )
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
-        data, self._weight = operands
+        data, weight = operands
         self._padded = self._windows.padded(data)
-
-        def part(samples: slice) -> np.ndarray:
-            result = product = np.zeros(0, np.float32)
-            for row, column, view in self._windows.views(self._padded[samples]):
-                if row == column == 0:
-                    result = view * self._weight[:, 0, 0, 0]
-                    product = np.empty_like(result)
-                else:
-                    result += np.multiply(view, self._weight[:, 0, row, column], out=product)
-            return result
-
-        return np.concatenate(in_parts(part, self._padded.shape))
+        self._weight = weight[:, 0].transpose(1, 2, 0)
+        result = np.empty(self._windows.result_shape(self._padded), np.float32)
+        self._forward(self._padded, self._weight, result)
+        return result
 
     def backward(self, gradient: np.ndarray) -> Arrays:
-        padded = np.zeros_like(self._padded)
-
-        def part(samples: slice) -> np.ndarray:
-            weight, product = np.empty_like(self._weight), np.empty_like(gradient[samples])
-            for (row, column, view), (_, _, data) in zip(
-                self._windows.views(padded[samples]),
-                self._windows.views(self._padded[samples]),
-                strict=True,
-            ):
-                view += np.multiply(gradient[samples], self._weight[:, 0, row, column], out=product)
-                np.multiply(gradient[samples], data, out=product)
-                weight[:, 0, row, column] = product.sum(axis=(0, 1, 2))
-            return weight
-
-        weight = np.sum(in_parts(part, padded.shape), axis=0)
-        return self._windows.inside(padded), weight
+        padded = np.empty(self._padded.shape, np.float32)
+        weights = np.empty((len(padded), *self._weight.shape), np.float32)
+        self._backward(self._padded, self._weight, gradient, padded, weights)
+        return self._windows.inside(padded), weights.sum(axis=0).transpose(2, 0, 1)[:, None]
 
 
 class Clip:

@@ -23,7 +23,7 @@ from ...errors import TvmqError
 from ..pairs import ActivationPair, WeightPair
 from ..parameters import activation_limits, along, weight_limit
 from .backward import Arrays, Rule
-from .parts import in_parts
+from .kernels import quantizer, sums_of
 
 NEAR = np.float32(0.25)
 """Of a step: how far from its integer a weight begins at most, towards its float value."""
@@ -159,7 +159,7 @@ class LearnedStep:
 
     def __init__(self, pair: ActivationPair, rate: float, rng: np.random.Generator):
         first, last = activation_limits(pair.dtype, pair.bits)
-        self._low, self._high = np.float32(first - pair.zero_point), np.float32(last - pair.zero_point)
+        self._limits = float(first - pair.zero_point), float(last - pair.zero_point)
         self._scale = pair.scale
         self._rng = rng
         self.growth = Parameter(np.zeros(()), rate)
@@ -174,36 +174,31 @@ class LearnedStep:
         return np.float32(self._scale * np.exp(self.growth.values))
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
-        (data,) = operands
+        (self._data,) = operands
         step = self.scale
-        keep = kept(data.shape, self.drop, self._rng) if self.drop else None
-        result, self._slope = np.empty_like(data), np.empty_like(data)
-        self._inside = np.empty(data.shape, bool)
-
-        def part(rows: slice) -> None:
-            steps = data[rows] * (np.float32(1.0) / step)
-            rounded = np.rint(steps)
-            np.clip(rounded, self._low, self._high, out=rounded)
-            # What has been kept float takes part as data that rounding does not change.
-            if keep is not None:
-                mix(rounded, steps, keep[rows])
-            np.multiply(rounded, step, out=result[rows])
-            inside = np.less_equal(np.abs(rounded - steps), np.float32(0.5), out=self._inside[rows])
-            # rint(x / s) - x / s inside, the limit beyond.
-            np.subtract(rounded, np.multiply(steps, inside, out=steps), out=self._slope[rows])
-
-        in_parts(part, data.shape)
+        self._inverse = float(np.float32(1.0) / step)
+        self._drop = (_bytes(self._data.size, self._rng), _limit(self.drop)) if self.drop else ()
+        result = np.empty(self._data.shape, np.float32)
+        forward, _ = quantizer(bool(self._drop))
+        forward(
+            *self._drop, self._data.reshape(-1), result.reshape(-1), self._inverse, float(step), *self._limits
+        )
         return result
 
     def backward(self, gradient: np.ndarray) -> Arrays:
-        passed = np.empty_like(gradient)
-
-        def part(rows: slice) -> float:
-            np.multiply(gradient[rows], self._inside[rows], out=passed[rows])
-            return float(np.vdot(gradient[rows], self._slope[rows]))
-
+        passed, sums = np.empty(gradient.shape, np.float32), np.empty(sums_of(gradient.size), np.float32)
+        _, backward = quantizer(bool(self._drop))
+        backward(
+            *self._drop,
+            self._data.reshape(-1),
+            gradient.reshape(-1),
+            passed.reshape(-1),
+            sums,
+            self._inverse,
+            *self._limits,
+        )
         # Times s, for the logarithm of the step.
-        self.growth.gradient += np.float32(sum(in_parts(part, gradient.shape))) * self.scale
+        self.growth.gradient += sums.sum() * self.scale
         return (passed,)
 
 
@@ -214,5 +209,13 @@ def mix(array: np.ndarray, other: np.ndarray, mask: np.ndarray) -> None:
 
 def kept(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:
     """Return a random mask that is true for about a share of its elements, to 1 / 256."""
-    size = int(np.prod(shape))
-    return (np.frombuffer(rng.bytes(size), np.uint8) < round(256 * share)).reshape(shape)
+    return (_bytes(int(np.prod(shape)), rng) < _limit(share)).reshape(shape)
+
+
+def _bytes(size: int, rng: np.random.Generator) -> np.ndarray:
+    return np.frombuffer(bytearray(rng.bytes(size)), np.uint8)
+
+
+def _limit(share: float) -> int:
+    """Return how many of the 256 values of a byte are about that share."""
+    return round(256 * share)

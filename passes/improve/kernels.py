@@ -1,0 +1,221 @@
+"""Kernels of this machine for what NumPy is slow at: depthwise convolutions and quantizers, forwards and backwards.
+
+NumPy goes through whole arrays for each operation of a formula: nine taps of a filter are 18 passes over an image. A
+kernel reads each vector once and keeps what it computes in registers. Kernels have one thread: those that NumPy has for
+products of matrices go on spinning on all cores for a while, and a second pool would wait for them (on two cores
+MobileNetV2's sections learn half as fast then).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+
+from ...targets.parse import parse_target
+
+LANES = 16
+"""Of a vector of float32, at most; LLVM makes several of it where registers are shorter."""
+RUN = 1 << 13
+"""Values that are summed up one by one: sums of more lose digits."""
+_ALIGNMENT = 4
+"""Of arrays, in bytes: NumPy promises no more."""
+
+Kernel = Callable[..., None]
+"""Takes arrays, and numbers behind them; the last arrays are new ones, to which it writes its results."""
+
+
+@cache
+def depthwise(
+    channels: int, taps: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[Kernel, Kernel]:
+    """Return a depthwise convolution of padded images forwards and backwards.
+
+        forward(x, w, y)              y[n, p, q, c] = sum over i, j  x[n, p s + i d, q s + j d, c] w[i, j, c]
+        backward(x, w, dy, dx, dw)    the gradients dx and dw from dy; dw has one of each sample, to be summed up
+
+    Parameters
+    ----------
+    channels : of the images.
+    taps, strides, dilation : of rows and of columns: how many ``i, j`` there are, ``s`` and ``d``.
+
+    The arrays are float32: ``x, dx [N, H, W, C]``, ``w [KH, KW, C]``, ``y, dy [N, OH, OW, C]``, ``dw [N, KH, KW, C]``.
+    """
+    lanes = next(lanes for lanes in (LANES, 8, 4, 2, 1) if channels % lanes == 0)
+    blocks, places, zero = channels // lanes, list(np.ndindex(*taps)), tirx.const(0.0, "float32")
+
+    def images() -> list[Any]:
+        """Declare the first arguments of both; return the extents of ``y`` before its last, and the arguments."""
+        count, height, width, rows, columns = _extents("n h w oh ow")
+        data = _array("x", count, height, width, channels)
+        return [count, rows, columns, data, _array("w", *taps, channels)]
+
+    def seen(image: Any, row: Any, column: Any, place: tuple[int, ...], channel: Any) -> tuple[Any, ...]:
+        """Return where in ``x`` the filter's ``place`` lies."""
+        top, left = (at * step for at, step in zip(place, dilation, strict=True))
+        return image, row * strides[0] + top, column * strides[1] + left, channel
+
+    def forward() -> None:
+        count, rows, columns, data, weight = images()
+        result = _array("y", count, rows, columns, channels)
+        with T.serial(0, count * rows) as line:
+            image, row = line // rows, line % rows
+            with T.grid(columns, blocks) as (column, block), T.vectorized(0, lanes) as lane:
+                channel = block * lanes + lane
+                products = [
+                    data[seen(image, row, column, place, channel)] * weight[place + (channel,)]
+                    for place in places
+                ]
+                T.buffer_store(result, sum(products, zero), [image, row, column, channel])
+
+    def backward() -> None:
+        count, rows, columns, data, weight = images()
+        gradient = _array("dy", count, rows, columns, channels)
+        of_data, of_weight = _array("dx", *data.shape), _array("dw", count, *taps, channels)
+        with T.serial(0, count) as image:
+            with (
+                T.grid(data.shape[1], data.shape[2], blocks) as (row, column, block),
+                T.vectorized(0, lanes) as lane,
+            ):
+                T.buffer_store(of_data, zero, [image, row, column, block * lanes + lane])
+            with T.grid(rows, columns, blocks) as (row, column, block), T.vectorized(0, lanes) as lane:
+                channel = block * lanes + lane
+                for place in places:
+                    share = gradient[image, row, column, channel] * weight[place + (channel,)]
+                    _add(of_data, share, seen(image, row, column, place, channel))
+            # By channels first, so that the sums of all taps stay in registers.
+            with T.serial(0, blocks) as block:
+                with T.vectorized(0, lanes) as lane:
+                    for place in places:
+                        T.buffer_store(of_weight, zero, [image, *place, block * lanes + lane])
+                with T.grid(rows, columns) as (row, column), T.vectorized(0, lanes) as lane:
+                    channel = block * lanes + lane
+                    for place in places:
+                        product = (
+                            gradient[image, row, column, channel]
+                            * data[seen(image, row, column, place, channel)]
+                        )
+                        _add(of_weight, product, (image, *place, channel))
+
+    return _compiled(forward), _compiled(backward)
+
+
+@cache
+def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
+    """Return an activation's quantization forwards and backwards; see ``passes.improve.learned``.
+
+        forward(x, y, 1 / s, s, l, h)           y = s clip(rint(x / s), l, h)
+        backward(x, dy, dx, ds, 1 / s, l, h)    dx = dy where only rounding has changed x, else 0, and in ds what is
+                                                to be summed up for ds: ``sums_of(size)`` elements
+
+    Parameters
+    ----------
+    drops : whether both take ``k, t`` in front: random bytes, uint8, and how many of their 256 values leave an ``x``
+        as it is.
+
+    The arrays are flat and float32.
+    """
+
+    def dropped(size: Any) -> list[Any]:
+        return [_array("k", size, dtype="uint8"), *_numbers("t", "int32")] if drops else []
+
+    def in_steps(
+        value: Any, place: Any, inverse: Any, low: Any, high: Any, random: Any = None, limit: Any = None
+    ) -> tuple[Any, Any]:
+        """Return a value in steps, and what becomes of it."""
+        steps = value * inverse
+        # ``lrint`` as in ``passes.compute.epilogue``: TVM's vectorizer takes ``nearbyint`` apart.
+        limited = tirx.max(tirx.min(steps, high), low)
+        rounded = tirx.call_llvm_pure_intrin("int32", "llvm.lrint", limited).astype("float32")
+        return steps, tirx.Select(random[place].astype("int32") < limit, steps, rounded) if drops else rounded
+
+    def forward() -> None:
+        (size,) = _extents("size")
+        drop = dropped(size)
+        data, result = _array("x", size), _array("y", size)
+        inverse, scale, low, high = _numbers("inverse scale low high")
+
+        def body(place: Any, _: Any) -> None:
+            rounded = in_steps(data[place], place, inverse, low, high, *drop)[1]
+            T.buffer_store(result, rounded * scale, [place])
+
+        _in_runs(size, body)
+
+    def backward() -> None:
+        (size,) = _extents("size")
+        drop = dropped(size)
+        data, gradient = _array("x", size), _array("dy", size)
+        of_data, of_scale = _array("dx", size), _array("ds", sums_of(size))
+        inverse, low, high = _numbers("inverse low high")
+
+        def body(place: Any, sum_place: Any) -> None:
+            steps, rounded = in_steps(data[place], place, inverse, low, high, *drop)
+            change = rounded - steps
+            inside = tirx.abs(change) <= tirx.const(0.5, "float32")
+            T.buffer_store(of_data, tirx.Select(inside, gradient[place], tirx.const(0.0, "float32")), [place])
+            # Beyond the limits a value is the limit, whatever it is.
+            _add(of_scale, gradient[place] * tirx.Select(inside, change, rounded), (sum_place,))
+
+        with T.serial(0, sums_of(size)) as place:
+            T.buffer_store(of_scale, tirx.const(0.0, "float32"), [place])
+        _in_runs(size, body)
+
+    return _compiled(forward), _compiled(backward)
+
+
+def sums_of(size: Any) -> Any:
+    """Return how many sums a quantizer's ``backward`` has of so many values."""
+    return (size + (RUN - 1)) // RUN * LANES
+
+
+def _in_runs(size: Any, body: Callable[[Any, Any], None]) -> None:
+    """Call ``body`` with the place of each value, and with that of the sum that the value goes to."""
+    with T.serial(0, (size + (RUN - 1)) // RUN) as run:
+        start = run * RUN
+        count = tirx.min(RUN, size - start)
+        with T.serial(0, count // LANES) as vector, T.vectorized(0, LANES) as lane:
+            body(start + vector * LANES + lane, run * LANES + lane)
+        with T.serial(0, count % LANES) as rest:
+            body(start + count // LANES * LANES + rest, run * LANES)
+
+
+def _extents(names: str) -> list[Any]:
+    return [tirx.Var(name, "int32") for name in names.split()]
+
+
+def _numbers(names: str, dtype: str = "float32") -> list[Any]:
+    return [T.arg(name, tirx.Var(name, dtype)) for name in names.split()]
+
+
+def _array(name: str, *shape: Any, dtype: str = "float32") -> Any:
+    return T.arg(name, T.buffer(shape, dtype, align=_ALIGNMENT))
+
+
+def _add(buffer: Any, value: Any, place: tuple[Any, ...]) -> None:
+    T.buffer_store(buffer, buffer[place] + value, list(place))
+
+
+def _compiled(body: Callable[[], None]) -> Kernel:
+    """Compile the function that ``body`` writes for this machine."""
+    with IRBuilder() as builder, T.prim_func(s_tir=False):
+        T.func_name("main")
+        body()
+    module = tvm.IRModule({"main": builder.get()})
+    main = tvm.compile(module, target=parse_target("llvm -mcpu=native"))["main"]
+
+    def run(*arguments: np.ndarray | float) -> None:
+        main(*(_tensor(value) if isinstance(value, np.ndarray) else value for value in arguments))
+
+    return run
+
+
+def _tensor(array: np.ndarray) -> tvm_ffi.Tensor:
+    # DLPack has no arrays that may not be written to.
+    return tvm_ffi.from_dlpack(np.require(array, requirements=["C", "W"]), require_alignment=_ALIGNMENT)
