@@ -55,38 +55,49 @@ class Moments:
     def __init__(self, call: relax.Call):
         self._call = call
         self.count = 0
-        self._exact: np.ndarray = np.zeros(())
-        self._quantized: np.ndarray = np.zeros(())
+        self._origins: tuple[np.ndarray, ...] = ()
+        self._sums: list[np.ndarray] = []
         self._squares: np.ndarray = np.zeros(())
         self._products: np.ndarray = np.zeros(())
 
     def update(self, exact: np.ndarray, quantized: np.ndarray) -> None:
         """Take in the operand of one sample, as the float model and as the quantized one gives it."""
-        x, y = columns(self._call, exact), columns(self._call, quantized)
-        count = x.shape[-1]
-        mean_x, mean_y = x.mean(-1, dtype=np.float64), y.mean(-1, dtype=np.float64)
-        # Products of values around the sample's mean: float32 sums of others would drown small variances.
-        x, y = x - mean_x.astype(np.float32)[..., None], y - mean_y.astype(np.float32)[..., None]
+        seen = columns(self._call, exact), columns(self._call, quantized)
+        if not self.count:
+            # float32 products of values that are not around their mean would drown small variances.
+            self._origins = tuple(x.mean(-1, dtype=np.float64).astype(np.float32)[..., None] for x in seen)
+            groups, rows, _ = seen[0].shape
+            self._sums = [np.zeros((groups, rows)) for _ in seen]
+            self._squares, self._products = np.zeros((2, groups, rows, rows))
+        x, y = (data - origin for data, origin in zip(seen, self._origins, strict=True))
         behind = y.transpose(0, 2, 1)
-        self.count += count
-        self._exact = self._exact + count * mean_x
-        self._quantized = self._quantized + count * mean_y
-        self._squares = self._squares + (y @ behind) + count * mean_y[:, :, None] * mean_y[:, None, :]
-        self._products = self._products + (x @ behind) + count * mean_x[:, :, None] * mean_y[:, None, :]
+        self.count += x.shape[-1]
+        for total, data in zip(self._sums, (x, y), strict=True):
+            total += data.sum(-1, dtype=np.float64)
+        self._squares += y @ behind
+        self._products += x @ behind
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean columns of the float and of the quantized model, float64 ``[G, K]``."""
-        return self._exact / self.count, self._quantized / self.count
+        exact, quantized = (
+            origin[..., 0] + offset for origin, offset in zip(self._origins, self._offsets, strict=True)
+        )
+        return exact, quantized
 
     @property
     def covariance(self) -> np.ndarray:
         """Covariance of the quantized columns, float64 ``[G, K, K]``."""
-        mean = self.means[1]
-        return self._squares / self.count - mean[:, :, None] * mean[:, None, :]
+        offset = self._offsets[1]
+        return self._squares / self.count - offset[:, :, None] * offset[:, None, :]
 
     @property
     def cross_covariance(self) -> np.ndarray:
         """Covariance of float columns (rows) with quantized ones, float64 ``[G, K, K]``."""
-        exact, quantized = self.means
+        exact, quantized = self._offsets
         return self._products / self.count - exact[:, :, None] * quantized[:, None, :]
+
+    @property
+    def _offsets(self) -> list[np.ndarray]:
+        """Means around the origins."""
+        return [total / self.count for total in self._sums]
