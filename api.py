@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -267,15 +268,20 @@ def tuning_tasks(
     return extract_tasks(Realize(row)(Layout()(mod)), target, row)
 
 
-def run_on_host(mod: tvm.IRModule) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
-    """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration."""
+def run_on_host(
+    mod: tvm.IRModule, cores: int | None = None
+) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+    """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration.
+
+    They run on so many cores; None means all of them.
+    """
     target = parse_target("llvm -mcpu=native")
     names = [param.name for param in mod["main"].params]
     built = build(Layout()(RestoreWeights()(mod)), target, row_of(target))
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        use_threads(None)
+        use_threads(cores)
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
 
     return run
@@ -329,7 +335,9 @@ def _start(
                 "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
-    data = CalibrationData(repeatable(_samples(calibration, mod)), run_on_host, progress)
+    data = CalibrationData(
+        repeatable(_samples(calibration, mod)), run_on_host, progress, partial(run_on_host, cores=1)
+    )
     recipe = Recipe(chosen, row, options, data)
     if chosen.searched:
         found = search_bits(

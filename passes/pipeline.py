@@ -45,16 +45,24 @@ class CalibrationData:
     samples : can be walked through more than once: each pass runs the model on them anew.
     runner : compiles the module that is watched.
     progress : shows how many samples have run; None shows nothing.
+    serial_runner : a runner on one thread, for passes that multiply matrices between two runs: the threads that NumPy
+        has for that go on spinning on all cores for a while. None takes ``runner``.
     """
 
     samples: Iterable[Sample]
     runner: Runner = compile_for_host
     progress: Progress | None = None
+    serial_runner: Runner | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The same as arguments of a pass."""
         return {"samples": self.samples, "runner": self.runner, "progress": self.progress}
+
+    @property
+    def serial_arguments(self) -> dict[str, Any]:
+        """The same for passes that multiply matrices between two runs."""
+        return {**self.arguments, "runner": self.serial_runner or self.runner}
 
 
 def quantization_passes(
@@ -121,7 +129,7 @@ def _rounding_passes(rounding: str, bias_correction: str | None, data: Calibrati
                 f"bias_correction {bias_correction!r} has no effect: the rounding {rounding!r} chooses the biases "
                 "itself"
             )
-        return [RoundWeights(**data.arguments) if rounding == "hessian" else Reconstruct(**data.arguments)]
+        return [(RoundWeights if rounding == "hessian" else Reconstruct)(**data.serial_arguments)]
     corrections: dict[str, Pass] = {
         "empirical": CorrectBias(**data.arguments),
         "sequential": CorrectBiasSequentially(**data.arguments),

@@ -73,7 +73,7 @@ class Moments:
         behind = y.transpose(0, 2, 1)
         self.count += x.shape[-1]
         for total, data in zip(self._sums, (x, y), strict=True):
-            total += data.sum(-1, dtype=np.float64)
+            total += data.sum(-1)  # pairwise
         self._squares += y @ behind
         self._products += x @ behind
 
