@@ -15,11 +15,13 @@ Scales and steps are learned as logarithms and shifts in units of the result, so
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import TvmqError
+from ..graph import shape_of
 from ..pairs import ActivationPair, WeightPair
 from ..parameters import activation_limits, along, weight_limit
 from .backward import Arrays, Rule
@@ -27,6 +29,9 @@ from .kernels import quantizer, sums_of
 
 NEAR = np.float32(0.25)
 """Of a step: how far from its integer a weight begins at most, towards its float value."""
+
+FEW = 100.0
+"""Columns seen for each weight of a row, with which weights learn at half their rate."""
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-12
 
@@ -37,20 +42,29 @@ class Rates:
 
     Attributes
     ----------
-    places : of weights, in steps.
+    places : of weights, in steps; see ``of_places``.
     weight_scales, steps : of the logarithms of scales of weights and of activations.
     shifts : of shifts, in standard deviations of the channel.
     """
 
     places: float = 0.01
-    weight_scales: float = 0.005
+    weight_scales: float = 0.01
     steps: float = 0.01
-    shifts: float = 0.005
+    shifts: float = 0.02
 
     def __post_init__(self) -> None:
         for name, rate in vars(self).items():
             if not 0.0 <= rate < np.inf:
                 raise TvmqError(f"the rate of learning of {name} must be at least 0, got {rate}")
+
+    def of_places(self, pair: WeightPair, samples: int) -> float:
+        """Return the rate for a pair whose readers see so many samples.
+
+        It is ``places c / (c + FEW)`` for ``c`` results a weight, which is columns seen for each weight of a row. What
+        few columns say of many weights holds for those columns alone.
+        """
+        seen = samples * sum(math.prod(shape_of(reader)) for reader in pair.readers) / pair.values.size
+        return self.places * seen / (seen + FEW)
 
 
 class Parameter:

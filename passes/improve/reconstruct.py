@@ -129,7 +129,7 @@ class _Refiner:
     ) -> Changes:
         """Return what a section has learned; see ``rounding.Refine``."""
         given, part = _compared(given), _compared(part)
-        section = self._learner(part, whole)
+        section = self._learner(part, whole, sum(1 for _ in states))
         if section is None:
             if bar is not None:
                 bar.update(self.units)
@@ -143,15 +143,19 @@ class _Refiner:
         logger.info("the section of layer %r: error %.5f -> %.5f", next(iter(section.weights)), before, after)
         return changes if after < before else Changes()
 
-    def _learner(self, part: IRModule, whole: Container[str]) -> Trainable | None:
-        """Return the section with what learns; None where nothing has few bits or gradients do not go through."""
+    def _learner(self, part: IRModule, whole: Container[str], samples: int) -> Trainable | None:
+        """Return the section with what learns from so many samples.
+
+        None where nothing has few bits or gradients do not go through.
+        """
         weights = [pair for pair in weight_pairs(part) if pair.name in whole]
         steps = [pair for pair in activation_pairs(part) if pair.bits < MAX_BITS]
         if not weights or not (steps or any(pair.bits < MAX_BITS for pair in weights)):
             return None
         learns = {pair.dequantize for pair in weights} | {pair.dequantize for pair in steps}
         try:
-            return Trainable(part, learns, self.learning.rates, np.random.default_rng(self.learning.seed))
+            rng = np.random.default_rng(self.learning.seed)
+            return Trainable(part, learns, self.learning.rates, rng, samples)
         except NoRule as refusal:
             logger.info(
                 "the section of layer %r is only rounded: no gradient of %s", weights[0].name, refusal

@@ -92,12 +92,13 @@ class Trainable:
         learns: Container[relax.Var] = (),
         rates: Rates | None = None,
         rng: np.random.Generator | None = None,
+        samples: int = 1,
     ):
-        """``learns`` has the ``dequantize`` of each pair that learns."""
+        """``learns`` has the ``dequantize`` of each pair that learns, from so many ``samples``."""
         self.weights: dict[str, LearnedWeights] = {}
         self.steps: dict[str, LearnedStep] = {}
         self.shifts: dict[str, list[LearnedShift]] = {}
-        self._learns, self._rates = learns, rates or Rates()
+        self._learns, self._rates, self._samples = learns, rates or Rates(), samples
         self._rng = rng or np.random.default_rng(0)
         self._inputs = list(part["main"].params)
         self._nodes: list[_Node] = []
@@ -146,7 +147,8 @@ class Trainable:
     def _weights(self, pair: WeightPair) -> Rule:
         if pair.dequantize not in self._learns:
             return _Fixed(pair.restored.astype(np.float32))
-        self.weights[pair.name] = LearnedWeights(pair, self._rates.places, self._rates.weight_scales)
+        rate = self._rates.of_places(pair, self._samples)
+        self.weights[pair.name] = LearnedWeights(pair, rate, self._rates.weight_scales)
         return self.weights[pair.name]
 
     def _step(self, pair: ActivationPair) -> Rule:

@@ -8,8 +8,9 @@ from tvm import relax
 
 from tvmq.passes.annotate import Annotate
 from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import rebuild
+from tvmq.passes.graph import rebuild, shape_of
 from tvmq.passes.improve.backward import channels_last
+from tvmq.passes.improve.learned import FEW, Rates
 from tvmq.passes.improve.trainable import NoRule, Trainable
 from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.schemes import Scheme
@@ -51,6 +52,21 @@ def test_what_learns_begins_as_the_module_is():
     assert list(learning.weights) == [pair.name for pair in weight_pairs(mod)] == list(learning.shifts)
     assert list(learning.steps) == [pair.name for pair in activation_pairs(mod)]
     assert Trainable(mod).parameters == []
+
+
+def test_weights_that_few_columns_have_been_seen_for_learn_slowly():
+    mod = _hub()
+    pair = weight_pairs(mod)[0]
+    channels, height, width = shape_of(pair.readers[0])[1:]
+    row = pair.values.size // channels
+    for samples in (1, 1000):
+        block = Trainable(mod, _learns(mod), Rates(places=0.01), samples=samples)
+        places = block.weights[pair.name].places
+        before = places.values.copy()
+        places.gradient[...] = 1.0
+        places.step(1.0)  # the first step of Adam is the rate
+        columns = samples * height * width * len(pair.readers) / row
+        np.testing.assert_allclose(before - places.values, 0.01 * columns / (columns + FEW), rtol=1e-3)
 
 
 def test_gradients_go_through_branches_to_the_biases():
