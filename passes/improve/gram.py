@@ -14,9 +14,6 @@ from tvm import relax
 
 from ..graph import op_name, shape_of
 
-COLUMNS = 2048
-"""Of a sample that moments are made of, about: more take time, and say what their neighbours say."""
-
 
 def grouped(call: relax.Call, weight: np.ndarray) -> np.ndarray:
     """Return a weighted operator's weights, OIHW or ``[K, N]``, as ``[G, O / G, K]``."""
@@ -31,13 +28,10 @@ def ungrouped(call: relax.Call, weight: np.ndarray) -> np.ndarray:
     return weight[0].T if op_name(call) == "relax.matmul" else weight.reshape(shape_of(call.args[1]))
 
 
-def columns(call: relax.Call, data: np.ndarray, every: int = 1) -> np.ndarray:
-    """Return the columns ``[G, K, n]`` of a weighted operator's operand, float32 as ``data`` is.
-
-    They are those of ``every`` so many-th row of the result.
-    """
+def columns(call: relax.Call, data: np.ndarray) -> np.ndarray:
+    """Return the columns ``[G, K, n]`` of a weighted operator's operand, float32 as ``data`` is."""
     if op_name(call) == "relax.matmul":
-        return data.reshape(-1, data.shape[-1])[::every].T[None]
+        return data.reshape(-1, data.shape[-1]).T[None]
     attrs = call.attrs
     top, left, bottom, right = (int(extent) for extent in attrs.padding)
     strides, dilation = [int(step) for step in attrs.strides], [int(step) for step in attrs.dilation]
@@ -45,7 +39,7 @@ def columns(call: relax.Call, data: np.ndarray, every: int = 1) -> np.ndarray:
     padded = np.pad(data, ((0, 0), (0, 0), (top, bottom), (left, right)))
     reach = [(count - 1) * step + 1 for count, step in zip(taps, dilation, strict=True)]
     windows = sliding_window_view(padded, reach, axis=(2, 3))
-    windows = windows[:, :, :: every * strides[0], :: strides[1], :: dilation[0], :: dilation[1]]
+    windows = windows[:, :, :: strides[0], :: strides[1], :: dilation[0], :: dilation[1]]
     # (N, C, OH, OW, KH, KW) -> (C, KH, KW, N, OH, OW)
     return windows.transpose(1, 4, 5, 0, 2, 3).reshape(int(attrs.groups), -1, windows[:, 0, ..., 0, 0].size)
 
@@ -53,18 +47,14 @@ def columns(call: relax.Call, data: np.ndarray, every: int = 1) -> np.ndarray:
 class Moments:
     """Means and covariances of the columns in the float model and in the quantized one, over all samples.
 
-    Of a sample with many columns some rows are left out: neighbours are much alike.
-
     Attributes
     ----------
-    count : columns that there were.
+    count : columns seen.
     """
 
     def __init__(self, call: relax.Call):
         self._call = call
-        *_, rows, width = shape_of(call)
-        self._every = -(-rows * width // COLUMNS) if op_name(call) == "relax.nn.conv2d" else 1
-        self.count = self._seen = 0
+        self.count = 0
         self._origins: tuple[np.ndarray, ...] = ()
         self._sums: list[np.ndarray] = []
         self._squares: np.ndarray = np.zeros(())
@@ -72,7 +62,7 @@ class Moments:
 
     def update(self, exact: np.ndarray, quantized: np.ndarray) -> None:
         """Take in the operand of one sample, as the float model and as the quantized one gives it."""
-        seen = [columns(self._call, data, self._every) for data in (exact, quantized)]
+        seen = columns(self._call, exact), columns(self._call, quantized)
         if not self.count:
             # float32 products of values that are not around their mean would drown small variances.
             self._origins = tuple(x.mean(-1, dtype=np.float64).astype(np.float32)[..., None] for x in seen)
@@ -81,8 +71,7 @@ class Moments:
             self._squares, self._products = np.zeros((2, groups, rows, rows))
         x, y = (data - origin for data, origin in zip(seen, self._origins, strict=True))
         behind = y.transpose(0, 2, 1)
-        self._seen += x.shape[-1]
-        self.count += x.shape[-1] * self._every
+        self.count += x.shape[-1]
         for total, data in zip(self._sums, (x, y), strict=True):
             total += data.sum(-1)  # pairwise
         self._squares += y @ behind
@@ -100,15 +89,15 @@ class Moments:
     def covariance(self) -> np.ndarray:
         """Covariance of the quantized columns, float64 ``[G, K, K]``."""
         offset = self._offsets[1]
-        return self._squares / self._seen - offset[:, :, None] * offset[:, None, :]
+        return self._squares / self.count - offset[:, :, None] * offset[:, None, :]
 
     @property
     def cross_covariance(self) -> np.ndarray:
         """Covariance of float columns (rows) with quantized ones, float64 ``[G, K, K]``."""
         exact, quantized = self._offsets
-        return self._products / self._seen - exact[:, :, None] * quantized[:, None, :]
+        return self._products / self.count - exact[:, :, None] * quantized[:, None, :]
 
     @property
     def _offsets(self) -> list[np.ndarray]:
         """Means around the origins."""
-        return [total / self._seen for total in self._sums]
+        return [total / self.count for total in self._sums]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tvmq.passes.improve.gram import COLUMNS, Moments, columns, grouped, ungrouped
+from tvmq.passes.improve.gram import Moments, columns, grouped, ungrouped
 
 from ..modules import calls, const, module, random, run
 
@@ -57,17 +57,3 @@ def test_moments_are_those_of_all_samples_together(offset):
     np.testing.assert_allclose(moments.covariance[0], both[size:, size:], atol=1e-4)
     np.testing.assert_allclose(moments.cross_covariance[0], both[:size, size:], atol=1e-4)
     np.testing.assert_allclose(moments.means[0][0], exact[0].mean(-1), atol=1e-4)
-
-
-def test_of_many_columns_some_rows_are_left_out():
-    conv = lambda b, x: b.add(relax.op.nn.conv2d(x, const(4, 1, 3, 3), groups=4, padding=1))  # noqa: E731
-    call = calls(module({"x": (1, 4, 96, 100)}, conv), "nn.conv2d")[0]
-    data = random(1, 4, 96, 100)
-    every = -(-96 * 100 // COLUMNS)
-    chosen = columns(call, data).reshape(4, 9, 96, 100)[:, :, ::every].reshape(4, 9, -1)
-    np.testing.assert_array_equal(columns(call, data, every), chosen)
-    moments = Moments(call)
-    moments.update(data, 2 * data)
-    assert moments.count == chosen.shape[-1] * every
-    np.testing.assert_allclose(moments.means[1], 2 * chosen.mean(-1), atol=1e-5)
-    np.testing.assert_allclose(moments.covariance[2], np.cov(2 * chosen[2], bias=True), atol=1e-4)
