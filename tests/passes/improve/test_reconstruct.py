@@ -41,7 +41,11 @@ def _two(b, x):
 def test_nearer_to_float_than_rounding_alone_on_other_samples():
     mod, train, test = _quantized(), mixed(16), mixed(8, seed=50)
     reference = float_form(mod)
-    rounded, learned = RoundWeights(train)(mod), Reconstruct(train, QUICK)(mod)
+    # Of 16 small samples weights learn slowly.
+    rounded, learned = (
+        RoundWeights(train)(mod),
+        Reconstruct(train, dataclasses.replace(QUICK, steps=300))(mod),
+    )
     assert _distance(learned, reference, test) < 0.9 * _distance(rounded, reference, test)
     for pair in weight_pairs(learned):
         assert np.abs(pair.integers).max() <= weight_limit(pair.bits)
