@@ -93,7 +93,7 @@ class LocalRounding:
                 operands[pair.name] = [make(values[reader]) for reader in pair.readers]
                 for reader, operand in zip(pair.readers, operands[pair.name], strict=True):
                     watchers.setdefault(values[reader].args[0], []).append(operand)
-            watch(mod, watchers, data.samples, data.runner, data.progress, "inputs of layers")
+            watch(mod, watchers, **data.serial_arguments, description="inputs of layers")
         return cls(operands, hessian)
 
     def apply(self, mod: IRModule, bar: Any = None) -> IRModule:

@@ -13,6 +13,7 @@ needs from the ``forward`` before. ``RULES`` has a row for each operator that ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from tvm import relax
 
 from ..affine import as_affine, per_channel
 from ..graph import op_name, shape_of
-from .kernels import depthwise
+from .kernels import Kernel, depthwise
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -133,23 +134,27 @@ class Depthwise:
     """A convolution of each channel with a filter of its own, W ``[C, 1, KH, KW]``."""
 
     def __init__(self, call: relax.Call):
-        self._windows = windows = _Windows(call)
-        self._forward, self._backward = depthwise(
-            shape_of(call.args[1])[0], windows.taps, windows.strides, windows.dilation
-        )
+        self._windows = _Windows(call)
+        self._channels = shape_of(call.args[1])[0]
+
+    @cached_property
+    def _kernels(self) -> tuple[Kernel, Kernel]:
+        # Not before they run: whoever only asks for a rule does not wait for a compiler.
+        windows = self._windows
+        return depthwise(self._channels, windows.taps, windows.strides, windows.dilation)
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
         data, weight = operands
         self._padded = self._windows.padded(data)
         self._weight = weight[:, 0].transpose(1, 2, 0)
         result = np.empty(self._windows.result_shape(self._padded), np.float32)
-        self._forward(self._padded, self._weight, result)
+        self._kernels[0](self._padded, self._weight, result)
         return result
 
     def backward(self, gradient: np.ndarray) -> Arrays:
         padded = np.empty(self._padded.shape, np.float32)
         weights = np.empty((len(padded), *self._weight.shape), np.float32)
-        self._backward(self._padded, self._weight, gradient, padded, weights)
+        self._kernels[1](self._padded, self._weight, gradient, padded, weights)
         return self._windows.inside(padded), weights.sum(axis=0).transpose(2, 0, 1)[:, None]
 
 

@@ -65,15 +65,16 @@ def depthwise(
     def forward() -> None:
         count, rows, columns, data, weight = images()
         result = _array("y", count, rows, columns, channels)
-        with T.serial(0, count * rows) as line:
-            image, row = line // rows, line % rows
-            with T.grid(columns, blocks) as (column, block), T.vectorized(0, lanes) as lane:
-                channel = block * lanes + lane
-                products = [
-                    data[seen(image, row, column, place, channel)] * weight[place + (channel,)]
-                    for place in places
-                ]
-                T.buffer_store(result, sum(products, zero), [image, row, column, channel])
+        with (
+            T.grid(count, rows, columns, blocks) as (image, row, column, block),
+            T.vectorized(0, lanes) as lane,
+        ):
+            channel = block * lanes + lane
+            products = [
+                data[seen(image, row, column, place, channel)] * weight[place + (channel,)]
+                for place in places
+            ]
+            T.buffer_store(result, sum(products, zero), [image, row, column, channel])
 
     def backward() -> None:
         count, rows, columns, data, weight = images()
@@ -172,18 +173,22 @@ def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
 
 def sums_of(size: Any) -> Any:
     """Return how many sums a quantizer's ``backward`` has of so many values."""
-    return (size + (RUN - 1)) // RUN * LANES
+    return _runs(size) * LANES
 
 
 def _in_runs(size: Any, body: Callable[[Any, Any], None]) -> None:
     """Call ``body`` with the place of each value, and with that of the sum that the value goes to."""
-    with T.serial(0, (size + (RUN - 1)) // RUN) as run:
+    with T.serial(0, _runs(size)) as run:
         start = run * RUN
         count = tirx.min(RUN, size - start)
         with T.serial(0, count // LANES) as vector, T.vectorized(0, LANES) as lane:
             body(start + vector * LANES + lane, run * LANES + lane)
         with T.serial(0, count % LANES) as rest:
             body(start + count // LANES * LANES + rest, run * LANES)
+
+
+def _runs(size: Any) -> Any:
+    return (size + (RUN - 1)) // RUN
 
 
 def _extents(names: str) -> list[Any]:

@@ -191,7 +191,7 @@ class LearnedStep:
         (self._data,) = operands
         step = self.scale
         self._inverse = float(np.float32(1.0) / step)
-        self._drop = (_bytes(self._data.size, self._rng), _limit(self.drop)) if self.drop else ()
+        self._drop = (_bytes(self._data.size, self._rng), _threshold(self.drop)) if self.drop else ()
         result = np.empty(self._data.shape, np.float32)
         forward, _ = quantizer(bool(self._drop))
         forward(
@@ -223,13 +223,13 @@ def mix(array: np.ndarray, other: np.ndarray, mask: np.ndarray) -> None:
 
 def kept(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> np.ndarray:
     """Return a random mask that is true for about a share of its elements, to 1 / 256."""
-    return (_bytes(int(np.prod(shape)), rng) < _limit(share)).reshape(shape)
+    return (_bytes(int(np.prod(shape)), rng) < _threshold(share)).reshape(shape)
 
 
 def _bytes(size: int, rng: np.random.Generator) -> np.ndarray:
     return np.frombuffer(bytearray(rng.bytes(size)), np.uint8)
 
 
-def _limit(share: float) -> int:
+def _threshold(share: float) -> int:
     """Return how many of the 256 values of a byte are about that share."""
     return round(256 * share)

@@ -125,11 +125,11 @@ class _Refiner:
         return True
 
     def refine(
-        self, given: IRModule, part: IRModule, whole: Container[str], states: Iterable[State], bar: Any
+        self, given: IRModule, part: IRModule, whole: Container[str], states: Spool[State], bar: Any
     ) -> Changes:
         """Return what a section has learned; see ``rounding.Refine``."""
         given, part = _compared(given), _compared(part)
-        section = self._learner(part, whole, sum(1 for _ in states))
+        section = self._learner(part, whole, states.count)
         if section is None:
             if bar is not None:
                 bar.update(self.units)

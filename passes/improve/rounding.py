@@ -43,6 +43,7 @@ from ..pairs import (
 from ..parameters import weight_limit
 from ..sample_check import Sample
 from ..schemes import Scheme
+from ..spool import Spool
 from ..watch import Progress, Runner, compile_for_host
 from . import lattice
 from .blocks import Block, blocks_of, cut_out, sections_of
@@ -145,7 +146,7 @@ class Refine(Protocol):
         ...
 
     def refine(
-        self, given: IRModule, part: IRModule, whole: Container[str], states: Iterable[State], bar: Any
+        self, given: IRModule, part: IRModule, whole: Container[str], states: Spool[State], bar: Any
     ) -> Changes:
         """Return changes of ``part``.
 
@@ -153,7 +154,7 @@ class Refine(Protocol):
         ----------
         given, part : the block as it was and as it has been rounded; their parameters are those of the states.
         whole : the pairs of weights, by their names in ``part``, that have been rounded and no other block reads.
-        states : what goes into the block for each sample.
+        states : what goes into the block for each sample; all used before where weights have been rounded.
         """
         ...
 
@@ -207,7 +208,7 @@ class _Work:
     seen: dict[str, list[tuple[relax.Call, Moments]]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
 
-    def improve(self, block: Block, states: Iterable[State], bar: Any) -> Iterable[State]:
+    def improve(self, block: Block, states: Spool[State], bar: Any) -> Spool[State]:
         """Round the weights of a block; return what goes on from it."""
         given = part = cut_out(self.mod, block.inputs, block.outputs)
         for reader in readers_in(self.mod, block, part):
@@ -252,7 +253,7 @@ class _Work:
         block: Block,
         given: IRModule,
         part: IRModule,
-        states: Iterable[State],
+        states: Spool[State],
         bar: Any,
     ) -> IRModule:
         """Return the part of the module refined; note what changes under the names of the whole module."""

@@ -24,6 +24,7 @@ from ..bias_correction import ChannelMean, shift_results
 from ..graph import bindings_of, op_name
 from ..pairs import float_form, weight_pairs
 from ..sample_check import Sample
+from ..spool import Spool
 from ..watch import Progress, Runner, compile_for_host
 from .blocks import Block, blocks_of, cut_out
 from .walk import (
@@ -83,7 +84,7 @@ class _Work:
     shifts: dict[relax.Var, np.ndarray] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
 
-    def correct(self, block: Block, states: Iterable[State], bar: Any) -> Iterable[State]:
+    def correct(self, block: Block, states: Spool[State], bar: Any) -> Spool[State]:
         """Correct the layers of a block; return what goes on from it."""
         part = cut_out(self.mod, block.inputs, block.outputs)
         reference = float_form(part)

@@ -32,7 +32,7 @@ def check_calibrated(mod: IRModule) -> None:
             raise TvmqError(f"the activations of layer {pair.name!r} have no scale yet; calibrate them first")
 
 
-def first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterable[State]:
+def first_states(mod: IRModule, samples: Iterable[Sample]) -> Spool[State]:
     """Return what the first block is given, to be walked through again and again.
 
     It raises ``TvmqError`` while it is walked through: no samples, or one that does not fit the model's inputs.
@@ -42,7 +42,7 @@ def first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterable[State]:
 
 def next_states(
     part: IRModule, reference: IRModule, block: Block, states: Iterable[State], runner: Runner
-) -> Iterable[State]:
+) -> Spool[State]:
     """Return what goes on from a block, whose quantized form ``part`` and float form ``reference`` are."""
     names = [var.name for var in block.outputs]
     return Spool(_advance((runner(reference), runner(simulated_form(part))), names, states))
