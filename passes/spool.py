@@ -46,6 +46,17 @@ class Spool(Generic[T]):
             index += 1
             yield item
 
+    def fill(self) -> Spool[T]:
+        """Use what has not been used yet; return the spool."""
+        for _ in self:
+            pass
+        return self
+
+    def spread(self, count: int) -> Iterator[T]:
+        """Give so many, at most, of those that have been used before, evenly spread."""
+        step = max(1, -(-self.count // count))
+        return (self[index] for index in range(0, self.count, step))
+
     @property
     def count(self) -> int:
         """How many have been used so far."""

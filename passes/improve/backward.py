@@ -43,7 +43,25 @@ class Rule(Protocol):
         ...
 
 
-class Product:
+class Weighted:
+    """An operator of data and weights, whose gradients can be had one by one: weights that are constant need none."""
+
+    def forward(self, *operands: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def to_data(self, gradient: np.ndarray) -> np.ndarray:
+        """Return the gradient of the data of the last ``forward``."""
+        raise NotImplementedError
+
+    def to_weight(self, gradient: np.ndarray) -> np.ndarray:
+        """Return the gradient of the weights of the last ``forward``."""
+        raise NotImplementedError
+
+    def backward(self, gradient: np.ndarray) -> Arrays:
+        return self.to_data(gradient), self.to_weight(gradient)
+
+
+class Product(Weighted):
     """``x @ W`` along the last axis, W ``[K, N]``: one product of matrices, NumPy's of more axes take twice as long."""
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
@@ -51,9 +69,12 @@ class Product:
         self._rows = data.reshape(-1, data.shape[-1])
         return (self._rows @ self._weight).reshape(*data.shape[:-1], -1)
 
-    def backward(self, gradient: np.ndarray) -> Arrays:
+    def to_data(self, gradient: np.ndarray) -> np.ndarray:
         rows = gradient.reshape(-1, gradient.shape[-1])
-        return (rows @ self._weight.T).reshape(*gradient.shape[:-1], -1), self._rows.T @ rows
+        return (rows @ self._weight.T).reshape(*gradient.shape[:-1], -1)
+
+    def to_weight(self, gradient: np.ndarray) -> np.ndarray:
+        return self._rows.T @ gradient.reshape(-1, gradient.shape[-1])
 
 
 class _Windows:
@@ -103,7 +124,7 @@ def _rows_and_columns(extents: Sequence[Any]) -> tuple[int, int]:
     return rows, columns
 
 
-class Convolution:
+class Convolution(Weighted):
     """A convolution of all channels, W ``[O, C, KH, KW]``, as a product of matrices."""
 
     def __init__(self, call: relax.Call):
@@ -119,18 +140,21 @@ class Convolution:
         matrix = self._weight.transpose(2, 3, 1, 0).reshape(-1, len(self._weight))
         return self._product.forward(np.ascontiguousarray(columns), matrix)
 
-    def backward(self, gradient: np.ndarray) -> Arrays:
-        columns, matrix = self._product.backward(gradient)
+    def to_data(self, gradient: np.ndarray) -> np.ndarray:
+        columns = self._product.to_data(gradient)
         channels, taps = self._shape[-1], self._weight.shape[2:]
         padded = np.zeros(self._shape, np.float32)
         for row, column, view in self._windows.views(padded):
             start = (row * taps[1] + column) * channels
             view += columns[..., start : start + channels]
-        weight = matrix.reshape(*taps, channels, -1).transpose(3, 2, 0, 1)
-        return self._windows.inside(padded), weight
+        return self._windows.inside(padded)
+
+    def to_weight(self, gradient: np.ndarray) -> np.ndarray:
+        matrix = self._product.to_weight(gradient)
+        return matrix.reshape(*self._weight.shape[2:], self._shape[-1], -1).transpose(3, 2, 0, 1)
 
 
-class Depthwise:
+class Depthwise(Weighted):
     """A convolution of each channel with a filter of its own, W ``[C, 1, KH, KW]``."""
 
     def __init__(self, call: relax.Call):
@@ -138,7 +162,7 @@ class Depthwise:
         self._channels = shape_of(call.args[1])[0]
 
     @cached_property
-    def _kernels(self) -> tuple[Kernel, Kernel]:
+    def _kernels(self) -> tuple[Kernel, Kernel, Kernel]:
         # Not before they run: whoever only asks for a rule does not wait for a compiler.
         windows = self._windows
         return depthwise(self._channels, windows.taps, windows.strides, windows.dilation)
@@ -151,11 +175,15 @@ class Depthwise:
         self._kernels[0](self._padded, self._weight, result)
         return result
 
-    def backward(self, gradient: np.ndarray) -> Arrays:
+    def to_data(self, gradient: np.ndarray) -> np.ndarray:
         padded = np.empty(self._padded.shape, np.float32)
-        weights = np.empty((len(padded), *self._weight.shape), np.float32)
-        self._kernels[1](self._padded, self._weight, gradient, padded, weights)
-        return self._windows.inside(padded), weights.sum(axis=0).transpose(2, 0, 1)[:, None]
+        self._kernels[1](self._weight, gradient, padded)
+        return self._windows.inside(padded)
+
+    def to_weight(self, gradient: np.ndarray) -> np.ndarray:
+        weights = np.empty((len(gradient), *self._weight.shape), np.float32)
+        self._kernels[2](self._padded, gradient, weights)
+        return weights.sum(axis=0).transpose(2, 0, 1)[:, None]
 
 
 class Clip:

@@ -35,11 +35,12 @@ Kernel = Callable[..., None]
 @cache
 def depthwise(
     channels: int, taps: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[Kernel, Kernel]:
-    """Return a depthwise convolution of padded images forwards and backwards.
+) -> tuple[Kernel, Kernel, Kernel]:
+    """Return a depthwise convolution of padded images, and the gradients of its operands.
 
-        forward(x, w, y)              y[n, p, q, c] = sum over i, j  x[n, p s + i d, q s + j d, c] w[i, j, c]
-        backward(x, w, dy, dx, dw)    the gradients dx and dw from dy; dw has one of each sample, to be summed up
+        forward(x, w, y)        y[n, p, q, c] = sum over i, j  x[n, p s + i d, q s + j d, c] w[i, j, c]
+        to_data(w, dy, dx)      dx from dy
+        to_weight(x, dy, dw)    dw from dy, one of each sample, to be summed up
 
     Parameters
     ----------
@@ -51,19 +52,14 @@ def depthwise(
     lanes = next(lanes for lanes in (LANES, 8, 4, 2, 1) if channels % lanes == 0)
     blocks, places, zero = channels // lanes, list(np.ndindex(*taps)), tirx.const(0.0, "float32")
 
-    def images() -> list[Any]:
-        """Declare the first arguments of both; return the extents of ``y`` before its last, and the arguments."""
-        count, height, width, rows, columns = _extents("n h w oh ow")
-        data = _array("x", count, height, width, channels)
-        return [count, rows, columns, data, _array("w", *taps, channels)]
-
     def seen(image: Any, row: Any, column: Any, place: tuple[int, ...], channel: Any) -> tuple[Any, ...]:
         """Return where in ``x`` the filter's ``place`` lies."""
         top, left = (at * step for at, step in zip(place, dilation, strict=True))
         return image, row * strides[0] + top, column * strides[1] + left, channel
 
     def forward() -> None:
-        count, rows, columns, data, weight = images()
+        count, height, width, rows, columns = _extents("n h w oh ow")
+        data, weight = _array("x", count, height, width, channels), _array("w", *taps, channels)
         result = _array("y", count, rows, columns, channels)
         with (
             T.grid(count, rows, columns, blocks) as (image, row, column, block),
@@ -76,36 +72,38 @@ def depthwise(
             ]
             T.buffer_store(result, sum(products, zero), [image, row, column, channel])
 
-    def backward() -> None:
-        count, rows, columns, data, weight = images()
-        gradient = _array("dy", count, rows, columns, channels)
-        of_data, of_weight = _array("dx", *data.shape), _array("dw", count, *taps, channels)
+    def to_data() -> None:
+        count, height, width, rows, columns = _extents("n h w oh ow")
+        weight, gradient = _array("w", *taps, channels), _array("dy", count, rows, columns, channels)
+        of_data = _array("dx", count, height, width, channels)
         with T.serial(0, count) as image:
-            with (
-                T.grid(data.shape[1], data.shape[2], blocks) as (row, column, block),
-                T.vectorized(0, lanes) as lane,
-            ):
+            with T.grid(height, width, blocks) as (row, column, block), T.vectorized(0, lanes) as lane:
                 T.buffer_store(of_data, zero, [image, row, column, block * lanes + lane])
             with T.grid(rows, columns, blocks) as (row, column, block), T.vectorized(0, lanes) as lane:
                 channel = block * lanes + lane
                 for place in places:
                     share = gradient[image, row, column, channel] * weight[place + (channel,)]
                     _add(of_data, share, seen(image, row, column, place, channel))
-            # By channels first, so that the sums of all taps stay in registers.
-            with T.serial(0, blocks) as block:
-                with T.vectorized(0, lanes) as lane:
-                    for place in places:
-                        T.buffer_store(of_weight, zero, [image, *place, block * lanes + lane])
-                with T.grid(rows, columns) as (row, column), T.vectorized(0, lanes) as lane:
-                    channel = block * lanes + lane
-                    for place in places:
-                        product = (
-                            gradient[image, row, column, channel]
-                            * data[seen(image, row, column, place, channel)]
-                        )
-                        _add(of_weight, product, (image, *place, channel))
 
-    return _compiled(forward), _compiled(backward)
+    def to_weight() -> None:
+        count, height, width, rows, columns = _extents("n h w oh ow")
+        data = _array("x", count, height, width, channels)
+        gradient = _array("dy", count, rows, columns, channels)
+        of_weight = _array("dw", count, *taps, channels)
+        # By channels first, so that the sums of all taps stay in registers.
+        with T.grid(count, blocks) as (image, block):
+            with T.vectorized(0, lanes) as lane:
+                for place in places:
+                    T.buffer_store(of_weight, zero, [image, *place, block * lanes + lane])
+            with T.grid(rows, columns) as (row, column), T.vectorized(0, lanes) as lane:
+                channel = block * lanes + lane
+                for place in places:
+                    product = (
+                        gradient[image, row, column, channel] * data[seen(image, row, column, place, channel)]
+                    )
+                    _add(of_weight, product, (image, *place, channel))
+
+    return _compiled(forward), _compiled(to_data), _compiled(to_weight)
 
 
 @cache

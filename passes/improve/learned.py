@@ -82,6 +82,12 @@ class Parameter:
         self._mean, self._square = np.zeros_like(self.values), np.zeros_like(self.values)
         self._count = 0
 
+    def restart(self) -> None:
+        """Forget earlier gradients: those that come are of another loss."""
+        for array in (self.gradient, self._mean, self._square):
+            array[...] = 0.0
+        self._count = 0
+
     def step(self, share: float) -> None:
         """Move by ``share`` of the rate of learning, and clear the gradient."""
         self._count += 1

@@ -1,13 +1,21 @@
 """Weights, steps and biases that make each section of the quantized network give what it gives in the float model.
 
-    minimize E |section'(x') - section(x)|^2      x: the section's input in the float model, x' in the quantized one
+    minimize E |section'(x') - section(x)|^2  and then  E |section'(x') - section(x)|^2 + sum over k of E |y_k' - y_k|^2
     over     the integers and scales of the section's weights, its biases, and the steps of its activations
+
+    x    the section's input in the float model, x' in the quantized one
+    y_k  what the k-th section behind gives, in the float model, from section(x); y_k' from section'(x')
 
 ``RoundWeights`` treats one layer after the other, each as if its result were wanted as it is. Here what one layer of a
 section does wrong another may put right, and nonlinear operators are seen as what they are (Li et al., "BRECQ", 2021,
 block by block). Sections of several blocks learn more for the same work: all layers in all steps either way.
 Gradients go through the block as ``passes.improve.backward`` has them, to the quantizers of ``passes.improve.learned``;
 a random share of the activations stays float in each step, of the block's input too (Wei et al., "QDrop", 2022).
+
+Errors of one size may do more harm or less: those that are alike at many places of an image go on, the others
+average out. So a section first learns from parts of images by its own error, which is cheap and has many values, and
+then from whole images with all sections behind it. Its own error counts on, and each section's alike: by the last
+result alone, few images are learned by heart, and what is right for float sections is not for the quantized ones.
 
 Each section is first rounded as ``RoundWeights`` does it. It keeps that where an operator has no gradient, or where
 learning has not made the error smaller.
@@ -16,7 +24,7 @@ learning has not made the error smaller.
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,10 +49,11 @@ from ..schemes import Scheme
 from ..spool import Spool
 from ..watch import Progress, Runner, compile_for_host
 from .backward import channels_last
-from .blocks import cut_out, results_of
+from .blocks import blocks_of, cut_out, results_of
 from .learned import LearnedWeights
+from .outlook import Ahead
 from .rounding import DAMPING, Changes, RoundWeights, round_blocks
-from .trainable import NoRule, Trainable
+from .trainable import NoRule, Through, Trainable
 from .training import Learning, Record, error_of, learn
 from .walk import State
 
@@ -57,6 +66,11 @@ CROP, RESULT = 28, 14
 no more than later ones."""
 CROPS = 4
 """Of a sample, at most."""
+
+AHEAD_BATCH = 4
+"""Samples a step where what follows is seen too: whole ones, of which each says as much as many parts."""
+CHECKED = 40
+"""Records by which it is told whether a section has become better, at most."""
 
 MAKING_UP = 10000.0
 """Ten times that of ``RoundWeights``: what learns behind it makes up for earlier errors too, and better."""
@@ -106,15 +120,33 @@ class Reconstruct:
 
 
 @dataclass(frozen=True)
+class _Stage:
+    """One way to see what a section does.
+
+    Attributes
+    ----------
+    name : of it.
+    seen : what is run of the section.
+    records : of that.
+    learning : how.
+    """
+
+    name: str
+    seen: Callable[[Trainable], Trainable | Through]
+    records: Iterator[Record]
+    learning: Learning
+
+
+@dataclass(frozen=True)
 class _Refiner:
     learning: Learning
     scheme: Scheme | None
 
     layers = LAYERS
 
-    @property
-    def units(self) -> int:
-        return self.learning.steps
+    def units(self, ahead: bool) -> int:
+        # What none follows has no second stage, and is often the largest.
+        return self.learning.steps + self.learning.ahead if ahead else 2 * self.learning.steps
 
     def takes(self, part: IRModule) -> bool:
         """Return whether gradients can go through a block."""
@@ -125,23 +157,62 @@ class _Refiner:
         return True
 
     def refine(
-        self, given: IRModule, part: IRModule, whole: Container[str], states: Spool[State], bar: Any
+        self,
+        given: IRModule,
+        part: IRModule,
+        whole: Container[str],
+        states: Spool[State],
+        ahead: Ahead | None,
+        bar: Any,
     ) -> Changes:
         """Return what a section has learned; see ``rounding.Refine``."""
         given, part = _compared(given), _compared(part)
-        section = self._learner(part, whole, states.count)
-        if section is None:
-            if bar is not None:
-                bar.update(self.units)
-            return Changes()
-        rng = np.random.default_rng(self.learning.seed)
-        records = Spool(_records(part, Trainable(float_form(given)), states, rng))
-        before = error_of(section, records)
-        learn(section, records, self.learning, bar)
-        changes = self._changes(part, section)
-        after = error_of(Trainable(changes.put_into(part)), records)
-        logger.info("the section of layer %r: error %.5f -> %.5f", next(iter(section.weights)), before, after)
-        return changes if after < before else Changes()
+        section, kept, rest = (
+            self._learner(part, whole, states.count),
+            Changes(),
+            self.units(ahead is not None),
+        )
+        for stage in () if section is None else self._stages(given, part, states, ahead):
+            records = Spool(stage.records).fill()
+            before = error_of(stage.seen(section), records.spread(CHECKED))
+            learn(stage.seen(section), records, stage.learning, bar)
+            rest -= stage.learning.steps
+            changes = self._changes(part, section)
+            after = error_of(stage.seen(Trainable(changes.put_into(part))), records.spread(CHECKED))
+            logger.info(
+                "the section of layer %r, %s: error %.5f -> %.5f",
+                next(iter(section.weights)),
+                stage.name,
+                before,
+                after,
+            )
+            if not after < before:
+                break
+            kept = changes
+        if bar is not None:
+            bar.update(rest)
+        return kept
+
+    def _stages(
+        self, given: IRModule, part: IRModule, states: Iterable[State], ahead: Ahead | None
+    ) -> Iterator[_Stage]:
+        """Give how a section learns, one after the other: by itself, and with what follows."""
+        exact, rng = Trainable(float_form(given)), np.random.default_rng(self.learning.seed)
+        steps = self.learning.steps if ahead is not None else self.units(False)
+        yield _Stage(
+            "alone",
+            lambda block: block,
+            _records(part, exact, states, rng),
+            replace(self.learning, steps=steps),
+        )
+        if ahead is not None and self.learning.ahead > 0:
+            behind = Trainable(ahead.part)
+            yield _Stage(
+                "and what follows",
+                lambda block: Through(block, behind),
+                _records_ahead(part, exact, states, ahead),
+                replace(self.learning, steps=self.learning.ahead, batch=AHEAD_BATCH),
+            )
 
     def _learner(self, part: IRModule, whole: Container[str], samples: int) -> Trainable | None:
         """Return the section with what learns from so many samples.
@@ -197,11 +268,16 @@ class _Refiner:
 
 
 def _compared(part: IRModule) -> IRModule:
-    """Return the part with what is compared: its results, and where those are no images, the last that is one too."""
+    """Return the part with what is compared, its results last.
+
+    Where those are no images, they are few values, by which few samples are learned by heart: then what goes on from
+    each block inside and the last image are compared too.
+    """
     results = results_of(part)
     if not any(_is_image(result) for result in results):
+        inside = [var for block in blocks_of(part)[:-1] for var in block.outputs]
         images = [pair.source for pair in activation_pairs(part) if _is_image(pair.source)]
-        results = [*images[-1:], *results]
+        results = [*(var for var in dict.fromkeys([*inside, *images[-1:]]) if var not in results), *results]
     return cut_out(part, part["main"].params, results)
 
 
@@ -224,6 +300,16 @@ def _records(
         for window in windows:
             inputs = [array[window] for array in first]
             yield inputs, [array[window] for array in second], exact.forward(inputs)
+
+
+def _records_ahead(
+    part: IRModule, exact: Trainable, states: Iterable[State], ahead: Ahead
+) -> Iterator[Record]:
+    """Give each sample's record of a section with what follows; images are whole, for what looks at all of them."""
+    names = [param.name for param in part["main"].params]
+    for (reference, quantized), results in zip(states, ahead.results, strict=True):
+        first, second = ([channels_last(state[name]) for name in names] for state in (reference, quantized))
+        yield first, second, [*exact.forward(first), *map(channels_last, results)]
 
 
 def _stride(image: relax.Var, results: list[relax.Var]) -> int | None:

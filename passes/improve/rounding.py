@@ -48,6 +48,7 @@ from ..watch import Progress, Runner, compile_for_host
 from . import lattice
 from .blocks import Block, blocks_of, cut_out, sections_of
 from .gram import Moments, grouped, ungrouped
+from .outlook import Ahead, Outlook
 from .walk import (
     Reader,
     State,
@@ -132,21 +133,28 @@ class Changes:
 class Refine(Protocol):
     """Betters a block when its weights have been rounded.
 
-    ``layers`` is how many its blocks should have at least, ``units`` what the progress bar counts for a block.
+    ``layers`` is how many its blocks should have at least.
     """
 
     @property
     def layers(self) -> int: ...
 
-    @property
-    def units(self) -> int: ...
+    def units(self, ahead: bool) -> int:
+        """Return what the progress bar counts for a block that others follow, or that none follows."""
+        ...
 
     def takes(self, part: IRModule) -> bool:
         """Return whether it can better a block."""
         ...
 
     def refine(
-        self, given: IRModule, part: IRModule, whole: Container[str], states: Spool[State], bar: Any
+        self,
+        given: IRModule,
+        part: IRModule,
+        whole: Container[str],
+        states: Spool[State],
+        ahead: Ahead | None,
+        bar: Any,
     ) -> Changes:
         """Return changes of ``part``.
 
@@ -155,6 +163,7 @@ class Refine(Protocol):
         given, part : the block as it was and as it has been rounded; their parameters are those of the states.
         whole : the pairs of weights, by their names in ``part``, that have been rounded and no other block reads.
         states : what goes into the block for each sample; all used before where weights have been rounded.
+        ahead : the blocks that follow, up to the first that is not taken; None where there are none.
         """
         ...
 
@@ -172,15 +181,19 @@ def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = 
         return mod
     work = _Work(mod, options, refiner, {pair.name: len(pair.readers) for pair in layers})
     blocks = blocks_of(mod) if refiner is None else _sections(mod, refiner)
+    states = first_states(mod, options.samples)
+    following: list[Ahead | None] = [None] * len(blocks)
+    if refiner is not None:
+        outlook = Outlook(mod, blocks, refiner.takes, states, options.runner)
+        following = [outlook.behind(place) for place in range(len(blocks))]
     total = None
     if isinstance(options.samples, Sized):
         total = sum(work.waiting.values()) * len(options.samples)
-        total += 0 if refiner is None else len(blocks) * refiner.units
-    states = first_states(mod, options.samples)
+        total += 0 if refiner is None else sum(refiner.units(ahead is not None) for ahead in following)
     progress = options.progress
     with nullcontext() if progress is None else progress("round weights", total) as bar:
-        for block in blocks:
-            states = work.improve(block, states, bar)
+        for block, ahead in zip(blocks, following, strict=True):
+            states = work.improve(block, states, ahead, bar)
     return work.changes.put_into(mod)
 
 
@@ -208,14 +221,14 @@ class _Work:
     seen: dict[str, list[tuple[relax.Call, Moments]]] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
 
-    def improve(self, block: Block, states: Spool[State], bar: Any) -> Spool[State]:
+    def improve(self, block: Block, states: Spool[State], ahead: Ahead | None, bar: Any) -> Spool[State]:
         """Round the weights of a block; return what goes on from it."""
         given = part = cut_out(self.mod, block.inputs, block.outputs)
         for reader in readers_in(self.mod, block, part):
             if reader.name in self.waiting:
                 part = self._round(given, part, reader, states, bar)
         if self.refiner is not None:
-            part = self._refine(self.refiner, block, given, part, states, bar)
+            part = self._refine(self.refiner, block, given, part, states, ahead, bar)
         return next_states(part, float_form(given), block, states, self.options.runner)
 
     def _round(
@@ -254,6 +267,7 @@ class _Work:
         given: IRModule,
         part: IRModule,
         states: Spool[State],
+        ahead: Ahead | None,
         bar: Any,
     ) -> IRModule:
         """Return the part of the module refined; note what changes under the names of the whole module."""
@@ -280,7 +294,7 @@ class _Work:
             if weights[pair.name].name in self.changes.weights
             and len(pair.readers) == len(weights[pair.name].readers)
         }
-        changes = refiner.refine(given, part, whole, states, bar)
+        changes = refiner.refine(given, part, whole, states, ahead, bar)
         self.changes.weights.update({weights[name].name: new for name, new in changes.weights.items()})
         self.changes.activations.update({steps[name]: new for name, new in changes.activations.items()})
         for name, shifts in changes.shifts.items():

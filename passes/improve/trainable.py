@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from ..affine import CHANNEL_AXIS
 from ..graph import bindings_of, is_constant, layer_name, op_name, shape_of, to_numpy
 from ..pairs import ActivationPair, WeightPair, activation_pairs, transparent, weight_pairs
 from ..plan import activations
-from .backward import Arrays, Rule, rule_of
+from .backward import Arrays, Rule, Weighted, rule_of
 from .blocks import results_of
 from .learned import LearnedShift, LearnedStep, LearnedWeights, Parameter, Rates
 
@@ -63,14 +62,14 @@ class _Same:
 class _Constant:
     """A weighted operator with constant weights."""
 
-    def __init__(self, rule: Rule, weight: np.ndarray):
+    def __init__(self, rule: Weighted, weight: np.ndarray):
         self._rule, self._weight = rule, weight
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
         return self._rule.forward(*operands, self._weight)
 
     def backward(self, gradient: np.ndarray) -> Arrays:
-        return self._rule.backward(gradient)[:1]
+        return (self._rule.to_data(gradient),)
 
 
 class Trainable:
@@ -116,6 +115,11 @@ class Trainable:
         self._outputs = results_of(part)
 
     @property
+    def arity(self) -> int:
+        """How many arrays ``forward`` takes."""
+        return len(self._inputs)
+
+    @property
     def parameters(self) -> list[Parameter]:
         shifts = [shift for group in self.shifts.values() for shift in group]
         learned: list[LearnedWeights | LearnedStep | LearnedShift] = [
@@ -132,17 +136,22 @@ class Trainable:
             values[node.result] = node.rule.forward(*(values[operand] for operand in node.operands))
         return [values[output] for output in self._outputs]
 
-    def backward(self, gradients: Sequence[np.ndarray]) -> None:
-        """Add to each parameter's gradient what follows from those of the results of the last ``forward``."""
+    def backward(self, gradients: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+        """Return the gradients of the inputs from those of the results of the last ``forward``; None stands for 0.
+
+        What follows from them for each parameter is added to its gradient.
+        """
         found: dict[relax.Expr, np.ndarray] = {}
         for output, gradient in zip(self._outputs, gradients, strict=True):
-            found[output] = found[output] + gradient if output in found else gradient
+            if gradient is not None:
+                found[output] = found[output] + gradient if output in found else gradient
         for node in reversed(self._nodes):
             gradient = found.pop(node.result, None)
             if gradient is None:
                 continue
             for operand, share in zip(node.operands, node.rule.backward(gradient), strict=True):
                 found[operand] = found[operand] + share if operand in found else share
+        return [found.get(parameter) for parameter in self._inputs]
 
     def _weights(self, pair: WeightPair) -> Rule:
         if pair.dequantize not in self._learns:
@@ -163,7 +172,7 @@ class Trainable:
         rule = rule_of(call)
         if rule is None:
             raise NoRule(f"{op_name(call).removeprefix('relax.')} of layer {layer_name(call)!r}")
-        if op_name(call) not in CHANNEL_AXIS:
+        if not isinstance(rule, Weighted):
             return rule
         if is_constant(call.args[1]):
             return _Constant(rule, to_numpy(call.args[1]))
@@ -176,3 +185,31 @@ class Trainable:
         shift = LearnedShift(rule, channels, self._rates.shifts)
         self.shifts.setdefault(pair.name, []).append(shift)
         return shift
+
+
+class Through:
+    """A block seen through what follows it: its last results go into a function that does not learn.
+
+    Attributes
+    ----------
+    steps, parameters : those of the block.
+    """
+
+    def __init__(self, block: Trainable, behind: Trainable):
+        self._block, self._behind = block, behind
+        self.steps, self.parameters = block.steps, block.parameters
+
+    def forward(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the block's results and then the function's, for arrays of the block's parameters."""
+        results = self._block.forward(inputs)
+        self._own = len(results)
+        return [*results, *self._behind.forward(results[-self._behind.arity :])]
+
+    def backward(self, gradients: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+        """As ``Trainable.backward``."""
+        own = list(gradients[: self._own])
+        shares = self._behind.backward(gradients[self._own :])
+        for place, share in enumerate(shares, self._own - len(shares)):
+            mine = own[place]
+            own[place] = share if mine is None else mine if share is None else mine + share
+        return self._block.backward(own)

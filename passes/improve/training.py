@@ -20,7 +20,7 @@ import numpy as np
 from ...errors import TvmqError
 from ..spool import Spool
 from .learned import Parameter, Rates, kept, mix
-from .trainable import Trainable
+from .trainable import Through, Trainable
 
 FLOOR = 0.1
 """``f``: places with next to nothing do not count more than others."""
@@ -38,27 +38,29 @@ class Learning:
     Attributes
     ----------
     steps : of Adam, whose rates rise over the first few and then fall linearly to zero.
+    ahead : steps after those in which what follows the block is seen too; 0 for none.
     batch : samples a step.
     drop : share of the activations that stay float in the first step, 0 to 1; it falls linearly to zero.
     rates : of learning.
     seed : of all that is random.
     """
 
-    steps: int = 600
+    steps: int = 300
+    ahead: int = 150
     batch: int = 12
     drop: float = 0.3
     rates: Rates = Rates()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for which in ("steps", "batch"):
-            if getattr(self, which) < 1:
-                raise TvmqError(f"{which} of learning must be at least 1, got {getattr(self, which)}")
+        for which, least in (("steps", 1), ("ahead", 0), ("batch", 1)):
+            if getattr(self, which) < least:
+                raise TvmqError(f"{which} of learning must be at least {least}, got {getattr(self, which)}")
         if not 0.0 <= self.drop < 1.0:
             raise TvmqError(f"drop must be at least 0 and less than 1, got {self.drop}")
 
 
-def error_of(block: Trainable, records: Iterable[Record]) -> float:
+def error_of(block: Trainable | Through, records: Iterable[Record]) -> float:
     """Return the mean loss over the records."""
     losses = [
         sum(
@@ -70,11 +72,13 @@ def error_of(block: Trainable, records: Iterable[Record]) -> float:
     return float(np.mean(losses))
 
 
-def learn(block: Trainable, records: Spool[Record], learning: Learning, bar: Any) -> None:
+def learn(block: Trainable | Through, records: Spool[Record], learning: Learning, bar: Any) -> None:
     """Move the block's parameters so that its results come nearer to the targets; ``bar`` counts steps."""
     rng = np.random.default_rng(learning.seed)
     batches = _batches(records, learning.batch, rng)
     parameters = block.parameters
+    for parameter in parameters:
+        parameter.restart()
     for count in range(learning.steps):
         exact, inputs, targets = next(batches)
         drop = learning.drop * (1.0 - count / learning.steps)

@@ -22,6 +22,14 @@ def test_one_of_those_that_have_been_used():
     assert (spool.count, spool[2], spool[0]) == (3, "c", "a")
 
 
+def test_some_of_those_that_have_been_used():
+    spool = Spool(iter(range(10)))
+    assert list(spool.spread(3)) == []
+    assert spool.fill() is spool and spool.count == 10
+    assert list(spool.spread(3)) == [0, 4, 8]
+    assert list(spool.spread(10)) == list(spool.spread(99)) == list(range(10))
+
+
 def test_what_can_be_repeated_stays_as_it_is():
     samples = [1, 2]
     assert repeatable(samples) is samples

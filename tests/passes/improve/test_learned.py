@@ -32,6 +32,21 @@ def _weights(values, integers, scales, axis=1, bits=3) -> LearnedWeights:
     return LearnedWeights(pair, 0.01, 0.001)
 
 
+def test_a_parameter_that_starts_again_knows_no_earlier_gradient():
+    parameter, other = Parameter(np.zeros(2), 0.1), Parameter(np.zeros(2), 0.1)
+    parameter.gradient[:] = 5, -3
+    parameter.step(1.0)
+    np.testing.assert_allclose(parameter.values, [-0.1, 0.1], rtol=1e-5)
+    parameter.gradient[:] = 7  # of a step that is never taken
+    parameter.restart()
+    parameter.values[:] = 0
+    for gradient in ([1, 1], [-2, 4]):
+        for each in (parameter, other):
+            each.gradient[:] += gradient
+            each.step(1.0)
+    np.testing.assert_array_equal(parameter.values, other.values)
+
+
 def test_a_step_quantizes_as_its_pair_does():
     # Integers 0 to 3 around a zero point of 1: -1 to 2, that is -0.5 to 1.
     data = np.float32([-2.0, -0.6, -0.2, 0.2, 0.3, 0.8, 1.1, 7.0])

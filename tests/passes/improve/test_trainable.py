@@ -10,8 +10,9 @@ from tvmq.passes.annotate import Annotate
 from tvmq.passes.calibrate import Calibrate
 from tvmq.passes.graph import rebuild, shape_of
 from tvmq.passes.improve.backward import channels_last
+from tvmq.passes.improve.blocks import blocks_of, cut_out
 from tvmq.passes.improve.learned import FEW, Rates
-from tvmq.passes.improve.trainable import NoRule, Trainable
+from tvmq.passes.improve.trainable import NoRule, Through, Trainable
 from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.schemes import Scheme
 from tvmq.passes.watch import compile_for_host
@@ -22,9 +23,13 @@ from .test_blocks import SHAPE, _network, mixed
 LOW = Scheme("w3a4", weight_bits=3, activation_bits=4, edge_bits=3)
 
 
+def _calibrated(body=_network):
+    return Calibrate(mixed())(Annotate(LOW)(module({"x": SHAPE}, body)))
+
+
 def _hub(body=_network):
     """Return a calibrated module that gives a tuple."""
-    mod = Calibrate(mixed())(Annotate(LOW)(module({"x": SHAPE}, body)))
+    mod = _calibrated(body)
     return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple([mod["main"].body.body]))
 
 
@@ -88,6 +93,49 @@ def test_gradients_go_through_branches_to_the_biases():
         shift.share.values[channel] = 0.05
         np.testing.assert_allclose(found[channel], (sides[1] - sides[0]) / 2e-3, rtol=0.02, atol=1e-2)
     assert all(parameter.gradient.any() for parameter in block.parameters)
+
+
+def test_a_block_seen_through_what_follows_has_the_gradients_of_both():
+    mod = _calibrated()
+    first, *rest = blocks_of(mod)
+    outputs = [*first.outputs, *(var for block in rest for var in block.outputs)]
+    part = cut_out(mod, first.inputs, first.outputs)
+    behind = float_form(cut_out(mod, first.outputs, outputs[1:]))
+    through = Through(Trainable(part, _learns(part)), Trainable(behind))
+    data = channels_last(mixed(1)[0]["x"])
+    results = through.forward([data])
+    alone = Trainable(part, _learns(part))
+    (own,) = alone.forward([data])
+    np.testing.assert_array_equal(results[0], own)
+    assert len(results) == len(outputs)
+    for one, other in zip(results[1:], Trainable(behind).forward([own]), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    rng = np.random.default_rng(0)
+    gradients = [rng.standard_normal(result.shape).astype("float32") for result in results]
+    (of_input,) = through.backward(gradients)
+    # By hand: what comes back through what follows, and the gradient of the block's own result.
+    follows = Trainable(behind)
+    follows.forward([own])
+    (back,) = follows.backward(gradients[1:])
+    (expected,) = alone.backward([gradients[0] + back])
+    np.testing.assert_allclose(of_input, expected, rtol=1e-5, atol=1e-5)
+    assert all(parameter.gradient.any() for parameter in through.parameters)
+    for one, other in zip(through.parameters, alone.parameters, strict=True):
+        np.testing.assert_allclose(one.gradient, other.gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_that_are_none_stand_for_zero():
+    mod = module(
+        {"x": SHAPE, "y": SHAPE},
+        lambda b, x, y: b.add(relax.op.nn.conv2d(x, const(3, 4, 1, 1)), "result"),
+    )
+    mod = rebuild(mod, lambda builder, var, value: value, result=relax.Tuple([mod["main"].body.body]))
+    block, data = Trainable(mod), channels_last(mixed(1)[0]["x"])
+    (result,) = block.forward([data, data])
+    of_x, of_y = block.backward([np.ones_like(result)])
+    assert of_x.shape == data.shape and of_y is None
+    assert block.backward([None]) == [None, None]
 
 
 @pytest.mark.parametrize(
