@@ -12,10 +12,10 @@ block by block). Sections of several blocks learn more for the same work: all la
 Gradients go through the block as ``passes.improve.backward`` has them, to the quantizers of ``passes.improve.learned``;
 a random share of the activations stays float in each step, of the block's input too (Wei et al., "QDrop", 2022).
 
-Errors of one size may do more harm or less: those that are alike at many places of an image go on, the others
-average out. So a section first learns from parts of images by its own error, which is cheap and has many values, and
-then from whole images with all sections behind it. Its own error counts on, and each section's alike: by the last
-result alone, few images are learned by heart, and what is right for float sections is not for the quantized ones.
+Errors of one size may do more harm or less further on. So a section first learns from parts of images by its own error,
+which is cheap and has many values, and then from whole images with all sections behind it. Its own error counts on, and
+each section's alike: by the last result alone, few images are learned by heart, and what is right for float sections
+is not for the quantized ones.
 
 Each section is first rounded as ``RoundWeights`` does it. It keeps that where an operator has no gradient, or where
 learning has not made the error smaller.
@@ -52,7 +52,7 @@ from .backward import channels_last
 from .blocks import blocks_of, cut_out, results_of
 from .learned import LearnedWeights
 from .outlook import Ahead
-from .rounding import DAMPING, Changes, RoundWeights, round_blocks
+from .rounding import DAMPING, Changes, Rounded, RoundWeights, round_blocks
 from .trainable import NoRule, Through, Trainable
 from .training import Learning, Record, error_of, learn
 from .walk import State
@@ -145,8 +145,11 @@ class _Refiner:
     layers = LAYERS
 
     def units(self, ahead: bool) -> int:
+        return self._steps_alone(ahead) + (self.learning.ahead if ahead else 0)
+
+    def _steps_alone(self, ahead: bool) -> int:
         # What none follows has no second stage, and is often the largest.
-        return self.learning.steps + self.learning.ahead if ahead else 2 * self.learning.steps
+        return self.learning.steps * (1 if ahead else 2)
 
     def takes(self, part: IRModule) -> bool:
         """Return whether gradients can go through a block."""
@@ -156,36 +159,22 @@ class _Refiner:
             return False
         return True
 
-    def refine(
-        self,
-        given: IRModule,
-        part: IRModule,
-        whole: Container[str],
-        states: Spool[State],
-        ahead: Ahead | None,
-        bar: Any,
-    ) -> Changes:
+    def refine(self, block: Rounded, bar: Any) -> Changes:
         """Return what a section has learned; see ``rounding.Refine``."""
-        given, part = _compared(given), _compared(part)
-        section, kept, rest = (
-            self._learner(part, whole, states.count),
-            Changes(),
-            self.units(ahead is not None),
-        )
-        for stage in () if section is None else self._stages(given, part, states, ahead):
+        block = replace(block, given=_compared(block.given), part=_compared(block.part))
+        section = self._learner(block.part, block.whole, block.states.count)
+        stages = () if section is None else self._stages(block)
+        kept, rest = Changes(), self.units(block.ahead is not None)
+        for stage in stages:
             records = Spool(stage.records).fill()
             before = error_of(stage.seen(section), records.spread(CHECKED))
             learn(stage.seen(section), records, stage.learning, bar)
             rest -= stage.learning.steps
-            changes = self._changes(part, section)
-            after = error_of(stage.seen(Trainable(changes.put_into(part))), records.spread(CHECKED))
-            logger.info(
-                "the section of layer %r, %s: error %.5f -> %.5f",
-                next(iter(section.weights)),
-                stage.name,
-                before,
-                after,
-            )
+            changes = self._changes(block.part, section)
+            learned = Trainable(changes.put_into(block.part))
+            after = error_of(stage.seen(learned), records.spread(CHECKED))
+            name = next(iter(section.weights))
+            logger.info("the section of layer %r, %s: error %.5f -> %.5f", name, stage.name, before, after)
             if not after < before:
                 break
             kept = changes
@@ -193,25 +182,23 @@ class _Refiner:
             bar.update(rest)
         return kept
 
-    def _stages(
-        self, given: IRModule, part: IRModule, states: Iterable[State], ahead: Ahead | None
-    ) -> Iterator[_Stage]:
+    def _stages(self, block: Rounded) -> Iterator[_Stage]:
         """Give how a section learns, one after the other: by itself, and with what follows."""
-        exact, rng = Trainable(float_form(given)), np.random.default_rng(self.learning.seed)
-        steps = self.learning.steps if ahead is not None else self.units(False)
+        ahead, learning = block.ahead, self.learning
+        exact, rng = Trainable(float_form(block.given)), np.random.default_rng(learning.seed)
         yield _Stage(
             "alone",
-            lambda block: block,
-            _records(part, exact, states, rng),
-            replace(self.learning, steps=steps),
+            lambda section: section,
+            _records(block.part, exact, block.states, rng),
+            replace(learning, steps=self._steps_alone(ahead is not None)),
         )
-        if ahead is not None and self.learning.ahead > 0:
+        if ahead is not None and learning.ahead > 0:
             behind = Trainable(ahead.part)
             yield _Stage(
                 "and what follows",
-                lambda block: Through(block, behind),
-                _records_ahead(part, exact, states, ahead),
-                replace(self.learning, steps=self.learning.ahead, batch=AHEAD_BATCH),
+                lambda section: Through(section, behind),
+                _records_ahead(block.part, exact, block.states, ahead),
+                replace(learning, steps=learning.ahead, batch=AHEAD_BATCH),
             )
 
     def _learner(self, part: IRModule, whole: Container[str], samples: int) -> Trainable | None:

@@ -130,6 +130,25 @@ class Changes:
         )
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """A block whose weights have been rounded.
+
+    Attributes
+    ----------
+    given, part : the block as it was and as it has been rounded; their parameters are those of the states.
+    whole : the pairs of weights, by their names in ``part``, that have been rounded and no other block reads.
+    states : what goes into the block for each sample; all used before where weights have been rounded.
+    ahead : the blocks that follow, up to the first that is not taken; None where there are none.
+    """
+
+    given: IRModule
+    part: IRModule
+    whole: Container[str]
+    states: Spool[State]
+    ahead: Ahead | None
+
+
 class Refine(Protocol):
     """Betters a block when its weights have been rounded.
 
@@ -147,24 +166,8 @@ class Refine(Protocol):
         """Return whether it can better a block."""
         ...
 
-    def refine(
-        self,
-        given: IRModule,
-        part: IRModule,
-        whole: Container[str],
-        states: Spool[State],
-        ahead: Ahead | None,
-        bar: Any,
-    ) -> Changes:
-        """Return changes of ``part``.
-
-        Parameters
-        ----------
-        given, part : the block as it was and as it has been rounded; their parameters are those of the states.
-        whole : the pairs of weights, by their names in ``part``, that have been rounded and no other block reads.
-        states : what goes into the block for each sample; all used before where weights have been rounded.
-        ahead : the blocks that follow, up to the first that is not taken; None where there are none.
-        """
+    def refine(self, block: Rounded, bar: Any) -> Changes:
+        """Return changes of the block's ``part``."""
         ...
 
 
@@ -294,7 +297,7 @@ class _Work:
             if weights[pair.name].name in self.changes.weights
             and len(pair.readers) == len(weights[pair.name].readers)
         }
-        changes = refiner.refine(given, part, whole, states, ahead, bar)
+        changes = refiner.refine(Rounded(given, part, whole, states, ahead), bar)
         self.changes.weights.update({weights[name].name: new for name, new in changes.weights.items()})
         self.changes.activations.update({steps[name]: new for name, new in changes.activations.items()})
         for name, shifts in changes.shifts.items():

@@ -141,16 +141,15 @@ class Trainable:
 
         What follows from them for each parameter is added to its gradient.
         """
-        found: dict[relax.Expr, np.ndarray] = {}
+        found: dict[relax.Expr, np.ndarray | None] = {}
         for output, gradient in zip(self._outputs, gradients, strict=True):
-            if gradient is not None:
-                found[output] = found[output] + gradient if output in found else gradient
+            found[output] = _sum(found.get(output), gradient)
         for node in reversed(self._nodes):
             gradient = found.pop(node.result, None)
             if gradient is None:
                 continue
             for operand, share in zip(node.operands, node.rule.backward(gradient), strict=True):
-                found[operand] = found[operand] + share if operand in found else share
+                found[operand] = _sum(found.get(operand), share)
         return [found.get(parameter) for parameter in self._inputs]
 
     def _weights(self, pair: WeightPair) -> Rule:
@@ -187,6 +186,13 @@ class Trainable:
         return shift
 
 
+def _sum(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """Return the sum of two gradients, of which None stands for 0."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
 class Through:
     """A block seen through what follows it: its last results go into a function that does not learn.
 
@@ -210,6 +216,5 @@ class Through:
         own = list(gradients[: self._own])
         shares = self._behind.backward(gradients[self._own :])
         for place, share in enumerate(shares, self._own - len(shares)):
-            mine = own[place]
-            own[place] = share if mine is None else mine if share is None else mine + share
+            own[place] = _sum(own[place], share)
         return self._block.backward(own)
