@@ -20,7 +20,7 @@ from tvm import relax
 
 from .compute.packing import ceil_div, merges_columns
 from .graph import op_name
-from .parameters import MAX_BITS, along, next_power_of_two, quantize_weight, weight_limit
+from .parameters import MAX_BITS, along, next_power_of_two, quantize_weight, weight_limits
 
 GROUP = 4
 """Activations that the instruction takes at a time."""
@@ -134,10 +134,10 @@ def _lanes(shape: tuple[int, ...], axis: int, steps: int, merged: bool) -> np.nd
 
 def _fitted(weight: np.ndarray, lanes: np.ndarray, limit: int, bits: int) -> np.ndarray:
     """Return weights, in multiples of their scales, as int8; those of lanes beyond the limit are made smaller."""
-    bound = weight_limit(bits)
-    integers = np.clip(np.rint(weight), -bound, bound).astype(np.int8)
+    low, high = weight_limits(bits)
+    integers = np.clip(np.rint(weight), low, high).astype(np.int8)
     flat = integers.reshape(-1)
-    for sign in (1, -1):
+    for sign, bound in ((1, high), (-1, -low)):
         largest = np.append(np.int16(0), np.maximum(sign * flat.astype(np.int16), 0))
         beyond = lanes[largest[lanes].sum(axis=1) > limit]
         exact = np.append(0.0, np.clip(sign * weight.reshape(-1), 0, bound))[beyond]

@@ -18,8 +18,17 @@ LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
 def weight_limit(bits: int) -> int:
-    """Return the largest magnitude of weights: symmetric, 127 for 8 bits, so that two products fit 16 bits."""
+    """Return the largest integer of weights, which the largest magnitude becomes.
+
+    For 8 bits it is 127, and the smallest is -127, so that two products fit 16 bits.
+    """
     return 2 ** (bits - 1) - 1
+
+
+def weight_limits(bits: int) -> tuple[int, int]:
+    """Return the smallest and the largest integer of weights: of fewer than 8 bits all that there are."""
+    largest = weight_limit(bits)
+    return (-largest if bits == MAX_BITS else -largest - 1), largest
 
 
 def activation_limits(dtype: str, bits: int = MAX_BITS) -> tuple[int, int]:
@@ -75,8 +84,7 @@ def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
 def quantize_weight(weight: np.ndarray, scale: np.ndarray, axis: int, bits: int = MAX_BITS) -> np.ndarray:
     """Return float weights as int8, with one scale in all or one for each index of ``axis``."""
     integers = np.rint(weight / along(scale, axis, weight.ndim))
-    limit = weight_limit(bits)
-    return np.clip(integers, -limit, limit).astype(np.int8)
+    return np.clip(integers, *weight_limits(bits)).astype(np.int8)
 
 
 def _scale(value: float, power_of_two: bool = False) -> np.float32:

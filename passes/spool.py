@@ -19,6 +19,11 @@ def repeatable(samples: Iterable[T]) -> Iterable[T]:
     return Spool(samples) if isinstance(samples, Iterator) else samples
 
 
+def spread(total: int, count: int) -> range:
+    """Return so many of ``range(total)``, at most, evenly spread."""
+    return range(0, total, max(1, -(-total // count)))
+
+
 class Spool(Generic[T]):
     """What an iterator gives, kept in a temporary file that goes with this object.
 
@@ -54,8 +59,7 @@ class Spool(Generic[T]):
 
     def spread(self, count: int) -> Iterator[T]:
         """Give so many, at most, of those that have been used before, evenly spread."""
-        step = max(1, -(-self.count // count))
-        return (self[index] for index in range(0, self.count, step))
+        return (self[index] for index in spread(self.count, count))
 
     @property
     def count(self) -> int:

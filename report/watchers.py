@@ -6,7 +6,7 @@ import numpy as np
 
 from ..passes.histogram import Histogram
 from ..passes.pairs import ActivationPair, WeightPair
-from ..passes.parameters import activation_limits, along, weight_limit
+from ..passes.parameters import activation_limits, along, weight_limits
 from .records import ACTIVATION, INPUT, WEIGHTS, Bars, OutputRecord, TensorRecord
 from .statistics import ChannelRange, Difference, Distribution
 
@@ -86,13 +86,13 @@ def weight_record(pair: WeightPair) -> tuple[TensorRecord, Bars]:
     difference, channels = Difference(pair.axis), ChannelRange(pair.axis)
     difference.update(values, restored)
     channels.update(values)
-    steps = np.abs(values) / along(pair.scales, pair.axis, values.ndim)
+    steps, (low, high) = values / along(pair.scales, pair.axis, values.ndim), weight_limits(pair.bits)
     record = _record(
         pair.name,
         WEIGHTS,
         before,
         difference,
-        clip_rate=float(np.mean(steps > weight_limit(pair.bits) + 0.5)),
+        clip_rate=float(np.mean((steps < low - 0.5) | (steps > high + 0.5))),
         bits=pair.bits,
         scale=float(pair.scales.max()),
         zero_point=0,

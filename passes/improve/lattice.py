@@ -1,6 +1,6 @@
 """The nearest integers to weights, where the distance is the error of the layer's result.
 
-    minimize tr((W - s Q) H (W - s Q)^T)    over integers |Q| <= limit,  H = E[x x^T]
+    minimize tr((W - s Q) H (W - s Q)^T)    over integers Q within limits,  H = E[x x^T]
 
 Two steps, both one column of Q at a time for all output channels at once. *GPTQ* (Frantar et al., 2023, after OBQ):
 round column k, and move the columns that are still float to where they make up best for it, by the Cholesky factor
@@ -35,7 +35,7 @@ def ridge(covariance: np.ndarray, means: np.ndarray, share: float) -> np.ndarray
     return np.eye(covariance.shape[-1]) * np.where(diagonal > 0.0, share * diagonal, 1.0)[:, None, :]
 
 
-def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limit: int) -> np.ndarray:
+def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limits: tuple[int, int]) -> np.ndarray:
     """Return integers, float64 ``[G, O, K]``.
 
     Parameters
@@ -43,7 +43,7 @@ def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limit: int
     weight : float64 ``[G, O, K]``.
     scales : float64 ``[G, O]``.
     hessian : positive definite, float64 ``[G, K, K]``.
-    limit : largest magnitude of an integer.
+    limits : the smallest and the largest integer.
     """
     # The columns that matter most go first, while there are many others to make up for them.
     order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1)
@@ -57,7 +57,7 @@ def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limit: int
         errors = np.empty_like(rest[:, start:stop])
         for place in range(start, stop):
             column = rest[:, place]
-            integers[:, place] = np.clip(np.rint(column / scales), -limit, limit)
+            integers[:, place] = np.clip(np.rint(column / scales), *limits)
             error = (column - integers[:, place] * scales) / upper[:, place, place, None]
             rest[:, place + 1 : stop] -= upper[:, place, place + 1 : stop, None] * error[:, None, :]
             errors[:, place - start] = error
@@ -68,7 +68,7 @@ def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limit: int
 
 
 def descend(
-    weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limit: int, integers: np.ndarray
+    weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limits: tuple[int, int], integers: np.ndarray
 ) -> np.ndarray:
     """Return the integers after coordinate descent from ``integers``; parameters as for ``gptq``."""
     integers = integers.copy()
@@ -82,7 +82,7 @@ def descend(
             steps = np.zeros_like(near)
             for place, column in enumerate(range(start, start + near.shape[2])):
                 wish = integers[..., column] + near[..., place] / (curvature[:, None, column] * scales)
-                best = np.clip(np.rint(wish), -limit, limit)
+                best = np.clip(np.rint(wish), *limits)
                 steps[..., place] = (best - integers[..., column]) * scales
                 near -= steps[..., place, None] * own[:, None, place]
                 integers[..., column] = best
@@ -114,7 +114,7 @@ def nearest(
     weight: np.ndarray,
     scales: np.ndarray,
     hessian: np.ndarray,
-    limit: int,
+    limits: tuple[int, int],
     fit_scales: bool = False,
     per_channel: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -125,21 +125,21 @@ def nearest(
     fit_scales : choose the scales too; else they stay. The others are as for ``gptq``.
     per_channel : each row may have a scale of its own; else all of ``scales`` are, and stay, equal.
     """
-    integers = gptq(weight, scales, hessian, limit)
+    integers = gptq(weight, scales, hessian, limits)
     if fit_scales:
         least = _total(error(weight, scales, hessian, integers), per_channel)
         begin = scales
         for share in SHARES[1:]:
-            tried = gptq(weight, begin * share, hessian, limit)
+            tried = gptq(weight, begin * share, hessian, limits)
             cost = _total(error(weight, begin * share, hessian, tried), per_channel)
             better = cost < least
             least = np.where(better, cost, least)
             scales = np.where(better, begin * share, scales)
             integers = np.where(better[..., None], tried, integers)
-    integers = descend(weight, scales, hessian, limit, integers)
+    integers = descend(weight, scales, hessian, limits, integers)
     for _ in range(REFITS if fit_scales else 0):
         scales = fitted_scales(weight, scales, hessian, integers, per_channel)
-        integers = descend(weight, scales, hessian, limit, integers)
+        integers = descend(weight, scales, hessian, limits, integers)
     return integers, scales
 
 

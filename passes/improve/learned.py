@@ -23,7 +23,7 @@ import numpy as np
 from ...errors import TvmqError
 from ..graph import shape_of
 from ..pairs import ActivationPair, WeightPair
-from ..parameters import activation_limits, along, weight_limit
+from ..parameters import activation_limits, along, weight_limits
 from .backward import Arrays, Rule
 from .kernels import quantizer, sums_of
 
@@ -102,7 +102,7 @@ class LearnedWeights:
     """Weights whose integers, and whose scales, are learned."""
 
     def __init__(self, pair: WeightPair, rate: float, scale_rate: float):
-        self._axis, self._limit = pair.axis, weight_limit(pair.bits)
+        self._axis, self._limits = pair.axis, weight_limits(pair.bits)
         self._scales = pair.scales
         wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
         integers = pair.integers.astype(np.float32)
@@ -121,7 +121,7 @@ class LearnedWeights:
     @property
     def integers(self) -> np.ndarray:
         """float32, in the shape of the weights."""
-        return np.clip(np.rint(self.places.values), -self._limit, self._limit)
+        return np.clip(np.rint(self.places.values), *self._limits)
 
     def forward(self, *operands: np.ndarray) -> np.ndarray:
         """Return the weights, float32; there are no operands."""
@@ -134,7 +134,8 @@ class LearnedWeights:
         by_scale = scaled * self._integers
         others = tuple(place for place in range(scaled.ndim) if place != self._axis)
         self.growth.gradient += by_scale.sum(axis=others) if self._scales.size > 1 else by_scale.sum()
-        scaled *= np.abs(self.places.values) < self._limit + 0.5
+        low, high = self._limits
+        scaled *= (self.places.values > low - 0.5) & (self.places.values < high + 0.5)
         self.places.gradient += scaled
         return ()
 

@@ -72,6 +72,8 @@ AHEAD_BATCH = 4
 CHECKED = 40
 """Records by which it is told whether a section has become better, at most."""
 
+CORRELATED = 100
+"""Samples by whose correlations weights are rounded, at most: learning sees all, and takes longer with more."""
 MAKING_UP = 10000.0
 """Ten times that of ``RoundWeights``: what learns behind it makes up for earlier errors too, and better."""
 
@@ -108,7 +110,13 @@ class Reconstruct:
         TvmqError : as ``RoundWeights`` does.
         """
         rounding = RoundWeights(
-            self.samples, self.damping, self.fit_scales, self.runner, self.progress, making_up=MAKING_UP
+            self.samples,
+            self.damping,
+            self.fit_scales,
+            self.runner,
+            self.progress,
+            making_up=MAKING_UP,
+            correlated=CORRELATED,
         )
         scheme = scheme_of(mod)
         rates = self.learning.rates

@@ -40,10 +40,10 @@ from ..pairs import (
     float_form,
     weight_pairs,
 )
-from ..parameters import weight_limit
+from ..parameters import weight_limits
 from ..sample_check import Sample
 from ..schemes import Scheme
-from ..spool import Spool
+from ..spool import Spool, spread
 from ..watch import Progress, Runner, compile_for_host
 from . import lattice
 from .blocks import Block, blocks_of, cut_out, sections_of
@@ -81,6 +81,7 @@ class RoundWeights:
         samples better, and others worse.
     fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
     making_up : the factor ``m``: how far what few samples show of earlier errors is distrusted.
+    correlated : samples whose correlations are taken, at most, evenly spread; None for all.
     """
 
     samples: Iterable[Sample]
@@ -89,11 +90,18 @@ class RoundWeights:
     runner: Runner = compile_for_host
     progress: Progress | None = None
     making_up: float = MAKING_UP
+    correlated: int | None = None
 
     def __post_init__(self) -> None:
         for which in ("damping", "making_up"):
             if not 0.0 < getattr(self, which) < np.inf:
                 raise TvmqError(f"{which} must be a positive number, got {getattr(self, which)}")
+        if self.correlated is not None and self.correlated < 1:
+            raise TvmqError(f"correlated must be at least 1, got {self.correlated}")
+
+    def chosen(self, samples: int) -> range:
+        """Return which of so many samples' correlations are taken."""
+        return range(samples) if self.correlated is None else spread(samples, self.correlated)
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with new weights and biases.
@@ -191,7 +199,7 @@ def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = 
         following = [outlook.behind(place) for place in range(len(blocks))]
     total = None
     if isinstance(options.samples, Sized):
-        total = sum(work.waiting.values()) * len(options.samples)
+        total = sum(work.waiting.values()) * len(options.chosen(len(options.samples)))
         total += 0 if refiner is None else sum(refiner.units(ahead is not None) for ahead in following)
     progress = options.progress
     with nullcontext() if progress is None else progress("round weights", total) as bar:
@@ -235,7 +243,7 @@ class _Work:
         return next_states(part, float_form(given), block, states, self.options.runner)
 
     def _round(
-        self, given: IRModule, part: IRModule, reader: Reader, states: Iterable[State], bar: Any
+        self, given: IRModule, part: IRModule, reader: Reader, states: Spool[State], bar: Any
     ) -> IRModule:
         """Return the part of the module with one layer's weights rounded, where the last of their readers is.
 
@@ -245,7 +253,8 @@ class _Work:
         moments = Moments(call)
         exact = self.options.runner(exact_form(given, [_call_of(given, reader).args[0]]))
         quantized = self.options.runner(quantized_form(part, [call.args[0]]))
-        for number, (first, second) in enumerate(states):
+        for number in self.options.chosen(states.fill().count):
+            first, second = states[number]
             values = exact(first)[0], quantized(second)[0]
             check_finite(number, f"the input of layer {layer_name(call)!r}", *values)
             moments.update(*values)
@@ -338,12 +347,12 @@ def rounded(
     target = np.linalg.solve(covariance + hold, (weight @ (cross + hold)).transpose(0, 2, 1)).transpose(
         0, 2, 1
     )
-    limit, per_channel = weight_limit(pair.bits), pair.scales.size > 1
+    limits, per_channel = weight_limits(pair.bits), pair.scales.size > 1
     scales = np.broadcast_to(pair.scales.astype(np.float64), weight.shape[0] * weight.shape[1])
     scales = scales.reshape(weight.shape[:2])
     power_of_two = scheme is not None and scheme.power_of_two
     fit_scales = options.fit_scales and not power_of_two
-    integers, scales = lattice.nearest(target, scales, hessian, limit, fit_scales, per_channel)
+    integers, scales = lattice.nearest(target, scales, hessian, limits, fit_scales, per_channel)
     while scheme is not None and scheme.lane_limit is not None:
         runs = runs_of(ungrouped(call, integers), pair.axis, is_merged(call, pair.values))
         steps = scheme.lane_steps if takes_steps(runs, scheme.lane_steps) else 1
@@ -354,7 +363,7 @@ def rounded(
             excess = np.full_like(excess, excess.max())
         growth = np.full_like(excess, 2.0) if power_of_two else np.maximum(excess, 1.002)
         scales = np.where(excess > 1.0, scales * growth, scales)
-        integers, scales = lattice.nearest(target, scales, hessian, limit)
+        integers, scales = lattice.nearest(target, scales, hessian, limits)
     flat = scales.reshape(-1).astype(np.float32)
     return WeightParameters(flat if per_channel else flat[:1], ungrouped(call, integers).astype(np.int8))
 

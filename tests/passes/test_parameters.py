@@ -61,6 +61,11 @@ def test_weights_are_clipped_on_both_sides_alike():
     assert quantize_weight(weight, np.array([0.01], "float32"), 0).tolist() == [[-127, 127]]
 
 
+def test_few_bits_have_all_their_integers():
+    weight = np.array([[-9.0, -1.0, 9.0]], "float32")
+    assert quantize_weight(weight, np.array([1.0], "float32"), 0, bits=4).tolist() == [[-8, -1, 7]]
+
+
 def test_one_scale_and_another_axis():
     weight = np.array([[1.0, 10.0], [2.0, 20.0]], "float32")
     scale = weight_parameters(np.array([2.0, 20.0]))

@@ -9,7 +9,7 @@ import pytest
 
 from tvmq.passes.improve import lattice
 
-LIMIT = 7
+LIMITS = (-8, 7)
 
 
 def _problem(groups: int = 1, rows: int = 8, size: int = 12, seed: int = 0):
@@ -18,52 +18,52 @@ def _problem(groups: int = 1, rows: int = 8, size: int = 12, seed: int = 0):
     # Columns that go together: where rounding one can be made up for by others.
     factors = rng.standard_normal((groups, size, 2 * size)) + 2.0 * rng.standard_normal((groups, 1, 2 * size))
     hessian = factors @ factors.transpose(0, 2, 1) / (2 * size)
-    scales = np.abs(weight).max(-1) / LIMIT
+    scales = np.abs(weight).max(-1) / LIMITS[1]
     return weight, scales, hessian
 
 
 def _plain(weight, scales):
-    return np.clip(np.rint(weight / scales[..., None]), -LIMIT, LIMIT)
+    return np.clip(np.rint(weight / scales[..., None]), *LIMITS)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_each_step_lowers_the_error(groups):
     weight, scales, hessian = _problem(groups)
-    steps = [_plain(weight, scales), lattice.gptq(weight, scales, hessian, LIMIT)]
-    steps.append(lattice.descend(weight, scales, hessian, LIMIT, steps[-1]))
+    steps = [_plain(weight, scales), lattice.gptq(weight, scales, hessian, LIMITS)]
+    steps.append(lattice.descend(weight, scales, hessian, LIMITS, steps[-1]))
     errors = [lattice.error(weight, scales, hessian, integers).sum() for integers in steps]
     assert errors[1] < 0.5 * errors[0]
     assert errors[2] <= errors[1]
-    fitted, new = lattice.nearest(weight, scales, hessian, LIMIT, fit_scales=True)
+    fitted, new = lattice.nearest(weight, scales, hessian, LIMITS, fit_scales=True)
     assert lattice.error(weight, new, hessian, fitted).sum() < errors[2]
     for integers in (*steps, fitted):
-        assert np.abs(integers).max() <= LIMIT
+        assert integers.min() >= LIMITS[0] and integers.max() <= LIMITS[1]
         np.testing.assert_array_equal(integers, np.rint(integers))
 
 
 def test_groups_are_apart():
     weight, scales, hessian = _problem(3)
-    together = lattice.nearest(weight, scales, hessian, LIMIT)[0]
+    together = lattice.nearest(weight, scales, hessian, LIMITS)[0]
     for group in range(3):
         one = slice(group, group + 1)
-        alone = lattice.nearest(weight[one], scales[one], hessian[one], LIMIT)[0]
+        alone = lattice.nearest(weight[one], scales[one], hessian[one], LIMITS)[0]
         np.testing.assert_array_equal(together[one], alone)
 
 
 def test_descent_ends_where_no_single_weight_can_move():
     weight, scales, hessian = _problem()
-    integers = lattice.descend(weight, scales, hessian, LIMIT, _plain(weight, scales))
+    integers = lattice.descend(weight, scales, hessian, LIMITS, _plain(weight, scales))
     least = lattice.error(weight, scales, hessian, integers)
     for column, step in itertools.product(range(weight.shape[2]), (-1, 1)):
         other = integers.copy()
-        other[..., column] = np.clip(other[..., column] + step, -LIMIT, LIMIT)
+        other[..., column] = np.clip(other[..., column] + step, *LIMITS)
         assert (lattice.error(weight, scales, hessian, other) >= least - 1e-12).all()
 
 
 def test_a_diagonal_hessian_rounds_to_nearest():
     weight, scales, _ = _problem()
     hessian = np.diag(np.arange(1.0, 13.0))[None]
-    np.testing.assert_array_equal(lattice.gptq(weight, scales, hessian, LIMIT), _plain(weight, scales))
+    np.testing.assert_array_equal(lattice.gptq(weight, scales, hessian, LIMITS), _plain(weight, scales))
 
 
 def test_fitted_scale_is_the_best_one():
@@ -82,7 +82,7 @@ def test_fitted_scale_is_the_best_one():
 def test_a_row_of_zeros_keeps_its_scale():
     weight, scales, hessian = _problem()
     weight[:, 0], scales[:, 0] = 0.0, 1.0
-    integers, new = lattice.nearest(weight, scales, hessian, LIMIT, fit_scales=True)
+    integers, new = lattice.nearest(weight, scales, hessian, LIMITS, fit_scales=True)
     assert not integers[:, 0].any()
     assert new[0, 0] == 1.0
 

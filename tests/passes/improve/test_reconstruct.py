@@ -17,7 +17,7 @@ from tvmq.passes.improve.rounding import RoundWeights
 from tvmq.passes.improve.training import Learning
 from tvmq.passes.lane_sums import largest_sums, runs_of
 from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
-from tvmq.passes.parameters import weight_limit
+from tvmq.passes.parameters import weight_limits
 from tvmq.passes.schemes import Scheme
 
 from ..modules import const, module, random
@@ -55,7 +55,8 @@ def test_nearer_to_float_than_rounding_alone_on_other_samples():
     )
     assert _distance(learned, reference, test) < 0.9 * _distance(rounded, reference, test)
     for pair in weight_pairs(learned):
-        assert np.abs(pair.integers).max() <= weight_limit(pair.bits)
+        low, high = weight_limits(pair.bits)
+        assert low <= pair.integers.min() and pair.integers.max() <= high
     for old, new in zip(activation_pairs(mod), activation_pairs(learned), strict=True):
         assert (old.name, old.zero_point, old.dtype) == (new.name, new.zero_point, new.dtype)
         assert 0.2 < new.scale / old.scale < 5.0

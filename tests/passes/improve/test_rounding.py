@@ -17,6 +17,7 @@ from tvmq.passes.graph import bindings_of, rebuild, shape_of
 from tvmq.passes.improve.rounding import RoundWeights, rounded
 from tvmq.passes.lane_sums import largest_sums, runs_of
 from tvmq.passes.pairs import float_form, weight_pairs
+from tvmq.passes.parameters import weight_limits
 from tvmq.passes.schemes import Scheme
 from tvmq.passes.watch import compile_for_host
 
@@ -44,13 +45,25 @@ def _quantized(body, scheme=LOW):
 
 def test_nearer_to_float_than_rounding_to_nearest_on_other_samples():
     mod = network()
-    train, test = mixed(8), mixed(4, seed=50)
+    train, test = mixed(8), mixed(20, seed=50)
     reference = float_form(mod)
     plain, better = CorrectBias(train)(mod), RoundWeights(train)(mod)
     assert _distance(better, reference, test) < 0.8 * _distance(plain, reference, test)
     assert [pair.name for pair in weight_pairs(better)] == [pair.name for pair in weight_pairs(mod)]
     for pair in weight_pairs(better):
-        assert np.abs(pair.integers).max() <= 2 ** (pair.bits - 1) - 1
+        low, high = weight_limits(pair.bits)
+        assert low <= pair.integers.min() and pair.integers.max() <= high
+
+
+def test_some_samples_tell_the_correlations():
+    mod, samples = network(), mixed(5)
+    some = RoundWeights(samples, correlated=3)(mod)  # the first, the third and the last
+    alone = RoundWeights(samples[::2])(mod)
+    for one, other in zip(weight_pairs(some), weight_pairs(alone), strict=True):
+        np.testing.assert_array_equal(one.integers, other.integers)
+        np.testing.assert_array_equal(one.scales, other.scales)
+    with pytest.raises(TvmqError, match="correlated must be at least 1, got 0"):
+        RoundWeights(samples, correlated=0)
 
 
 def test_scales_stay_where_that_is_asked():
