@@ -72,8 +72,8 @@ AHEAD_BATCH = 4
 CHECKED = 40
 """Records by which it is told whether a section has become better, at most."""
 
-CORRELATED = 100
-"""Samples by whose correlations weights are rounded, at most: learning sees all, and takes longer with more."""
+CORRELATED = 300
+"""Samples by whose correlations weights are rounded, at most: those of more say the same, and take longer."""
 MAKING_UP = 10000.0
 """Ten times that of ``RoundWeights``: what learns behind it makes up for earlier errors too, and better."""
 
