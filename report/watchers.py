@@ -86,7 +86,8 @@ def weight_record(pair: WeightPair) -> tuple[TensorRecord, Bars]:
     difference, channels = Difference(pair.axis), ChannelRange(pair.axis)
     difference.update(values, restored)
     channels.update(values)
-    steps, (low, high) = values / along(pair.scales, pair.axis, values.ndim), weight_limits(pair.bits)
+    steps = values / along(pair.scales, pair.axis, values.ndim)
+    low, high = weight_limits(pair.bits)
     record = _record(
         pair.name,
         WEIGHTS,
