@@ -19,10 +19,10 @@ from tvm import relax, tirx
 
 from .. import api
 from ..errors import TvmqError, unknown
-from ..passes.graph import is_constant, to_numpy
-from ..passes.layout import Layout
-from ..passes.prepare import Prepare
-from ..passes.realize import Realize
+from ..passes.hub.graph import is_constant, to_numpy
+from ..passes.prepare.prepare import Prepare
+from ..passes.realize.layout import Layout
+from ..passes.realize.realize import Realize
 from ..schedules.pipeline import to_scheduled_kernels
 from ..targets.features import row_of
 from ..targets.parse import parse_target

@@ -71,7 +71,7 @@ def _names() -> list[str]:
 def build(subject: Subject, method: Method) -> Run:
     """Return the function that runs one sample of the subject's model, quantized by that method."""
     import tvmq
-    from tvmq.passes.options import QuantizeOptions
+    from tvmq.passes.annotate.options import QuantizeOptions
 
     name = subject.model.input
     model = tvmq.quantize(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import TvmqError
-from ..passes.sample_check import Sample
+from ..passes.calibrate.sample_check import Sample
 from ..runtime.engine import KernelTime
 from ..runtime.metadata import refuse_other_machines
 from ..runtime.package import Package

@@ -101,7 +101,7 @@ class LayerRecord:
 
     Attributes
     ----------
-    layer, op, status, reason : as in ``passes.layers.Layer``.
+    layer, op, status, reason : as in ``passes.hub.layers.Layer``.
     fused_into : the layer in whose kernel it is computed; empty where that is its own.
     weight_bytes : size of its integer weights.
     milliseconds : time of its kernel calls; None where it was not measured.

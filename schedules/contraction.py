@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ..passes.compute.annotations import KERNEL, STEPS
+from ..passes.realize.compute.annotations import KERNEL, STEPS
 from ..targets import intrinsics
 from ..targets.rows import TargetRow
 from . import tiles

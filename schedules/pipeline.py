@@ -9,7 +9,7 @@ from pathlib import Path
 import tvm
 from tvm import relax
 
-from ..passes.graph import op_name
+from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
 from ..targets.rows import TargetRow
 from .float_kernels import float_lanes, legalize_map

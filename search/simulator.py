@@ -13,9 +13,9 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..passes.graph import bindings_of, is_constant, layer_name, op_name, rebuild, to_numpy
-from ..passes.layout import Layout
-from ..passes.steps import Steps, arguments
+from ..passes.hub.graph import bindings_of, is_constant, layer_name, op_name, rebuild, to_numpy
+from ..passes.hub.steps import Steps, arguments
+from ..passes.realize.layout import Layout
 from ..runtime.threads import use_threads
 from ..schedules.pipeline import fuse, legalize, plan_memory, to_virtual_machine
 from ..schedules.rules import ScheduleKernels

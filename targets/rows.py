@@ -23,7 +23,7 @@ class DotInstruction:
         stored dtype, the kernel widens a strip of activations first.
     widened : name of the intrinsic that takes int16 weights, which a kernel of many rows widens once for all of them.
     lane_limit : the instruction adds products in saturating int16, so it is exact only for weights of which those that
-        meet there, summed by sign, keep within this limit (``passes.lane_sums``); None for any weights.
+        meet there, summed by sign, keep within this limit (``passes.hub.lane_sums``); None for any weights.
     steps : groups of ``depth`` activations whose int16 sums are added before they are widened.
     is_sought : ``Calibrate`` makes weights so that this one is exact.
     """

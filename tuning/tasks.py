@@ -9,7 +9,7 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import Schedule
 
-from ..passes.compute.annotations import KERNEL
+from ..passes.realize.compute.annotations import KERNEL
 from ..schedules.blocks import root_blocks
 from ..schedules.contraction import schedule_contraction
 from ..schedules.pipeline import to_kernels

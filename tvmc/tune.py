@@ -134,7 +134,7 @@ def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
     """Return one sample at random, which does where none are named: only speed matters here."""
-    from ..passes.graph import dtype_of, shape_of
+    from ..passes.hub.graph import dtype_of, shape_of
     from .inputs import make_inputs
 
     tensors = [

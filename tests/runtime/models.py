@@ -9,7 +9,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tvmq.passes.layers import Layer, with_layers
+from tvmq.passes.hub.layers import Layer, with_layers
 from tvmq.runtime.describe import OUTPUTS, describe
 from tvmq.runtime.package import Package
 
