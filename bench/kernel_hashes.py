@@ -100,9 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--save", type=Path, metavar="FILE", help="write the hashes there")
     way.add_argument("--compare", type=Path, metavar="FILE", help="compare with the hashes saved there")
-    parser.add_argument(
-        "--models", default="mobilenetv2,resnet20,kws,squeezenet,bert", help="(default: %(default)s)"
-    )
+    for what, names in (("models", MODELS), ("schemes", SCHEMES)):
+        parser.add_argument(
+            f"--{what}", default=",".join(names), help="comma-separated (default: %(default)s)"
+        )
     options = parser.parse_args(arguments)
     try:
         before: Hashes = json.loads(options.compare.read_text()) if options.compare else {}
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name not in MODELS:
                 raise unknown("model", name, MODELS)
             subject = load_subject(name, 1)
-            for scheme in SCHEMES:
+            for scheme in options.schemes.split(","):
                 for target in TARGETS:
                     case = f"{name}, {scheme}, {target}"
                     after[case] = hashes_of(subject, scheme, target)
