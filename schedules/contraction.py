@@ -213,7 +213,11 @@ def _tile(
     *result_rows, result_channels = sch.get_loops(result)[-2 - shared :]
     for loop in result_rows:
         sch.unroll(loop)
-    sch.unroll(split_vector(sch, result_channels, extent_of(sch, inner[1]) * extent_of(sch, nest.lane)))
+    lanes = extent_of(sch, nest.lane)
+    if _ends_in_one_lane(sch, result, lanes):
+        sch.unroll(result_channels)
+    else:
+        sch.unroll(split_vector(sch, result_channels, extent_of(sch, inner[1]) * lanes))
     if instruction is None:
         # Before the initialisation is split off: a lone update is no reduction block that could be vectorized.
         if nest.depth is not None:
@@ -230,6 +234,15 @@ def _tile(
     if nest.unrolled:
         for loop in nest.taps:
             sch.unroll(loop)
+
+
+def _ends_in_one_lane(sch: Schedule, result: SBlockRV, lanes: int) -> bool:
+    """Tell whether the last vector of a narrowed result has one lane: LLVM 22 writes two bytes for it on AVX512.
+
+    It makes a masked store of that lane, with the truncation before it, a store of the 16 bits that were truncated.
+    """
+    buffer = sch.get(result).writes[0].source
+    return item_bytes(buffer) < 4 and int(buffer.shape[-1]) % lanes == 1
 
 
 def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow, family: str) -> str | None:

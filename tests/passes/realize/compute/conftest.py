@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import tvm
-from tvm import te
+from tvm import te, tirx
 
 from tvmq.schedules.rules import schedule
 from tvmq.schedules.start import start_from_offset
@@ -47,7 +47,8 @@ def run_kernel(row: TargetRow) -> Callable[..., np.ndarray]:
 
     def run(define: Callable[..., te.Tensor], arrays: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
         placeholders = [
-            te.placeholder(array.shape, str(array.dtype), name=f"p{index}")
+            # Shapes are int64, as Relax has them: LLVM makes other code of int32.
+            te.placeholder([tirx.IntImm("int64", n) for n in array.shape], str(array.dtype), name=f"p{index}")
             for index, array in enumerate(arrays)
         ]
         result = define(*placeholders)

@@ -149,6 +149,8 @@ def test_a_result_beyond_int32_is_limited(run_kernel, row, multiplier):
         ((17,), 8, 16),
         ((2, 3), 5, 9),
         ((2, 11), 130, 48),
+        ((3, 2), 15, 33),
+        ((1, 2), 33, 49),
         ((), 7, 5),
     ],
     ids=str,
