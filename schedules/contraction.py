@@ -1,6 +1,7 @@
 """Schedule of the kernels around an accumulator: convolution, matrix multiplication, depthwise convolution.
 
-1. elementwise blocks behind the accumulator are inlined into the last of them, the result
+1. elementwise blocks behind the accumulator are inlined into the last of them, the result; from where one repeats it
+   (one channel over many), blocks are loops of their own
 2. the accumulator is tiled: chunk of rows, block of channels, register tile
 3. the result is computed a register tile at a time, straight from the accumulator's registers
 4. padding and widening of the input happen a chunk at a time, widening of weights a block of channels at a time
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
@@ -30,6 +32,7 @@ from .blocks import (
     root_blocks,
     split_vector,
 )
+from .loops import schedule_blocks
 from .space import Decide, analytic
 
 WHOLE_VECTORS = 4
@@ -70,7 +73,8 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
     if len(found) != 1:
         return f"has {len(found)} accumulators, not one"
     position = blocks.index(found[0])
-    sources, followers = blocks[:position], blocks[position + 1 :]
+    sources = blocks[:position]
+    followers, repeats = _split(sch, found[0], blocks[position + 1 :])
     inputs = _Inputs.of(sch, found[0], sources)
     for block in sources:
         if not any(block is one for one in (inputs.rows, inputs.groups, inputs.weights)):
@@ -78,7 +82,37 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
             sch.compute_inline(block)
     result = inline_elementwise(sch, followers)
     _schedule(sch, inputs, found[0], result, row, threads, decide)
+    schedule_blocks(sch, repeats, row)
     return ""
+
+
+def _split(
+    sch: Schedule, accumulator: SBlockRV, followers: list[SBlockRV]
+) -> tuple[list[SBlockRV], list[SBlockRV]]:
+    """Return the blocks that compute the kernel's result, and those behind, from the first that repeats it.
+
+    Blocks that read nothing of the kernel, such as a residual's dequantize, are inlined.
+    """
+    own, repeats = [], []
+    of_kernel, of_repeats = [sch.get(accumulator).writes[0].source], []
+    for block in followers:
+        written = sch.get(block).writes[0].source
+        read = [region.source for region in sch.get(block).reads]
+        sizes = [bytes_of(buffer) // item_bytes(buffer) for buffer in of_kernel if _is_among(buffer, read)]
+        is_larger = bool(sizes) and bytes_of(written) // item_bytes(written) > min(sizes)
+        if is_larger or any(_is_among(buffer, read) for buffer in of_repeats):
+            repeats.append(block)
+            of_repeats.append(written)
+        elif sizes:
+            own.append(block)
+            of_kernel.append(written)
+        else:
+            sch.compute_inline(block)
+    return own, repeats
+
+
+def _is_among(buffer: tirx.Buffer, buffers: list[tirx.Buffer]) -> bool:
+    return any(buffer.same_as(one) for one in buffers)
 
 
 @dataclass(frozen=True)

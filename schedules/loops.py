@@ -23,15 +23,26 @@ PARALLEL_WORK = 1 << 14
 
 def schedule_loops(sch: Schedule, row: TargetRow, threads: int) -> str:
     """Schedule any function in place; always applies."""
-    for block in root_blocks(sch)[:-1]:
-        if is_elementwise(sch, block) and len(sch.get_consumers(block)) == 1:
-            try:
-                sch.compute_inline(block)
-            except ScheduleError:
-                continue  # read by an opaque block, or written in parts: it stays a loop of its own
-    for block in root_blocks(sch):
-        _schedule_block(sch, block, row)
+    schedule_blocks(sch, root_blocks(sch), row)
     return ""
+
+
+def schedule_blocks(sch: Schedule, blocks: list[SBlockRV], row: TargetRow) -> None:
+    """Schedule the last blocks of a function in place."""
+    remaining = [block for block in blocks if not _inlined(sch, block)]
+    for block in remaining:
+        _schedule_block(sch, block, row)
+
+
+def _inlined(sch: Schedule, block: SBlockRV) -> bool:
+    """Inline a block into its one reader where that is possible; tell whether it was."""
+    if not is_elementwise(sch, block) or len(sch.get_consumers(block)) != 1:
+        return False
+    try:
+        sch.compute_inline(block)
+    except ScheduleError:
+        return False  # read by an opaque block, or written in parts: it stays a loop of its own
+    return True
 
 
 def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
