@@ -33,7 +33,7 @@ from .passes.realize.realize import Realize
 from .passes.weight_only.restore import RestoreWeights
 from .report.collect import SAMPLES, collect
 from .report.compiled import with_package
-from .report.records import Report
+from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load

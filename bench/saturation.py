@@ -27,7 +27,8 @@ from ..passes.realize.compute import contraction
 from ..passes.realize.compute.contraction import Dot
 from ..passes.realize.compute.epilogue import Requantize
 from ..schedules.rules import schedule
-from ..targets.rows import ROWS, DotInstruction, TargetRow
+from ..targets.row import DotInstruction, TargetRow
+from ..targets.rows import ROWS
 from .accuracy import Accuracy, assess, predict
 from .engines import Run, calibration_feeds
 from .latency import Latency, measure, timer_of

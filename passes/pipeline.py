@@ -10,7 +10,7 @@ from typing import Any
 from tvm.ir.transform import Pass
 
 from ..errors import TvmqError
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
 from .calibrate.calibrate import Calibrate

@@ -26,7 +26,8 @@ from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight
 from ..passes.hub.steps import simulated_form
 from ..runtime.describe import output_names
 from .advice import with_advice
-from .records import Bars, LayerRecord, Report, TensorRecord
+from .records import Bars, LayerRecord, TensorRecord
+from .report import Report
 from .stages import Stages
 from .statistics import ChannelRange
 from .watchers import ActivationWatcher, OutputWatcher, weight_record

@@ -21,7 +21,7 @@ from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_nump
 from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions
 from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 
 OUT_ELEMWISE_FUSABLE = 4
 """TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""

@@ -11,7 +11,7 @@ from tvm import relax
 
 from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .float_kernels import float_lanes, legalize_map
 from .kernel_table import KernelTable
 from .records import apply_records, read_records

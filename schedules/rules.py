@@ -10,9 +10,9 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 
-from ..targets.rows import TargetRow
-from .contraction import schedule_contraction
-from .loops import schedule_loops
+from ..targets.row import TargetRow
+from .cpu.contraction import schedule_contraction
+from .cpu.loops import schedule_loops
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from ..passes.hub.graph import bindings_of, layer_name
 from ..passes.hub.pairs import activation_pairs, weight_pairs
 from ..passes.hub.schemes import Scheme
 from ..passes.pipeline import CalibrationData, calibration_passes, quantization_passes
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 
 FLOAT = 32
 """The bits of a layer that stays in float."""

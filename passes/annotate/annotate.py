@@ -20,7 +20,7 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ...targets.rows import TargetRow
+from ...targets.row import TargetRow
 from ..hub.annotation import SCHEME_ATTRIBUTE, has_pairs
 from ..hub.bits import Bits, with_bits
 from ..hub.graph import (

@@ -20,7 +20,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ...targets.rows import TargetRow
+from ...targets.row import TargetRow
 from ..annotate.annotate import Annotate
 from ..annotate.mixed_bits import rounded
 from ..annotate.options import QuantizeOptions

@@ -22,7 +22,7 @@ from functools import partial
 import tvm
 from tvm import relax, te
 
-from ...targets.rows import TargetRow
+from ...targets.row import TargetRow
 from ..hub import arithmetic
 from ..hub.compressed import compressed_layers
 from ..hub.graph import (

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from tvm import relax, te
 
-from ....targets.rows import TargetRow
+from ....targets.row import TargetRow
 from ...hub import arithmetic
 from ...hub.arithmetic import Output
 

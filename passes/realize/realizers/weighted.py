@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from tvm import relax, te
 
-from ....targets.rows import TargetRow
+from ....targets.row import TargetRow
 from ...hub import arithmetic, packing
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged

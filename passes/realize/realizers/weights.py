@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import relax
 
-from ....targets.rows import DotInstruction, TargetRow
+from ....targets.row import DotInstruction, TargetRow
 from ...hub import arithmetic
 from ...hub.graph import is_constant, op_name, shape_of, to_numpy
 from ...hub.lane_sums import largest_sums, runs_of, takes_steps

@@ -12,7 +12,8 @@ from tvm import te, tirx
 from tvmq.schedules.rules import schedule
 from tvmq.schedules.start import start_from_offset
 from tvmq.targets import host
-from tvmq.targets.rows import ROWS, TargetRow
+from tvmq.targets.row import TargetRow
+from tvmq.targets.rows import ROWS
 
 # A CPU that has the row's features; kernels of a row without instructions of its own run on any machine.
 CPUS = {

@@ -8,7 +8,7 @@ than a broadcast: it occupies a register, and may have to be widened.
 
 from __future__ import annotations
 
-from ..targets.rows import TargetRow
+from ...targets.row import TargetRow
 
 WEIGHT_COST = 2
 MAX_BLOCK_BYTES = 64

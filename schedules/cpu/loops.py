@@ -13,8 +13,8 @@ from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ..targets.rows import TargetRow
-from .blocks import extent_of, is_elementwise, item_bytes, root_blocks
+from ...targets.row import TargetRow
+from ..blocks import extent_of, is_elementwise, item_bytes, root_blocks
 from .transposes import schedule_transpose
 
 PARALLEL_WORK = 1 << 14

@@ -17,7 +17,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from .blocks import extent_of
+from ..blocks import extent_of
 
 GROUP = 8
 """Elements side by side that LLVM still shuffles."""

@@ -19,11 +19,10 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ..passes.realize.compute.annotations import KERNEL, STEPS
-from ..targets import intrinsics
-from ..targets.rows import TargetRow
-from . import tiles
-from .blocks import (
+from ...passes.realize.compute.annotations import KERNEL, STEPS
+from ...targets import intrinsics
+from ...targets.row import TargetRow
+from ..blocks import (
     bytes_of,
     extent_of,
     extent_of_all,
@@ -32,8 +31,9 @@ from .blocks import (
     root_blocks,
     split_vector,
 )
+from ..space import Decide, analytic
+from . import tiles
 from .loops import schedule_blocks
-from .space import Decide, analytic
 
 WHOLE_VECTORS = 4
 """A row of so many vectors is copied by whole ones, with a shorter one at the end, where no wide vector divides it."""
@@ -93,8 +93,10 @@ def _split(
 
     Blocks that read nothing of the kernel, such as a residual's dequantize, are inlined.
     """
-    own, repeats = [], []
-    of_kernel, of_repeats = [sch.get(accumulator).writes[0].source], []
+    own: list[SBlockRV] = []
+    repeats: list[SBlockRV] = []
+    of_kernel = [sch.get(accumulator).writes[0].source]
+    of_repeats: list[tirx.Buffer] = []
     for block in followers:
         written = sch.get(block).writes[0].source
         read = [region.source for region in sch.get(block).reads]
