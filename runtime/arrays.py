@@ -5,11 +5,36 @@ torch tensor, memoryview, ... --> ndarray of the same memory
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import TvmqError
+from ..errors import TvmqError, unknown
+
+
+def by_name(kind: str, tensors: Sequence[Mapping[str, Any]], given: Any) -> Mapping[str, Any]:
+    """Return what is given, by name.
+
+    Parameters
+    ----------
+    kind : ``"input"`` or ``"output"``.
+    tensors : the model's, each with a ``name``.
+    given : values by name, some or all; where there is one tensor, also its value alone.
+
+    Raises
+    ------
+    TvmqError : a name is unknown, or there is none where it takes one.
+    """
+    names = [tensor["name"] for tensor in tensors]
+    if not isinstance(given, Mapping):
+        if len(names) != 1:
+            raise TvmqError(f"the model has {len(names)} {kind}s; expected {{name: array}} of {names}")
+        return {names[0]: given}
+    for name in given:
+        if name not in names:
+            raise unknown(kind, name, names)
+    return given
 
 
 def as_array(value: Any, what: str) -> np.ndarray:

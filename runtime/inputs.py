@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TvmqError, unknown
-from .arrays import as_array
+from ..errors import TvmqError
+from .arrays import as_array, by_name
 
 
 def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.ndarray]:
@@ -30,19 +30,12 @@ def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.nd
     ------
     TvmqError : naming the input that is unknown, missing, or of another shape or dtype.
     """
-    names = [tensor["name"] for tensor in tensors]
-    if not isinstance(inputs, Mapping):
-        if len(names) != 1:
-            raise TvmqError(f"the model has {len(names)} inputs; expected {{name: array}} of {names}")
-        inputs = {names[0]: inputs}
-    for name in inputs:
-        if name not in names:
-            raise unknown("input", name, names)
-    missing = [name for name in names if name not in inputs]
+    given = by_name("input", tensors, inputs)
+    missing = [tensor["name"] for tensor in tensors if tensor["name"] not in given]
     if missing:
         raise TvmqError(f"no array for input {', '.join(map(repr, missing))}")
     return [
-        _convert(tensor["name"], inputs[tensor["name"]], tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
+        _convert(tensor["name"], given[tensor["name"]], tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
         for tensor in tensors
     ]
 

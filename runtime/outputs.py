@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TvmqError, unknown
-from .arrays import as_array
+from ..errors import TvmqError
+from .arrays import as_array, by_name
 
 
 def bind_outputs(tensors: Sequence[Mapping[str, Any]], out: Any) -> list[np.ndarray | None]:
@@ -29,16 +29,11 @@ def bind_outputs(tensors: Sequence[Mapping[str, Any]], out: Any) -> list[np.ndar
     """
     if out is None:
         return [None] * len(tensors)
-    names = [tensor["name"] for tensor in tensors]
-    if not isinstance(out, Mapping):
-        if len(names) != 1:
-            raise TvmqError(f"the model has {len(names)} outputs; expected out={{name: array}} of {names}")
-        out = {names[0]: out}
-    for name in out:
-        if name not in names:
-            raise unknown("output", name, names)
+    given = by_name("output", tensors, out)
     return [
-        _checked(f"out[{tensor['name']!r}]", out[tensor["name"]], tensor) if tensor["name"] in out else None
+        _checked(f"out[{tensor['name']!r}]", given[tensor["name"]], tensor)
+        if tensor["name"] in given
+        else None
         for tensor in tensors
     ]
 

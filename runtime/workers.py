@@ -54,7 +54,7 @@ class Workers:
             while self._owner not in (None, me):
                 self._changed.wait()
             share = 1 if self._owner == me else share_of(count, len(self._running) + 1)
-            worker = None if share == 1 else self._idle.pop() if self._idle else _Worker(self)
+            worker = None if share == 1 else self._worker()
             self._running.add(me if worker is None else worker.ident)
         if worker is None:
             try:
@@ -71,6 +71,15 @@ class Workers:
             finally:
                 del error  # its traceback holds this frame
         return result
+
+    def _worker(self) -> _Worker | None:
+        """Return a worker that waits for work; None where the system allows no more threads."""
+        if self._idle:
+            return self._idle.pop()
+        try:
+            return _Worker(self)
+        except RuntimeError:
+            return None
 
     def hold(self) -> None:
         """Wait until no other thread runs kernels; from now on only the calling thread may, on one core."""

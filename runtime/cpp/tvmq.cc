@@ -25,14 +25,14 @@ constexpr int kPooledAllocator = 2;  // of TVM's memory manager
 constexpr size_t kAlignment = 64;    // bytes; generated code may assume it of every tensor
 constexpr int kListedCpus = -3;      // TVM's name for "on any of these", the processors in its third argument
 
-// Calls the function; what TVM throws becomes one line.
+// Calls the function; what TVM throws becomes one line, behind `where`.
 template <typename Function>
-auto OneLine(const Function& function) {
+auto OneLine(const std::string& where, const Function& function) {
   try {
     return function();
   } catch (const ffi::Error& error) {
     std::string message = error.message();
-    throw std::runtime_error(message.substr(0, message.find('\n')));
+    throw std::runtime_error(where + message.substr(0, message.find('\n')));
   }
 }
 
@@ -129,7 +129,7 @@ struct Model::Impl {
 };
 
 Model::Model(const std::string& folder) {
-  impl_ = OneLine([&] {
+  impl_ = OneLine(folder + ": ", [&] {
     setenv("TVM_BIND_THREADS", "0", 0);
     auto metadata = ReadMetadata(folder + "/mod.json");
     auto impl = std::make_shared<Impl>(Impl{ffi::Module::LoadFromFile(folder + "/mod.so"),
@@ -178,7 +178,7 @@ struct Session::Impl {
 Session::Session(const Model& model, int threads) {
   if (threads < 0)
     throw std::runtime_error("a session on " + std::to_string(threads) + " threads; expected 0 or more");
-  OneLine([&] {
+  OneLine("", [&] {
     auto machine = NewMachine(model.impl_->executable);
     impl_ = std::make_unique<Impl>(Impl{model.impl_, threads, machine, Get(machine, "main"), {}});
     impl_->rooms.resize(model.inputs().size());
@@ -192,7 +192,7 @@ Session& Session::operator=(Session&&) noexcept = default;
 void Session::Run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
   RefuseCount("inputs", inputs.size(), impl_->model->inputs.size());
   RefuseCount("outputs", outputs.size(), impl_->model->outputs.size());
-  OneLine([&] {
+  OneLine("", [&] {
     UseThreads(impl_->threads);
     std::vector<ffi::Tensor> tensors;
     for (size_t i = 0; i < inputs.size(); ++i) tensors.push_back(impl_->Input(i, inputs[i]));

@@ -111,19 +111,21 @@ def test_other_counts_and_formats_are_refused(application, tmp_path):
           Say([&] { tvmq::Session(model, -1); });
           Say([&] { tvmq::Model newer(argv[2]); });
           Say([&] { tvmq::Model broken(argv[3]); });
+          Say([&] { tvmq::Model odd(argv[4]); });
         }
         """
     )
-    newer, broken = tmp_path / "newer", tmp_path / "broken"
-    for folder in (newer, broken):
+    newer, broken, odd = (tmp_path / name for name in ("newer", "broken", "odd"))
+    for folder in (newer, broken, odd):
         folder.mkdir()
         (folder / "mod.json").write_text((application / "mod.json").read_text())
     text = (newer / "mod.json").read_text()
     (newer / "mod.json").write_text(re.sub(r'"format": \d+', '"format": 99', text))
     (broken / "mod.so").write_bytes(b"\x7fELF but no more")
+    (odd / "mod.json").write_text("{}")
     build(COMPILER, tmp_path / "misuse.cc", application)
     done = subprocess.run(
-        [application / "misuse", application, newer, broken], capture_output=True, text=True, check=True
+        [application / "misuse", application, newer, broken, odd], capture_output=True, text=True, check=True
     )
     lines = done.stdout.splitlines()
     assert lines[:4] == [
@@ -132,5 +134,6 @@ def test_other_counts_and_formats_are_refused(application, tmp_path):
         "a session on -1 threads; expected 0 or more",
         f"{newer}/mod.json has package format 99; this program reads up to 2",
     ]
-    assert len(lines) == 5
-    assert "mod.so" in lines[4]
+    assert len(lines) == 6
+    assert lines[4].startswith(f"{broken}: ")
+    assert lines[5].startswith(f"{odd}: ")

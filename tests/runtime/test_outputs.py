@@ -42,7 +42,7 @@ def test_memory_of_others_is_written_through():
     ("out", "message"),
     [
         ({"c": np.zeros(1)}, "unknown output 'c'; valid: a, b"),
-        (np.zeros((2, 3), "float32"), "the model has 2 outputs; expected out={name: array} of ['a', 'b']"),
+        (np.zeros((2, 3), "float32"), "the model has 2 outputs; expected {name: array} of ['a', 'b']"),
         ({"a": np.zeros((3, 2), "float32")}, "out['a'] has shape [3, 2]; expected [2, 3]"),
         ({"a": np.zeros((2, 3))}, "out['a'] has dtype float64; expected float32"),
         ({"a": read_only()}, "out['a'] is read-only"),

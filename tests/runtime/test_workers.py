@@ -102,6 +102,14 @@ def test_a_fork_waits_for_calls_and_calls_wait_for_a_fork(pool, count):
     assert order == ["first call", "fork", "second call"]
 
 
+def test_where_no_thread_can_start_the_callers_does(pool, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(workers, "_Worker", refuse)
+    assert pool.run(2, threading.get_ident) == threading.get_ident()
+
+
 def test_an_interrupted_caller_leaves_no_result_to_the_next():
     program = (
         "import signal, time; from tvmq.runtime import workers\n"
