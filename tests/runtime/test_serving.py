@@ -18,7 +18,7 @@ from tvmq.runtime.package import load
 from .models import SIZE, expected, heavy_package, inputs
 
 MEGABYTES = 4
-"""What memory may grow by, over noise of the allocator: the states of ten thousand runs would take 160."""
+"""What memory may grow by, over noise of the allocator: the outputs of ten thousand runs would take 160."""
 
 
 def serve(path, scenario):
