@@ -93,19 +93,27 @@ def test_errors_are_one_line(application, arguments, message):
     assert (code, errors) == (1, f"serve: error: {message}\n")
 
 
-def test_other_counts_and_formats_are_refused(application, tmp_path):
-    """What the example cannot do wrong: a program that does."""
-    (tmp_path / "misuse.cc").write_text(
+def test_what_the_example_does_not_do(application, tmp_path):
+    """Kernels on two threads, inputs that are aligned or not, and everything that is refused."""
+    (tmp_path / "other.cc").write_text(
         """
         #include <iostream>
         #include <stdexcept>
+        #include <utility>
         #include "tvmq.h"
         template <typename F> void Say(F f) {
           try { f(); } catch (const std::runtime_error& error) { std::cout << error.what() << "\\n"; }
         }
+        alignas(64) float image[64 * 64 + 1], squared[64 * 64];
         int main(int, char** argv) {
           tvmq::Model model(argv[1]);
           tvmq::Session session(model, 2), other(std::move(session));
+          for (int offset : {0, 1}) {
+            for (int i = 0; i < 64; ++i) image[offset + 65 * i] = i;
+            other.Run({image + offset}, {squared});
+            for (int i = 0; i < 64; ++i) image[offset + 65 * i] = 0;
+            std::cout << squared[0] << " " << squared[1] << " " << squared[64 * 64 - 1] << "\\n";
+          }
           Say([&] { other.Run({}, {nullptr}); });
           Say([&] { other.Run({nullptr}, {}); });
           Say([&] { tvmq::Session(model, -1); });
@@ -123,17 +131,19 @@ def test_other_counts_and_formats_are_refused(application, tmp_path):
     (newer / "mod.json").write_text(re.sub(r'"format": \d+', '"format": 99', text))
     (broken / "mod.so").write_bytes(b"\x7fELF but no more")
     (odd / "mod.json").write_text("{}")
-    build(COMPILER, tmp_path / "misuse.cc", application)
+    build(COMPILER, tmp_path / "other.cc", application)
     done = subprocess.run(
-        [application / "misuse", application, newer, broken, odd], capture_output=True, text=True, check=True
+        [application / "other", application, newer, broken, odd], capture_output=True, text=True, check=True
     )
     lines = done.stdout.splitlines()
-    assert lines[:4] == [
+    assert lines[:6] == [
+        "0 0 3969",
+        "0 0 3969",
         "0 inputs given; the model has 1",
         "0 outputs given; the model has 1",
         "a session on -1 threads; expected 0 or more",
         f"{newer}/mod.json has package format 99; this program reads up to 2",
     ]
-    assert len(lines) == 6
-    assert lines[4].startswith(f"{broken}: ")
-    assert lines[5].startswith(f"{odd}: ")
+    assert len(lines) == 8
+    assert lines[6].startswith(f"{broken}: ")
+    assert lines[7].startswith(f"{odd}: ")
