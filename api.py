@@ -37,7 +37,7 @@ from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .runtime.threads import use_threads
+from .runtime.workers import run_kernels
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
 from .search.accuracy_control import Controlled, control_accuracy
@@ -281,8 +281,8 @@ def run_on_host(
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        use_threads(cores)
-        return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
+        tensors = [tvm.runtime.tensor(inputs[name]) for name in names]
+        return [value.numpy() for value in run_kernels(cores, lambda: main(*tensors))]
 
     return run
 
