@@ -336,7 +336,10 @@ def _start(
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
     data = CalibrationData(
-        repeatable(_samples(calibration, mod)), run_on_host, progress, partial(run_on_host, cores=1)
+        repeatable(_samples(calibration, mod)),
+        runner=run_on_host,
+        progress=progress,
+        serial_runner=partial(run_on_host, cores=1),
     )
     recipe = Recipe(chosen, row, options, data)
     if chosen.searched:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tvm.ir.transform import Pass
@@ -15,9 +14,9 @@ from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
 from .calibrate.calibrate import Calibrate
 from .calibrate.observers import LOSS_AWARE
-from .calibrate.sample_check import Sample
+from .calibrate.on_samples import ReadsSamples
 from .calibrate.set_parameters import SetParameters, WriteParameters
-from .calibrate.watch import Progress, Runner, compile_for_host
+from .calibrate.watch import Runner
 from .hub.calibration_cache import read_cache
 from .hub.schemes import Scheme
 from .improve.absorb_bias import AbsorbBias
@@ -37,22 +36,17 @@ from .weight_only.compress import CompressWeights
 
 
 @dataclass(frozen=True)
-class CalibrationData:
+class CalibrationData(ReadsSamples):
     """What every pass that looks at values needs.
 
     Attributes
     ----------
     samples : can be walked through more than once: each pass runs the model on them anew.
-    runner : compiles the module that is watched.
-    progress : shows how many samples have run; None shows nothing.
     serial_runner : a runner on one thread, for passes that multiply matrices between two runs: the threads that NumPy
         has for that go on spinning on all cores for a while. None takes ``runner``.
     """
 
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
-    serial_runner: Runner | None = None
+    serial_runner: Runner | None = field(default=None, kw_only=True)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, Watcher, compile_for_host, watch
+from ..calibrate.watch import Progress, Runner, Watcher, watch
 from ..hub.graph import (
     bindings_of,
     consumers_of,
@@ -34,17 +35,8 @@ from ..prepare.affine import CHANNEL_AXIS, as_affine, bias_constant, per_channel
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.CorrectBias")
 @dataclass(frozen=True)
-class CorrectBias:
-    """Take the mean error of rounded weights off the biases; requires weights with known scales, still float.
-
-    Attributes
-    ----------
-    samples, runner, progress : as for ``Calibrate``.
-    """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
+class CorrectBias(ReadsSamples):
+    """Take the mean error of rounded weights off the biases; requires weights with known scales, still float."""
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with corrected biases; a layer without a bias gets one.

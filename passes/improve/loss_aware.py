@@ -15,7 +15,7 @@ compiled module whose steps are its inputs (``passes.hub.steps``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -28,9 +28,10 @@ from tvm import IRModule, relax
 from ...errors import TvmqError
 from ..calibrate.histogram import Histogram
 from ..calibrate.observers.least_error import least_error_range
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
 from ..calibrate.shared_ranges import shared_groups
-from ..calibrate.watch import Progress, Runner, Watcher, compile_for_host, watch
+from ..calibrate.watch import Runner, Watcher, watch
 from ..hub.annotation import scheme_of
 from ..hub.pairs import ActivationPair, ActivationParameters, activation_pairs, edit
 from ..hub.parameters import activation_parameters
@@ -51,21 +52,18 @@ Parameters = dict[str, ActivationParameters]
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.LossAwareClip")
 @dataclass(frozen=True)
-class LossAwareClip:
+class LossAwareClip(ReadsSamples):
     """Choose the activations' parameters anew by the error of the outputs; requires calibrated activations.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``; all samples are read for the distributions.
+    samples : all are read for the distributions.
     keep : names of activations whose parameters are to stay, because they were given.
     loss_samples : the first so many of the samples are what the loss is measured on.
     """
 
-    samples: Iterable[Sample]
     keep: frozenset[str] = frozenset()
     loss_samples: int = 16
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if self.loss_samples < 1:

@@ -17,7 +17,7 @@ A weight that several operators read is rounded for the sum of their errors, whe
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sized
+from collections.abc import Container, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,9 +27,8 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..calibrate.sample_check import Sample
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool, spread
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.annotation import scheme_of
 from ..hub.graph import bindings_of, layer_name
 from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
@@ -71,12 +70,13 @@ Neighbouring columns are much alike, so it takes so many of them to tell what on
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
 @dataclass(frozen=True)
-class RoundWeights:
+class RoundWeights(ReadsSamples):
     """Choose integers, scales and biases of the weights layer by layer; requires calibrated activations.
+
+    What goes on from block to block is kept in a temporary file.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
     damping : the share ``r``: how far correlations in few samples are distrusted. At 1 they count half. Less fits the
         samples better, and others worse.
     fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
@@ -84,11 +84,8 @@ class RoundWeights:
     correlated : samples whose correlations are taken, at most, evenly spread; None for all.
     """
 
-    samples: Iterable[Sample]
     damping: float = DAMPING
     fit_scales: bool = True
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
     making_up: float = MAKING_UP
     correlated: int | None = None
 

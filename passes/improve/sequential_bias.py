@@ -19,9 +19,8 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..calibrate.sample_check import Sample
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.graph import bindings_of, op_name
 from ..hub.pairs import float_form, weight_pairs
 from ..prepare.affine import CHANNEL_AXIS
@@ -42,17 +41,11 @@ from .walk import (
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.CorrectBiasSequentially")
 @dataclass(frozen=True)
-class CorrectBiasSequentially:
+class CorrectBiasSequentially(ReadsSamples):
     """Correct the biases of quantized layers in their order; requires calibrated weights, still float, and activations.
 
-    Attributes
-    ----------
-    samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
+    What goes on from block to block is kept in a temporary file.
     """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with corrected biases; a layer without a bias gets one.

@@ -24,8 +24,8 @@ from ...targets.rows import TargetRow
 from ..annotate.annotate import Annotate
 from ..annotate.mixed_bits import rounded
 from ..annotate.options import QuantizeOptions
+from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.bits import get_bits
 from ..hub.graph import constant, rebuild
 from ..hub.pairs import transparent, weight_pairs
@@ -41,7 +41,7 @@ SMALLEST, LARGEST = 0.002, 0.95
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.TuneMixedBits")
 @dataclass(frozen=True)
-class TuneMixedBits:
+class TuneMixedBits(RunsModel):
     """Take the place of ``Annotate`` where the start scale is to be found.
 
     Attributes
@@ -49,7 +49,6 @@ class TuneMixedBits:
     scheme, row, options : as for ``Annotate``; the start scale of the options is tried first.
     samples : the first ``SAMPLES`` of them are used.
     cosine : what the outputs must keep.
-    runner, progress : as for ``Calibrate``.
     """
 
     scheme: Scheme
@@ -57,8 +56,6 @@ class TuneMixedBits:
     options: QuantizeOptions
     samples: Iterable[Sample]
     cosine: float = 0.995
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the annotated module of the best trial; where none keeps the cosine, that with the most bits.

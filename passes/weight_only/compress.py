@@ -31,8 +31,8 @@ from ..annotate.plan import first_and_last, too_small
 from ..annotate.restrict import check_bits
 from ..annotate.scheme_options import check_options
 from ..annotate.selection import Selection, matches, select
+from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.bits import Bits
 from ..hub.codes import MAX_BITS, MAX_CODEBOOK_BITS, Codes, Grouped, to_stream
 from ..hub.graph import bindings_of, layer_name, op_name, rebuild, to_numpy
@@ -50,7 +50,7 @@ MSE_BITS = 8
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.CompressWeights")
 @dataclass(frozen=True)
-class CompressWeights:
+class CompressWeights(RunsModel):
     """Compress the weights of a module that ``Prepare`` has rewritten.
 
     Attributes
@@ -59,7 +59,6 @@ class CompressWeights:
     options : the user's choices.
     samples : for the bias correction ``"empirical"``, which is the default where there are any: the default ``()`` is
         none.
-    runner, progress : as for ``Calibrate``.
 
     Raises
     ------
@@ -69,8 +68,6 @@ class CompressWeights:
     scheme: Scheme
     options: QuantizeOptions = QuantizeOptions()
     samples: Iterable[Sample] = ()
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         check_options(self.scheme, self.options)
