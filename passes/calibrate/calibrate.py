@@ -17,6 +17,8 @@ from tvm import IRModule
 
 from ...errors import TvmqError
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, NOT_REALIZED, PAIRS
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
@@ -36,7 +38,7 @@ from .shared_ranges import shared_groups
 from .watch import watch
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Calibrate")
+@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,))
 @dataclass(frozen=True)
 class Calibrate(ReadsSamples):
     """Choose every unknown scale and zero point.

@@ -20,13 +20,15 @@ from tvm import IRModule
 
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..prepare.affine import is_padded
 from .chains import ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.AbsorbBias")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
 class AbsorbBias(ReadsSamples):
     """Move biases that keep channels above 0 to the next layer; requires a prepared float module without pairs."""

@@ -16,12 +16,14 @@ import tvm
 from tvm import IRModule
 
 from ..calibrate.on_samples import ReadsSamples
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..prepare.affine import is_padded
 from .bias_correction import input_means
 from .chains import Weights, chains_of
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.CenterActivations")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
 class CenterActivations(ReadsSamples):
     """Take means of channels out of what goes from layer to layer; requires a prepared float module without pairs."""

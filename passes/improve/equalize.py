@@ -24,6 +24,8 @@ from tvm import IRModule
 
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from .chains import Chain, ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ TOLERANCE = 1e-3
 """Of a factor's logarithm, below which the ranges count as equal."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Equalize")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
 class Equalize(ReadsSamples):
     """Equalize the ranges of the weights in every chain; requires a prepared float module without pairs.

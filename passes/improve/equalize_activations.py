@@ -24,6 +24,8 @@ from tvm import IRModule, relax
 from ...errors import TvmqError
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..hub.graph import activations, bindings_of, op_name, shape_of
 from ..hub.limits import limits_of
 from ..hub.operators import OPERATORS
@@ -35,7 +37,7 @@ SMALLEST = 1 / 32
 """Factor: a channel that hardly fires on the samples may do so on others, and would be clipped there."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.EqualizeActivations")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
 class EqualizeActivations(ReadsSamples):
     """Make channels of activations alike; requires a prepared float module without pairs.

@@ -33,10 +33,11 @@ from ..calibrate.sample_check import Sample
 from ..calibrate.shared_ranges import shared_groups
 from ..calibrate.watch import Runner, Watcher, watch
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, NOT_REALIZED, PAIRS
+from ..hub.contract import module_pass
 from ..hub.pairs import ActivationPair, ActivationParameters, activation_pairs, edit
 from ..hub.parameters import activation_parameters
 from ..hub.steps import Steps, arguments, stepped_form, steps_for, steps_of
-from .walk import check_calibrated
 
 POWERS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 """The p of the first phase."""
@@ -50,7 +51,7 @@ CALLS = 8
 Parameters = dict[str, ActivationParameters]
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.LossAwareClip")
+@module_pass(requires=(NOT_REALIZED, PAIRS, CALIBRATED), ensures=(CALIBRATED,))
 @dataclass(frozen=True)
 class LossAwareClip(ReadsSamples):
     """Choose the activations' parameters anew by the error of the outputs; requires calibrated activations.
@@ -74,12 +75,11 @@ class LossAwareClip(ReadsSamples):
 
         Raises
         ------
-        TvmqError : activations without parameters, or scales that must be powers of two; otherwise as ``watch`` does.
+        TvmqError : scales that must be powers of two; otherwise as ``watch`` does.
         """
         pairs = [pair for pair in activation_pairs(mod) if pair.name not in self.keep]
         if not pairs:
             return mod
-        check_calibrated(mod)
         scheme = scheme_of(mod)
         if scheme is not None and scheme.power_of_two:
             raise TvmqError("loss-aware clipping (lapq) needs free scales, and these must be powers of two")

@@ -35,6 +35,8 @@ from tvm import IRModule, relax
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, op_name, shape_of
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
@@ -81,7 +83,7 @@ _GLOBAL = {"relax.matmul", "relax.mean", "relax.nn.adaptive_avg_pool2d"}
 """Operators for which a part of an image is not enough."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Reconstruct")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
 class Reconstruct(ReadsSamples):
     """Round the weights and then learn, section by section; requires calibrated activations.

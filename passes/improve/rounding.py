@@ -30,6 +30,8 @@ from ...errors import TvmqError
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool, spread
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
 from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
 from ..hub.pairs import (
@@ -51,7 +53,6 @@ from .outlook import Ahead, Outlook
 from .walk import (
     Reader,
     State,
-    check_calibrated,
     check_finite,
     exact_form,
     first_states,
@@ -68,7 +69,7 @@ MAKING_UP = 1000.0
 Neighbouring columns are much alike, so it takes so many of them to tell what one weight should be."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
 class RoundWeights(ReadsSamples):
     """Choose integers, scales and biases of the weights layer by layer; requires calibrated activations.
@@ -105,7 +106,7 @@ class RoundWeights(ReadsSamples):
 
         Raises
         ------
-        TvmqError : activations without parameters; no samples, or one that does not fit the model's inputs; a layer
+        TvmqError : no samples, or one that does not fit the model's inputs; a layer
             that gives NaN or infinity.
         """
         return round_blocks(mod, self)
@@ -183,7 +184,6 @@ def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = 
     ------
     TvmqError : as ``RoundWeights`` does.
     """
-    check_calibrated(mod)
     layers = [pair for pair in weight_pairs(mod) if pair.readers and not pair.is_unknown]
     if not layers:
         return mod

@@ -22,6 +22,8 @@ from tvm import IRModule, relax
 from ...errors import TvmqError
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
 from ..prepare.affine import as_affine, per_channel
 from ..prepare.fold_affine import has_constant_weight
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 NORMS = frozenset({"relax.nn.layer_norm", "relax.nn.rms_norm"})
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Smooth")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
 class Smooth(ReadsSamples):
     """Smooth the inputs of matrix products; requires a prepared float module without pairs.

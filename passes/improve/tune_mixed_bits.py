@@ -27,6 +27,8 @@ from ..annotate.options import QuantizeOptions
 from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
 from ..hub.bits import get_bits
+from ..hub.conditions import FLOAT_MODEL, PAIRS
+from ..hub.contract import module_pass
 from ..hub.graph import constant, rebuild
 from ..hub.pairs import transparent, weight_pairs
 from ..hub.schemes import Scheme
@@ -39,7 +41,7 @@ SMALLEST, LARGEST = 0.002, 0.95
 """Between these lie all scales that make a difference: 8 bits, and 2 bits."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.TuneMixedBits")
+@module_pass(requires=FLOAT_MODEL, ensures=(PAIRS,))
 @dataclass(frozen=True)
 class TuneMixedBits(RunsModel):
     """Take the place of ``Annotate`` where the start scale is to be found.
