@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         run_on_host as run_on_host,
     )
     from .config.config import read_config as read_config
+    from .errors import TvmqError as TvmqError
     from .frontends.onnx import load_onnx as load_onnx
     from .frontends.samples import CalibrationFiles as CalibrationFiles
     from .runtime.package import load as load
@@ -47,6 +48,7 @@ _LOCATIONS = {
     "QuantizeOptions": "passes.annotate.options",
     "QuantizedModel": "api",
     "SearchOptions": "search.options",
+    "TvmqError": "errors",
     "calibration_data": "api",
     "compile": "api",
     "load": "runtime.package",

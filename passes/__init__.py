@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .hub.pairs import edit as edit
     from .hub.pairs import float_form as float_form
     from .hub.pairs import weight_pairs as weight_pairs
+    from .hub.parameters import activation_parameters as activation_parameters
+    from .hub.parameters import quantize_weight as quantize_weight
     from .hub.schemes import Scheme as Scheme
     from .hub.schemes import get_scheme as get_scheme
     from .improve.absorb_bias import AbsorbBias as AbsorbBias
@@ -73,6 +75,7 @@ _LOCATIONS = {
     "hub.layers": "Layer get_layers",
     "hub.pairs": "ActivationPair ActivationParameters WeightPair WeightParameters activation_pairs edit float_form "
     "weight_pairs",
+    "hub.parameters": "activation_parameters quantize_weight",
     "hub.schemes": "Scheme get_scheme",
     "improve.absorb_bias": "AbsorbBias",
     "improve.analytic_bias": "CorrectBiasFromWeights",

@@ -63,9 +63,9 @@ def _described(expr: Constant) -> str:
     value = to_numpy(expr)
     shape = str(list(value.shape)) if value.ndim else ""
     if value.size <= _SMALL:
-        return f"{value.dtype}{shape} {np.array2string(value, separator=', ')}"
+        return f"{value.dtype}{shape} {', '.join(f'{float(item):.6g}' for item in value.ravel())}"
     digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:6]
-    return f"{value.dtype}{shape} {value.min():.4g}..{value.max():.4g} #{digest}"
+    return f"{value.dtype}{shape} {float(value.min()):.4g}..{float(value.max()):.4g} #{digest}"
 
 
 class _Renamer:
@@ -104,18 +104,7 @@ class _Renamer:
 
     def _free(self, value: relax.Expr, otherwise: str) -> str:
         """Return a name that is not taken, from the layer of a value; ``otherwise`` where it has none."""
-        base = re.sub(r"\W", "_", layer_name(value))
-        if op_name(value) == "relax.quantize":
-            data = value.args[0]
-            base = (base or self._name(data, otherwise)) + ("_weights_q" if is_constant(data) else "_q")
-        elif op_name(value) == "relax.dequantize":
-            data = value.args[0]
-            base = (
-                f"{base}_weights_dq"
-                if is_constant(data)
-                else self._name(data, base).removesuffix("_q") + "_dq"
-            )
-        base = base or otherwise
+        base = self._base(value) or otherwise
         free, count = base, 1
         while free in self._taken:
             count += 1
@@ -123,8 +112,18 @@ class _Renamer:
         self._taken.add(free)
         return free
 
-    def _name(self, expr: relax.Expr, otherwise: str) -> str:
-        return self._env.get(expr, expr).name if isinstance(expr, relax.Var) else otherwise
+    def _base(self, value: relax.Expr) -> str:
+        """Return a name that says what the value is; empty where nothing is known of it."""
+        name, layer = op_name(value), re.sub(r"\W", "_", layer_name(value))
+        if name not in ("relax.add", "relax.quantize", "relax.dequantize"):
+            return layer
+        data = value.args[0]
+        read = self._env.get(data, data).name if isinstance(data, relax.Var) else f"{layer}_weights"
+        if name == "relax.add":
+            return read if all(map(is_constant, value.args)) else layer
+        if name == "relax.dequantize":
+            return read.removesuffix("_q") + "_dq"
+        return (read if read.endswith("_weights") or not layer else layer) + "_q"
 
     def _expr(self, expr: relax.Expr) -> relax.Expr:
         if is_constant(expr) and isinstance(expr.value, tvm.runtime.Tensor):

@@ -13,6 +13,7 @@ from tvmq.passes import (
     FoldWeights,
     Layout,
     Realize,
+    RoundWeights,
     WeightParameters,
     edit,
     get_scheme,
@@ -45,7 +46,7 @@ def test_variables_and_constants():
     assert re.match(
         r"block_0_conv: .* = R.nn.conv2d\(x, float32\[4, 4, 3, 3\] -\d.*\.\.\d.* #[0-9a-f]{6}, ", conv
     )
-    assert "bias: " in bias and "R.add(block_0_conv, float32[1, 4, 1, 1] [[[[0.]]" in " ".join(lines)
+    assert "bias: " in bias and "R.add(block_0_conv, float32[1, 4, 1, 1] 0, 1, 2, 3)" in bias
     assert second.startswith("second: ") and "R.nn.conv2d(bias, " in second
 
 
@@ -60,11 +61,17 @@ def test_a_small_change_is_a_small_difference():
     samples = [{"x": random(*SHAPE)}]
     calibrated = Calibrate(samples)(Annotate(get_scheme("int8"))(module({"x": SHAPE}, _net)))
     (first, _) = weight_pairs(calibrated)
-    scales = first.scales * np.float32(2)
+    scales = first.scales * np.float32(1.5)
     integers = quantize_weight(first.values, scales, first.axis)
     changed = edit(calibrated, weights={first.name: WeightParameters(scales, integers)})
     lines = difference(readable(calibrated), readable(changed), ("before", "after"))
-    assert lines[0] == "--- before\n" and sum(line.startswith("+ ") for line in lines) == 2
+    assert lines[0] == "--- before\n"
+    assert [re.findall(r"^\+ +(\w+):", line) for line in lines if line.startswith("+ ")] == [
+        ["block_0_conv_weights_q"],
+        ["block_0_conv_weights_dq"],
+    ]
+    offset = RoundWeights(samples)(calibrated)
+    assert "block_0_conv_weights_q: " in readable(offset) and "block_0_conv_weights: " in readable(offset)
     assert difference(readable(calibrated), readable(calibrated), ("before", "after")) == []
 
 
