@@ -18,6 +18,9 @@ if TYPE_CHECKING:
         QuantizeOptions as QuantizeOptions,
     )
     from .api import (
+        calibration_data as calibration_data,
+    )
+    from .api import (
         compile as compile,
     )
     from .api import (
@@ -26,7 +29,12 @@ if TYPE_CHECKING:
     from .api import (
         quantize_with_accuracy_control as quantize_with_accuracy_control,
     )
+    from .api import (
+        run_on_host as run_on_host,
+    )
     from .config.config import read_config as read_config
+    from .errors import TvmqError as TvmqError
+    from .frontends.onnx import load_onnx as load_onnx
     from .frontends.samples import CalibrationFiles as CalibrationFiles
     from .runtime.package import load as load
     from .search.options import SearchOptions as SearchOptions
@@ -40,11 +48,15 @@ _LOCATIONS = {
     "QuantizeOptions": "passes.annotate.options",
     "QuantizedModel": "api",
     "SearchOptions": "search.options",
+    "TvmqError": "errors",
+    "calibration_data": "api",
     "compile": "api",
     "load": "runtime.package",
+    "load_onnx": "frontends.onnx",
     "quantize": "api",
     "quantize_with_accuracy_control": "api",
     "read_config": "config.config",
+    "run_on_host": "api",
 }
 """Where each public name lives. They load on first use: a program that only runs packages needs no compiler."""
 

@@ -62,10 +62,12 @@ __all__ = [
     "QuantizeOptions",
     "QuantizedModel",
     "SearchOptions",
+    "calibration_data",
     "compile",
     "load",
     "quantize",
     "quantize_with_accuracy_control",
+    "run_on_host",
 ]
 
 Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
@@ -238,7 +240,11 @@ def compile(  # noqa: A001 (the name that users expect)
     prepared = _prepared(model, input_shapes)
     with (
         nullcontext() if progress is None else progress("compile", None),
-        tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
+        tvm.transform.PassContext(
+            opt_level=3,
+            config=dict(options.pass_config),
+            instruments=tvm.transform.PassContext.current().instruments,
+        ),
     ):
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
         built = build(Realize(row)(Layout()(prepared.mod)), target, row, records)
@@ -250,6 +256,28 @@ def compile(  # noqa: A001 (the name that users expect)
         metadata,
         cross_compiler=options.cross_compiler,
         cross_compiler_options=options.cross_compiler_options,
+    )
+
+
+def calibration_data(
+    calibration: Samples, mod: tvm.IRModule, progress: Progress | None = None
+) -> CalibrationData:
+    """Return samples as passes take them, run on this project's own kernels.
+
+    Parameters
+    ----------
+    calibration, progress : as for ``quantize``.
+    mod : the model, whose inputs say what arrays a file must hold.
+
+    Raises
+    ------
+    TvmqError : a file that cannot be read, or holds nothing that fits.
+    """
+    return CalibrationData(
+        repeatable(_samples(calibration, mod)),
+        runner=run_on_host,
+        progress=progress,
+        serial_runner=partial(run_on_host, cores=1),
     )
 
 
@@ -335,10 +363,7 @@ def _start(
                 "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
-    data = CalibrationData(
-        repeatable(_samples(calibration, mod)), run_on_host, progress, partial(run_on_host, cores=1)
-    )
-    recipe = Recipe(chosen, row, options, data)
+    recipe = Recipe(chosen, row, options, calibration_data(calibration, mod, progress))
     if chosen.searched:
         found = search_bits(
             mod,

@@ -1,25 +1,30 @@
-"""The phases of quantization in their order: from a prepared float module to the Q/DQ hub with integer weights."""
+"""The phases of quantization in their order: from a float module to the Q/DQ hub with integer weights."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tvm.ir.transform import Pass
+from tvm.target import Target
 
 from ..errors import TvmqError
+from ..targets.features import row_of
+from ..targets.parse import parse_target
 from ..targets.row import TargetRow
 from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
 from .calibrate.calibrate import Calibrate
 from .calibrate.observers import LOSS_AWARE
+from .calibrate.on_samples import ReadsSamples
 from .calibrate.sample_check import Sample
 from .calibrate.set_parameters import SetParameters, WriteParameters
-from .calibrate.watch import Progress, Runner, compile_for_host
+from .calibrate.spool import repeatable
+from .calibrate.watch import Runner
 from .hub.calibration_cache import read_cache
-from .hub.schemes import Scheme
+from .hub.schemes import Scheme, get_scheme
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
 from .improve.bias_correction import CorrectBias
@@ -32,27 +37,24 @@ from .improve.rounding import RoundWeights
 from .improve.sequential_bias import CorrectBiasSequentially
 from .improve.smooth import Smooth
 from .improve.tune_mixed_bits import TuneMixedBits
+from .pass_list import Pipeline
+from .prepare.prepare import Prepare
 from .realize.fold_weights import FoldWeights
 from .weight_only.compress import CompressWeights
 
 
 @dataclass(frozen=True)
-class CalibrationData:
+class CalibrationData(ReadsSamples):
     """What every pass that looks at values needs.
 
     Attributes
     ----------
     samples : can be walked through more than once: each pass runs the model on them anew.
-    runner : compiles the module that is watched.
-    progress : shows how many samples have run; None shows nothing.
     serial_runner : a runner on one thread, for passes that multiply matrices between two runs: the threads that NumPy
         has for that go on spinning on all cores for a while. None takes ``runner``.
     """
 
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
-    serial_runner: Runner | None = None
+    serial_runner: Runner | None = field(default=None, kw_only=True)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -65,22 +67,56 @@ class CalibrationData:
         return {**self.arguments, "runner": self.serial_runner or self.runner}
 
 
+def default_pipeline(
+    scheme: str | Scheme,
+    target: str | Mapping[str, Any] | Target | TargetRow | None,
+    samples: Iterable[Sample],
+    *,
+    options: QuantizeOptions | None = None,
+) -> Pipeline:
+    """Return the passes of ``tvmq.quantize``, from a model as it was read to one that ``tvmq.compile`` takes.
+
+    Parameters
+    ----------
+    scheme : a scheme or its name.
+    target : what the model will be compiled for; None for no target in particular.
+    samples : as ``Calibrate`` takes them, or ``CalibrationData``, which also says how the model is run on them:
+        ``tvmq.calibration_data`` does it on this project's own kernels.
+
+    Raises
+    ------
+    TvmqError : an unknown scheme or target; options that do not go together; a scheme whose bits are searched for,
+        which takes more than passes.
+    """
+    scheme = get_scheme(scheme) if isinstance(scheme, str) else scheme
+    if scheme.searched:
+        raise TvmqError(
+            f"the bits of scheme {scheme.name!r} are searched for, which tvmq.quantize does and no list of passes"
+        )
+    if target is not None and not isinstance(target, TargetRow):
+        target = row_of(parse_target(target))
+    data = samples if isinstance(samples, CalibrationData) else CalibrationData(repeatable(samples))
+    return Pipeline([Prepare(), *quantization_passes(scheme, target, options or QuantizeOptions(), data)])
+
+
 def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
-) -> list[Pass]:
-    """Return the passes that quantize a module which ``Prepare`` has rewritten, for ``Sequential``."""
+) -> Pipeline:
+    """Return the passes that quantize a module which ``Prepare`` has rewritten."""
     if scheme.weight_only:
-        return [CompressWeights(scheme, options, **data.arguments)]
-    return [
-        *calibration_passes(scheme, row, options, data),
-        *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),
-        FoldWeights(),
-    ]
+        return Pipeline([CompressWeights(scheme, options, **data.arguments)])
+    return Pipeline(
+        [
+            *calibration_passes(scheme, row, options, data),
+            *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),
+            FoldWeights(),
+        ]
+    )
 
 
 def calibration_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
-) -> list[Pass]:
+) -> Pipeline:
     """Return the first of them: those behind which every pair has parameters, and weights are rounded to nearest."""
     cache = options.calibration_cache
     cached = cache is not None and os.path.exists(cache)
@@ -100,7 +136,7 @@ def calibration_passes(
         passes.append(LossAwareClip(keep=fixed, **data.arguments))
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
-    return passes
+    return Pipeline(passes)
 
 
 def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationData) -> list[Pass]:

@@ -10,13 +10,12 @@ there its own pairs are taken away for the float model, and its weights are what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm import IRModule
-from tvm.ir.transform import Pass
 
 from ..passes.hub.annotation import has_pairs
+from ..passes.pass_list import Pipeline
 from ..passes.realize.fold_weights import FoldWeights
 
 
@@ -29,14 +28,13 @@ class Stages:
     model: IRModule | None = None
 
 
-def run_passes(mod: IRModule, passes: Sequence[Pass]) -> tuple[IRModule, Stages]:
-    """Run the passes in turn, as ``Sequential`` does; return the result and the stages on the way to it."""
+def run_passes(mod: IRModule, passes: Pipeline) -> tuple[IRModule, Stages]:
+    """Run the passes; return the result and the stages on the way to it."""
     exact = simulated = model = None
-    given = mod
-    for step in passes:
+    result = mod
+    for step, before, result in passes.steps(mod):
         if isinstance(step, FoldWeights):
-            simulated = mod
-        before, mod = mod, step(mod)
-        if exact is None and has_pairs(mod):
-            exact, model = mod, None if before.same_as(given) else given
-    return mod, Stages(exact or mod, simulated or mod, model)
+            simulated = before
+        if exact is None and has_pairs(result):
+            exact, model = result, None if before.same_as(mod) else mod
+    return result, Stages(exact or result, simulated or result, model)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tvm import IRModule
-from tvm.ir.transform import Pass
 
 from ..passes.annotate.annotate import Annotate
 from ..passes.annotate.options import QuantizeOptions
@@ -50,11 +49,11 @@ class Recipe:
 
     def calibrated(self, mod: IRModule) -> IRModule:
         """Return a prepared module with pairs that have parameters; their weights are still float."""
-        return _run(calibration_passes(self.scheme, self.row, self.options, self.data), mod)
+        return calibration_passes(self.scheme, self.row, self.options, self.data)(mod)
 
     def quantized(self, mod: IRModule) -> IRModule:
         """Return a prepared module as a Q/DQ module."""
-        return _run(quantization_passes(self.scheme, self.row, self.options, self.data), mod)
+        return quantization_passes(self.scheme, self.row, self.options, self.data)(mod)
 
     def first(self, bits: Mapping[str, int]) -> Recipe:
         """Return the recipe with these bits where the user says nothing, and without parameters of weights.
@@ -108,9 +107,3 @@ class Recipe:
 
     def _with(self, **changes: Any) -> Recipe:
         return dataclasses.replace(self, options=dataclasses.replace(self.options, **changes))
-
-
-def _run(passes: Iterable[Pass], mod: IRModule) -> IRModule:
-    for step in passes:
-        mod = step(mod)
-    return mod

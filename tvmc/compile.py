@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TvmqError
 from .files import check_output
@@ -61,6 +62,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="write what quantization did to each tensor as CSV files and an HTML page, over the calibration data's "
         "first 100 samples",
     )
+    parser.add_argument(
+        "--print-passes",
+        type=Path,
+        metavar="DIR",
+        help="write what each pass made of the model, what it changed, and how long it took",
+    )
     add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
     add_pass_flags(parser)
@@ -79,7 +86,8 @@ def run(args: argparse.Namespace) -> None:
     config = config_of(args)
     check_output(args.output, args.FILE)
     _check_report(args, config)
-    package = _compile(args, config)
+    with _pass_files(args.print_passes):
+        package = _compile(args, config)
     package.export(args.output)
     print(_summary(args.output, package))
 
@@ -98,6 +106,17 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     if isinstance(model, api.QuantizedModel) and args.report is not None:
         _report(model, package, config, args.report)
     return package
+
+
+def _pass_files(folder: Path | None) -> AbstractContextManager[Any]:
+    """Return the context in which each pass is written to a folder; raises ``TvmqError`` where none can be made."""
+    if folder is None:
+        return nullcontext()
+    from tvm.ir.transform import PassContext
+
+    from ..passes.instruments import PassFiles
+
+    return PassContext(instruments=[PassFiles(folder)])
 
 
 def _check_report(args: argparse.Namespace, config: Config) -> None:

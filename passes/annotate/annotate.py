@@ -5,8 +5,7 @@
     conv2d(dq(q(x)), dq(q(w))) -> add(b) -> relu -> dq(q(.))
 
 Every scale is NaN and every zero point 0; ``Calibrate`` replaces them. ``passes.annotate.plan`` decides where pairs
-go, ``passes.hub.operators`` has the table that it decides from. A module that has pairs already (it came
-quantized) is left as it is.
+go, ``passes.hub.operators`` has the table that it decides from.
 """
 
 from __future__ import annotations
@@ -21,8 +20,10 @@ import tvm
 from tvm import IRModule, relax
 
 from ...targets.row import TargetRow
-from ..hub.annotation import SCHEME_ATTRIBUTE, has_pairs
+from ..hub.annotation import SCHEME_ATTRIBUTE
 from ..hub.bits import Bits, with_bits
+from ..hub.conditions import FLOAT_MODEL, PAIRS
+from ..hub.contract import module_pass
 from ..hub.graph import (
     activations,
     bindings_of,
@@ -57,7 +58,7 @@ def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> 
     return restrict(dataclasses.replace(scheme, **changes), options)
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Annotate")
+@module_pass(requires=FLOAT_MODEL, ensures=(PAIRS,))
 @dataclass(frozen=True)
 class Annotate:
     """Decide what is quantized and put the pairs there.
@@ -77,8 +78,6 @@ class Annotate:
         """Return the module with pairs, and in its layer records what was decided."""
         layers = get_layers(mod)
         selection = select(layers, self.options)
-        if has_pairs(mod):
-            return mod
         scheme = resolve(self.scheme, self.row, self.options)
         mod = ScaleToDepthwise()(mod)
         plan = make_plan(mod, selection, self.options)

@@ -9,7 +9,6 @@ values that the pair stands behind. The weights stay float, so that what follows
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,8 @@ from tvm import IRModule
 
 from ...errors import TvmqError
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, NOT_REALIZED, PAIRS
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
@@ -32,29 +33,23 @@ from ..hub.pairs import (
 from ..hub.parameters import activation_parameters, quantize_weight, weight_limit, weight_parameters
 from ..hub.schemes import Scheme
 from .observers import DEFAULT_OBSERVER, DEFAULT_WEIGHT_OBSERVER, get_observer, get_weight_observer
-from .sample_check import Sample
+from .on_samples import ReadsSamples
 from .shared_ranges import shared_groups
-from .watch import Progress, Runner, compile_for_host, watch
+from .watch import watch
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Calibrate")
+@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,))
 @dataclass(frozen=True)
-class Calibrate:
+class Calibrate(ReadsSamples):
     """Choose every unknown scale and zero point.
 
     Attributes
     ----------
-    samples : of each, the arrays of the model's inputs by name, in their exact shapes and dtypes.
     observer, weight_observer : keys of ``OBSERVERS`` and ``WEIGHT_OBSERVERS``; None takes the default.
-    runner : compiles the float module that is watched.
-    progress : shows how many samples have run; None shows nothing.
     """
 
-    samples: Iterable[Sample]
     observer: str | None = None
     weight_observer: str | None = None
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         get_observer(self.observer or DEFAULT_OBSERVER)

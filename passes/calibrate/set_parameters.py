@@ -19,6 +19,8 @@ from tvm import IRModule
 from ...errors import TvmqError, unknown
 from ..hub.annotation import scheme_of
 from ..hub.calibration_cache import Activation, CalibrationCache, Range, Weights, write_cache
+from ..hub.conditions import CALIBRATED, NOT_REALIZED, PAIRS
+from ..hub.contract import module_pass
 from ..hub.fingerprint import fingerprint
 from ..hub.layers import get_layers
 from ..hub.pairs import (
@@ -39,7 +41,7 @@ NAMED = 4
 """Further tensors that the model does not have, at most, in a message about one."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.SetParameters")
+@module_pass(requires=(NOT_REALIZED, PAIRS))
 @dataclass(frozen=True)
 class SetParameters:
     """Give the named tensors the parameters that are said, whatever they had."""
@@ -93,7 +95,7 @@ class SetParameters:
         return edit(mod, new_activations, new_weights)
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.WriteParameters")
+@module_pass(requires=(NOT_REALIZED, PAIRS, CALIBRATED))
 @dataclass(frozen=True)
 class WriteParameters:
     """Write the parameters of every pair to a calibration cache; the module stays as it is."""

@@ -292,7 +292,7 @@ class _Reader:
     def _carry(self, binding: relax.VarBinding) -> None:
         row = OPERATORS.get(op_name(binding.value))
         moves = row.kind == MOVE if row is not None else isinstance(binding.value, relax.TupleGetItem)
-        if moves and read_by(binding.value)[0] in self._carrying:
+        if moves and not self._carrying.isdisjoint(read_by(binding.value)[:1]):
             self._carrying.add(binding.var)
 
     def _weights_of(self, data: relax.Expr) -> tuple[np.ndarray, np.ndarray] | None:

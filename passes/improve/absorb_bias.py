@@ -12,34 +12,26 @@ A layer with zero padding is left alone: the zeros around the image would have t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import tvm
 from tvm import IRModule
 
-from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.on_samples import ReadsSamples
+from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..prepare.affine import is_padded
 from .chains import ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.AbsorbBias")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
-class AbsorbBias:
-    """Move biases that keep channels above 0 to the next layer; requires a prepared float module without pairs.
-
-    Attributes
-    ----------
-    samples, runner, progress : as for ``Calibrate``.
-    """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
+class AbsorbBias(ReadsSamples):
+    """Move biases that keep channels above 0 to the next layer; requires a prepared float module without pairs."""
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with other biases.

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 import tvm
 from tvm import IRModule, relax
 
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of
 from ..hub.pairs import float_form, weight_pairs
 from .bias_correction import mean_error, shift_results
 from .moments import moments_of
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.CorrectBiasFromWeights")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
 class CorrectBiasFromWeights:
     """Take the mean error of rounded weights off the biases; requires weights with known scales, still float."""

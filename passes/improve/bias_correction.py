@@ -16,8 +16,11 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, Watcher, compile_for_host, watch
+from ..calibrate.watch import Progress, Runner, Watcher, watch
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import (
     bindings_of,
     consumers_of,
@@ -32,19 +35,10 @@ from ..hub.pairs import weight_pairs
 from ..prepare.affine import CHANNEL_AXIS, as_affine, bias_constant, per_channel, response_to_constant
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.CorrectBias")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
-class CorrectBias:
-    """Take the mean error of rounded weights off the biases; requires weights with known scales, still float.
-
-    Attributes
-    ----------
-    samples, runner, progress : as for ``Calibrate``.
-    """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
+class CorrectBias(ReadsSamples):
+    """Take the mean error of rounded weights off the biases; requires weights with known scales, still float."""
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with corrected biases; a layer without a bias gets one.

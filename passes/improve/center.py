@@ -10,32 +10,23 @@ around the image would have to be ``-m``. (High biases before a relu are ``Absor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import tvm
 from tvm import IRModule
 
-from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..calibrate.on_samples import ReadsSamples
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..prepare.affine import is_padded
 from .bias_correction import input_means
 from .chains import Weights, chains_of
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.CenterActivations")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
-class CenterActivations:
-    """Take means of channels out of what goes from layer to layer; requires a prepared float module without pairs.
-
-    Attributes
-    ----------
-    samples, runner, progress : as for ``Calibrate``.
-    """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
+class CenterActivations(ReadsSamples):
+    """Take means of channels out of what goes from layer to layer; requires a prepared float module without pairs."""
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with other biases, which computes the same.

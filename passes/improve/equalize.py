@@ -16,15 +16,16 @@ a value exceeds what the samples showed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import tvm
 from tvm import IRModule
 
-from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.on_samples import ReadsSamples
+from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from .chains import Chain, ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)
@@ -35,20 +36,15 @@ TOLERANCE = 1e-3
 """Of a factor's logarithm, below which the ranges count as equal."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Equalize")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
-class Equalize:
+class Equalize(ReadsSamples):
     """Equalize the ranges of the weights in every chain; requires a prepared float module without pairs.
 
     Attributes
     ----------
-    samples : as for ``Calibrate``; only read where a chain has an upper limit.
-    runner, progress : as for ``Calibrate``.
+    samples : only read where a chain has an upper limit.
     """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with other weights and biases.

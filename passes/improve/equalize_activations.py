@@ -15,7 +15,6 @@ the same up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +22,10 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.on_samples import ReadsSamples
+from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..hub.graph import activations, bindings_of, op_name, shape_of
 from ..hub.limits import limits_of
 from ..hub.operators import OPERATORS
@@ -36,22 +37,18 @@ SMALLEST = 1 / 32
 """Factor: a channel that hardly fires on the samples may do so on others, and would be clipped there."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.EqualizeActivations")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
-class EqualizeActivations:
+class EqualizeActivations(ReadsSamples):
     """Make channels of activations alike; requires a prepared float module without pairs.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``.
     strength : exponent of the factors, from 0, which changes nothing, to 1; for what only depthwise operators read it
         is always 1, since there the weights lose nothing.
     """
 
-    samples: Iterable[Sample]
     strength: float = 1.0
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:

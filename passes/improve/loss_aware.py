@@ -15,7 +15,7 @@ compiled module whose steps are its inputs (``passes.hub.steps``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -28,14 +28,16 @@ from tvm import IRModule, relax
 from ...errors import TvmqError
 from ..calibrate.histogram import Histogram
 from ..calibrate.observers.least_error import least_error_range
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
 from ..calibrate.shared_ranges import shared_groups
-from ..calibrate.watch import Progress, Runner, Watcher, compile_for_host, watch
+from ..calibrate.watch import Runner, Watcher, watch
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, NOT_REALIZED, PAIRS
+from ..hub.contract import module_pass
 from ..hub.pairs import ActivationPair, ActivationParameters, activation_pairs, edit
 from ..hub.parameters import activation_parameters
 from ..hub.steps import Steps, arguments, stepped_form, steps_for, steps_of
-from .walk import check_calibrated
 
 POWERS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 """The p of the first phase."""
@@ -49,23 +51,20 @@ CALLS = 8
 Parameters = dict[str, ActivationParameters]
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.LossAwareClip")
+@module_pass(requires=(NOT_REALIZED, PAIRS, CALIBRATED), ensures=(CALIBRATED,))
 @dataclass(frozen=True)
-class LossAwareClip:
+class LossAwareClip(ReadsSamples):
     """Choose the activations' parameters anew by the error of the outputs; requires calibrated activations.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``; all samples are read for the distributions.
+    samples : all are read for the distributions.
     keep : names of activations whose parameters are to stay, because they were given.
     loss_samples : the first so many of the samples are what the loss is measured on.
     """
 
-    samples: Iterable[Sample]
     keep: frozenset[str] = frozenset()
     loss_samples: int = 16
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if self.loss_samples < 1:
@@ -76,12 +75,11 @@ class LossAwareClip:
 
         Raises
         ------
-        TvmqError : activations without parameters, or scales that must be powers of two; otherwise as ``watch`` does.
+        TvmqError : scales that must be powers of two; otherwise as ``watch`` does.
         """
         pairs = [pair for pair in activation_pairs(mod) if pair.name not in self.keep]
         if not pairs:
             return mod
-        check_calibrated(mod)
         scheme = scheme_of(mod)
         if scheme is not None and scheme.power_of_two:
             raise TvmqError("loss-aware clipping (lapq) needs free scales, and these must be powers of two")

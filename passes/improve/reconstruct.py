@@ -32,10 +32,11 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..calibrate.sample_check import Sample
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, op_name, shape_of
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
@@ -82,24 +83,22 @@ _GLOBAL = {"relax.matmul", "relax.mean", "relax.nn.adaptive_avg_pool2d"}
 """Operators for which a part of an image is not enough."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Reconstruct")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
-class Reconstruct:
+class Reconstruct(ReadsSamples):
     """Round the weights and then learn, section by section; requires calibrated activations.
+
+    What goes on from section to section is kept in temporary files.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``. What goes on from section to section is kept in temporary files.
     learning : how.
     damping, fit_scales : as for ``RoundWeights``.
     """
 
-    samples: Iterable[Sample]
     learning: Learning = field(default_factory=Learning)
     damping: float = DAMPING
     fit_scales: bool = True
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with new weights, biases, and steps of activations of fewer than 8 bits.
@@ -114,10 +113,10 @@ class Reconstruct:
             self.samples,
             self.damping,
             self.fit_scales,
-            self.runner,
-            self.progress,
             making_up=MAKING_UP,
             correlated=CORRELATED,
+            runner=self.runner,
+            progress=self.progress,
         )
         scheme = scheme_of(mod)
         rates = self.learning.rates

@@ -17,7 +17,7 @@ A weight that several operators read is rounded for the sum of their errors, whe
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sized
+from collections.abc import Container, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -27,10 +27,11 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..calibrate.sample_check import Sample
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool, spread
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
 from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
 from ..hub.pairs import (
@@ -52,7 +53,6 @@ from .outlook import Ahead, Outlook
 from .walk import (
     Reader,
     State,
-    check_calibrated,
     check_finite,
     exact_form,
     first_states,
@@ -69,14 +69,15 @@ MAKING_UP = 1000.0
 Neighbouring columns are much alike, so it takes so many of them to tell what one weight should be."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.RoundWeights")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
-class RoundWeights:
+class RoundWeights(ReadsSamples):
     """Choose integers, scales and biases of the weights layer by layer; requires calibrated activations.
+
+    What goes on from block to block is kept in a temporary file.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
     damping : the share ``r``: how far correlations in few samples are distrusted. At 1 they count half. Less fits the
         samples better, and others worse.
     fit_scales : choose weight scales too; else, and where they are powers of two, they stay as they are.
@@ -84,11 +85,8 @@ class RoundWeights:
     correlated : samples whose correlations are taken, at most, evenly spread; None for all.
     """
 
-    samples: Iterable[Sample]
     damping: float = DAMPING
     fit_scales: bool = True
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
     making_up: float = MAKING_UP
     correlated: int | None = None
 
@@ -108,7 +106,7 @@ class RoundWeights:
 
         Raises
         ------
-        TvmqError : activations without parameters; no samples, or one that does not fit the model's inputs; a layer
+        TvmqError : no samples, or one that does not fit the model's inputs; a layer
             that gives NaN or infinity.
         """
         return round_blocks(mod, self)
@@ -186,7 +184,6 @@ def round_blocks(mod: IRModule, options: RoundWeights, refiner: Refine | None = 
     ------
     TvmqError : as ``RoundWeights`` does.
     """
-    check_calibrated(mod)
     layers = [pair for pair in weight_pairs(mod) if pair.readers and not pair.is_unknown]
     if not layers:
         return mod

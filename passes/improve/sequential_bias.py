@@ -19,9 +19,10 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..calibrate.sample_check import Sample
+from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.spool import Spool
-from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, op_name
 from ..hub.pairs import float_form, weight_pairs
 from ..prepare.affine import CHANNEL_AXIS
@@ -30,7 +31,6 @@ from .blocks import Block, blocks_of, cut_out
 from .walk import (
     Reader,
     State,
-    check_calibrated,
     check_finite,
     exact_form,
     first_states,
@@ -40,29 +40,22 @@ from .walk import (
 )
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.CorrectBiasSequentially")
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
-class CorrectBiasSequentially:
+class CorrectBiasSequentially(ReadsSamples):
     """Correct the biases of quantized layers in their order; requires calibrated weights, still float, and activations.
 
-    Attributes
-    ----------
-    samples, runner, progress : as for ``Calibrate``. What goes on from block to block is kept in a temporary file.
+    What goes on from block to block is kept in a temporary file.
     """
-
-    samples: Iterable[Sample]
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with corrected biases; a layer without a bias gets one.
 
         Raises
         ------
-        TvmqError : activations without parameters; no samples, or one that does not fit the model's inputs; a layer
+        TvmqError : no samples, or one that does not fit the model's inputs; a layer
             that gives NaN or infinity.
         """
-        check_calibrated(mod)
         layers = sum(len(pair.readers) for pair in weight_pairs(mod) if not pair.is_unknown)
         if not layers:
             return mod

@@ -12,7 +12,7 @@ quantizes X. The float model stays the same up to rounding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,10 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.on_samples import ReadsSamples
+from ..calibrate.watch import watch
+from ..hub.conditions import FLOAT, FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
 from ..prepare.affine import as_affine, per_channel
 from ..prepare.fold_affine import has_constant_weight
@@ -32,21 +34,17 @@ logger = logging.getLogger(__name__)
 NORMS = frozenset({"relax.nn.layer_norm", "relax.nn.rms_norm"})
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Smooth")
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
 @dataclass(frozen=True)
-class Smooth:
+class Smooth(ReadsSamples):
     """Smooth the inputs of matrix products; requires a prepared float module without pairs.
 
     Attributes
     ----------
-    samples, runner, progress : as for ``Calibrate``.
     alpha : from 0, where the weights' ranges become alike, to 1, where the activations' do.
     """
 
-    samples: Iterable[Sample]
     alpha: float = 0.5
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 1.0:

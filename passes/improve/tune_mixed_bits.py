@@ -24,9 +24,11 @@ from ...targets.row import TargetRow
 from ..annotate.annotate import Annotate
 from ..annotate.mixed_bits import rounded
 from ..annotate.options import QuantizeOptions
+from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.bits import get_bits
+from ..hub.conditions import FLOAT_MODEL, PAIRS
+from ..hub.contract import module_pass
 from ..hub.graph import constant, rebuild
 from ..hub.pairs import transparent, weight_pairs
 from ..hub.schemes import Scheme
@@ -39,9 +41,9 @@ SMALLEST, LARGEST = 0.002, 0.95
 """Between these lie all scales that make a difference: 8 bits, and 2 bits."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.TuneMixedBits")
+@module_pass(requires=FLOAT_MODEL, ensures=(PAIRS,))
 @dataclass(frozen=True)
-class TuneMixedBits:
+class TuneMixedBits(RunsModel):
     """Take the place of ``Annotate`` where the start scale is to be found.
 
     Attributes
@@ -49,7 +51,6 @@ class TuneMixedBits:
     scheme, row, options : as for ``Annotate``; the start scale of the options is tried first.
     samples : the first ``SAMPLES`` of them are used.
     cosine : what the outputs must keep.
-    runner, progress : as for ``Calibrate``.
     """
 
     scheme: Scheme
@@ -57,8 +58,6 @@ class TuneMixedBits:
     options: QuantizeOptions
     samples: Iterable[Sample]
     cosine: float = 0.995
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the annotated module of the best trial; where none keeps the cosine, that with the most bits.

@@ -17,19 +17,12 @@ from ..calibrate.sample_check import Sample, check_sample
 from ..calibrate.spool import Spool
 from ..calibrate.watch import Run, Runner
 from ..hub.graph import bindings_of, dtype_of, shape_of
-from ..hub.pairs import activation_pairs, float_form, weight_pairs
+from ..hub.pairs import float_form, weight_pairs
 from ..hub.steps import simulated_form
 from .blocks import Block, cut_out
 
 State = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 """What goes on from one block to the next, by name: in the float model, and in the quantized one."""
-
-
-def check_calibrated(mod: IRModule) -> None:
-    """Raise ``TvmqError`` where an activation has no parameters."""
-    for pair in activation_pairs(mod):
-        if pair.is_unknown:
-            raise TvmqError(f"the activations of layer {pair.name!r} have no scale yet; calibrate them first")
 
 
 def first_states(mod: IRModule, samples: Iterable[Sample]) -> Spool[State]:

@@ -3,8 +3,8 @@
 ``permute_dims(constant)`` --> ``constant``; ``shape_of(x)``, whose shape is static, --> its shape.
 
 All of them are compiled together, once, by TVM itself, so that folding changes no result. What stays:
-``dequantize`` of integers, which holds a quantized weight in the hub, and ``quantize`` with parameters that
-are still unknown.
+``dequantize`` of integers, which holds a quantized weight in the hub, ``quantize`` with parameters that
+are still unknown, and calls of a function, which unpack compressed weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _is_value(expr: relax.Expr) -> bool:
 
 def can_fold(call: relax.Call) -> bool:
     """Tell whether a call whose arguments are all known may be replaced by its value."""
-    if op_name(call) == "relax.dequantize":
+    if op_name(call) in ("relax.dequantize", "relax.call_tir"):
         return False
     if op_name(call) == "relax.quantize":
         scale = call.args[1]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import tvm
 from tvm import IRModule, relax
 
+from ..hub.conditions import PREPARED, PREPARED_ATTRIBUTE
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
 from ..hub.layers import get_layers, with_layers
 from .drop_identities import DropIdentities
@@ -25,7 +27,7 @@ from .split_batch_norm import SplitBatchNorm
 from .widen_1d import Widen1d
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Prepare")
+@module_pass(ensures=(PREPARED,))
 @dataclass(frozen=True)
 class Prepare:
     """Run the rewrites in order, and record which of the user's nodes were folded into others."""
@@ -43,7 +45,8 @@ class Prepare:
             ShareWeights(),
             relax.transform.DeadCodeElimination(),
         )
-        return mark_folded(tvm.transform.Sequential(phases)(mod))
+        prepared = mark_folded(tvm.transform.Sequential(phases)(mod))
+        return prepared.with_attr(PREPARED_ATTRIBUTE, True)
 
 
 def mark_folded(mod: IRModule) -> IRModule:

@@ -15,12 +15,14 @@ from typing import Any
 import tvm
 from tvm import IRModule, relax
 
+from ..hub.conditions import CALIBRATED, INTEGER_WEIGHTS, NOT_REALIZED, PAIRS
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, constant, layer_name, rebuild
 from ..hub.layers import get_layers, with_layers
 from ..hub.pairs import ActivationPair, WeightPair, activation_pairs, weight_pairs
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.FoldWeights")
+@module_pass(requires=(NOT_REALIZED, PAIRS, CALIBRATED), ensures=(INTEGER_WEIGHTS,))
 @dataclass(frozen=True)
 class FoldWeights:
     """Put integers for float weights."""

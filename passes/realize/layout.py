@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import tvm
 from tvm import relax
 
+from ..hub.conditions import NHWC
+from ..hub.contract import module_pass
 from ..hub.graph import (
     Constant,
     is_constant,
@@ -46,7 +48,7 @@ ELEMENTWISE = frozenset(
 WINDOWED = frozenset({"relax.nn.max_pool2d", "relax.nn.avg_pool2d", "relax.nn.adaptive_avg_pool2d"})
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Layout")
+@module_pass(ensures=(NHWC,))
 @dataclass(frozen=True)
 class Layout:
     """Bring the image operators of ``main`` to NHWC; convolution weights stay OIHW."""

@@ -25,6 +25,8 @@ from tvm import relax, te
 from ...targets.row import TargetRow
 from ..hub import arithmetic
 from ..hub.compressed import compressed_layers
+from ..hub.conditions import CALIBRATED, INTEGER_WEIGHTS, NHWC, NOT_REALIZED, REALIZED_ATTRIBUTE
+from ..hub.contract import module_pass
 from ..hub.graph import (
     bindings_of,
     dtype_of,
@@ -59,12 +61,12 @@ _NOBODY_READS_IT = relax.const(0.0)
 """Stands for the own form of a value of which only the integers, or nothing, is needed."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Realize")
+@module_pass(requires=(NOT_REALIZED, CALIBRATED, INTEGER_WEIGHTS, NHWC))
 @dataclass(frozen=True)
 class Realize:
     """Rewrite a Q/DQ module to integer operators of one target.
 
-    Requires ``Layout``; ensures that no operator with a plan is computed in float.
+    It ensures that no operator with a plan is computed in float.
 
     Attributes
     ----------
@@ -79,6 +81,7 @@ class Realize:
         realized = tvm.transform.Sequential(
             [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
         )(realized)
+        realized = realized.with_attr(REALIZED_ATTRIBUTE, self.row.name)
         return with_layers(realized, analysis.layers(mod))
 
 

@@ -31,10 +31,12 @@ from ..annotate.plan import first_and_last, too_small
 from ..annotate.restrict import check_bits
 from ..annotate.scheme_options import check_options
 from ..annotate.selection import Selection, matches, select
+from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
-from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.bits import Bits
 from ..hub.codes import MAX_BITS, MAX_CODEBOOK_BITS, Codes, Grouped, to_stream
+from ..hub.conditions import FLOAT_MODEL
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name, op_name, rebuild, to_numpy
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.operators import OPERATORS, WEIGHT_AXIS
@@ -48,9 +50,9 @@ MSE_BITS = 8
 """Up to so many bits scales are chosen by mean squared error; with more, clipping gains nothing."""
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.CompressWeights")
+@module_pass(requires=FLOAT_MODEL)
 @dataclass(frozen=True)
-class CompressWeights:
+class CompressWeights(RunsModel):
     """Compress the weights of a module that ``Prepare`` has rewritten.
 
     Attributes
@@ -59,7 +61,6 @@ class CompressWeights:
     options : the user's choices.
     samples : for the bias correction ``"empirical"``, which is the default where there are any: the default ``()`` is
         none.
-    runner, progress : as for ``Calibrate``.
 
     Raises
     ------
@@ -69,8 +70,6 @@ class CompressWeights:
     scheme: Scheme
     options: QuantizeOptions = QuantizeOptions()
     samples: Iterable[Sample] = ()
-    runner: Runner = compile_for_host
-    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         check_options(self.scheme, self.options)

@@ -8,10 +8,12 @@ import tvm
 from tvm import IRModule, relax
 
 from ..hub.compressed import compressed
+from ..hub.conditions import UNCOMPRESSED
+from ..hub.contract import module_pass
 from ..hub.graph import constant, rebuild
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.RestoreWeights")
+@module_pass(ensures=(UNCOMPRESSED,))
 @dataclass(frozen=True)
 class RestoreWeights:
     """Put float constants for compressed weights: the same numbers, as simulation and tuning want them."""

@@ -61,7 +61,7 @@ def samples(count: int = 6) -> list[dict[str, np.ndarray]]:
 
 
 def recipe(options: QuantizeOptions = NEAREST, scheme: str = "mixed", count: int = 6) -> Recipe:
-    return Recipe(get_scheme(scheme), None, options, CalibrationData(samples(count), api.run_on_host))
+    return Recipe(get_scheme(scheme), None, options, CalibrationData(samples(count), runner=api.run_on_host))
 
 
 def scores(run, count: int = 6) -> np.ndarray:

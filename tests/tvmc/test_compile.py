@@ -327,3 +327,21 @@ def test_images_that_cannot_be_read(tvmc, model, tmp_path, caplog):
         f"skipped: image {tmp_path}/images/b.png is not in a format that Pillow knows",
         "skipped 1 of 3 images, which cannot be read",
     ]
+
+
+class TestPrintPasses:
+    def test_each_pass_from_import_to_code_is_written(self, tvmc, model, samples, tmp_path):
+        folder = tmp_path / "passes"
+        arguments = ("--quantize", "int8", "--calibration-data", samples, "--output", tmp_path / "m.tar")
+        tvmc("compile", model, "--target", HERE, *arguments, "--print-passes", folder)
+        names = [line.split()[-1] for line in (folder / "summary.txt").read_text().splitlines()[1:]]
+        order = ["Prepare", "Annotate", "Calibrate", "FoldWeights", "Layout", "Realize", "ScheduleKernels"]
+        assert [name for name in names if name in order] == order
+        assert len(list(folder.glob("*.diff"))) == len(list(folder.glob("*.py"))) - 1 == len(names)
+        number = names.index("Calibrate") + 1
+        assert "first_conv_weights_q" in (folder / f"{number:03d}-Calibrate.diff").read_text()
+
+    def test_a_folder_that_is_none(self, tvmc, model, tmp_path):
+        (tmp_path / "file").write_text("")
+        result = tvmc("compile", model, "--target", HERE, "--print-passes", tmp_path / "file")
+        assert result.code == 1 and "cannot write the passes to" in result.err

@@ -58,7 +58,10 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         facts.refuse(call, weight)
         return None
     if is_conv and (call.attrs.data_layout, call.attrs.kernel_layout) != ("NHWC", "OIHW"):
-        facts.refuse(call, f"its layout is {call.attrs.data_layout}: run Layout before Realize")
+        facts.refuse(
+            call,
+            f"its layout is {call.attrs.data_layout}, {call.attrs.kernel_layout}; NHWC, OIHW has a kernel",
+        )
         return None
     if not is_conv and weight.values.ndim != 2:
         facts.refuse(call, f"its weight has {weight.values.ndim} dimensions, not 2")

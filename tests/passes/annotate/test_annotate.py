@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tvm
 from tvm import relax
 
 from tvmq.errors import TvmqError
@@ -304,9 +303,11 @@ class TestChoice:
             annotated(self.BODY, skip_layers=("c4",))
 
 
-def test_a_quantized_module_is_left_as_it_is():
-    mod = annotated(lambda b, x: conv(b, x))
-    tvm.ir.assert_structural_equal(annotate(mod), mod)
+def test_a_quantized_module_is_refused():
+    with pytest.raises(
+        TvmqError, match="Annotate: needs a float model without .* pairs, and value 'x' has one"
+    ):
+        annotate(annotated(lambda b, x: conv(b, x)))
 
 
 def test_operators_stay_in_their_order():

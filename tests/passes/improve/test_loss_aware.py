@@ -132,7 +132,7 @@ def test_bad_input():
         LossAwareClip([])(mod)
     with pytest.raises(TvmqError, match="loss_samples must be at least 1, got 0"):
         LossAwareClip([], loss_samples=0)
-    with pytest.raises(TvmqError, match="have no scale yet"):
+    with pytest.raises(TvmqError, match="needs pairs whose scales are known, and that of value 'x' is not"):
         LossAwareClip(_samples())(Annotate(LOW)(float_form(mod)))
     shifts = dataclasses.replace(LOW, power_of_two=True)
     with pytest.raises(TvmqError, match="must be powers of two"):

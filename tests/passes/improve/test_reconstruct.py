@@ -202,5 +202,5 @@ def test_bad_input():
         Reconstruct([])(mod)
     with pytest.raises(TvmqError, match="calibration sample 1, input 'x': holds NaN or infinity"):
         Reconstruct([samples[0], {"x": np.full(SHAPE, np.nan, "float32")}])(mod)
-    with pytest.raises(TvmqError, match="have no scale yet"):
+    with pytest.raises(TvmqError, match="needs pairs whose scales are known, and that of value 'x' is not"):
         Reconstruct(samples)(Annotate(LOW)(float_form(mod)))

@@ -164,10 +164,10 @@ def test_bad_input():
         RoundWeights(samples, damping=-1)
     with pytest.raises(TvmqError, match="making_up must be a positive number, got nan"):
         RoundWeights(samples, making_up=float("nan"))
-    with pytest.raises(TvmqError, match="have no scale yet"):
+    with pytest.raises(TvmqError, match="needs pairs whose scales are known, and that of value 'x' is not"):
         RoundWeights(samples)(Annotate(LOW)(float_form(mod)))
 
 
 def test_nothing_to_do_is_left_alone():
-    mod = module({"x": SHAPE}, lambda b, x: b.add(relax.op.nn.relu(x)))
+    mod = Annotate(LOW)(module({"x": SHAPE}, lambda b, x: b.add(relax.op.nn.relu(x))))
     assert RoundWeights([])(mod).same_as(mod)

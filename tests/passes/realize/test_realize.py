@@ -305,13 +305,15 @@ def test_sums_that_leave_int32_stay_float():
     assert (record.status, record.reason) == ("float", "its sums can leave int32")
 
 
-def test_nchw_convolution_asks_for_layout():
+def test_a_convolution_in_a_layout_of_its_own_stays_float():
     def define(hub):
         x = hub.pair(hub.params["x"], 0.02, 100)
-        values, scale = weights((4, 5, 1, 1))
-        return hub.emit(relax.op.nn.conv2d(x, hub.weight(values, scale, 0)), "conv")
+        values, scale = weights((1, 1, SHAPE[3], 4))
+        weight = hub.weight(values, scale[:1], 3)
+        call = relax.op.nn.conv2d(x, weight, data_layout="NHWC", kernel_layout="HWIO", out_layout="NHWC")
+        return hub.emit(call, "conv")
 
-    assert "run Layout before Realize" in refused(define)
+    assert refused(define) == "its layout is NHWC, HWIO; NHWC, OIHW has a kernel"
 
 
 def test_a_channel_with_hardly_any_weight_keeps_its_bias():
