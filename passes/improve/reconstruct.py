@@ -36,7 +36,7 @@ from ..calibrate.sample_check import Sample
 from ..calibrate.spool import Spool
 from ..calibrate.watch import Progress, Runner, compile_for_host
 from ..hub.annotation import scheme_of
-from ..hub.graph import bindings_of, op_name, shape_of
+from ..hub.graph import bindings_of, op_name, results_of, shape_of
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
     ActivationParameters,
@@ -49,7 +49,7 @@ from ..hub.pairs import (
 from ..hub.parameters import MAX_BITS
 from ..hub.schemes import Scheme
 from .backward import channels_last
-from .blocks import blocks_of, cut_out, results_of
+from .blocks import blocks_of, cut_out
 from .learned import LearnedWeights
 from .outlook import Ahead
 from .rounding import DAMPING, Changes, Rounded, RoundWeights, round_blocks
