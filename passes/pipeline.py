@@ -14,6 +14,7 @@ from ..targets.rows import TargetRow
 from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
 from .calibrate.calibrate import Calibrate
+from .calibrate.kept_outputs import KeptOutputs
 from .calibrate.observers import LOSS_AWARE
 from .calibrate.sample_check import Sample
 from .calibrate.set_parameters import SetParameters, WriteParameters
@@ -47,12 +48,14 @@ class CalibrationData:
     progress : shows how many samples have run; None shows nothing.
     serial_runner : a runner on one thread, for passes that multiply matrices between two runs: the threads that NumPy
         has for that go on spinning on all cores for a while. None takes ``runner``.
+    outputs : as for ``Calibrate``.
     """
 
     samples: Iterable[Sample]
     runner: Runner = compile_for_host
     progress: Progress | None = None
     serial_runner: Runner | None = None
+    outputs: KeptOutputs | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -93,7 +96,12 @@ def calibration_passes(
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
         *map(SetParameters, given),
-        Calibrate(observer=observer, weight_observer=options.weight_observer, **data.arguments),
+        Calibrate(
+            observer=observer,
+            weight_observer=options.weight_observer,
+            outputs=data.outputs,
+            **data.arguments,
+        ),
     ]
     if observer == LOSS_AWARE:
         fixed = frozenset().union(*(parameters.activations for parameters in given))

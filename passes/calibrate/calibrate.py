@@ -31,6 +31,7 @@ from ..hub.pairs import (
 )
 from ..hub.parameters import activation_parameters, quantize_weight, weight_limit, weight_parameters
 from ..hub.schemes import Scheme
+from .kept_outputs import KeptOutputs
 from .observers import DEFAULT_OBSERVER, DEFAULT_WEIGHT_OBSERVER, get_observer, get_weight_observer
 from .sample_check import Sample
 from .shared_ranges import shared_groups
@@ -48,6 +49,7 @@ class Calibrate:
     observer, weight_observer : keys of ``OBSERVERS`` and ``WEIGHT_OBSERVERS``; None takes the default.
     runner : compiles the float module that is watched.
     progress : shows how many samples have run; None shows nothing.
+    outputs : takes in what the float model gives for the first samples, where it runs; None keeps nothing.
     """
 
     samples: Iterable[Sample]
@@ -55,6 +57,7 @@ class Calibrate:
     weight_observer: str | None = None
     runner: Runner = compile_for_host
     progress: Progress | None = None
+    outputs: KeptOutputs | None = None
 
     def __post_init__(self) -> None:
         get_observer(self.observer or DEFAULT_OBSERVER)
@@ -97,7 +100,7 @@ class Calibrate:
         watchers: dict = {}
         for pair in pairs:
             watchers.setdefault(pair.source, []).append(observers[pair.name])
-        watch(mod, watchers, self.samples, self.runner, self.progress)
+        watch(mod, watchers, self.samples, self.runner, self.progress, outputs=self.outputs)
         ranges = {name: observer.range() for name, observer in observers.items()}
         for group in shared_groups(mod, pairs):
             low = min(ranges[name][0] for name in group)
