@@ -60,6 +60,11 @@ def dtype_of(expr: relax.Expr) -> str:
     return str(expr.ty.dtype)
 
 
+def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and dtype of each of the model's inputs, by name."""
+    return {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+
+
 def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
     """Return the bindings of ``main`` in order.
 
@@ -80,6 +85,27 @@ def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
         if isinstance(value, relax.If):
             raise TvmqError(f"{where} is a branch (If); models with control flow cannot be compiled")
     return found
+
+
+def results_of(mod: tvm.IRModule) -> list[relax.Expr]:
+    """Return what ``main`` gives, one tensor after another: variables, constants, or items of a tuple.
+
+    The tuple may be the result itself or have a name, and that another.
+    """
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    result = whole = mod["main"].body.body
+    while isinstance(whole, relax.Var) and whole in values:
+        whole = values[whole]
+    if isinstance(whole, relax.Tuple):
+        return list(whole.fields)
+    if isinstance(result.ty, relax.TupleType):
+        return [relax.TupleGetItem(result, place) for place in range(len(result.ty.fields))]
+    return [result]
+
+
+def tupled(mod: tvm.IRModule) -> tvm.IRModule:
+    """Return the module with the tuple of its results as the result, however many they are."""
+    return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple(results_of(mod)))
 
 
 def consumers_of(mod: tvm.IRModule) -> dict[relax.Var, list[relax.Expr]]:

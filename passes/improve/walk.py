@@ -16,7 +16,7 @@ from ...errors import TvmqError
 from ..calibrate.sample_check import Sample, check_sample
 from ..calibrate.spool import Spool
 from ..calibrate.watch import Run, Runner
-from ..hub.graph import bindings_of, dtype_of, shape_of
+from ..hub.graph import bindings_of, input_specs
 from ..hub.pairs import float_form, weight_pairs
 from ..hub.steps import simulated_form
 from .blocks import Block, cut_out
@@ -37,8 +37,7 @@ def next_states(
     part: IRModule, reference: IRModule, block: Block, states: Iterable[State], runner: Runner
 ) -> Spool[State]:
     """Return what goes on from a block, whose quantized form ``part`` and float form ``reference`` are."""
-    names = [var.name for var in block.outputs]
-    return Spool(_advance((runner(reference), runner(simulated_form(part))), names, states))
+    return Spool(_advance((runner(reference), runner(simulated_form(part))), block, states))
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def check_finite(number: int, what: str, *values: np.ndarray) -> None:
 
 
 def _first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterator[State]:
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+    specs = input_specs(mod)
     empty = True
     for index, sample in enumerate(samples):
         check_sample(sample, index, specs)
@@ -103,9 +102,12 @@ def _first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterator[State]:
         raise TvmqError("there are no calibration samples; at least one is needed")
 
 
-def _advance(runs: tuple[Run, Run], names: list[str], states: Iterable[State]) -> Iterator[State]:
+def _advance(runs: tuple[Run, Run], block: Block, states: Iterable[State]) -> Iterator[State]:
+    first = len(block.outputs) - len(block.onward)
+    names = [var.name for var in block.onward]
     for state in states:
         exact, quantized = (
-            dict(zip(names, run(values), strict=True)) for run, values in zip(runs, state, strict=True)
+            dict(zip(names, run(values)[first:], strict=True))
+            for run, values in zip(runs, state, strict=True)
         )
         yield exact, quantized
