@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from ..errors import TvmqError
-from . import compile as compile_command
-from . import inspect as inspect_command
-from . import run as run_command
-from . import tune as tune_command
+from .commands import compile as compile_command
+from .commands import inspect as inspect_command
+from .commands import run as run_command
+from .commands import tune as tune_command
 from .progress import NotesAboveBars
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tvmq.tvmc import compile as compile_command
+from tvmq.tvmc.commands import compile as compile_command
 from tvmq.tvmc.files import check_output
 
 TVMC = [sys.executable, "-m", "tvmq.tvmc.main"]

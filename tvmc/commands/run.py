@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import arguments
-from .files import check_output, write_npz
-from .inputs import FILL_MODES, make_inputs
-from .tables import print_table
+from .. import arguments
+from ..files import check_output, write_npz
+from ..inputs import FILL_MODES, make_inputs
+from ..tables import print_table
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..runtime.engine import KernelTime
+    from ...runtime.engine import KernelTime
 
 DEVICES = ("cpu",)
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     TvmqError : the package or the inputs cannot be read, the inputs don't fit, or the outputs cannot be
         written.
     """
-    from ..runtime.package import load
+    from ...runtime.package import load
 
     if args.outputs is not None:
         check_output(args.outputs, args.inputs)

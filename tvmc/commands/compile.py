@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import TvmqError
-from .files import check_output
-from .model_flags import (
+from ...errors import TvmqError
+from ..files import check_output
+from ..model_flags import (
     add_linker_flags,
     add_model_flags,
     add_pass_flags,
@@ -18,18 +18,18 @@ from .model_flags import (
     pass_config_of,
     quantized,
 )
-from .progress import progress
-from .quantize_flags import add_quantize_flags, config_of
-from .tables import counted, megabytes, typed
-from .target_flags import add_target_flags, target_from
+from ..progress import progress
+from ..quantize_flags import add_quantize_flags, config_of
+from ..tables import counted, megabytes, typed
+from ..target_flags import add_target_flags, target_from
 
 if TYPE_CHECKING:
     from tvm.target import Target
 
-    from ..api import QuantizedModel
-    from ..config.config import Config
-    from ..runtime.package import Package
-    from ..schedules.options import CompileOptions
+    from ...api import QuantizedModel
+    from ...config.config import Config
+    from ...runtime.package import Package
+    from ...schedules.options import CompileOptions
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _compile(args: argparse.Namespace, config: Config) -> Package:
     """Return the package; the cheap checks come first."""
-    from .. import api
+    from ... import api
 
     target = target_from(args, config.target)
     options = _compile_options(args, target)
@@ -102,7 +102,7 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
 
 def _check_report(args: argparse.Namespace, config: Config) -> None:
     """Raise ``TvmqError`` where there can be no report: nothing to compare, no samples, no folder."""
-    from ..report.files import check_folder
+    from ...report.files import check_folder
 
     if args.report is None:
         return
@@ -115,7 +115,7 @@ def _check_report(args: argparse.Namespace, config: Config) -> None:
 
 def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> None:
     """Write the report, and put its tables into the package for ``tvmc inspect --errors``."""
-    from ..report.files import METADATA, PAGE, tables
+    from ...report.files import METADATA, PAGE, tables
 
     report = model.report(config.calibration, package=package, progress=progress)
     report.to_csv(folder)
@@ -125,7 +125,7 @@ def _report(model: QuantizedModel, package: Package, config: Config, folder: Pat
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
-    from ..schedules.options import CompileOptions
+    from ...schedules.options import CompileOptions
 
     pass_config = pass_config_of(args)
     check_linker_flags(args, target)

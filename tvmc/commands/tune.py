@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import TvmqError, unknown
-from .model_flags import (
+from ...errors import TvmqError, unknown
+from ..model_flags import (
     add_linker_flags,
     add_model_flags,
     add_pass_flags,
@@ -19,19 +19,19 @@ from .model_flags import (
     pass_config_of,
     quantized,
 )
-from .quantize_flags import add_quantize_flags, config_of
-from .tables import print_table
-from .target_flags import add_target_flags, target_from
-from .tune_flags import add_tune_flags
-from .tune_progress import TuneProgress, print_summary
+from ..quantize_flags import add_quantize_flags, config_of
+from ..tables import print_table
+from ..target_flags import add_target_flags, target_from
+from ..tune_flags import add_tune_flags
+from ..tune_progress import TuneProgress, print_summary
 
 if TYPE_CHECKING:
     from tvm import IRModule
     from tvm.target import Target
 
-    from ..api import Samples
-    from ..tuning.evaluate import Prepare
-    from ..tuning.tasks import Task
+    from ...api import Samples
+    from ...tuning.evaluate import Prepare
+    from ...tuning.tasks import Task
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> None:
         raise TvmqError("--fill-mode has no effect with --calibration-data")
     if (args.rpc_tracker is None) != (args.rpc_key is None):
         raise TvmqError("--rpc-tracker and --rpc-key belong together")
-    from .. import api
-    from ..tuning.measure import MeasureOptions
-    from ..tuning.tune import TuneOptions, tune
+    from ... import api
+    from ...tuning.measure import MeasureOptions
+    from ...tuning.tune import TuneOptions, tune
 
     target = target_from(args, config.target)
     options = TuneOptions(trials=args.trials, early_stopping=args.early_stopping)
@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
     """Return what builds and runs candidates: here, or on a device of the tracker that the flags name."""
-    from ..targets import host
-    from ..targets.features import arch_of, features_of
-    from ..tuning.evaluate import prepare_here, with_pass_config
-    from ..tuning.remote import Remote
+    from ...targets import host
+    from ...targets.features import arch_of, features_of
+    from ...tuning.evaluate import prepare_here, with_pass_config
+    from ...tuning.remote import Remote
 
     config = dict(pass_config_of(args))
     if args.rpc_tracker is not None:
@@ -134,8 +134,8 @@ def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
     """Return one sample at random, which does where none are named: only speed matters here."""
-    from ..passes.graph import dtype_of, shape_of
-    from .inputs import make_inputs
+    from ...passes.graph import dtype_of, shape_of
+    from ..inputs import make_inputs
 
     tensors = [
         {"name": param.name, "shape": shape_of(param), "dtype": dtype_of(param)}

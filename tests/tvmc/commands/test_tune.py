@@ -15,7 +15,7 @@ import pytest
 
 from tvmq.schedules.records import MANIFEST, RECORDS, WORKLOADS
 
-DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 MODEL = DIGITS / "digits.onnx"
 ONE_THREAD = "--target=llvm -mcpu=native -num-cores=1"
 QUICK = (ONE_THREAD, "--quantize=int8", "--number=1", "--repeat=1")
