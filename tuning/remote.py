@@ -17,7 +17,7 @@ from tvm import rpc, tirx
 
 from ..errors import TvmqError
 from ..runtime.link import link
-from .evaluate import MINIMUM_MS, Evaluate, random_arguments
+from .evaluate import Evaluate, random_arguments
 
 CONNECT_SECONDS = 5
 _BIG_CORES = 1  # TVM's name for "the fastest first"
@@ -63,7 +63,7 @@ class Remote:
         library = Path(folder.name) / "kernel.so"
         link(tvm.compile(func, target=target), library, self.cross_compiler, self.cross_compiler_options)
 
-        def evaluate(number: int, repeat: int) -> Sequence[float]:
+        def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
             with folder:
                 session = rpc.connect_tracker(self.host, self.port).request(
                     self.key, session_timeout=self.session_seconds, max_retry=1
@@ -75,7 +75,7 @@ class Remote:
                 device = session.cpu()
                 arrays = [tvm.runtime.tensor(array, device) for array in random_arguments(func)]
                 timer = session.load_module(library.name).time_evaluator(
-                    "main", device, number=number, repeat=repeat, min_repeat_ms=MINIMUM_MS
+                    "main", device, number=number, repeat=repeat, min_repeat_ms=minimum_ms
                 )
                 return timer(*arrays).results
 

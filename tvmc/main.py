@@ -18,13 +18,15 @@ from importlib.metadata import version
 from ..errors import TvmqError
 from .commands import compile as compile_command
 from .commands import inspect as inspect_command
+from .commands import micro as micro_command
 from .commands import run as run_command
 from .commands import tune as tune_command
+from .parser import CommandParser
 from .progress import NotesAboveBars
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-COMMANDS = (compile_command, tune_command, run_command, inspect_command)
+COMMANDS = (compile_command, tune_command, run_command, inspect_command, micro_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,11 +72,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tvmc", description="Quantize, compile and run models with Apache TVM.", allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"tvmc {version('tvmq')}")
+    parser.add_argument(
+        "--version", action="version", version=f"tvmc {version('tvmq')} (TVM {version('apache-tvm')})"
+    )
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="show tracebacks and TVM's messages"
     )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for command in COMMANDS:
         subparser = command.add_parser(subparsers)
         # A subparser's default would overwrite what stands before the command's name.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TvmqError, unknown
 from . import arguments
+from .old.formats import check_format
+from .old.passes import current_config
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add the model's file and the shapes of its inputs."""
-    parser.add_argument("FILE", type=Path, help="the ONNX model")
+    parser.add_argument("FILE", type=Path, nargs="?", help="the ONNX model")
     parser.add_argument(
         "--input-shapes",
         type=arguments.input_shapes,
@@ -77,18 +79,20 @@ def pass_config_of(args: argparse.Namespace) -> tuple[tuple[str, Any], ...]:
     from tvm.ir.transform import PassContext
 
     known = [str(name) for name in PassContext.list_configs()]
-    for name, _ in args.pass_config:
+    pairs = current_config(args.pass_config, known)
+    for name, _ in pairs:
         if name not in known:
             raise unknown("option of TVM's passes (--pass-config)", name, known)
     try:
-        PassContext(config=dict(args.pass_config))
+        PassContext(config=dict(pairs))
     except (AttributeError, TypeError, ValueError) as error:
         raise TvmqError(f"bad value in --pass-config: {error}") from error
-    return tuple(args.pass_config)
+    return tuple(pairs)
 
 
 def import_model(args: argparse.Namespace) -> IRModule:
     """Return the model; raises ``TvmqError`` where it cannot be read or has operators that are not known."""
+    check_format(args.FILE, args.model_format)
     from ..frontends.onnx import load_onnx
 
     with progress("import", None):

@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import TvmqError
+from ..compile_flags import (
+    PassInstruments,
+    add_code_flags,
+    check_dumps,
+    code_formats,
+    disabled_passes,
+    write_dumps,
+)
 from ..files import check_output
 from ..model_flags import (
     add_linker_flags,
@@ -18,6 +26,9 @@ from ..model_flags import (
     pass_config_of,
     quantized,
 )
+from ..old.flags import add_old_flags, say
+from ..old.records import current_records
+from ..old.table import COMPILE
 from ..progress import progress
 from ..quantize_flags import add_quantize_flags, config_of
 from ..tables import counted, megabytes, typed
@@ -64,8 +75,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
     add_pass_flags(parser)
+    add_code_flags(parser)
     add_target_flags(parser)
     add_quantize_flags(parser)
+    add_old_flags(parser, COMPILE)
     return parser
 
 
@@ -76,11 +89,14 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
+    say(COMPILE, vars(args))
     config = config_of(args)
     check_output(args.output, args.FILE)
+    check_dumps(args.output, args.dump_code, args.FILE)
     _check_report(args, config)
     package = _compile(args, config)
     package.export(args.output)
+    write_dumps(args.output, package)
     print(_summary(args.output, package))
 
 
@@ -89,10 +105,13 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     from ... import api
 
     target = target_from(args, config.target)
-    options = _compile_options(args, target)
+    instruments = PassInstruments(args.print_pass_times, args.print_ir_before, args.print_ir_after)
+    options = _compile_options(args, target, instruments)
     model = import_model(args)
     model = quantized(config, model, target, config.calibration)
     package = api.compile(model, target, options=options, progress=progress)
+    if args.print_pass_times:
+        print(instruments.report())
     if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:
         logger.warning("nothing is quantized: all layers stay in float, and tvmc inspect says why")
     if isinstance(model, api.QuantizedModel) and args.report is not None:
@@ -123,7 +142,9 @@ def _report(model: QuantizedModel, package: Package, config: Config, folder: Pat
     package.metadata[METADATA] = tables(report, ("tensors", "outputs"))
 
 
-def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
+def _compile_options(
+    args: argparse.Namespace, target: Target, instruments: PassInstruments
+) -> CompileOptions:
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
     from ...schedules.options import CompileOptions
 
@@ -132,8 +153,12 @@ def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),
-        tuning_records=args.tuning_records,
+        tuning_records=current_records(args.tuning_records),
         pass_config=pass_config,
+        opt_level=args.opt_level,
+        disabled_passes=disabled_passes(args.disabled_pass),
+        instruments=instruments.all,
+        dump_code=code_formats(args.dump_code),
     )
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import os
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import TvmqError, unknown
+from ...errors import TvmqError
 from ..model_flags import (
     add_linker_flags,
     add_model_flags,
@@ -19,19 +16,19 @@ from ..model_flags import (
     pass_config_of,
     quantized,
 )
+from ..old.flags import add_old_flags, say
+from ..old.table import TUNE
 from ..quantize_flags import add_quantize_flags, config_of
-from ..tables import print_table
 from ..target_flags import add_target_flags, target_from
 from ..tune_flags import add_tune_flags
-from ..tune_progress import TuneProgress, print_summary
+from ..tuning import prepare_for, print_tasks, selected, tune_tasks
 
 if TYPE_CHECKING:
     from tvm import IRModule
     from tvm.target import Target
 
     from ...api import Samples
-    from ...tuning.evaluate import Prepare
-    from ...tuning.tasks import Task
+    from ...tuning.remote import Remote
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -50,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add_pass_flags(parser)
     add_target_flags(parser)
     add_quantize_flags(parser)
+    add_old_flags(parser, TUNE)
     return parser
 
 
@@ -60,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model, the records or the tracker are at fault for.
     """
+    say(TUNE, vars(args))
     config = config_of(args)
     if args.fill_mode is not None and config.calibration is not None:
         raise TvmqError("--fill-mode has no effect with --calibration-data")
@@ -67,69 +66,40 @@ def run(args: argparse.Namespace) -> None:
         raise TvmqError("--rpc-tracker and --rpc-key belong together")
     from ... import api
     from ...tuning.measure import MeasureOptions
-    from ...tuning.tune import TuneOptions, tune
+    from ...tuning.tune import TuneOptions
 
     target = target_from(args, config.target)
-    options = TuneOptions(trials=args.trials, early_stopping=args.early_stopping)
+    options = TuneOptions(trials=args.trials, early_stopping=args.early_stopping or None)
     measuring = MeasureOptions(
         number=args.number,
         repeat=args.repeat,
         timeout=args.timeout,
         parallel=args.parallel or len(os.sched_getaffinity(0)),
+        min_repeat_ms=args.min_repeat_ms,
     )
-    prepare = _prepare(args, target)
+    prepare = prepare_for(target, pass_config_of(args), _remote(args, target))
     model = import_model(args)
     calibration = config.calibration or _random_sample(args, model)
     tasks = api.tuning_tasks(quantized(config, model, target, calibration), target)
-    if args.tasks == ["list"]:
-        _print_tasks(tasks)
+    if "list" in args.tasks:
+        print_tasks(tasks)
         return
-    with TuneProgress(options.trials) as watcher:
-        try:
-            searches = tune(
-                _selected(tasks, args.tasks),
-                target,
-                args.output,
-                watcher,
-                options=options,
-                measuring=measuring,
-                prepare=prepare,
-                earlier=args.tuning_records,
-            )
-        except KeyboardInterrupt:
-            print(f"tvmc: {args.output} has what was measured; the same command goes on", file=sys.stderr)
-            raise
-    print_summary(searches)
+    chosen = selected(tasks, args.tasks)
+    tune_tasks(chosen, target, args.output, options, measuring, prepare, args.tuning_records)
     print(f"{args.output}: use it with tvmc compile --tuning-records {args.output}")
 
 
-def _prepare(args: argparse.Namespace, target: Target) -> Prepare:
-    """Return what builds and runs candidates: here, or on a device of the tracker that the flags name."""
-    from ...targets import host
-    from ...targets.features import arch_of, features_of
-    from ...tuning.evaluate import prepare_here, with_pass_config
+def _remote(args: argparse.Namespace, target: Target) -> Remote | None:
+    """Return the device of the tracker that the flags name; None without one."""
     from ...tuning.remote import Remote
 
-    config = dict(pass_config_of(args))
-    if args.rpc_tracker is not None:
-        check_linker_flags(args, target)
-        name, port = args.rpc_tracker
-        remote = Remote(
-            name, port, args.rpc_key, args.cross_compiler, tuple(args.cross_compiler_options), args.timeout
-        )
-        remote.check()
-        return with_pass_config(remote, config)
-    arch = arch_of(target)
-    if arch != host.architecture():
-        raise TvmqError(
-            f"this machine cannot run {arch} code; name a device with --rpc-tracker and --rpc-key"
-        )
-    missing = host.missing_features(arch, features_of(target))
-    if missing:
-        raise TvmqError(
-            f"this CPU lacks {', '.join(missing)}, which the target has; name a device with --rpc-tracker"
-        )
-    return with_pass_config(prepare_here, config)
+    if args.rpc_tracker is None:
+        return None
+    check_linker_flags(args, target)
+    host, port = args.rpc_tracker
+    return Remote(
+        host, port, args.rpc_key, args.cross_compiler, tuple(args.cross_compiler_options), args.timeout
+    )
 
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
@@ -142,22 +112,3 @@ def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
         for param in model["main"].params
     ]
     return [make_inputs(tensors, None, args.fill_mode)]
-
-
-def _selected(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
-    """Return the tasks of which a pattern matches the kernel or a layer; all without patterns."""
-    if not patterns:
-        return list(tasks)
-    for pattern in patterns:
-        if not any(_matches(task, pattern) for task in tasks):
-            raise unknown("task (--tasks)", pattern, [task.name for task in tasks])
-    return [task for task in tasks if any(_matches(task, pattern) for pattern in patterns)]
-
-
-def _matches(task: Task, pattern: str) -> bool:
-    return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in (task.name, *task.layers))
-
-
-def _print_tasks(tasks: Sequence[Task]) -> None:
-    rows = [(task.name, task.calls, f"{task.macs / 1e6:.1f}", ", ".join(task.layers)) for task in tasks]
-    print_table("Tasks", ("kernel", ">calls", ">MMAC", "layers"), rows)
