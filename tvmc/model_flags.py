@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,11 +76,21 @@ def add_pass_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def pass_config_of(args: argparse.Namespace) -> tuple[tuple[str, Any], ...]:
-    """Return what ``--pass-config`` says; raises ``TvmqError`` for an option or a value that TVM does not know."""
+    """Return what ``--pass-config`` says; raises ``TvmqError`` as ``known_pass_config`` does."""
+    return known_pass_config(args.pass_config)
+
+
+def known_pass_config(given: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    """Return options of TVM's passes by the names that they have now.
+
+    Raises
+    ------
+    TvmqError : TVM knows no such option, or no such value of it.
+    """
     from tvm.ir.transform import PassContext
 
     known = [str(name) for name in PassContext.list_configs()]
-    pairs = current_config(args.pass_config, known)
+    pairs = current_config(given, known)
     for name, _ in pairs:
         if name not in known:
             raise unknown("option of TVM's passes (--pass-config)", name, known)

@@ -26,19 +26,28 @@ class RemotePackage:
 
     Parameters
     ----------
-    path : the package's file.
+    metadata, library : what is in the package (``runtime.archive.read``).
+    source : its name, for messages.
     host, port : the tracker's; or, without a key, the server's own.
     key : the devices' name at the tracker.
 
     Raises
     ------
-    TvmqError : the file is no package; nobody answers at the address, or there is no free device of this key.
+    TvmqError : nobody answers at the address, or there is no free device of this key; it cannot load the package.
     """
 
-    def __init__(self, path: Path, host: str, port: int, key: str | None) -> None:
+    def __init__(
+        self,
+        metadata: dict[str, Any],
+        library: bytes,
+        source: str,
+        host: str,
+        port: int,
+        key: str | None = None,
+    ) -> None:
         from tvm import relax
 
-        self.metadata, library = archive.read(path)
+        self.metadata = metadata
         session = _session(host, port, key)
         with tempfile.TemporaryDirectory(prefix="tvmq-run-") as folder:
             file = Path(folder) / archive.LIBRARY
@@ -53,7 +62,7 @@ class RemotePackage:
         except (AttributeError, RuntimeError) as error:
             arch = self.metadata["arch"]
             raise TvmqError(
-                f"the device at {host}:{port} cannot load {path}, which is for {arch} with "
+                f"the device at {host}:{port} cannot load {source}, which is for {arch} with "
                 f"{', '.join(self.metadata['cpu_features']) or 'no feature in particular'}"
             ) from error
         self._weights = self._load_weights() if self._vm.module.implements_function(_LOADER) else []

@@ -44,13 +44,14 @@ def open_package(
         if key is not None:
             raise TvmqError("--rpc-key has no effect without --rpc-tracker")
         return load(path)
+    from ..runtime import archive
     from .remote import RemotePackage
 
     if profile:
         raise TvmqError(
             "--profile reads the time of each layer in this process: it cannot go with --rpc-tracker"
         )
-    return RemotePackage(path, *server, key)
+    return RemotePackage(*archive.read(path), str(path), *server, key)
 
 
 def numbered(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

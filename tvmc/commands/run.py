@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...errors import TvmqError
 from .. import arguments
@@ -14,13 +11,8 @@ from ..files import check_output, write_npz
 from ..inputs import FILL_MODES, make_inputs
 from ..old.flags import add_old_flags, say
 from ..old.table import NO_MICRO, RUN
+from ..run_tables import print_profile, print_times, print_top
 from ..running import numbered, open_package, times_of
-from ..tables import print_table
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ...runtime.engine import KernelTime
 
 OLD_DEVICES = ("cuda", "cl", "metal", "vulkan", "rocm")
 """Devices of the old ``tvmc`` that there are no kernels for."""
@@ -112,11 +104,11 @@ def run(args: argparse.Namespace) -> None:
         write_npz(args.output, {**numbered(outputs), **outputs})
     if args.print_top is not None:
         for name, array in outputs.items():
-            _print_top(name, array, args.print_top)
+            print_top(name, array, args.print_top)
     if args.print_time:
-        _print_times(times_of(package, inputs, args.number, args.repeat, args.end_to_end))
+        print_times(times_of(package, inputs, args.number, args.repeat, args.end_to_end))
     if args.profile:
-        _print_profile(package.profile(inputs))
+        print_profile(package.profile(inputs))
 
 
 def _device(text: str) -> str:
@@ -127,33 +119,3 @@ def _device(text: str) -> str:
     if text in OLD_DEVICES:
         raise argparse.ArgumentTypeError(f"{text!r} is not supported: packages are for 'cpu'")
     raise argparse.ArgumentTypeError(f"{text!r} must be 'cpu'")
-
-
-def _print_top(name: str, array: np.ndarray, count: int) -> None:
-    """Print the largest elements with their indices; axes of one element are left out of an index."""
-    import numpy as np
-
-    values = array.squeeze()
-    order = np.argsort(-values, axis=None, kind="stable")[:count]
-    places = zip(*np.unravel_index(order, values.shape), strict=True) if values.shape else [()]
-    rows = [(",".join(map(str, place)), f"{values[place]:g}") for place in places]
-    print_table(f"output {name}", (">index", ">value"), rows)
-
-
-def _print_times(seconds: Sequence[float]) -> None:
-    """Print statistics of the times, in milliseconds."""
-    times = [1e3 * value for value in seconds]
-    row = (statistics.mean(times), statistics.median(times), max(times), min(times), statistics.pstdev(times))
-    columns = (">mean (ms)", ">median (ms)", ">max (ms)", ">min (ms)", ">std (ms)")
-    print_table("Execution time", columns, [[f"{value:.4f}" for value in row]])
-
-
-def _print_profile(times: Sequence[KernelTime]) -> None:
-    """Print the time of each kernel call, in the order of the calls."""
-    total = sum(row.seconds for row in times) or 1.0
-    rows = [
-        (", ".join(row.layers), row.kernel, f"{1e3 * row.seconds:.4f}", f"{100 * row.seconds / total:.1f}")
-        for row in times
-    ]
-    rows.append(("total", "", f"{1e3 * total:.4f}", "100.0"))
-    print_table("Time by layer", ("layers", "kernel", ">ms", ">%"), rows)

@@ -82,7 +82,7 @@ def say(flags: Sequence[OldFlag], values: Mapping[str, Any], *, keywords: bool =
     for flag in flags:
         key = (flag.keyword or flag.dest) if keywords else flag.dest
         given = values.get(key)
-        if given is None or given is False or given == []:
+        if given in (None, False, "", []):
             continue
         for value in given if isinstance(given, list | tuple) else [given]:
             text = "" if value is True else str(value)

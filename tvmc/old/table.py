@@ -107,6 +107,9 @@ TUNE = (
     OldFlag("--warp-size", _HARDWARE, NUMBER),
 )
 
+HARDWARE_PARAMS = OldFlag("hardware_params", _HARDWARE)
+"""What those of the hardware were in Python."""
+
 RUN = (
     OldFlag("--project-option", shape=LIST, refused={"*": NO_MICRO}),
     OldFlag("--list-options", shape=SWITCH, refused={"*": NO_MICRO}),
