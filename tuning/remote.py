@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,23 @@ class Remote:
     cross_compiler_options: tuple[str, ...] = ()
     session_seconds: int = 60
 
-    def check(self) -> None:
-        """Raise ``TvmqError`` where the tracker does not answer, or has no free device of this key."""
+    def check(self, patience: float = 0.0) -> None:
+        """Raise ``TvmqError`` where the tracker does not answer, or has no free device of this key.
+
+        Parameters
+        ----------
+        patience : seconds to wait for a device that is in use.
+        """
+        deadline = time.monotonic() + patience
+        while not self._has_free_device():
+            if time.monotonic() >= deadline:
+                raise TvmqError(
+                    f"the tracker at {self.host}:{self.port} has no free device {self.key!r}: all are in use"
+                )
+            time.sleep(0.1)
+
+    def _has_free_device(self) -> bool:
+        """Tell whether one is free; raises ``TvmqError`` where none of this key has ever been."""
         where = f"{self.host}:{self.port}"
         try:
             socket.create_connection((self.host, self.port), CONNECT_SECONDS).close()
@@ -54,8 +70,7 @@ class Remote:
         if self.key not in queues:
             known = ", ".join(sorted(queues)) or "none"
             raise TvmqError(f"the tracker at {where} has no device {self.key!r}; it has {known}")
-        if not _free(queues[self.key]):
-            raise TvmqError(f"the tracker at {where} has no free device {self.key!r}: all are in use")
+        return _free(queues[self.key]) > 0
 
     def __call__(self, func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
         """Build the function and link it for the device."""

@@ -14,6 +14,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,29 +176,24 @@ def run(
         raise TvmqError("tvmc.run needs what tvmc.compile returned, or TVMCPackage(package_path=...)")
     if device != "cpu":
         raise TvmqError(f"device {device!r}: {NO_MICRO if device == 'micro' else 'packages are for the CPU'}")
-    package: Any
-    if hostname is None:
-        package = tvmc_package.loaded
-    elif profile:
+    if hostname is not None and profile:
         raise TvmqError(
             "profile=True reads the time of each layer in this process: it cannot go with a hostname"
         )
-    else:
-        package = RemotePackage(
-            tvmc_package.metadata,
-            tvmc_package.library,
-            tvmc_package.package_path,
-            hostname,
-            int(port),
-            rpc_key,
+    opened: AbstractContextManager[Any] = nullcontext(tvmc_package.loaded)
+    if hostname is not None:
+        source = tvmc_package.package_path
+        opened = RemotePackage(
+            tvmc_package.metadata, tvmc_package.library, source, hostname, int(port), rpc_key
         )
     arrays = fill_inputs(tvmc_package.metadata["inputs"], inputs or {}, fill_mode)
-    outputs = package.run(arrays)
     if not benchmark:
         number = repeat = 1
-    times = ExecutionTimes(tuple(times_of(package, arrays, number, repeat, end_to_end)))
-    if profile:
-        print_profile(package.profile(arrays))
+    with opened as package:
+        outputs = package.run(arrays)
+        times = ExecutionTimes(tuple(times_of(package, arrays, number, repeat, end_to_end)))
+        if profile:
+            print_profile(package.profile(arrays))
     return TVMCResult(numbered(outputs), times, tuple(outputs))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from tvm.rpc import RPCSession
 
 _LOADER = "load_weights"  # what compressed weights are unpacked by, once
+_PATIENCE = 30  # seconds to wait for a device that another run has not given back yet
 _SESSION_SECONDS = 1000  # how long a run may keep a device
 _BIG_CORES = 1  # TVM's name for "the fastest first"
 
 
 class RemotePackage:
     """A package on a device, with ``metadata``, ``run`` and ``time`` as ``runtime.package.Package`` has them.
+
+    A context, which gives the device back at its end.
 
     Parameters
     ----------
@@ -67,6 +71,14 @@ class RemotePackage:
             ) from error
         self._weights = self._load_weights() if self._vm.module.implements_function(_LOADER) else []
 
+    def __enter__(self) -> RemotePackage:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        del self._vm, self._weights, self._device
+        # What the virtual machine holds refers to itself: only the collector frees it, and the session with it.
+        gc.collect()
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Send the inputs, run once, and fetch the outputs."""
         self._set(inputs)
@@ -106,7 +118,7 @@ def _session(host: str, port: int, key: str | None) -> RPCSession:
         if key is None:
             socket.create_connection((host, port), CONNECT_SECONDS).close()
             return rpc.connect(host, port)
-        Remote(host, port, key).check()
+        Remote(host, port, key).check(_PATIENCE)
         return rpc.connect_tracker(host, port).request(key, session_timeout=_SESSION_SECONDS)
     except OSError as error:
         raise TvmqError(f"no RPC server answers at {host}:{port}: {error}") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,10 +25,11 @@ class Runnable(Protocol):
     def time(self, inputs: Mapping[str, Any], number: int, repeat: int) -> list[float]: ...
 
 
+@contextmanager
 def open_package(
     path: Path, server: tuple[str, int] | None, key: str | None = None, profile: bool = False
-) -> Any:
-    """Return the package ready to run: here, or on a device of a tracker or a server.
+) -> Iterator[Any]:
+    """Give the package ready to run: here, or on a device of a tracker or a server.
 
     Parameters
     ----------
@@ -43,7 +45,8 @@ def open_package(
 
         if key is not None:
             raise TvmqError("--rpc-key has no effect without --rpc-tracker")
-        return load(path)
+        yield load(path)
+        return
     from ..runtime import archive
     from .remote import RemotePackage
 
@@ -51,7 +54,8 @@ def open_package(
         raise TvmqError(
             "--profile reads the time of each layer in this process: it cannot go with --rpc-tracker"
         )
-    return RemotePackage(*archive.read(path), str(path), *server, key)
+    with RemotePackage(*archive.read(path), str(path), *server, key) as package:
+        yield package
 
 
 def numbered(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ...errors import TvmqError
 from .. import arguments
@@ -95,7 +96,11 @@ def run(args: argparse.Namespace) -> None:
     files = [path for path in (args.outputs, args.output) if path is not None]
     for path in files:
         check_output(path, args.inputs)
-    package = open_package(args.FILE, args.rpc_tracker, args.rpc_key, args.profile)
+    with open_package(args.FILE, args.rpc_tracker, args.rpc_key, args.profile) as package:
+        _run(package, args)
+
+
+def _run(package: Any, args: argparse.Namespace) -> None:
     inputs = make_inputs(package.metadata["inputs"], args.inputs, args.fill_mode)
     outputs = package.run(inputs)
     if args.outputs is not None:

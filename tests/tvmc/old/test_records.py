@@ -1,0 +1,22 @@
+"""Records that the old ``tvmc`` wrote."""
+
+from __future__ import annotations
+
+from tvmq.tvmc.old.records import current_records
+
+
+def test_a_file_is_passed_over(tmp_path, caplog):
+    path = tmp_path / "autotuner_records.json"
+    path.write_text('{"input": ["llvm"]}\n')
+    assert current_records(path) is None
+    assert caplog.messages == [
+        f"{path} is a file, as AutoTVM and the auto-scheduler wrote: kernels keep their own schedules, "
+        "and tvmc tune makes records anew"
+    ]
+
+
+def test_a_folder_stays(tmp_path, caplog):
+    assert current_records(tmp_path) == tmp_path
+    assert current_records(tmp_path / "missing") == tmp_path / "missing"
+    assert current_records(None) is None
+    assert caplog.messages == []
