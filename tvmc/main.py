@@ -21,6 +21,7 @@ from .commands import inspect as inspect_command
 from .commands import micro as micro_command
 from .commands import run as run_command
 from .commands import tune as tune_command
+from .old.config import behind_command
 from .parser import CommandParser
 from .progress import NotesAboveBars
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ------
     SystemExit : after ``--help`` and ``--version``, and with code 2 for wrong usage, as argparse does.
     """
-    args = make_parser().parse_args(argv)
+    args = make_parser().parse_args(behind_command(sys.argv[1:] if argv is None else argv))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A user's layer names must not fail on a terminal that lacks their characters.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,18 @@ def test_tune_then_compile(model, tmp_path, caplog, capsys):
     ]
     # Sums of at most 576 products, in any order: far below this.
     np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("xgboost", reason="tuning needs the extra tune")
+    text = (DIGITS.parents[1] / "docs" / "old-tvmc.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0].replace("trials=1000", "trials=1")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DIGITS / "digits.onnx", "my_model.onnx")
+    names = {"image": IMAGE}
+    exec(code, names)
+    np.testing.assert_array_equal(names["scores"], tvmq.load("model.tar").run({"image": IMAGE})["scores"])
+    assert "Execution time summary:" in capsys.readouterr().out
 
 
 def test_a_quantized_model(tmp_path):

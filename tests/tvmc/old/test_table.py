@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
 from tvmq.tvmc.main import make_parser
+from tvmq.tvmc.old.table import COMPILE, RUN, TUNE
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "old-tvmc.md"
 
 # Of all releases from 0.8 to 0.19, as their own parsers had them.
 SHARED = "-v --verbose --target --input-shapes --model-format --tuning-records --desired-layout -o --output "
@@ -83,3 +87,12 @@ def test_parameters_of_python():
     run = "device hostname port rpc_key inputs fill_mode benchmark repeat number profile end_to_end"
     for function, expected in ((tvmc.compile, names + layout), (tvmc.tune, tune + layout), (tvmc.run, run)):
         assert list(inspect.signature(function).parameters)[1:] == expected.split()
+
+
+@pytest.mark.parametrize("flag", sorted({flag.name for flag in (*COMPILE, *TUNE, *RUN)}))
+def test_what_has_nothing_to_act_on_is_documented(flag):
+    text = DOCUMENT.read_text()
+    families = [flag[:end] + "..." for end in range(len(flag))]
+    assert f"`{flag}`" in text or any(
+        f"`{family}`" in text for family in families if len(family) > len("--...")
+    )
