@@ -39,8 +39,9 @@ def pass_context(options: CompileOptions, *instruments: Any) -> Iterator[None]:
     ------
     TvmqError : there is no pass of a name that is to be left out; or the compilation fails without it.
     """
+    known = known_passes() if options.disabled_passes else set()
     for name in options.disabled_passes:
-        if name not in (known := known_passes()):
+        if name not in known:
             raise unknown("pass of TVM's", name, known)
     context = tvm.transform.PassContext(
         opt_level=options.opt_level,

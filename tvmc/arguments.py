@@ -76,8 +76,7 @@ def count(text: str) -> int:
 
 def host_and_port(text: str) -> tuple[str, int]:
     """Return the host and the port of ``host:port``; the port of ``host`` alone is 9090."""
-    host, colon, port = text.partition(":")
-    port = port if colon else "9090"
+    host, _, port = (text if ":" in text else f"{text}:9090").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} must look like host:9190")
     return host, int(port)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import TvmqError
 from ..runtime import archive
+from .files import replacing
 
 if TYPE_CHECKING:
     import tvm
@@ -63,18 +64,15 @@ class TVMCModel:
         import tvm
 
         records, package = Path(self.default_tuning_records_path()), Path(self.default_package_path())
-        try:
-            with tarfile.open(model_path, "w") as file:
-                graph = tvm.ir.save_json(self.mod).encode()
-                member = tarfile.TarInfo(_GRAPH)
-                member.size = len(graph)
-                file.addfile(member, io.BytesIO(graph))
-                if records.is_dir():
-                    file.add(records, _RECORDS)
-                if package.is_file():
-                    file.add(package, _PACKAGE)
-        except OSError as error:
-            raise TvmqError(f"cannot write {str(model_path)!r}: {error.strerror or error}") from error
+        graph = tvm.ir.save_json(self.mod).encode()
+        member = tarfile.TarInfo(_GRAPH)
+        member.size = len(graph)
+        with replacing(Path(model_path)) as temporary, tarfile.open(temporary, "w") as file:
+            file.addfile(member, io.BytesIO(graph))
+            if records.is_dir():
+                file.add(records, _RECORDS)
+            if package.is_file():
+                file.add(package, _PACKAGE)
 
     def load(self, model_path: str | os.PathLike[str]) -> None:
         """Read what ``save`` wrote; raises ``TvmqError`` where it is something else."""
@@ -85,8 +83,9 @@ class TVMCModel:
         try:
             with tarfile.open(model_path) as file:
                 self.mod = tvm.ir.load_json(file.extractfile(_GRAPH).read().decode())
-                for name in (_PACKAGE, *(f"{_RECORDS}/{name}" for name in (WORKLOADS, RECORDS, MANIFEST))):
-                    if name in file.getnames():
+                kept = {_PACKAGE, *(f"{_RECORDS}/{name}" for name in (WORKLOADS, RECORDS, MANIFEST))}
+                for name in file.getnames():
+                    if name in kept:
                         path = Path(self._folder.name, name)
                         path.parent.mkdir(exist_ok=True)
                         path.write_bytes(file.extractfile(name).read())

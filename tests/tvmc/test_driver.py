@@ -14,7 +14,6 @@ import tvmq
 from tvmq import tvmc
 from tvmq.errors import TvmqError
 from tvmq.schedules.records import RECORDS
-from tvmq.tvmc.main import main
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 IMAGE = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
@@ -39,7 +38,6 @@ def test_functions_are_there_beside_the_command_line(tvmc):
         assert callable(getattr(tvmq.tvmc, name))
         assert name in dir(tvmq.tvmc)
     assert tvmq.tvmc.TVMCException is TvmqError
-    assert main is not None
     with pytest.raises(AttributeError, match="has no attribute 'loud'"):
         _ = tvmq.tvmc.loud
 
@@ -182,7 +180,7 @@ def test_the_documentation_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_a_quantized_model(tmp_path):
-    quantized = tvmq.quantize(DIGITS / "digits.onnx", calibration=DIGITS / "calibration.npz")
+    quantized = tvmq.quantize(DIGITS / "digits.onnx", calibration=[{"image": IMAGE}])
     package = tvmc.compile(tvmc.TVMCModel(quantized.mod), "llvm", package_path=tmp_path / "q.tar")
     assert package.metadata["scheme"] == "int8"
 

@@ -76,7 +76,7 @@ RUN = {
         "relay: Relax takes its place, as relax"
     ],
     "tvmc compile --target llvm --desired-layout-ops nn.conv2d nn.avg_pool2d --desired-layout NCHW NHWC model.onnx": [
-        "--desired-layout NCHW, --desired-layout-ops nn.conv2d, --desired-layout-ops nn.avg_pool2d: kernels compute "
+        "--desired-layout NCHW NHWC, --desired-layout-ops nn.conv2d nn.avg_pool2d: kernels compute "
         "in NHWC; the model's inputs and outputs keep their layout"
     ],
     "tvmc compile --target llvm --pass-config relay.backend.use_auto_scheduler=0 model.onnx": [
@@ -92,7 +92,7 @@ RUN = {
     ],
     # microTVM's, on llvm
     "tvmc compile model.onnx --target='llvm -keys=cpu -model=host' --runtime=cpp --executor='aot' --output model.tar "
-    "--pass-config tir.disable_vectorize=1": ["--executor aot: the virtual machine runs it"],
+    "--pass-config tir.disable_vectorize=0": ["--executor aot: the virtual machine runs it"],
 }
 
 REFUSED = {

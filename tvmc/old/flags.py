@@ -84,13 +84,14 @@ def say(flags: Sequence[OldFlag], values: Mapping[str, Any], *, keywords: bool =
         given = values.get(key)
         if given in (None, False, "", []):
             continue
-        for value in given if isinstance(given, list | tuple) else [given]:
-            text = "" if value is True else str(value)
-            label = key if keywords else f"{flag.name} {text}".strip()
+        values_given = given if isinstance(given, list | tuple) else [given]
+        texts = ["" if value is True else str(value) for value in values_given]
+        label = key if keywords else " ".join([flag.name, *texts]).strip()
+        for text in texts:
             reason = flag.refusal(text)
             if reason is not None:
                 raise TvmqError(f"{label}: {reason}")
-            if text not in flag.same:
-                lines.setdefault(flag.note, []).append(label)
+        if not set(texts) <= set(flag.same):
+            lines.setdefault(flag.note, []).append(label)
     for note, labels in lines.items():
-        logger.warning("%s: %s", ", ".join(dict.fromkeys(labels)), note)
+        logger.warning("%s: %s", ", ".join(labels), note)

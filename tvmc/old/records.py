@@ -13,8 +13,7 @@ def current_records(path: Path | None) -> Path | None:
     if path is None or not path.is_file():
         return path
     logger.warning(
-        "%s is a file, as AutoTVM and the auto-scheduler wrote: kernels keep their own schedules, "
-        "and tvmc tune makes records anew",
+        "%s is a file, as AutoTVM and the auto-scheduler wrote, and no folder of records: it is passed over",
         path,
     )
     return None

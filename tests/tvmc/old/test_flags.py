@@ -35,7 +35,7 @@ def test_a_line_for_each_kind(parse, caplog):
     say(FLAGS, parse("-e", "v6", "--wheels", "4", "--spare-wheels", "1", "2", "--roof"))
     assert caplog.messages == [
         "--engine v6: there is one",
-        "--wheels 4, --spare-wheels 1, --spare-wheels 2: as many as it has",
+        "--wheels 4, --spare-wheels 1 2: as many as it has",
         "--roof: open",
     ]
 

@@ -10,8 +10,7 @@ def test_a_file_is_passed_over(tmp_path, caplog):
     path.write_text('{"input": ["llvm"]}\n')
     assert current_records(path) is None
     assert caplog.messages == [
-        f"{path} is a file, as AutoTVM and the auto-scheduler wrote: kernels keep their own schedules, "
-        "and tvmc tune makes records anew"
+        f"{path} is a file, as AutoTVM and the auto-scheduler wrote, and no folder of records: it is passed over"
     ]
 
 
