@@ -39,7 +39,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_ALONE = ("mcpu", "mattr", "mtriple", "mabi", "mfloat-abi")
+_ALONE = ("mcpu", "mattr", "mtriple", "mabi", "mfloat-abi", "num-cores")
 """Attributes that may also stand on the command line as they stand in a target: ``--target llvm -mcpu=znver3``."""
 
 

@@ -26,14 +26,14 @@ def test_code_beside_the_package(tvmc, tmp_path, caplog):
     assert "R.nn.conv2d(" in texts[".relax"] and 'data_layout="NHWC"' in texts[".relax"]
 
 
-def test_code_that_cannot_be_written(tvmc, tmp_path):
-    (tmp_path / "a.tar.ll").mkdir()
-    result = tvmc("compile", MODEL, "--dump-code", "asm,ll", "-o", tmp_path / "a.tar")
+@pytest.mark.parametrize(("formats", "name"), [("asm,ll", "a.tar.ll"), ("relay", "a.tar.relax")])
+def test_code_that_cannot_be_written(tvmc, tmp_path, formats, name):
+    (tmp_path / name).mkdir()
+    result = tvmc("compile", MODEL, "--dump-code", formats, "-o", tmp_path / "a.tar")
     assert result.code == 1
-    assert result.err == (
-        f"tvmc: error: cannot write '{tmp_path}/a.tar.ll': it is a folder, and a file name was expected\n"
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.ll"]
+    message = f"cannot write '{tmp_path}/{name}': it is a folder, and a file name was expected\n"
+    assert result.err.endswith(f"tvmc: error: {message}")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

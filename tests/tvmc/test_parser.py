@@ -56,5 +56,8 @@ def test_flags_of_other_targets(parse, tvmc):
 
 
 def test_attributes_of_a_target_without_quotes(parse):
-    args = parse("compile", "--target", "llvm", "-mcpu=skylake", "-mattr=+avx2,-fma", "m.onnx")
+    args = parse(
+        "compile", "--target", "llvm", "-mcpu=skylake", "-mattr=+avx2,-fma", "-num-cores", "2", "m.onnx"
+    )
     assert (args.target_llvm_mcpu, args.target_llvm_mattr) == ("skylake", "+avx2,-fma")
+    assert getattr(args, "target_llvm_num-cores") == "2"

@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
     say(COMPILE, vars(args))
+    args.dump_code = code_formats(args.dump_code)
     config = config_of(args)
     check_output(args.output, args.FILE)
     check_dumps(args.output, args.dump_code, args.FILE)
@@ -158,7 +159,7 @@ def _compile_options(
         opt_level=args.opt_level,
         disabled_passes=disabled_passes(args.disabled_pass),
         instruments=instruments.all,
-        dump_code=code_formats(args.dump_code),
+        dump_code=args.dump_code,
     )
 
 
