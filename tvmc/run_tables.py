@@ -30,7 +30,7 @@ def print_times(seconds: Sequence[float]) -> None:
     times = [1e3 * value for value in seconds]
     row = (statistics.mean(times), statistics.median(times), max(times), min(times), statistics.pstdev(times))
     columns = (">mean (ms)", ">median (ms)", ">max (ms)", ">min (ms)", ">std (ms)")
-    print_table("Execution time", columns, [[f"{value:.4f}" for value in row]])
+    print_table("Execution time summary", columns, [[f"{value:.4f}" for value in row]])
 
 
 def print_profile(times: Sequence[KernelTime]) -> None:
