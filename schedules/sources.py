@@ -1,9 +1,11 @@
 """A compiled module as text, for whoever wants to read its code.
 
-relax   the graph, before its operators become kernels
-tir     the kernels, scheduled and lowered
-ll      their LLVM code
-asm     their assembly
+    relax   the graph, before its operators become kernels
+    tir     the kernels, scheduled and lowered
+    ll      their LLVM code
+    asm     their assembly
+
+All of it is for reading: nothing is made from it.
 """
 
 from __future__ import annotations

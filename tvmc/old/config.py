@@ -1,8 +1,10 @@
 """A JSON file of the old ``tvmc --config`` --> the flags that it stands for.
 
-{"targets": [{"kind": "llvm", "mcpu": "a"}], "trials": 2}    --target=llvm --target-llvm-mcpu=a --trials=2
-{"executor": {"kind": "aot", "interface-api": "c"}}          --executor=aot --executor-aot-interface-api=c
-{"pass-config": {"tir.disable_vectorize": 1}}                --pass-config=tir.disable_vectorize=1
+    {"targets": [{"kind": "llvm", "mcpu": "a"}], "trials": 2}    --target=llvm --target-llvm-mcpu=a --trials=2
+    {"executor": {"kind": "aot", "interface-api": "c"}}          --executor=aot --executor-aot-interface-api=c
+    {"pass-config": {"tir.disable_vectorize": 1}}                --pass-config=tir.disable_vectorize=1
+
+The file's flags come first, so that those of the command line win.
 """
 
 from __future__ import annotations

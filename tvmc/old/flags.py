@@ -1,7 +1,9 @@
 """A flag of the old ``tvmc`` that has nothing to act on --> one line that says what happens instead.
 
---executor graph                        the virtual machine runs it
---num-cores 4 --cache-line-bytes 64     one line for both, since they say the same
+    --executor graph                        the virtual machine runs it
+    --num-cores 4 --cache-line-bytes 64     one line for both, since they say the same
+
+The rows are in ``table.py``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Names of passes, and of their options, in old versions of TVM --> the names that they have now.
 
-tir.VectorizeLoop        tirx.VectorizeLoop
-tir.disable_vectorize    tirx.disable_vectorize
-AlterOpLayout            nothing: one of Relay's, with a line that says so
+    tir.VectorizeLoop        tirx.VectorizeLoop
+    tir.disable_vectorize    tirx.disable_vectorize
+    AlterOpLayout            nothing: one of Relay's, with a line that says so
+
+Whether there is such a pass, or such an option, is for the caller to check.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Targets as the old ``tvmc`` took them --> the one target that kernels are made for.
 
-mrvl, llvm -mcpu=neoverse-n2    llvm -mcpu=neoverse-n2    nothing is offloaded
-llvm, llvm                      llvm                      the second is the host
-llvm -link-params=1             llvm                      weights are always linked
-opencl, llvm                    opencl                    which is refused by its name
+    mrvl, llvm -mcpu=neoverse-n2    llvm -mcpu=neoverse-n2    nothing is offloaded
+    llvm, llvm                      llvm                      the second is the host
+    llvm -link-params=1             llvm                      weights are always linked
+    opencl, llvm                    opencl                    which is refused by its name
+
+On the left what a user types, on the right what ``targets.parse`` gets, and why.
 """
 
 from __future__ import annotations

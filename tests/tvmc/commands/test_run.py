@@ -64,7 +64,7 @@ def test_print_time(tvmc, package_path, inputs):
     result = tvmc("run", package_path, "-i", inputs, "--print-time", "--repeat", 3, "--number", 2)
     assert result.code == 0
     lines = [line.split() for line in result.out.splitlines() if line.strip()]
-    assert lines[0] == ["Execution", "time"]
+    assert lines[0] == ["Execution", "time", "summary"]
     assert lines[1] == ["mean", "(ms)", "median", "(ms)", "max", "(ms)", "min", "(ms)", "std", "(ms)"]
     mean, median, largest, smallest, deviation = map(float, lines[-1])
     assert 0 < smallest <= median <= largest
