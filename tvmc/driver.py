@@ -129,7 +129,7 @@ def compile(  # noqa: A001 (its name in the old tvmc)
     options = CompileOptions(
         cross_compiler=cross or None,
         cross_compiler_options=tuple(shlex.split(cross_options or "")),
-        tuning_records=current_records(Path(tuning_records) if tuning_records else None),
+        tuning_records=current_records(Path(tuning_records) if tuning_records else None, needed=False),
         pass_config=known_pass_config(_pairs(pass_context_configs or ())),
         opt_level=opt_level,
         disabled_passes=disabled_passes(_names(disabled_pass)),

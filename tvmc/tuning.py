@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from ..tuning.remote import Remote
     from ..tuning.tasks import Task
     from ..tuning.tune import TuneOptions
-
-logger = logging.getLogger(__name__)
 
 _NUMBERS = re.compile(r"(?P<first>\d*)(?P<dash>-?)(?P<last>\d*)")
 
@@ -75,10 +72,7 @@ def tune_tasks(
     """
     from ..tuning.tune import tune
 
-    earlier = current_records(earlier)
-    if earlier is not None and not earlier.exists():
-        logger.warning("there are no tuning records %r yet: tuning starts without", str(earlier))
-        earlier = None
+    earlier = current_records(earlier, needed=False)
     with TuneProgress(options.trials) as watcher:
         try:
             searches = tune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,22 @@ def test_on_a_device(package, tracker):
     expected = tvmc.run(package, inputs={"image": IMAGE})
     np.testing.assert_array_equal(result.get_output("scores"), expected.get_output("scores"))
     assert len(result.times.results) == 2
+
+
+def test_tuned_on_a_device(model, tracker, tmp_path):
+    pytest.importorskip("xgboost", reason="tuning needs the extra tune")
+    host, port = tracker
+    quick = {"trials": 1, "number": 1, "repeat": 1, "min_repeat_ms": 1, "tasks_filter": "0", "timeout": 60}
+    records = tvmc.tune(
+        model, "llvm", tmp_path / "records", hostname=host, port=str(port), rpc_key="board", **quick
+    )
+    (line,) = Path(records, RECORDS).read_text().splitlines()
+    assert json.loads(line)[1][1][0] < 1  # seconds: it ran
+
+
+def test_records_that_are_not_there(model, tmp_path, caplog):
+    tvmc.compile(model, "llvm", tuning_records="no.log", package_path=tmp_path / "a.tar")
+    assert caplog.messages == ["there are no tuning records 'no.log' yet: they are passed over"]
 
 
 def test_saved_where_told_with_code_beside(model, tmp_path):
