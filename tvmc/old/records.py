@@ -1,4 +1,4 @@
-"""Records of tuning as the old ``tvmc`` took them: a file, which may not exist yet --> a folder, or none, and a line."""
+"""Records of tuning as the old ``tvmc`` took them: one file, or none yet --> a folder, or none and a line."""
 
 from __future__ import annotations
 
