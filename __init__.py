@@ -37,7 +37,7 @@ _LOCATIONS = {
     "CalibrationFiles": "frontends.samples",
     "CompileOptions": "schedules.options",
     "Package": "runtime.package",
-    "QuantizeOptions": "passes.options",
+    "QuantizeOptions": "passes.annotate.options",
     "QuantizedModel": "api",
     "SearchOptions": "search.options",
     "compile": "api",

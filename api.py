@@ -20,24 +20,24 @@ from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
 from .frontends.samples import CalibrationFiles
 from .frontends.samples import Samples as FileSamples
-from .passes.annotate import has_pairs, scheme_of
-from .passes.graph import dtype_of, shape_of
-from .passes.layers import Layer, get_layers
-from .passes.layout import Layout
-from .passes.options import QuantizeOptions
+from .passes.annotate.options import QuantizeOptions
+from .passes.calibrate.spool import repeatable
+from .passes.hub.annotation import has_pairs, scheme_of
+from .passes.hub.graph import dtype_of, shape_of
+from .passes.hub.layers import Layer, get_layers
+from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
-from .passes.prepare import Prepare
-from .passes.realize import Realize
-from .passes.schemes import get_scheme
-from .passes.spool import repeatable
-from .passes.weight_only.hub import RestoreWeights
+from .passes.prepare.prepare import Prepare
+from .passes.realize.layout import Layout
+from .passes.realize.realize import Realize
+from .passes.weight_only.restore import RestoreWeights
 from .report.collect import SAMPLES, collect
 from .report.compiled import with_package
-from .report.records import Report
+from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .runtime.threads import use_threads
+from .runtime.workers import run_kernels
 from .schedules.context import pass_context
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
@@ -140,7 +140,7 @@ def quantize(
     Parameters
     ----------
     model : path of an ONNX file, an ONNX model, or a Relax module.
-    scheme : name of a row of ``passes.schemes.SCHEMES``.
+    scheme : name of a row of ``passes.hub.schemes.SCHEMES``.
     target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
     calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
         ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
@@ -287,8 +287,8 @@ def run_on_host(
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        use_threads(cores)
-        return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
+        tensors = [tvm.runtime.tensor(inputs[name]) for name in names]
+        return [value.numpy() for value in run_kernels(cores, lambda: main(*tensors))]
 
     return run
 

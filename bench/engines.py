@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from . import cache, machine
 from .subjects import Subject
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -70,6 +73,26 @@ class Engine:
     is_int8: bool
     is_peer: bool
     build: Build
+
+
+def folder_for(engine: Engine, subject: Subject, settings: Settings) -> Path:
+    """Return the folder of what this engine made of this subject, made if need be.
+
+    Its name is a hash of the model's and the samples' bytes, the engine, the versions, the settings and the CPU, since
+    an engine's integers may depend on the CPU's instructions.
+    """
+    key = {
+        "engine": engine.name,
+        "versions": machine.versions(engine.packages),
+        "subject": subject.digest,
+        "threads": settings.threads,
+        "isa": settings.isa,
+        "cpu": [machine.cpu_name(), *machine.instruction_sets()],
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache.cache_root() / f"{subject.model.name}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def calibration_feeds(subject: Subject) -> Iterator[dict[str, np.ndarray]]:

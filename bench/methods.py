@@ -24,14 +24,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from ..errors import TvmqError, unknown
+from ..errors import unknown
 from . import cache, machine
 from .accuracy import Accuracy, assess, predict
-from .engines import Engine, Run, Settings, calibration_feeds
+from .command import check_output, check_positive, run_command
+from .engines import Engine, Run, Settings, calibration_feeds, folder_for
 from .method_rows import METHODS, PEER_GROUP, PEER_METHODS, Method
 from .method_tables import Measured, MethodReport, ModelMethods, renewed, table_of, to_json, to_markdown
 from .peers import REFERENCE
-from .run import check_output, check_positive
 from .subjects import MODELS, Subject, load_subject
 
 DEFAULT_MODELS = ("mobilenetv2", "resnet20", "resnet8", "kws")
@@ -71,7 +71,7 @@ def _names() -> list[str]:
 def build(subject: Subject, method: Method) -> Run:
     """Return the function that runs one sample of the subject's model, quantized by that method."""
     import tvmq
-    from tvmq.passes.options import QuantizeOptions
+    from tvmq.passes.annotate.options import QuantizeOptions
 
     name = subject.model.input
     model = tvmq.quantize(
@@ -121,7 +121,7 @@ def measure(
 
 def _answers(engine: Engine, subject: Subject, settings: Settings) -> Path:
     """Return the file that keeps what a peer answered."""
-    return cache.folder_for(engine, subject, settings) / "outputs.npy"
+    return folder_for(engine, subject, settings) / "outputs.npy"
 
 
 def _outputs(engine: Engine, subject: Subject, settings: Settings, advance: Callable[[], None]) -> np.ndarray:
@@ -219,25 +219,19 @@ def run(arguments: argparse.Namespace, console: Console) -> MethodReport:
     return MethodReport(before, versions, tuple(models))
 
 
+def _act(arguments: argparse.Namespace, console: Console) -> None:
+    report = run(arguments, console)
+    if arguments.output:
+        Path(f"{arguments.output}.json").write_text(to_json(report))
+        Path(f"{arguments.output}.md").write_text(to_markdown(report))
+    if arguments.page:
+        arguments.page.write_text(renewed(arguments.page, to_markdown(report)))
+    console.print(table_of(report).to_terminal())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    try:
-        report = run(arguments, console)
-        if arguments.output:
-            Path(f"{arguments.output}.json").write_text(to_json(report))
-            Path(f"{arguments.output}.md").write_text(to_markdown(report))
-        if arguments.page:
-            arguments.page.write_text(renewed(arguments.page, to_markdown(report)))
-    except TvmqError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    console.print(table_of(report).to_terminal())
-    return 0
+    return run_command(_parser(), argv, _act, width=160)
 
 
 if __name__ == "__main__":

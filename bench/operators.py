@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from ..passes.compute.packing import merges_columns
-from ..passes.lane_sums import GROUP, limit_sums
+from ..passes.hub.lane_sums import GROUP, limit_sums
+from ..passes.hub.packing import merges_columns
 
 OPSET = 13
 NODE = "operator"

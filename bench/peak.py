@@ -21,7 +21,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from ..errors import unknown
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .latency import Timer
 
 TILES = ((4, 1), (6, 1), (2, 3), (4, 2), (5, 2), (3, 4))

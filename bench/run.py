@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import functools
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +13,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from ..errors import TvmqError, unknown
+from ..errors import unknown
 from . import cache, machine
 from .accuracy import assess, predict
+from .command import check_output, check_positive, run_command
 from .contenders import CONTENDERS
-from .engines import Built, Engine, Settings
+from .engines import Built, Engine, Settings, folder_for
 from .isa import ISAS, default_target, get_isa, limit_peers
 from .latency import Timer, measure, timer_of
 from .peers import PEERS, REFERENCE
@@ -65,20 +65,6 @@ def _engines(names: Sequence[str]) -> list[Engine]:
     return [engine for engine in ENGINES.values() if engine.name in names or engine is REFERENCE]
 
 
-def check_positive(arguments: argparse.Namespace, *names: str) -> None:
-    """Refuse, by a ``TvmqError``, a number below 1 among these arguments."""
-    for name in names:
-        if getattr(arguments, name) < 1:
-            raise TvmqError(f"--{name} {getattr(arguments, name)}: expected a positive number")
-
-
-def check_output(stem: Path | None) -> None:
-    """Refuse, by a ``TvmqError``, an output that could not be written in the end."""
-    folder = stem.parent if stem else Path()
-    if not os.access(folder, os.W_OK):
-        raise TvmqError(f"--output {stem}: {folder} is no folder that can be written to")
-
-
 def _bare(engine: str) -> str:
     return f"{engine}, bare"
 
@@ -109,7 +95,7 @@ def run_model(
     task = progress.add_task("", total=len(engines) * len(data.samples))
     for engine in engines:
         progress.update(task, description=f"{subject.model.name}: {engine.name}")
-        folder = cache.folder_for(engine, subject, settings)
+        folder = folder_for(engine, subject, settings)
         try:
             contender = engine.build(subject, settings, folder)
         # A peer's quantizer raises whatever it meets, and its failure is a result too.
@@ -174,20 +160,14 @@ def run(arguments: argparse.Namespace, console: Console) -> Report:
     return Report(before, versions, dataclasses.asdict(settings) | {"rounds": arguments.rounds}, models)
 
 
+def _act(arguments: argparse.Namespace, console: Console) -> None:
+    report = run(arguments, console)
+    if arguments.output:
+        Path(f"{arguments.output}.json").write_text(to_json(report))
+        Path(f"{arguments.output}.md").write_text(to_markdown(report))
+    show(report, console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        report = run(arguments, console)
-        if arguments.output:
-            Path(f"{arguments.output}.json").write_text(to_json(report))
-            Path(f"{arguments.output}.md").write_text(to_markdown(report))
-    except TvmqError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    show(report, console)
-    return 0
+    return run_command(_parser(), argv, _act)

@@ -20,13 +20,15 @@ from rich.table import Table
 from tvm import te
 
 from .. import api
-from ..passes.arithmetic import Output
-from ..passes.compute import contraction, packing
-from ..passes.compute.contraction import Dot
-from ..passes.compute.epilogue import Requantize
-from ..passes.options import QuantizeOptions
+from ..passes.annotate.options import QuantizeOptions
+from ..passes.hub import packing
+from ..passes.hub.arithmetic import Output
+from ..passes.realize.compute import contraction
+from ..passes.realize.compute.contraction import Dot
+from ..passes.realize.compute.epilogue import Requantize
 from ..schedules.rules import schedule
-from ..targets.rows import ROWS, DotInstruction, TargetRow
+from ..targets.row import DotInstruction, TargetRow
+from ..targets.rows import ROWS
 from .accuracy import Accuracy, assess, predict
 from .engines import Run, calibration_feeds
 from .latency import Latency, measure, timer_of

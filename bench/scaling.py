@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..errors import TvmqError, unknown
-from . import cache, machine
-from .engines import Engine, Settings
+from . import machine
+from .command import check_output, check_positive, run_command
+from .engines import Engine, Settings, folder_for
 from .isa import ISAS, default_target, get_isa, limit_peers
 from .latency import Latency, measure, timer_of
 from .report import facts
-from .run import ENGINES, check_output, check_positive
+from .run import ENGINES
 from .subjects import MODELS, Subject, load_subject
 from .tables import Table
 
@@ -91,7 +92,7 @@ def run_model(
     timers = {}
     for engine in engines:
         # The quantized model is the same for any number of threads.
-        folder = cache.folder_for(engine, subject, settings)
+        folder = folder_for(engine, subject, settings)
         for count in sorted(set(threads)):
             target = f"{settings.target} -num-cores={count}"
             built = engine.build(subject, dataclasses.replace(settings, threads=count, target=target), folder)
@@ -163,18 +164,8 @@ def table_of(report: ScalingReport) -> Table:
     return Table(headings, rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        report = run(arguments, console)
-    except TvmqError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+def _act(arguments: argparse.Namespace, console: Console) -> None:
+    report = run(arguments, console)
     about, table = list(facts(report.machine, report.settings, report.versions)), table_of(report)
     if arguments.output:
         Path(f"{arguments.output}.json").write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
@@ -183,7 +174,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in about:
         console.print(line)
     console.print(table.to_terminal())
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return run_command(_parser(), argv, _act)
 
 
 if __name__ == "__main__":

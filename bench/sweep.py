@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from ..errors import TvmqError, unknown
+from ..errors import unknown
 from . import machine
+from .command import check_output, check_positive, run_command
 from .engines import Settings
 from .isa import ISAS, default_target, get_isa, limit_peers
 from .kernels import ENGINES, Kernel, KernelEngine
 from .latency import measure
 from .operators import OPERATORS, Operator
-from .run import check_output, check_positive
 from .sweep_report import Figure, OperatorReport, SweepReport, plot, show, to_json, to_markdown
 
 if TYPE_CHECKING:
@@ -145,24 +145,18 @@ def run(arguments: argparse.Namespace, console: Console) -> SweepReport:
     return SweepReport(before, versions, about, tuple(reports))
 
 
+def _act(arguments: argparse.Namespace, console: Console) -> None:
+    report = run(arguments, console)
+    if arguments.output:
+        Path(f"{arguments.output}.json").write_text(to_json(report))
+        plot(report, Path(f"{arguments.output}.png"))
+        Path(f"{arguments.output}.md").write_text(to_markdown(report, f"{arguments.output.name}.png"))
+    show(report, console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        report = run(arguments, console)
-        if arguments.output:
-            Path(f"{arguments.output}.json").write_text(to_json(report))
-            plot(report, Path(f"{arguments.output}.png"))
-            Path(f"{arguments.output}.md").write_text(to_markdown(report, f"{arguments.output.name}.png"))
-    except TvmqError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    show(report, console)
-    return 0
+    return run_command(_parser(), argv, _act)
 
 
 if __name__ == "__main__":

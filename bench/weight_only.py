@@ -18,13 +18,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from ..errors import TvmqError
 from . import machine
 from .accuracy import Accuracy, assess, predict
+from .command import check_positive, run_command
 from .engines import Run, calibration_feeds
 from .latency import Latency, measure, timer_of
 from .method_tables import cell, renewed
-from .run import check_positive
 from .subjects import MODELS, Subject, load_subject
 from .tables import Table
 
@@ -179,15 +178,13 @@ def run(arguments: argparse.Namespace, console: Console) -> Table:
     return table
 
 
+def _act(arguments: argparse.Namespace, console: Console) -> None:
+    console.print(run(arguments, console).to_terminal())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    try:
-        console.print(run(_parser().parse_args(argv), console).to_terminal())
-    except TvmqError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(_parser(), argv, _act, width=160)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from .toml_file import TomlFile, read_toml
 if TYPE_CHECKING:
     from ..frontends.labelled import LabelledFiles
     from ..frontends.samples import CalibrationFiles
-    from ..passes.options import QuantizeOptions
+    from ..passes.annotate.options import QuantizeOptions
     from ..search.options import SearchOptions
 
 Values: TypeAlias = dict[Option, Any]
@@ -121,8 +121,8 @@ def make_config(values: Mapping[Option, Any]) -> Config:
     from ..frontends.images import ImageOptions
     from ..frontends.labelled import LabelledFiles
     from ..frontends.samples import CalibrationFiles
-    from ..passes.options import QuantizeOptions
-    from ..passes.schemes import get_scheme
+    from ..passes.annotate.options import QuantizeOptions
+    from ..passes.hub.schemes import get_scheme
     from ..search.options import SearchOptions, check_drop
     from .hardware_file import read_hardware
 

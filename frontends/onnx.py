@@ -2,7 +2,7 @@
 
 The parameters of ``main`` bear the names of the graph's inputs, whatever characters those have; the names of
 its outputs are in the function attribute ``tvmq.outputs``; the weights are constants; each call's span is
-the name of its ONNX node, and the module has a layer record for each node (``passes.layers``).
+the name of its ONNX node, and the module has a layer record for each node (``passes.hub.layers``).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ..passes.graph import constant, dtype_of, shape_of
+from ..passes.hub.graph import constant, dtype_of, shape_of
 
 
 class BatchNormalization(stock.BatchNormalization):

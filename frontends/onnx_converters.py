@@ -27,7 +27,7 @@ import numpy as np
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from ..passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from .onnx_basic import BatchNormalization, Constant, LayerNormalization, Pow
 from .onnx_resize import Resize, Upsample
 

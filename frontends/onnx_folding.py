@@ -13,7 +13,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from tvm import relax
 
-from ..passes.graph import constant, is_constant, shape_of, to_numpy
+from ..passes.hub.graph import constant, is_constant, shape_of, to_numpy
 
 FOLDED: frozenset[str] = frozenset(
     {

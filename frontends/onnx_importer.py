@@ -18,8 +18,8 @@ from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from ..errors import TvmqError
-from ..passes.graph import bindings_of, rebuild, with_layer_name
-from ..passes.layers import Layer, with_layers
+from ..passes.hub.graph import bindings_of, rebuild, with_layer_name
+from ..passes.hub.layers import Layer, with_layers
 from .onnx_converters import CONVERTERS, can_convert
 from .onnx_folding import folded
 

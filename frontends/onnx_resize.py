@@ -14,7 +14,7 @@ import numpy as np
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
+from ..passes.hub.graph import dtype_of, is_constant, shape_of, to_numpy
 from .resize_taps import Axis, Interpolation, Taps, taps_of
 
 TEXT = ("mode", "coordinate_transformation_mode", "nearest_mode")

@@ -8,8 +8,8 @@ import tvm
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
-from ..passes.graph import bindings_of, layer_name, op_name, rebuild, with_layer_name
-from ..passes.layers import Layer, get_layers, with_layers
+from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, with_layer_name
+from ..passes.hub.layers import Layer, get_layers, with_layers
 from .onnx_importer import OUTPUTS_ATTRIBUTE
 
 

@@ -10,14 +10,19 @@ from typing import Any
 from tvm.ir.transform import Pass
 
 from ..errors import TvmqError
-from ..targets.rows import TargetRow
-from .annotate import Annotate
-from .bias_correction import CorrectBias
-from .calibrate import Calibrate
-from .calibration_cache import read_cache
-from .fold_weights import FoldWeights
+from ..targets.row import TargetRow
+from .annotate.annotate import Annotate
+from .annotate.options import QuantizeOptions
+from .calibrate.calibrate import Calibrate
+from .calibrate.observers import LOSS_AWARE
+from .calibrate.sample_check import Sample
+from .calibrate.set_parameters import SetParameters, WriteParameters
+from .calibrate.watch import Progress, Runner, compile_for_host
+from .hub.calibration_cache import read_cache
+from .hub.schemes import Scheme
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
+from .improve.bias_correction import CorrectBias
 from .improve.center import CenterActivations
 from .improve.equalize import Equalize
 from .improve.equalize_activations import EqualizeActivations
@@ -26,13 +31,8 @@ from .improve.reconstruct import Reconstruct
 from .improve.rounding import RoundWeights
 from .improve.sequential_bias import CorrectBiasSequentially
 from .improve.smooth import Smooth
-from .observers import LOSS_AWARE
-from .options import QuantizeOptions
-from .sample_check import Sample
-from .schemes import Scheme
-from .set_parameters import SetParameters, WriteParameters
-from .tune_mixed_bits import TuneMixedBits
-from .watch import Progress, Runner, compile_for_host
+from .improve.tune_mixed_bits import TuneMixedBits
+from .realize.fold_weights import FoldWeights
 from .weight_only.compress import CompressWeights
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from .records import WEIGHTS, Advice, LayerRecord, Report, TensorRecord
+from .records import WEIGHTS, Advice, LayerRecord, TensorRecord
+from .report import Report
 
 CLIPPED = 0.01
 """Share of clipped values above which the range is too small: 0.01 % is what the default observer cuts."""

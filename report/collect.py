@@ -18,16 +18,16 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
-from ..passes.graph import bindings_of, dtype_of, layer_name, op_name, rebuild, shape_of
-from ..passes.layers import get_layers
-from ..passes.pairs import activation_pairs, float_form, transparent, weight_pairs
-from ..passes.plan import activations
-from ..passes.sample_check import Sample, check_sample
-from ..passes.steps import simulated_form
-from ..passes.watch import Progress, Runner, compile_for_host
+from ..passes.calibrate.sample_check import Sample, check_sample
+from ..passes.calibrate.watch import Progress, Runner, compile_for_host
+from ..passes.hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, rebuild, shape_of
+from ..passes.hub.layers import get_layers
+from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
+from ..passes.hub.steps import simulated_form
 from ..runtime.describe import output_names
 from .advice import with_advice
-from .records import Bars, LayerRecord, Report, TensorRecord
+from .records import Bars, LayerRecord, TensorRecord
+from .report import Report
 from .stages import Stages
 from .statistics import ChannelRange
 from .watchers import ActivationWatcher, OutputWatcher, weight_record

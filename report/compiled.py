@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import TvmqError
-from ..passes.sample_check import Sample
+from ..passes.calibrate.sample_check import Sample
 from ..runtime.engine import KernelTime
 from ..runtime.metadata import refuse_other_machines
 from ..runtime.package import Package
 from .advice import with_advice
-from .records import LayerRecord, Report
+from .records import LayerRecord
+from .report import Report
 
 RUNS = 10
 """Of the model, over which times are averaged."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TvmqError
-from .records import LayerRecord, OutputRecord, Report, TensorRecord
+from .records import Figures, LayerRecord, OutputRecord, TensorRecord
 
 METADATA = "errors"
 """Field of ``mod.json`` that holds ``tables`` of a report."""
@@ -26,7 +26,7 @@ TABLES: dict[str, type] = {"tensors": TensorRecord, "outputs": OutputRecord, "la
 """Name of each table, and so of its CSV file -> what a row is."""
 
 
-def tables(report: Report, names: Sequence[str] = tuple(TABLES)) -> dict[str, Any]:
+def tables(report: Figures, names: Sequence[str] = tuple(TABLES)) -> dict[str, Any]:
     """Return tables of the report as JSON values, floats to 7 digits."""
     return {
         name: {
@@ -37,7 +37,7 @@ def tables(report: Report, names: Sequence[str] = tuple(TABLES)) -> dict[str, An
     }
 
 
-def write_csv(report: Report, folder: str | os.PathLike[str]) -> None:
+def write_csv(report: Figures, folder: str | os.PathLike[str]) -> None:
     """Write a CSV file for each table; what is not known is an empty field.
 
     Raises
@@ -55,7 +55,7 @@ def write_csv(report: Report, folder: str | os.PathLike[str]) -> None:
             raise _cannot_write(path, error) from error
 
 
-def write_page(report: Report, path: str | os.PathLike[str]) -> None:
+def write_page(report: Figures, path: str | os.PathLike[str]) -> None:
     """Write the HTML page; raises ``TvmqError`` where the file cannot be written."""
     from .html import page
 

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .records import LayerRecord, Report
+from .records import Figures, LayerRecord
 
 _PAGE = Path(__file__).parent / "page"
 
 
-def page(report: Report) -> str:
+def page(report: Figures) -> str:
     """Return the page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -44,7 +44,7 @@ def _by_remedy(layers: Iterable[LayerRecord]) -> dict[str, list[tuple[LayerRecor
     return found
 
 
-def _json(report: Report) -> str:
+def _json(report: Figures) -> str:
     """Return what the script reads; no name in it can end the element that holds it."""
     data = {
         "tensors": [_short(dataclasses.asdict(tensor)) for tensor in report.tensors],

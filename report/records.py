@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -101,7 +100,7 @@ class LayerRecord:
 
     Attributes
     ----------
-    layer, op, status, reason : as in ``passes.layers.Layer``.
+    layer, op, status, reason : as in ``passes.hub.layers.Layer``.
     fused_into : the layer in whose kernel it is computed; empty where that is its own.
     weight_bytes : size of its integer weights.
     milliseconds : time of its kernel calls; None where it was not measured.
@@ -121,8 +120,8 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All figures of a quantized model over some samples.
+class Figures:
+    """All that was found of a quantized model over some samples.
 
     Attributes
     ----------
@@ -138,15 +137,3 @@ class Report:
     outputs: list[OutputRecord]
     layers: list[LayerRecord]
     bars: list[Bars] = field(repr=False)
-
-    def to_csv(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``tensors.csv``, ``outputs.csv`` and ``layers.csv``; raises ``TvmqError`` where that is impossible."""
-        from .files import write_csv
-
-        write_csv(self, folder)
-
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the self-contained page; raises ``TvmqError`` where that is impossible."""
-        from .files import write_page
-
-        write_page(self, path)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from tvm import IRModule
 from tvm.ir.transform import Pass
 
-from ..passes.annotate import has_pairs
-from ..passes.fold_weights import FoldWeights
+from ..passes.hub.annotation import has_pairs
+from ..passes.realize.fold_weights import FoldWeights
 
 
 @dataclass(frozen=True)

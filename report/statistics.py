@@ -3,7 +3,7 @@
     SQNR = 10 log10(sum x^2 / sum (x' - x)^2)  dB        cosine = sum x x' / sqrt(sum x^2 sum x'^2)
 
 with x the float value and x' the one that stands for it. Both sums run over all values of all samples. Quartiles
-come from a histogram (``passes.histogram``), so they are known to a bin.
+come from a histogram (``passes.calibrate.histogram``), so they are known to a bin.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ..passes.histogram import BINS, Histogram
+from ..passes.calibrate.histogram import BINS, Histogram
 
 SQNR_LIMIT = 200.0
 """dB. Float32 resolves less than 150, so two tensors that agree beyond this are equal; JSON has no infinity."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..passes.histogram import Histogram
-from ..passes.pairs import ActivationPair, WeightPair
-from ..passes.parameters import activation_limits, along, weight_limits
+from ..passes.calibrate.histogram import Histogram
+from ..passes.hub.pairs import ActivationPair, WeightPair
+from ..passes.hub.parameters import activation_limits, along, weight_limits
 from .records import ACTIVATION, INPUT, WEIGHTS, Bars, OutputRecord, TensorRecord
 from .statistics import ChannelRange, Difference, Distribution
 

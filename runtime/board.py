@@ -55,7 +55,8 @@ def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str])
 
     Returns
     -------
-    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run`` and the runtime libraries.
+    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run``, TVM's runtime libraries, and for applications
+    ``libtvmq.so`` and its header.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str])
     (folder / archive.LIBRARY).write_bytes(library)
     board = BOARDS[arch]
     libraries = runtime_libraries(board.arch, board.wheel_platform)
-    for path in [*libraries, build_runner(board.compiler, libraries)]:
+    for path in [*libraries, *build_runner(board.compiler, libraries)]:
         shutil.copy2(path, folder / path.name)
     return folder
 

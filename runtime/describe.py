@@ -16,7 +16,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from ..passes.layers import Layer, get_layers
+from ..passes.hub.layers import Layer, get_layers
 from ..schedules.stored_weights import inputs_of
 from ..targets import host
 from .metadata import FORMAT

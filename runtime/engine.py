@@ -1,17 +1,20 @@
-"""Running ``mod.so`` with TVM's runtime alone.
+"""Running ``mod.so`` with TVM's runtime alone, on any number of threads at once.
+
+    calls of one engine  -->  a virtual machine for each that is under way; all over the same weights
 
 ``import tvm`` would load the compiler, 250 MB and a second or two. Running needs ``libtvm_runtime.so``
-and tvm_ffi, so this file talks to the Relax virtual machine through tvm_ffi.
+and tvm_ffi, so this folder talks to the Relax virtual machine through tvm_ffi.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tvm_ffi
@@ -19,12 +22,10 @@ from tvm_ffi.libinfo import load_lib_ctypes
 
 from ..errors import TvmqError
 from .libraries import installed_folder
-from .threads import use_threads
+from .machine import Machine
+from .workers import WORKERS
 
-_CPU = 1  # kDLCPU
-_POOLED_ALLOCATOR = 2
-_LOADER = "load_weights"  # what compressed weights are unpacked by, once
-_ALIGNMENT = 64  # bytes; generated code may assume it of every tensor
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class KernelTime:
 
 
 @functools.cache
-def _load_runtime() -> None:
+def load_runtime() -> None:
     """Load TVM's runtime libraries; a later ``import tvm`` finds them loaded.
 
     Raises
@@ -57,81 +58,71 @@ def _load_runtime() -> None:
     load_lib_ctypes("apache-tvm", "tvm_runtime_extra", "RTLD_LOCAL", folders)
 
 
-class _Place:
-    """Where one input lies for the runtime: as it comes where that will do, else in memory kept for it.
-
-    Fresh memory for each run would cost more than the copy: the system hands it out page by page.
-    """
-
-    def __init__(self) -> None:
-        self._room = np.empty(0, np.uint8)
-
-    def put(self, array: np.ndarray) -> Any:
-        """Return the array as a tensor that starts at a multiple of ``_ALIGNMENT``; valid until the next one is put."""
-        flags = array.flags
-        if not (flags.c_contiguous and flags.writeable and array.ctypes.data % _ALIGNMENT == 0):
-            if self._room.nbytes < array.nbytes + _ALIGNMENT:
-                self._room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-            start = -self._room.ctypes.data % _ALIGNMENT
-            copy = self._room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-            copy[...] = array
-            array = copy
-        return tvm_ffi.from_dlpack(array)
-
-
 class Engine:
-    """The ``main`` function of a compiled module on this machine's CPU.
+    """The ``main`` function of a compiled module on this machine's CPU; any number of threads may call it.
 
     Parameters
     ----------
-    library : path of ``mod.so``.
-    cores : number of threads, where the environment says none; see ``runtime.threads``.
+    library : path of ``mod.so``; the file may go once the engine is made.
+    threads : on so many its kernels run where nothing else runs.
 
     Raises
     ------
     TvmqError : the library is none that TVM's runtime can load.
+
+    It is made within ``Workers.run``: compressed weights are unpacked by kernels.
     """
 
-    def __init__(self, library: Path, cores: int | None = None) -> None:
-        _load_runtime()
-        self._cores = cores
-        self._places: dict[int, _Place] = {}
+    def __init__(self, library: Path, threads: int) -> None:
+        self._threads = threads
+        self._idle: list[Machine] = []
         try:
-            module = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
-            self._vm = module.get_function("vm_load_executable")()
-            self._vm.get_function("vm_initialization")(_CPU, 0, _POOLED_ALLOCATOR)
-            self._main = self._vm.get_function("main")
-            has_weights = self._vm.implements_function(_LOADER)
+            self._executable = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
+            machine = Machine(self._executable)
+            self._weights = machine.weights()
         except (RuntimeError, AttributeError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TvmqError(f"mod.so cannot be loaded: {first}") from error
-        use_threads(cores)
-        self._weights = list(self._vm.get_function(_LOADER)()) if has_weights else []
+        self._idle.append(machine)
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once and return copies of the outputs, in order.
+    def run(
+        self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray | None] | None = None
+    ) -> list[np.ndarray]:
+        """Run once and return the outputs, in order, in memory that is the caller's.
 
         Parameters
         ----------
         arrays : one an input, in order, already of the input's shape and dtype.
+        out : for each output the array to write it to, of its shape and dtype; None for a new one.
         """
-        # A copy, because the virtual machine uses an output's memory again in the next run.
-        return [np.array(np.from_dlpack(output)) for output in _tensors(self._main(*self._prepare(arrays)))]
+
+        def run(machine: Machine) -> list[np.ndarray]:
+            outputs = machine.run([*machine.prepare(arrays), *self._weights])
+            places = out or [None] * len(outputs)
+            return [
+                _copied(np.from_dlpack(output), place) for output, place in zip(outputs, places, strict=True)
+            ]
+
+        return self._call(run)
 
     def time(self, arrays: Sequence[np.ndarray], number: int, repeat: int) -> list[float]:
         """Return ``repeat`` mean times, in seconds, of ``number`` runs each, after one run to warm up.
 
         Inputs are in place beforehand and outputs are not copied: it is the model's time alone.
         """
-        tensors = self._prepare(arrays)
-        self._main(*tensors)
-        means = []
-        for _ in range(repeat):
-            start = time.perf_counter()
-            for _ in range(number):
-                self._main(*tensors)
-            means.append((time.perf_counter() - start) / number)
-        return means
+
+        def measure(machine: Machine) -> list[float]:
+            tensors = [*machine.prepare(arrays), *self._weights]
+            machine.run(tensors)
+            means = []
+            for _ in range(repeat):
+                start = time.perf_counter()
+                for _ in range(number):
+                    machine.run(tensors)
+                means.append((time.perf_counter() - start) / number)
+            return means
+
+        return self._call(measure)
 
     def profile(self, arrays: Sequence[np.ndarray], runs: int) -> list[KernelTime]:
         """Return the mean time of each kernel call, in the order of the calls, after one run to warm up.
@@ -139,28 +130,46 @@ class Engine:
         Calls of the virtual machine's own (allocation, shape checks) are left out. The clock is read in
         Python, which adds about a microsecond a kernel.
         """
-        tensors = self._prepare(arrays)
-        self._main(*tensors)
-        recorder = _Recorder()
-        self._vm.get_function("set_instrument")(recorder)
-        try:
-            totals: list[KernelTime] = []
-            for _ in range(runs):
-                recorder.calls = []
-                self._main(*tensors)
-                totals = [
-                    replace(call, seconds=call.seconds + (totals[index].seconds if totals else 0.0))
-                    for index, call in enumerate(recorder.calls)
-                ]
-        finally:
-            self._vm.get_function("set_instrument")(None)
-        return [replace(total, seconds=total.seconds / runs) for total in totals]
 
-    def _prepare(self, arrays: Sequence[np.ndarray]) -> list[Any]:
-        """Return the arrays as the runtime's tensors, and set the number of threads to come."""
-        use_threads(self._cores)
-        inputs = [self._places.setdefault(index, _Place()).put(array) for index, array in enumerate(arrays)]
-        return [*inputs, *self._weights]
+        def measure(machine: Machine) -> list[KernelTime]:
+            tensors = [*machine.prepare(arrays), *self._weights]
+            machine.run(tensors)
+            recorder = _Recorder()
+            machine.instrument(recorder)
+            try:
+                totals: list[KernelTime] = []
+                for _ in range(runs):
+                    recorder.calls = []
+                    machine.run(tensors)
+                    totals = [
+                        replace(call, seconds=call.seconds + (totals[index].seconds if totals else 0.0))
+                        for index, call in enumerate(recorder.calls)
+                    ]
+            finally:
+                machine.instrument(None)
+            return [replace(total, seconds=total.seconds / runs) for total in totals]
+
+        return self._call(measure)
+
+    def _call(self, function: Callable[[Machine], Result]) -> Result:
+        """Return what the function makes with a machine of its own, on the threads that are due to it."""
+
+        def call() -> Result:
+            try:
+                machine = self._idle.pop()  # of several threads each gets another
+            except IndexError:
+                machine = Machine(self._executable)
+            result = function(machine)
+            self._idle.append(machine)  # not after an error: its registers may hold anything
+            return result
+
+        return WORKERS.run(self._threads, call)
+
+    def __del__(self) -> None:
+        """Give back the memory that TVM keeps for runs to come; it is of sizes that other models may never need."""
+        if self._idle and not sys.is_finalizing():
+            self._idle.clear()
+            tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
 
 
 class _Recorder:
@@ -179,6 +188,9 @@ class _Recorder:
         return 0  # run the call
 
 
-def _tensors(result: Any) -> list[Any]:
-    """Return the function's result as a list: a tensor, or a tuple of tensors."""
-    return [result] if hasattr(result, "__dlpack__") else list(result)
+def _copied(output: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """Return the output's values in ``out``, or else in a new array."""
+    if out is None:
+        return np.array(output)
+    np.copyto(out, output)
+    return out

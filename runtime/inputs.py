@@ -1,5 +1,7 @@
 """Checking a run's inputs against the model's.
 
+    array | {input name: array}  -->  an array for each input, in the model's order
+
 An array is converted where its kind allows it and every value survives: float64 to float32 (rounded, not
 overflowed), int64 to int32 or uint8 to int8 (in range), integers to float. Never a float to an integer.
 """
@@ -11,40 +13,36 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TvmqError, unknown
+from ..errors import TvmqError
+from .arrays import as_array, by_name
 
 
-def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]) -> list[np.ndarray]:
-    """Return one array an input, in the model's order, of its shape and dtype.
+def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.ndarray]:
+    """Return one array an input, in the model's order, of its shape and dtype; the caller's memory where that fits.
 
     Parameters
     ----------
     tensors : the model's inputs, each with ``name``, ``shape`` and ``dtype``.
-    inputs : the user's arrays, or what NumPy makes one of.
+    inputs : the user's arrays by name, or what ``runtime.arrays`` makes one of; for a model of one input also the
+        array itself.
 
     Raises
     ------
     TvmqError : naming the input that is unknown, missing, or of another shape or dtype.
     """
-    names = [tensor["name"] for tensor in tensors]
-    for name in inputs:
-        if name not in names:
-            raise unknown("input", name, names)
-    missing = [name for name in names if name not in inputs]
+    given = by_name("input", tensors, inputs)
+    missing = [tensor["name"] for tensor in tensors if tensor["name"] not in given]
     if missing:
         raise TvmqError(f"no array for input {', '.join(map(repr, missing))}")
     return [
-        _convert(tensor["name"], inputs[tensor["name"]], tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
+        _convert(tensor["name"], given[tensor["name"]], tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
         for tensor in tensors
     ]
 
 
 def _convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return the value as an array of this shape and dtype, or raise naming the input."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise TvmqError(f"input {name!r} is not an array: {error}") from error
+    array = as_array(value, f"input {name!r}")
     if array.shape != shape:
         raise TvmqError(f"input {name!r} has shape {list(array.shape)}; expected {list(shape)}")
     if array.dtype == dtype:

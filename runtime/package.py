@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,10 @@ from ..errors import TvmqError
 from . import archive
 from .engine import Engine, KernelTime
 from .inputs import bind_inputs
+from .library import Library
 from .link import link
 from .metadata import check, refuse_other_machines
+from .outputs import bind_outputs
 
 if TYPE_CHECKING:
     from tvm.relax import VMExecutable
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 class Package:
     """A compiled model with what it says of itself.
 
-    A package may be for another machine than this one: it can be exported and inspected here, not run.
+    Any number of threads may run one package at once, and so may forked children. It pickles: the bytes travel. A copy
+    shares the loaded code. A package may be for another machine than this one: it can be exported and inspected
+    here, not run.
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ class Package:
 
     def __init__(self, library: bytes, metadata: Mapping[str, Any], source: str = "the package") -> None:
         check(metadata, source)
-        self._library = library
+        self._library = Library(library)
         self._metadata = dict(metadata)
         self._source = source
         self.sources: dict[str, str] = {}
@@ -81,35 +84,40 @@ class Package:
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the package to one file, whole or not at all; see ``runtime.archive.write`` for errors."""
-        archive.write(path, self._metadata, self._library)
+        archive.write(path, self._metadata, self._library.content)
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Any, out: Any = None) -> dict[str, np.ndarray]:
         """Run the model once.
 
         Parameters
         ----------
-        inputs : an array for each input name; see ``runtime.inputs`` for the dtypes that are converted.
+        inputs : an array for each input name, or the array itself of a model that has one input: NumPy's, or what has
+            DLPack, the array interface or the buffer protocol. C-contiguous ones of the model's dtype that start at a
+            multiple of 64 bytes are not copied. See ``runtime.inputs`` for the dtypes that are converted.
+        out : arrays to write outputs to, by name, or the array itself for a model of one output; of the output's shape
+            and dtype, in any layout.
 
         Returns
         -------
-        An array for each output name.
+        An array for each output name: a new one, or the memory given in ``out``.
 
         Raises
         ------
-        TvmqError : an input is missing, unknown, or of another shape or dtype; or the package was compiled
-            for another machine.
+        TvmqError : an input is missing, unknown, or of another shape or dtype; an array of ``out`` is none of an
+            output's, or read-only; or the package was compiled for another machine.
         """
-        outputs = self._engine.run(self._bind(inputs))
+        arrays, places = self._bind(inputs), bind_outputs(self._metadata["outputs"], out)
+        outputs = self._engine.run(arrays, places)
         names = [tensor["name"] for tensor in self._metadata["outputs"]]
         return dict(zip(names, outputs, strict=True))
 
-    def time(self, inputs: Mapping[str, Any], number: int = 1, repeat: int = 10) -> list[float]:
+    def time(self, inputs: Any, number: int = 1, repeat: int = 10) -> list[float]:
         """Return ``repeat`` times in seconds, each the mean of ``number`` runs; errors as ``run``."""
         if number < 1 or repeat < 1:
             raise TvmqError(f"number and repeat must be at least 1, got {number} and {repeat}")
         return self._engine.time(self._bind(inputs), number, repeat)
 
-    def profile(self, inputs: Mapping[str, Any], runs: int = 10) -> list[KernelTime]:
+    def profile(self, inputs: Any, runs: int = 10) -> list[KernelTime]:
         """Return the mean time of each kernel call, in the order of the calls; errors as ``run``."""
         if runs < 1:
             raise TvmqError(f"runs must be at least 1, got {runs}")
@@ -122,17 +130,28 @@ class Package:
             replace(row, layers=layers[row.kernel].pop()) if layers.get(row.kernel) else row for row in times
         ]
 
-    @cached_property
+    def __repr__(self) -> str:
+        """Name scheme, target, inputs and outputs: ``Package(int8, llvm znver3, x: int8[8] -> y: int8[2])``."""
+        target = self._metadata["target"]
+        machine = " ".join(str(target[key]) for key in ("kind", "mcpu") if key in target)
+        inputs, outputs = (
+            ", ".join(
+                f"{tensor['name']}: {tensor['dtype']}{tensor['shape']}" for tensor in self._metadata[side]
+            )
+            for side in ("inputs", "outputs")
+        )
+        return f"Package({self._metadata['scheme']}, {machine}, {inputs} -> {outputs})"
+
+    @property
     def _engine(self) -> Engine:
         """The loaded library, loaded at the first run: a package for another machine can be exported."""
-        refuse_other_machines(self._metadata, self._source)
-        with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
-            # The file may go once it is mapped.
-            library = Path(folder) / archive.LIBRARY
-            library.write_bytes(self._library)
-            return Engine(library, self._metadata["target"].get("num-cores"))
+        engine = self._library.loaded
+        if engine is None:
+            refuse_other_machines(self._metadata, self._source)
+            engine = self._library.load(self._metadata["target"].get("num-cores"))
+        return engine
 
-    def _bind(self, inputs: Mapping[str, Any]) -> list[np.ndarray]:
+    def _bind(self, inputs: Any) -> list[np.ndarray]:
         return bind_inputs(self._metadata["inputs"], inputs)
 
 

@@ -1,4 +1,8 @@
-"""Building ``tvmq-run``, the C++ program that runs a package where there is no Python."""
+"""Building what runs packages where there is no Python: the library ``libtvmq.so`` and the program ``tvmq-run``.
+
+cpp/tvmq.cc                 --> libtvmq.so, which applications link; its header is cpp/tvmq.h
+cpp/run.cc and cpp/npy.cc   --> tvmq-run
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,21 @@ from pathlib import Path
 from ..errors import TvmqError
 from .libraries import cache_folder, call, installed_folder, replacing
 
-RUNNER = "tvmq-run"
+RUNNER, LIBRARY, HEADER = "tvmq-run", "libtvmq.so", "tvmq.h"
 _SOURCES = Path(__file__).parent / "cpp"
+_SHARED = f"-shared -fPIC -Wl,-soname,{LIBRARY} -Wl,--no-as-needed".split()
+"""Options for the library. It finds functions of TVM's by name, so the linker must not drop a library that it needs."""
 
 
-def build_runner(compiler: str, libraries: Sequence[Path]) -> Path:
-    """Return the path of the runner; it is built once for the same sources, libraries and compiler.
+def build_runner(compiler: str, libraries: Sequence[Path]) -> list[Path]:
+    """Return the paths of the program, the library and its header.
+
+    They are built once for the same sources, libraries and compiler.
 
     Parameters
     ----------
     compiler : C++17 compiler for the board's architecture, such as ``"aarch64-linux-gnu-g++"``.
-    libraries : TVM's runtime libraries for it; the program looks for them in its own folder.
+    libraries : TVM's runtime libraries for it; the program and the library look for them in their own folder.
 
     Raises
     ------
@@ -28,16 +36,18 @@ def build_runner(compiler: str, libraries: Sequence[Path]) -> Path:
     """
     if shutil.which(compiler) is None:
         raise TvmqError(f"C++ compiler {compiler!r} is not on the PATH; it builds {RUNNER}")
-    sources = sorted(_SOURCES.glob("*.cc"))
     digest = hashlib.sha256(compiler.encode())
-    for path in [*sorted(_SOURCES.glob("*.h")), *sources, *libraries]:
+    for path in [*sorted(_SOURCES.glob("*.*")), Path(__file__), *libraries]:
         digest.update(path.read_bytes())
     folder = cache_folder() / f"runner-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
-        include = installed_folder("tvm_ffi").parent / "include"
+        common = [compiler, "-std=c++17", "-O2", "-s", "-pthread", "-Wl,-rpath,$ORIGIN"]
+        headers = ["-isystem", str(installed_folder("tvm_ffi").parent / "include")]
+        used = [*map(str, libraries)]
         with replacing(folder) as new:
-            command = [compiler, "-std=c++17", "-O2", "-s", "-isystem", str(include), *map(str, sources)]
-            # The program finds the libraries' functions by name, so the linker must not drop any library.
-            command += ["-Wl,--no-as-needed", *map(str, libraries), "-Wl,-rpath,$ORIGIN"]
+            shutil.copy(_SOURCES / HEADER, new)
+            command = [*common, *headers, *_SHARED, str(_SOURCES / "tvmq.cc"), *used]
+            call([*command, "-o", str(new / LIBRARY)], f"cannot build {LIBRARY}")
+            command = [*common, str(_SOURCES / "run.cc"), str(_SOURCES / "npy.cc"), str(new / LIBRARY), *used]
             call([*command, "-o", str(new / RUNNER)], f"cannot build {RUNNER}")
-    return folder / RUNNER
+    return [folder / name for name in (RUNNER, LIBRARY, HEADER)]

@@ -1,4 +1,4 @@
-"""How many threads a package's kernels run on.
+"""How many threads a package's kernels run on, and how TVM is told.
 
 What ``TVM_NUM_THREADS`` says when the process runs its first package; else the ``num-cores`` of the package's
 target; else one a physical core that this process may use.
@@ -19,9 +19,8 @@ import tvm_ffi
 from ..errors import TvmqError
 
 _VARIABLE = "TVM_NUM_THREADS"
-_BOUND = "TVMQ_THREADS_BOUND"
 _CPUS = Path("/sys/devices/system/cpu")
-_BIG_CORES = 1  # TVM's name for "the fastest first"
+_LISTED_CPUS = -3  # TVM's name for "on any of these", the processors that its third argument lists
 
 # TVM has a pool of threads for each thread that calls it.
 _configured = threading.local()
@@ -29,40 +28,56 @@ _configured = threading.local()
 
 @functools.cache
 def requested_threads() -> int | None:
-    """Return the number of threads that the user's environment asks for; let TVM use as many as there may be.
+    """Return the number of threads that the user's environment asks for.
 
-    TVM's runtime must be loaded, and have run no parallel kernel yet.
+    TVM's runtime must have run no parallel kernel yet.
 
     Raises
     ------
     TvmqError : ``TVM_NUM_THREADS`` is no positive number.
     """
     said = os.environ.get(_VARIABLE)
-    if said == os.environ.get(_BOUND):
-        said = None  # a process that runs packages has started this one
     if said is not None and not (said.isdecimal() and int(said) > 0):
         raise TvmqError(f"{_VARIABLE}={said}: expected a number of threads from 1 on")
     os.environ.setdefault("TVM_BIND_THREADS", "0")
-    if said is not None:
-        return int(said)
-    # An upper bound for our number of threads. TVM reads it again at each parallel loop, and without it runs the
-    # loop on one thread where the machine has two processors. The processes that this one starts must not take it
-    # for the user's word, so it is marked as ours.
-    os.environ[_VARIABLE] = os.environ[_BOUND] = str(len(_usable()))
-    return None
+    return None if said is None else int(said)
 
 
-def use_threads(cores: int | None) -> None:
-    """Give the calling thread's kernels as many threads as the environment, ``cores`` or the machine says.
+def thread_count(cores: int | None) -> int:
+    """Return on how many threads kernels run that have the machine for themselves.
 
     Parameters
     ----------
     cores : the target's ``num-cores``; None where it has none.
+
+    Raises
+    ------
+    TvmqError : as ``requested_threads``.
     """
-    count = requested_threads() or min(cores or physical_cores(), len(_usable()))
+    return requested_threads() or min(cores or physical_cores(), len(_usable()))
+
+
+def share_of(count: int, calls: int) -> int:
+    """Return on how many threads a run goes that would have ``count``, while ``calls`` runs are under way.
+
+    They share the cores: each gets as many as the others, and one at least.
+    """
+    if calls == 1:
+        return count
+    return max(1, min(count, (requested_threads() or _cores_at_start()) // calls))
+
+
+def use_threads(count: int) -> None:
+    """Give the kernels that the calling thread runs so many threads, itself among them.
+
+    With one, TVM makes no threads. With more it makes them once, as many as there may ever be, and they stay; so this
+    is for threads that live long and never fork (``runtime.workers``).
+    """
     if getattr(_configured, "count", None) == count:
         return
-    tvm_ffi.get_global_func("runtime.config_threadpool")(_BIG_CORES, count)
+    # TVM never has more threads than processors are listed; binding, for which the list is meant, is off.
+    most = 1 if count == 1 else requested_threads() or len(_usable())
+    tvm_ffi.get_global_func("runtime.config_threadpool")(_LISTED_CPUS, count, ["0"] * most)
     _configured.count = count
 
 
@@ -73,6 +88,9 @@ def physical_cores() -> int:
         path = _CPUS / f"cpu{cpu}/topology/thread_siblings_list"
         siblings.add(path.read_text().strip() if path.exists() else str(cpu))
     return len(siblings)
+
+
+_cores_at_start = functools.cache(physical_cores)
 
 
 def _usable() -> set[int]:

@@ -15,12 +15,13 @@ from functools import partial
 import numpy as np
 from tvm import relax, te, topi
 
-from ..passes.arithmetic import Output, bounds_of
-from ..passes.compute import concat, contraction, depthwise, elementwise, functions, packing
-from ..passes.compute.contraction import Conv2d, Dot
-from ..passes.compute.naming import kernel_name
-from ..passes.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
-from ..targets.rows import TargetRow
+from ..passes.hub import packing
+from ..passes.hub.arithmetic import Output, bounds_of
+from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
+from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions
+from ..passes.realize.compute.contraction import Conv2d, Dot
+from ..passes.realize.compute.naming import kernel_name
+from ..targets.row import TargetRow
 
 OUT_ELEMWISE_FUSABLE = 4
 """TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""

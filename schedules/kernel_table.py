@@ -11,7 +11,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.s_tir import Schedule
 
-from ..passes.graph import bindings_of, layer_name, op_name, rebuild
+from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild
 from .blocks import root_blocks
 
 CALL = "tvmq.call"

@@ -9,9 +9,9 @@ from pathlib import Path
 import tvm
 from tvm import relax
 
-from ..passes.graph import op_name
+from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .float_kernels import float_lanes, legalize_map
 from .kernel_table import KernelTable
 from .records import apply_records, read_records
@@ -99,6 +99,18 @@ def to_kernels(
         return with_loader(mod, stored), kernels
 
 
+def to_scheduled_kernels(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
+) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
+    """Run phases 1 to 3: as ``to_kernels``, with every kernel scheduled; parameters and errors as for ``build``."""
+    threads = threads_of(target)
+    mod, kernels = to_kernels(mod, target, row)
+    with target:
+        if records is not None:
+            mod = apply_records(mod, read_records(records, row, threads))
+        return ScheduleKernels(row, threads)(mod), kernels
+
+
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:
     """Compile a Relax module in NHWC, integer or float or both.
 
@@ -113,12 +125,8 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     ------
     TvmqError : the records cannot be read.
     """
-    threads = threads_of(target)
-    mod, kernels = to_kernels(mod, target, row)
+    mod, kernels = to_scheduled_kernels(mod, target, row, records)
     with target:
-        if records is not None:
-            mod = apply_records(mod, read_records(records, row, threads))
-        mod = ScheduleKernels(row, threads)(mod)
         planned = plan_memory()(mod)
         executable = tvm.compile(planned, target=target, relax_pipeline=to_virtual_machine())
     return Built(executable, kernels, mod, _storage_bytes(planned))

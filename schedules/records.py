@@ -26,7 +26,7 @@ from tvm.target import Target
 from ..errors import TvmqError
 from ..targets import intrinsics
 from ..targets.features import row_of, threads_of
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .workload import hash_of, workload_of
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 
-from ..targets.rows import TargetRow
-from .contraction import schedule_contraction
-from .loops import schedule_loops
+from ..targets.row import TargetRow
+from .cpu.contraction import schedule_contraction
+from .cpu.loops import schedule_loops
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,24 @@ class ScheduleKernels:
 
 
 def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> tirx.PrimFunc:
-    """Return the function scheduled by the first rule that applies; as it is where none does."""
+    """Return the function scheduled by the first rule that applies; as it is where none does.
+
+    What a rule did not foresee costs speed, with a warning, and never the compilation.
+    """
     for rule in RULES:
         sch = Schedule(func)
         try:
             refusal = rule(sch, row, threads)
         except ScheduleError as error:
-            refusal = str(error).strip().splitlines()[-1]
+            refusal = _last_line(error)
+        except (ValueError, TypeError, RuntimeError) as error:  # what TVM's own checks throw
+            refusal = _last_line(error)
+            logger.warning("%s: %s failed, so it may be slow: %s", name, rule.__name__, refusal)
         if not refusal:
             return sch.mod["main"].with_attr("tirx.is_scheduled", True)
         logger.debug("%s: %s does not apply: it %s", name, rule.__name__, refusal)
     return func
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -17,7 +17,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import SBlock
 
-from ..passes.compute.annotations import KERNEL, START
+from ..passes.realize.compute.annotations import KERNEL, START
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.StartFromOffset")

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from tvm import IRModule, relax
 
-from ..passes.graph import bindings_of, layer_name, op_name, rebuild
-from ..passes.operators import WEIGHT_AXIS
-from ..passes.weight_only.codes import Codes
-from ..passes.weight_only.hub import compressed, emit
+from ..passes.hub.codes import Codes
+from ..passes.hub.compressed import compressed
+from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild
+from ..passes.hub.operators import WEIGHT_AXIS
+from ..passes.weight_only.emit import emit
 from .float_kernels import WeightedKernel, weighted_kernel
 
 LOADER = "load_weights"

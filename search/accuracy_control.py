@@ -20,9 +20,9 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
-from ..passes.graph import rebuild
-from ..passes.sample_check import Sample
-from ..passes.watch import Runner
+from ..passes.calibrate.sample_check import Sample
+from ..passes.calibrate.watch import Runner
+from ..passes.hub.graph import rebuild
 from ..runtime.describe import output_names
 from .metrics import Metric, MetricError, Run, name_of, value_of
 from .mixtures import mixtures_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TvmqError
-from ..passes.options import QuantizeOptions
+from ..passes.annotate.options import QuantizeOptions
 from .recipe import FLOAT, options_with
 
 

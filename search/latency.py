@@ -17,7 +17,7 @@ import numpy as np
 from tvm import IRModule
 
 from ..errors import TvmqError
-from ..passes.sample_check import Sample
+from ..passes.calibrate.sample_check import Sample
 from ..runtime.package import Package
 from .recipe import FLOAT, Recipe, options_with
 from .solver import Assignment, Choices, cheapest, total

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from tvm import IRModule, relax
 
-from ..passes.graph import bindings_of, layer_name, op_name
-from ..passes.operators import MOVE, OPERATORS
-from ..passes.pairs import WeightPair, activation_pairs, transparent, weight_pairs
-from ..passes.parameters import MAX_BITS
-from ..passes.plan import activations
+from ..passes.hub.graph import activations, bindings_of, layer_name, op_name
+from ..passes.hub.operators import MOVE, OPERATORS
+from ..passes.hub.pairs import WeightPair, activation_pairs, transparent, weight_pairs
+from ..passes.hub.parameters import MAX_BITS
 from .trials import unit_of
 
 

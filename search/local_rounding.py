@@ -17,15 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 from tvm import IRModule, relax
 
-from ..passes.affine import CHANNEL_AXIS
-from ..passes.annotate import scheme_of
-from ..passes.bias_correction import ChannelMean, mean_error, shift_results
-from ..passes.graph import bindings_of, op_name
+from ..passes.calibrate.watch import watch
+from ..passes.hub.annotation import scheme_of
+from ..passes.hub.graph import bindings_of, op_name
+from ..passes.hub.pairs import WeightPair, WeightParameters, edit, weight_pairs
+from ..passes.improve.bias_correction import ChannelMean, mean_error, shift_results
 from ..passes.improve.gram import Moments, grouped
 from ..passes.improve.rounding import RoundWeights, rounded, shift_of
-from ..passes.pairs import WeightPair, WeightParameters, edit, weight_pairs
 from ..passes.pipeline import CalibrationData
-from ..passes.watch import watch
+from ..passes.prepare.affine import CHANNEL_AXIS
 
 GROUP = 2**25
 """So many elements of covariances, of 16 bytes each, are gathered in one walk through the samples."""

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import TvmqError
 
 if TYPE_CHECKING:
-    from ..passes.watch import Progress
+    from ..passes.calibrate.watch import Progress
 
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 """As ``Package.run``."""

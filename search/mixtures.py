@@ -13,9 +13,9 @@ from contextlib import nullcontext
 import numpy as np
 from tvm import IRModule
 
-from ..passes.pairs import weight_pairs
-from ..passes.sample_check import Sample
-from ..passes.steps import steps_of
+from ..passes.calibrate.sample_check import Sample
+from ..passes.hub.pairs import weight_pairs
+from ..passes.hub.steps import steps_of
 from .layers import quantized_layers
 from .local_rounding import LocalRounding
 from .recipe import FLOAT, Recipe

@@ -11,16 +11,16 @@ from typing import Any
 from tvm import IRModule
 from tvm.ir.transform import Pass
 
-from ..passes.annotate import Annotate
-from ..passes.calibration_cache import CalibrationCache, read_cache
-from ..passes.graph import bindings_of, layer_name
-from ..passes.options import QuantizeOptions
-from ..passes.pairs import activation_pairs, weight_pairs
+from ..passes.annotate.annotate import Annotate
+from ..passes.annotate.options import QuantizeOptions
+from ..passes.annotate.selection import matches
+from ..passes.calibrate.set_parameters import parameters_of
+from ..passes.hub.calibration_cache import CalibrationCache, read_cache
+from ..passes.hub.graph import bindings_of, layer_name
+from ..passes.hub.pairs import activation_pairs, weight_pairs
+from ..passes.hub.schemes import Scheme
 from ..passes.pipeline import CalibrationData, calibration_passes, quantization_passes
-from ..passes.schemes import Scheme
-from ..passes.selection import matches
-from ..passes.set_parameters import parameters_of
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 
 FLOAT = 32
 """The bits of a layer that stays in float."""

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from ..passes.watch import Progress
+from ..passes.calibrate.watch import Progress
 from .solver import Assignment, Choices, cheapest, fits, solve, total
 
 BISECTIONS = 8

@@ -19,11 +19,11 @@ import numpy as np
 from tvm import IRModule
 
 from ..errors import TvmqError
-from ..passes.annotate import Annotate
-from ..passes.fingerprint import fingerprint
-from ..passes.sample_check import Sample
-from ..passes.selection import matches
-from ..passes.watch import Progress
+from ..passes.annotate.annotate import Annotate
+from ..passes.annotate.selection import matches
+from ..passes.calibrate.sample_check import Sample
+from ..passes.calibrate.watch import Progress
+from ..passes.hub.fingerprint import fingerprint
 from ..runtime.describe import output_names
 from ..runtime.package import Package
 from .found import Found

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 
-from ..passes.watch import Progress
+from ..passes.calibrate.watch import Progress
 from .mixtures import Mixtures
 from .recipe import FLOAT
 from .state import SearchState

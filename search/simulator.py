@@ -13,10 +13,10 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..passes.graph import bindings_of, is_constant, layer_name, op_name, rebuild, to_numpy
-from ..passes.layout import Layout
-from ..passes.steps import Steps, arguments
-from ..runtime.threads import use_threads
+from ..passes.hub.graph import bindings_of, is_constant, layer_name, op_name, rebuild, to_numpy
+from ..passes.hub.steps import Steps, arguments
+from ..passes.realize.layout import Layout
+from ..runtime.workers import run_kernels
 from ..schedules.pipeline import fuse, legalize, plan_memory, to_virtual_machine
 from ..schedules.rules import ScheduleKernels
 from ..targets.features import row_of, threads_of
@@ -70,9 +70,9 @@ class Simulator:
         """
         values = {**sample, **arguments(steps)}
         rest = {unit: iter(group) for unit, group in constants.items()}
-        use_threads(None)
         inputs = [tvm.runtime.tensor(np.asarray(values[name])) for name in self._inputs]
-        outputs = self._main(*inputs, *(next(rest[unit]) for unit in self._units))
+        tensors = [*inputs, *(next(rest[unit]) for unit in self._units)]
+        outputs = run_kernels(None, lambda: self._main(*tensors))
         return [output.numpy() for output in outputs]
 
     def _legalized(self, mod: IRModule) -> tuple[IRModule, dict[str, str]]:

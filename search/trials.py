@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 from tvm import IRModule, relax
 
-from ..passes.affine import CHANNEL_AXIS, bias_constant
-from ..passes.bias_correction import biases_of
-from ..passes.graph import bindings_of, constant, op_name, rebuild, shape_of, with_layer_name
-from ..passes.pairs import activation_pairs, transparent, weight_pairs
-from ..passes.steps import scalars_for, stepped
+from ..passes.hub.graph import bindings_of, constant, op_name, rebuild, shape_of, with_layer_name
+from ..passes.hub.pairs import activation_pairs, transparent, weight_pairs
+from ..passes.hub.steps import scalars_for, stepped
+from ..passes.improve.bias_correction import biases_of
+from ..passes.prepare.affine import CHANNEL_AXIS, bias_constant
 
 TAG = "tvmq.unit:"
 """What the layer name of a call begins with whose constants differ between trials; the unit's name follows."""

@@ -6,7 +6,8 @@ from tvm.target import Target, codegen
 
 from ..errors import TvmqError
 from .host import arch_of_triple
-from .rows import ROWS, TargetRow
+from .row import TargetRow
+from .rows import ROWS
 
 DEFAULT_THREADS = 4
 """Threads that kernels are cut up for where the target does not say: enough chunks for most boards and laptops."""

@@ -27,10 +27,8 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_on_arm(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Path, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Function ``(package file, {input name: array}) -> {output name: array}``: a Cortex-A72 under emulation.
+def arm_launcher() -> tuple[str, ...]:
+    """Command that runs a program of a Cortex-A72 here, under emulation.
 
     Where a tool is missing the test is skipped, or fails if ``TVMQ_REQUIRE_ARM`` is set, as it is in CI.
     """
@@ -43,8 +41,17 @@ def run_on_arm(
         runtime_libraries(board.arch, board.wheel_platform)
     except TvmqError as error:
         refuse(str(error))
+    return QEMU
+
+
+@pytest.fixture(scope="session")
+def run_on_arm(
+    arm_launcher: tuple[str, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Path, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Function ``(package file, {input name: array}) -> {output name: array}``: a Cortex-A72 under emulation."""
 
     def run(package: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return run_bundle(make_bundle(package, tmp_path_factory.mktemp("board")), inputs, QEMU)
+        return run_bundle(make_bundle(package, tmp_path_factory.mktemp("board")), inputs, arm_launcher)
 
     return run

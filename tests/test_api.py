@@ -12,15 +12,15 @@ from tvm import relax
 import tvmq
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx import load_onnx
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.bias_correction import CorrectBias
-from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.fold_weights import FoldWeights
-from tvmq.passes.layout import Layout
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.prepare import Prepare
-from tvmq.passes.realize import Realize
-from tvmq.passes.schemes import get_scheme
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.hub.schemes import get_scheme
+from tvmq.passes.improve.bias_correction import CorrectBias
+from tvmq.passes.prepare.prepare import Prepare
+from tvmq.passes.realize.fold_weights import FoldWeights
+from tvmq.passes.realize.layout import Layout
+from tvmq.passes.realize.realize import Realize
 from tvmq.schedules.pipeline import build
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target

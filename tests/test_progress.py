@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 import tvmq
-from tvmq.passes.options import QuantizeOptions
+from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.search.options import SearchOptions
 
 from .search.network import network, samples

@@ -11,7 +11,7 @@ import tvm
 from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo, TensorInfo
 
-from ..runtime.threads import use_threads
+from ..runtime.workers import run_kernels
 
 Evaluate = Callable[[int, int, int], Sequence[float]]
 """``(number, repeat, minimum_ms) -> seconds``: ``repeat`` times, each the mean of at least ``number`` runs, and of so
@@ -26,14 +26,13 @@ def prepare_here(func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
     library = tvm.compile(func, target=target)
 
     def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
-        use_threads(target.attrs.get("num-cores"))
         device = tvm.cpu()
         arrays = [tvm.runtime.tensor(array, device) for array in random_arguments(func)]
         # Its first run is not timed.
         timer = library.mod.time_evaluator(
             "main", device, number=number, repeat=repeat, min_repeat_ms=minimum_ms
         )
-        return timer(*arrays).results
+        return run_kernels(target.attrs.get("num-cores"), lambda: timer(*arrays).results)
 
     return evaluate
 

@@ -7,10 +7,10 @@ import statistics
 import numpy as np
 from tvm.s_tir import Schedule
 
-from ..schedules.contraction import schedule_contraction
+from ..schedules.cpu.contraction import schedule_contraction
 from ..schedules.records import FAILED, Record
 from ..schedules.space import Decide
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .candidates import Candidate, Candidates, trace_text
 from .cost_model import CostModel
 from .measure import Measured

@@ -23,7 +23,7 @@ from ..errors import TvmqError
 from ..schedules.records import FAILED, MANIFEST, RECORDS, WORKLOADS, Records, made_by_version, read_records
 from ..targets.features import threads_of
 from ..targets.host import CPUINFO
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 from .candidates import Candidate
 from .measure import Measured
 from .tasks import Task

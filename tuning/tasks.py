@@ -9,13 +9,13 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import Schedule
 
-from ..passes.compute.annotations import KERNEL
+from ..passes.realize.compute.annotations import KERNEL
 from ..schedules.blocks import root_blocks
-from ..schedules.contraction import schedule_contraction
+from ..schedules.cpu.contraction import schedule_contraction
 from ..schedules.pipeline import to_kernels
 from ..schedules.workload import hash_of, workload_of
 from ..targets.features import threads_of
-from ..targets.rows import TargetRow
+from ..targets.row import TargetRow
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,8 @@ def quantized(
 def _accurate(config: Config, model: IRModule, arguments: dict[str, Any]) -> QuantizedModel:
     """Return the model quantized so that it keeps its accuracy on the labelled data."""
     from .. import api
-    from ..passes.graph import dtype_of, shape_of
-    from ..passes.schemes import get_scheme
+    from ..passes.hub.graph import dtype_of, shape_of
+    from ..passes.hub.schemes import get_scheme
     from ..search.metrics import Top1
 
     pairs = config.accuracy.open(

@@ -19,9 +19,9 @@ import numpy as np
 import tvm
 from tvm import IRModule
 
-from ..affine import is_padded
-from ..sample_check import Sample
-from ..watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..prepare.affine import is_padded
 from .chains import ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import tvm
 from tvm import IRModule, relax
 
-from ..bias_correction import mean_error, shift_results
-from ..graph import bindings_of
-from ..pairs import float_form, weight_pairs
+from ..hub.graph import bindings_of
+from ..hub.pairs import float_form, weight_pairs
+from .bias_correction import mean_error, shift_results
 from .moments import moments_of
 
 

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from tvm import relax
 
-from ..affine import as_affine, per_channel
-from ..graph import op_name, shape_of
+from ..hub.graph import op_name, shape_of
+from ..prepare.affine import as_affine, per_channel
 from .kernels import Kernel, depthwise
 
 Arrays = tuple[np.ndarray, ...]

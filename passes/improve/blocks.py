@@ -15,9 +15,8 @@ from itertools import groupby
 import numpy as np
 from tvm import IRModule, relax
 
-from ..graph import bindings_of, shape_of, substitute
-from ..pairs import activation_pairs, weight_pairs
-from ..plan import activations
+from ..hub.graph import activations, bindings_of, shape_of, substitute
+from ..hub.pairs import activation_pairs, weight_pairs
 
 
 @dataclass(frozen=True)

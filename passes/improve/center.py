@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import tvm
 from tvm import IRModule
 
-from ..affine import is_padded
-from ..bias_correction import input_means
-from ..sample_check import Sample
-from ..watch import Progress, Runner, compile_for_host
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..prepare.affine import is_padded
+from .bias_correction import input_means
 from .chains import Weights, chains_of
 
 

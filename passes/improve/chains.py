@@ -14,10 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tvm import IRModule, relax
 
-from ..affine import CHANNEL_AXIS, bias_constant, response_to_constant, spread_over_inputs
-from ..bias_correction import biases_of
-from ..fold_affine import has_constant_weight
-from ..graph import (
+from ..hub.graph import (
     bindings_of,
     consumers_of,
     layer_name,
@@ -27,8 +24,11 @@ from ..graph import (
     to_numpy,
     with_layer_name,
 )
-from ..operators import OPERATORS, WEIGHT_AXIS
-from ..realizers.limits import limits_of
+from ..hub.limits import limits_of
+from ..hub.operators import OPERATORS, WEIGHT_AXIS
+from ..prepare.affine import CHANNEL_AXIS, bias_constant, response_to_constant, spread_over_inputs
+from ..prepare.fold_affine import has_constant_weight
+from .bias_correction import biases_of
 
 HOMOGENEOUS = frozenset(
     f"relax.{name}"

@@ -23,8 +23,8 @@ import numpy as np
 import tvm
 from tvm import IRModule
 
-from ..sample_check import Sample
-from ..watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host, watch
 from .chains import Chain, ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)

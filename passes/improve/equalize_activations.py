@@ -23,14 +23,13 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..affine import CHANNEL_AXIS, is_depthwise, spread_over_inputs
-from ..bias_correction import biases_of
-from ..graph import bindings_of, op_name, shape_of
-from ..operators import OPERATORS
-from ..plan import activations
-from ..realizers.limits import limits_of
-from ..sample_check import Sample
-from ..watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..hub.graph import activations, bindings_of, op_name, shape_of
+from ..hub.limits import limits_of
+from ..hub.operators import OPERATORS
+from ..prepare.affine import CHANNEL_AXIS, is_depthwise, spread_over_inputs
+from .bias_correction import biases_of
 from .chains import HOMOGENEOUS, Weights
 
 SMALLEST = 1 / 32

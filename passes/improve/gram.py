@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from tvm import relax
 
-from ..graph import op_name, shape_of
+from ..hub.graph import op_name, shape_of
 
 
 def grouped(call: relax.Call, weight: np.ndarray) -> np.ndarray:

@@ -130,7 +130,7 @@ def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
     ) -> tuple[Any, Any]:
         """Return a value in steps, and what becomes of it."""
         steps = value * inverse
-        # ``lrint`` as in ``passes.compute.epilogue``: TVM's vectorizer takes ``nearbyint`` apart.
+        # ``lrint`` as in ``passes.realize.compute.epilogue``: TVM's vectorizer takes ``nearbyint`` apart.
         limited = tirx.max(tirx.min(steps, high), low)
         rounded = tirx.call_llvm_pure_intrin("int32", "llvm.lrint", limited).astype("float32")
         return steps, tirx.Select(random[place].astype("int32") < limit, steps, rounded) if drops else rounded

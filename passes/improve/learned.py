@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import TvmqError
-from ..graph import shape_of
-from ..pairs import ActivationPair, WeightPair
-from ..parameters import activation_limits, along, weight_limits
+from ..hub.graph import shape_of
+from ..hub.pairs import ActivationPair, WeightPair
+from ..hub.parameters import activation_limits, along, weight_limits
 from .backward import Arrays, Rule
 from .kernels import quantizer, sums_of
 

@@ -10,7 +10,7 @@ Three phases (Nahshan et al., "Loss aware post-training quantization", 2021):
    since the best steps depend on each other. A step grows or shrinks with its range, and the zero point stays.
 
 The weights stay float throughout: what rounding does to them is for the methods that follow. All of it runs on one
-compiled module whose steps are its inputs (``passes.steps``).
+compiled module whose steps are its inputs (``passes.hub.steps``).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..annotate import scheme_of
-from ..histogram import Histogram
-from ..observers.least_error import least_error_range
-from ..pairs import ActivationPair, ActivationParameters, activation_pairs, edit
-from ..parameters import activation_parameters
-from ..sample_check import Sample
-from ..shared_ranges import shared_groups
-from ..steps import Steps, arguments, stepped_form, steps_for, steps_of
-from ..watch import Progress, Runner, Watcher, compile_for_host, watch
+from ..calibrate.histogram import Histogram
+from ..calibrate.observers.least_error import least_error_range
+from ..calibrate.sample_check import Sample
+from ..calibrate.shared_ranges import shared_groups
+from ..calibrate.watch import Progress, Runner, Watcher, compile_for_host, watch
+from ..hub.annotation import scheme_of
+from ..hub.pairs import ActivationPair, ActivationParameters, activation_pairs, edit
+from ..hub.parameters import activation_parameters
+from ..hub.steps import Steps, arguments, stepped_form, steps_for, steps_of
 from .walk import check_calibrated
 
 POWERS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from ..affine import CHANNEL_AXIS, as_affine, per_channel, response_to_constant
-from ..graph import bindings_of, is_constant, op_name, shape_of, to_numpy
-from ..realizers.limits import limits_of
+from ..hub.graph import bindings_of, is_constant, op_name, shape_of, to_numpy
+from ..hub.limits import limits_of
+from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel, response_to_constant
 
 NODES = 33
 """Points of the quadrature for functions of a normal distribution; exact for polynomials of degree 65."""

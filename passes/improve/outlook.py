@@ -9,9 +9,9 @@ from itertools import takewhile
 import numpy as np
 from tvm import IRModule, relax
 
-from ..pairs import float_form
-from ..spool import Spool
-from ..watch import Runner
+from ..calibrate.spool import Spool
+from ..calibrate.watch import Runner
+from ..hub.pairs import float_form
 from .blocks import Block, cut_out
 from .walk import State
 

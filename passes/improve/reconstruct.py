@@ -32,10 +32,13 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..annotate import scheme_of
-from ..graph import bindings_of, op_name, shape_of
-from ..lane_sums import is_merged, limit_sums
-from ..pairs import (
+from ..calibrate.sample_check import Sample
+from ..calibrate.spool import Spool
+from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..hub.annotation import scheme_of
+from ..hub.graph import bindings_of, op_name, shape_of
+from ..hub.lane_sums import is_merged, limit_sums
+from ..hub.pairs import (
     ActivationParameters,
     WeightPair,
     WeightParameters,
@@ -43,11 +46,8 @@ from ..pairs import (
     float_form,
     weight_pairs,
 )
-from ..parameters import MAX_BITS
-from ..sample_check import Sample
-from ..schemes import Scheme
-from ..spool import Spool
-from ..watch import Progress, Runner, compile_for_host
+from ..hub.parameters import MAX_BITS
+from ..hub.schemes import Scheme
 from .backward import channels_last
 from .blocks import blocks_of, cut_out, results_of
 from .learned import LearnedWeights

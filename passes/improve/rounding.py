@@ -27,11 +27,13 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..annotate import scheme_of
-from ..bias_correction import shift_results
-from ..graph import bindings_of, layer_name
-from ..lane_sums import is_merged, largest_sums, runs_of, takes_steps
-from ..pairs import (
+from ..calibrate.sample_check import Sample
+from ..calibrate.spool import Spool, spread
+from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..hub.annotation import scheme_of
+from ..hub.graph import bindings_of, layer_name
+from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
+from ..hub.pairs import (
     ActivationParameters,
     WeightPair,
     WeightParameters,
@@ -40,12 +42,10 @@ from ..pairs import (
     float_form,
     weight_pairs,
 )
-from ..parameters import weight_limits
-from ..sample_check import Sample
-from ..schemes import Scheme
-from ..spool import Spool, spread
-from ..watch import Progress, Runner, compile_for_host
+from ..hub.parameters import weight_limits
+from ..hub.schemes import Scheme
 from . import lattice
+from .bias_correction import shift_results
 from .blocks import Block, blocks_of, cut_out, sections_of
 from .gram import Moments, grouped, ungrouped
 from .outlook import Ahead, Outlook

@@ -19,13 +19,13 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..affine import CHANNEL_AXIS
-from ..bias_correction import ChannelMean, shift_results
-from ..graph import bindings_of, op_name
-from ..pairs import float_form, weight_pairs
-from ..sample_check import Sample
-from ..spool import Spool
-from ..watch import Progress, Runner, compile_for_host
+from ..calibrate.sample_check import Sample
+from ..calibrate.spool import Spool
+from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..hub.graph import bindings_of, op_name
+from ..hub.pairs import float_form, weight_pairs
+from ..prepare.affine import CHANNEL_AXIS
+from .bias_correction import ChannelMean, shift_results
 from .blocks import Block, blocks_of, cut_out
 from .walk import (
     Reader,

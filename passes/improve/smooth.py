@@ -20,11 +20,11 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..affine import as_affine, per_channel
-from ..fold_affine import has_constant_weight
-from ..graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
-from ..sample_check import Sample
-from ..watch import Progress, Runner, compile_for_host, watch
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host, watch
+from ..hub.graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
+from ..prepare.affine import as_affine, per_channel
+from ..prepare.fold_affine import has_constant_weight
 from .chains import ChannelRange, Weights, chains_of
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import TvmqError
-from ..spool import Spool
+from ..calibrate.spool import Spool
 from .learned import Parameter, Rates, kept, mix
 from .trainable import Through, Trainable
 

@@ -13,12 +13,12 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..graph import bindings_of, dtype_of, shape_of
-from ..pairs import activation_pairs, float_form, weight_pairs
-from ..sample_check import Sample, check_sample
-from ..spool import Spool
-from ..steps import simulated_form
-from ..watch import Run, Runner
+from ..calibrate.sample_check import Sample, check_sample
+from ..calibrate.spool import Spool
+from ..calibrate.watch import Run, Runner
+from ..hub.graph import bindings_of, dtype_of, shape_of
+from ..hub.pairs import activation_pairs, float_form, weight_pairs
+from ..hub.steps import simulated_form
 from .blocks import Block, cut_out
 
 State = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]

@@ -16,8 +16,8 @@ import warnings
 import numpy as np
 
 from ...errors import TvmqError
-from ..parameters import weight_parameters
-from .codes import Codebook
+from ..hub.codes import Codebook
+from ..hub.parameters import weight_parameters
 from .kernel_sums import to_switch
 
 ITERATIONS = 20

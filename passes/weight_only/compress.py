@@ -26,23 +26,23 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError, unknown
-from ..bits import Bits
-from ..graph import bindings_of, layer_name, op_name, rebuild, to_numpy
-from ..layers import Layer, get_layers, with_layers
-from ..operators import OPERATORS, WEIGHT_AXIS
-from ..options import QuantizeOptions
-from ..plan import first_and_last, too_small
-from ..restrict import check_bits
-from ..sample_check import Sample
-from ..scheme_options import check_options
-from ..schemes import Scheme
-from ..selection import Selection, matches, select
-from ..watch import Progress, Runner, compile_for_host
+from ..annotate.options import QuantizeOptions
+from ..annotate.plan import first_and_last, too_small
+from ..annotate.restrict import check_bits
+from ..annotate.scheme_options import check_options
+from ..annotate.selection import Selection, matches, select
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..hub.bits import Bits
+from ..hub.codes import MAX_BITS, MAX_CODEBOOK_BITS, Codes, Grouped, to_stream
+from ..hub.graph import bindings_of, layer_name, op_name, rebuild, to_numpy
+from ..hub.layers import Layer, get_layers, with_layers
+from ..hub.operators import OPERATORS, WEIGHT_AXIS
+from ..hub.schemes import Scheme
 from .codebook import codebook
-from .codes import MAX_BITS, MAX_CODEBOOK_BITS, Codes, Grouped, to_stream
 from .correct import choose, correct
+from .emit import emit
 from .group import grouped
-from .hub import emit
 
 MSE_BITS = 8
 """Up to so many bits scales are chosen by mean squared error; with more, clipping gains nothing."""

@@ -2,8 +2,8 @@
 
     b' = b - (w' - w) E[x]        w': the compressed weights, E[x]: the mean input by channel
 
-With samples ``E[x]`` is what they show (``passes.bias_correction``); without, it comes from the weights before the
-layer (``passes.improve.moments``), and a layer of which they do not tell keeps its bias.
+With samples ``E[x]`` is what they show (``passes.improve.bias_correction``); without, it comes from the weights before
+the layer (``passes.improve.moments``), and a layer of which they do not tell keeps its bias.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..bias_correction import input_means, mean_error, shift_results
-from ..graph import bindings_of, to_numpy
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner
+from ..hub.codes import Codes
+from ..hub.graph import bindings_of, to_numpy
+from ..improve.bias_correction import input_means, mean_error, shift_results
 from ..improve.moments import moments_of
-from ..sample_check import Sample
-from ..watch import Progress, Runner
-from .codes import Codes
 
 CORRECTIONS = ("none", "empirical", "analytic")
 """Those of ``BIAS_CORRECTIONS`` that there are for weights alone."""

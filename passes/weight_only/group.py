@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..observers import DEFAULT_WEIGHT_OBSERVER, get_weight_observer
-from ..parameters import weight_limit, weight_parameters
-from .codes import Grouped, step_and_low
+from ..calibrate.observers import DEFAULT_WEIGHT_OBSERVER, get_weight_observer
+from ..hub.codes import Grouped, step_and_low
+from ..hub.parameters import weight_limit, weight_parameters
 from .kernel_sums import to_switch
 
 

@@ -1,9 +1,5 @@
 #include "npy.h"
 
-#include <tvm/ffi/dtype.h>
-
-#include <cstdint>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -12,34 +8,20 @@
 namespace tvmq {
 namespace {
 
-using tvm::ffi::Tensor;
-
 constexpr char kMagic[] = "\x93NUMPY";
 constexpr size_t kMagicSize = 6;
-constexpr size_t kAlignment = 64;  // bytes; generated code may assume it
 
 struct DType {
-  const char* numpy;
-  DLDataType dlpack;
+  const char* descr;
+  const char* name;
+  size_t bytes;
 };
 
 // The dtypes that a model's inputs and outputs may have.
 constexpr DType kDTypes[] = {
-    {"|b1", {kDLBool, 8, 1}},   {"|i1", {kDLInt, 8, 1}},    {"<i2", {kDLInt, 16, 1}},
-    {"<i4", {kDLInt, 32, 1}},   {"<i8", {kDLInt, 64, 1}},   {"|u1", {kDLUInt, 8, 1}},
-    {"<u2", {kDLUInt, 16, 1}},  {"<u4", {kDLUInt, 32, 1}},  {"<u8", {kDLUInt, 64, 1}},
-    {"<f2", {kDLFloat, 16, 1}}, {"<f4", {kDLFloat, 32, 1}}, {"<f8", {kDLFloat, 64, 1}},
-};
-
-struct AlignedAllocator {
-  void AllocData(DLTensor* tensor) {
-    size_t size = tvm::ffi::GetDataSize(*tensor);
-    // aligned_alloc wants a multiple of the alignment, and more than nothing.
-    size = (size / kAlignment + 1) * kAlignment;
-    tensor->data = std::aligned_alloc(kAlignment, size);
-    if (tensor->data == nullptr) throw std::bad_alloc();
-  }
-  void FreeData(DLTensor* tensor) { std::free(tensor->data); }
+    {"|b1", "bool", 1},   {"|i1", "int8", 1},    {"<i2", "int16", 2},   {"<i4", "int32", 4},
+    {"<i8", "int64", 8},  {"|u1", "uint8", 1},   {"<u2", "uint16", 2},  {"<u4", "uint32", 4},
+    {"<u8", "uint64", 8}, {"<f2", "float16", 2}, {"<f4", "float32", 4}, {"<f8", "float64", 8},
 };
 
 // The text that follows `key` in the header's Python dict.
@@ -68,9 +50,9 @@ std::string ReadHeader(std::ifstream& file, const std::string& path) {
   return header;
 }
 
-DLDataType ParseDType(const std::string& quoted, const std::string& path) {
+const DType& ParseDType(const std::string& quoted, const std::string& path) {
   for (const DType& row : kDTypes) {
-    if (quoted.compare(0, 5, std::string("'") + row.numpy + "'") == 0) return row.dlpack;
+    if (quoted.compare(0, 5, std::string("'") + row.descr + "'") == 0) return row;
   }
   throw std::runtime_error(path + " has the dtype " + quoted.substr(0, quoted.find(',')) +
                            ", which no model takes");
@@ -88,33 +70,33 @@ std::vector<int64_t> ParseShape(const std::string& tuple) {
 
 }  // namespace
 
-Tensor ReadNpy(const std::string& path) {
+Array ReadNpy(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error("cannot read " + path);
   std::string header = ReadHeader(file, path);
   if (After(header, "fortran_order", path).compare(0, 5, "False") != 0) {
     throw std::runtime_error(path + " is in Fortran order; save numpy.ascontiguousarray of it");
   }
-  DLDataType dtype = ParseDType(After(header, "descr", path), path);
-  std::vector<int64_t> shape = ParseShape(After(header, "shape", path));
-  tvm::ffi::ShapeView view(shape.data(), shape.size());
-  Tensor tensor = Tensor::FromNDAlloc(AlignedAllocator(), view, dtype, DLDevice{kDLCPU, 0});
-  auto size = static_cast<std::streamsize>(tvm::ffi::GetDataSize(*tensor.GetDLTensorPtr()));
-  if (!file.read(static_cast<char*>(tensor.data_ptr()), size)) {
+  const DType& dtype = ParseDType(After(header, "descr", path), path);
+  Array array{dtype.name, ParseShape(After(header, "shape", path)), {}};
+  size_t size = dtype.bytes;
+  for (int64_t extent : array.shape) size *= static_cast<size_t>(extent);
+  array.data.resize(size);
+  if (!file.read(array.data.data(), static_cast<std::streamsize>(size))) {
     throw std::runtime_error(path + " is cut short: its shape needs " + std::to_string(size) + " bytes");
   }
-  return tensor;
+  return array;
 }
 
-void WriteNpy(const std::string& path, const Tensor& tensor) {
+void WriteNpy(const std::string& path, const Array& array) {
   const char* descr = nullptr;
   for (const DType& row : kDTypes) {
-    if (row.dlpack == tensor.dtype()) descr = row.numpy;
+    if (row.name == array.dtype) descr = row.descr;
   }
   if (descr == nullptr) throw std::runtime_error("no .npy dtype for " + path);
   std::ostringstream header;
   header << "{'descr': '" << descr << "', 'fortran_order': False, 'shape': (";
-  for (int64_t extent : tensor.shape()) header << extent << ", ";
+  for (int64_t extent : array.shape) header << extent << ", ";
   header << "), }";
   std::string text = header.str();
   // Magic, version and length take 10 bytes; the whole header is a multiple of 64 and ends in a line feed.
@@ -126,8 +108,7 @@ void WriteNpy(const std::string& path, const Tensor& tensor) {
                                      static_cast<char>(text.size() >> 8)};
   file.write(version_and_length, sizeof(version_and_length));
   file << text;
-  file.write(static_cast<const char*>(tensor.data_ptr()),
-             static_cast<std::streamsize>(tvm::ffi::GetDataSize(*tensor.GetDLTensorPtr())));
+  file.write(array.data.data(), static_cast<std::streamsize>(array.data.size()));
   if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 

@@ -1,19 +1,25 @@
-// Tensors to and from NumPy's .npy files (format 1 and 2, C order, little endian).
+// Arrays to and from NumPy's .npy files (format 1 and 2, C order, little endian).
 #ifndef TVMQ_RUNTIME_NPY_H_
 #define TVMQ_RUNTIME_NPY_H_
 
-#include <tvm/ffi/container/tensor.h>
-
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tvmq {
 
-// Reads a file into a new CPU tensor, aligned as TVM's kernels expect. Throws std::runtime_error with the
-// file's name.
-tvm::ffi::Tensor ReadNpy(const std::string& path);
+// Values in C order.
+struct Array {
+  std::string dtype;  // as NumPy calls it: "float32", "int8", "bool", ...
+  std::vector<int64_t> shape;
+  std::vector<char> data;
+};
 
-// Writes a contiguous CPU tensor. Throws std::runtime_error with the file's name.
-void WriteNpy(const std::string& path, const tvm::ffi::Tensor& tensor);
+// Reads a file. Throws std::runtime_error with the file's name.
+Array ReadNpy(const std::string& path);
+
+// Writes a file. Throws std::runtime_error with the file's name.
+void WriteNpy(const std::string& path, const Array& array);
 
 }  // namespace tvmq
 

@@ -24,9 +24,9 @@ from tvmq.bench.method_tables import (
     to_markdown,
 )
 from tvmq.bench.subjects import Model, Subject
-from tvmq.passes.observers import OBSERVERS, WEIGHT_OBSERVERS
-from tvmq.passes.options import BIAS_CORRECTIONS, QuantizeOptions
-from tvmq.passes.schemes import SCHEMES
+from tvmq.passes.annotate.options import BIAS_CORRECTIONS, QuantizeOptions
+from tvmq.passes.calibrate.observers import OBSERVERS, WEIGHT_OBSERVERS
+from tvmq.passes.hub.schemes import SCHEMES
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 SETTINGS = Settings(threads=1, target="llvm", isa="native")

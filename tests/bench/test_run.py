@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from tvmq.bench import cache, machine, run
+from tvmq.bench import engines, machine, run
 from tvmq.bench.datasets import Split
 from tvmq.bench.engines import Built, Engine, Settings
 from tvmq.bench.latency import Latency
@@ -93,10 +93,10 @@ def test_the_cache_knows_settings_and_data_apart(subject: Subject, tmp_path: Pat
     other_settings = Settings(threads=1, target="llvm", isa="avx2")
     other_data = Subject(subject.model, subject.path, Split(subject.data.samples, *_rest(subject.data)))
     folders = {
-        cache.folder_for(engine, subject, SETTINGS),
-        cache.folder_for(engine, subject, other_settings),
-        cache.folder_for(engine, other_data, SETTINGS),
-        cache.folder_for(_engine("another", True, []), subject, SETTINGS),
+        engines.folder_for(engine, subject, SETTINGS),
+        engines.folder_for(engine, subject, other_settings),
+        engines.folder_for(engine, other_data, SETTINGS),
+        engines.folder_for(_engine("another", True, []), subject, SETTINGS),
     }
     assert len(folders) == 4 and all(tmp_path in folder.parents for folder in folders)
 

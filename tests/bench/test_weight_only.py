@@ -11,8 +11,8 @@ from rich.progress import Progress
 from tvmq.bench import weight_only
 from tvmq.bench.datasets import Split
 from tvmq.bench.subjects import Model, Subject
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.schemes import get_scheme
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.weight_only.compress import CompressWeights
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"

@@ -16,7 +16,7 @@ from tvmq.errors import TvmqError
 from tvmq.frontends.images import ImageOptions
 from tvmq.frontends.labelled import LabelledFiles
 from tvmq.frontends.samples import CalibrationFiles
-from tvmq.passes.options import QuantizeOptions
+from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.search.options import SearchOptions
 
 ELSEWHERE = {"hardware", "calibration_cache", "parameters", "metric", "max_drop"}

@@ -9,11 +9,11 @@ import pytest
 import tvmq
 from tvmq.config.hardware_file import read_hardware
 from tvmq.errors import TvmqError
-from tvmq.passes.annotate import scheme_of
-from tvmq.passes.bits import get_bits
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.restrict import restrict
-from tvmq.passes.schemes import get_scheme
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.annotate.restrict import restrict
+from tvmq.passes.hub.annotation import scheme_of
+from tvmq.passes.hub.bits import get_bits
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.targets.hardware import Hardware
 
 ROOT = Path(__file__).parents[2]

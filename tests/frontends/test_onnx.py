@@ -13,8 +13,8 @@ from tvm import relax
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx import load_onnx
 from tvmq.frontends.onnx_importer import OUTPUTS_ATTRIBUTE
-from tvmq.passes.graph import bindings_of, layer_name, op_name, shape_of
-from tvmq.passes.layers import get_layers
+from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, shape_of
+from tvmq.passes.hub.layers import get_layers
 
 FLOAT = TensorProto.FLOAT
 

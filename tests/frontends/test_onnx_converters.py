@@ -11,7 +11,7 @@ from tvm import relax
 
 from tvmq.frontends.onnx import load_onnx
 from tvmq.frontends.onnx_converters import can_convert
-from tvmq.passes.graph import bindings_of, op_name, shape_of
+from tvmq.passes.hub.graph import bindings_of, op_name, shape_of
 
 DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
 

@@ -9,7 +9,7 @@ from tvm import relax
 
 from tvmq.frontends.onnx import load_onnx
 from tvmq.frontends.onnx_folding import LARGEST, folded
-from tvmq.passes.graph import bindings_of, op_name, shape_of
+from tvmq.passes.hub.graph import bindings_of, op_name, shape_of
 
 FLOAT = onnx.TensorProto.FLOAT
 

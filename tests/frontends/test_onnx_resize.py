@@ -10,7 +10,7 @@ from tvm import relax
 
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx import load_onnx
-from tvmq.passes.graph import bindings_of, op_name
+from tvmq.passes.hub.graph import bindings_of, op_name
 
 from ..onnx_node.path import compile_and_run
 

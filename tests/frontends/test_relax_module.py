@@ -13,8 +13,8 @@ from tvm.script import relax as R
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx_importer import OUTPUTS_ATTRIBUTE
 from tvmq.frontends.relax_module import adopt
-from tvmq.passes.graph import bindings_of, layer_name, op_name, with_layer_name
-from tvmq.passes.layers import Layer, get_layers, with_layers
+from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, with_layer_name
+from tvmq.passes.hub.layers import Layer, get_layers, with_layers
 
 
 def _module(names=("", "", ""), shape=(2, 3), several=False):

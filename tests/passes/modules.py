@@ -8,8 +8,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tvmq.passes.graph import bindings_of, dtype_of, op_name, shape_of, with_layer_name
-from tvmq.passes.layers import Layer, with_layers
+from tvmq.passes.hub.graph import bindings_of, dtype_of, op_name, shape_of, with_layer_name
+from tvmq.passes.hub.layers import Layer, with_layers
 
 
 class Builder:

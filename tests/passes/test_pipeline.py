@@ -9,9 +9,9 @@ import pytest
 
 import tvmq
 from tvmq.errors import TvmqError
-from tvmq.passes.options import BIAS_CORRECTIONS, QuantizeOptions
+from tvmq.passes.annotate.options import BIAS_CORRECTIONS, QuantizeOptions
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.pipeline import CalibrationData, quantization_passes
-from tvmq.passes.schemes import get_scheme
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 

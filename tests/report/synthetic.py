@@ -5,15 +5,8 @@ from __future__ import annotations
 import math
 
 from tvmq.report.advice import with_advice
-from tvmq.report.records import (
-    ACTIVATION,
-    WEIGHTS,
-    Bars,
-    LayerRecord,
-    OutputRecord,
-    Report,
-    TensorRecord,
-)
+from tvmq.report.records import ACTIVATION, WEIGHTS, Bars, LayerRecord, OutputRecord, TensorRecord
+from tvmq.report.report import Report
 from tvmq.report.watchers import BARS
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tvmq.report.advice import with_advice
-from tvmq.report.records import WEIGHTS, LayerRecord, Report
+from tvmq.report.records import WEIGHTS, LayerRecord
+from tvmq.report.report import Report
 
 from .synthetic import tensor
 

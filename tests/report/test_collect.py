@@ -10,7 +10,7 @@ import pytest
 import tvmq
 from tvmq.api import QuantizedModel
 from tvmq.errors import TvmqError
-from tvmq.passes.pairs import activation_pairs, weight_pairs
+from tvmq.passes.hub.pairs import activation_pairs, weight_pairs
 from tvmq.report.compiled import with_times
 from tvmq.report.records import LayerRecord
 from tvmq.runtime.engine import KernelTime

@@ -9,10 +9,10 @@ import pytest
 from tvm import relax
 
 import tvmq
-from tvmq.passes.graph import rebuild
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.pairs import float_form
-from tvmq.passes.watch import compile_for_host
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.calibrate.watch import compile_for_host
+from tvmq.passes.hub.graph import rebuild
+from tvmq.passes.hub.pairs import float_form
 from tvmq.report.stages import Stages
 
 from .networks import convolutions, random

@@ -10,13 +10,21 @@ import pytest
 from tvmq.runtime.package import Package
 from tvmq.targets import host
 
-from .models import HOST, package
+from .models import HOST, package, parallel_package
 
 
 @pytest.fixture(scope="session")
 def built() -> Package:
     """The model for this machine."""
     return package(HOST)
+
+
+@pytest.fixture(scope="session")
+def parallel_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the model whose kernel runs on two cores."""
+    path = tmp_path_factory.mktemp("parallel") / "model.tar"
+    parallel_package().export(path)
+    return path
 
 
 @pytest.fixture

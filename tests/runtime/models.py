@@ -9,7 +9,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tvmq.passes.layers import Layer, with_layers
+from tvmq.passes.hub.layers import Layer, with_layers
 from tvmq.runtime.describe import OUTPUTS, describe
 from tvmq.runtime.package import Package
 
@@ -18,6 +18,7 @@ CORTEX_A72 = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a7
 HOST = {"kind": "llvm"}
 ARM_COMPILER = "aarch64-linux-gnu-g++"
 ROWS, DEPTH, COLUMNS = 3, 40, 24
+SIZE = 64
 
 
 def weights() -> np.ndarray:
@@ -61,3 +62,33 @@ def package(attributes: dict[str, Any], cross_compiler: str | None = None) -> Pa
     mod, target = model(), tvm.target.Target(attributes)
     metadata = describe(mod, target, "int8", kernels=[("matmul", ["fc"]), ("multiply", ["scale"])])
     return Package.from_executable(tvm.compile(mod, target), metadata, cross_compiler)
+
+
+def parallel_package(attributes: dict[str, Any] | None = None, cross_compiler: str | None = None) -> Package:
+    """``output_0 = x @ x`` for two cores, float32 ``[SIZE, SIZE]``: one kernel, which runs in parallel."""
+    x = relax.Var("x", relax.TensorType((SIZE, SIZE), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            output = builder.emit_output(relax.op.matmul(x, x))
+        builder.emit_func_output(output)
+    schedule = tvm.s_tir.Schedule(relax.transform.LegalizeOps()(builder.get()))
+    schedule.work_on("matmul")
+    schedule.parallel(schedule.get_loops(schedule.get_sblock("matmul"))[0])
+    target = tvm.target.Target(attributes or {**HOST, "num-cores": 2})
+    metadata = describe(schedule.mod, target, "float")
+    return Package.from_executable(tvm.compile(schedule.mod, target), metadata, cross_compiler)
+
+
+def heavy_package() -> Package:
+    """``output_0 = x @ weights``, float32 ``[1, 2048]``: 16 MB of weights and hardly any activations."""
+    side = 2048
+    x = relax.Var("x", relax.TensorType((1, side), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            constant = relax.const(np.random.default_rng(0).random((side, side), "float32"))
+            output = builder.emit_output(relax.op.matmul(x, constant))
+        builder.emit_func_output(output)
+    mod, target = builder.get(), tvm.target.Target(HOST)
+    return Package.from_executable(tvm.compile(mod, target), describe(mod, target, "float"))

@@ -63,3 +63,11 @@ def test_unknown_and_missing_inputs_are_named():
         bind_inputs(tensors, {"imgae": np.float32([0])})
     with pytest.raises(TvmqError, match="no array for input 'image'"):
         bind_inputs(tensors, {})
+
+
+def test_one_input_needs_no_name_and_several_do():
+    tensors = [{"name": name, "shape": [1], "dtype": "int8"} for name in ("b", "a")]
+    array = np.int8([1])
+    assert bind_inputs(tensors[:1], array)[0] is array
+    with pytest.raises(TvmqError, match=r"the model has 2 inputs; expected \{name: array\} of \['b', 'a'\]"):
+        bind_inputs(tensors, array)

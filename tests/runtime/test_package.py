@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -13,7 +15,7 @@ from tvmq.runtime.link import link
 from tvmq.runtime.metadata import refuse_other_machines
 from tvmq.runtime.package import Package, load
 
-from .models import COLUMNS, CORTEX_A72, DEPTH, HOST, ROWS, expected, inputs, model
+from .models import COLUMNS, CORTEX_A72, DEPTH, HOST, ROWS, SIZE, expected, inputs, model
 
 
 def test_run_gives_every_output_by_name(built):
@@ -38,6 +40,53 @@ def test_outputs_are_the_callers_own(built):
     built.run({**inputs(), "x:0": np.zeros((ROWS, DEPTH), "int8")})
     np.testing.assert_array_equal(first["sums"], kept)
     first["sums"][...] = 0
+
+
+def test_outputs_go_where_the_caller_wants_them(built):
+    batch = np.zeros((4, ROWS, COLUMNS), "int32")
+    outputs = built.run(inputs(), out={"sums": batch[2]})
+    np.testing.assert_array_equal(batch[2], expected()["sums"])
+    assert np.shares_memory(outputs["sums"], batch)
+    np.testing.assert_array_equal(outputs["scaled"], expected()["scaled"])
+    assert not batch[[0, 1, 3]].any()
+    with pytest.raises(TvmqError, match=r"out\['sums'\] has dtype float32; expected int32"):
+        built.run(inputs(), out={"sums": np.zeros((ROWS, COLUMNS), "float32")})
+
+
+def test_the_one_input_and_output_need_no_names(parallel_path):
+    package = load(parallel_path)
+    out = np.zeros((SIZE, SIZE), "float32")
+    assert package.run(np.eye(SIZE, dtype="float32"), out=out)["output_0"] is out
+    np.testing.assert_array_equal(out, np.eye(SIZE))
+    assert len(package.time(out, repeat=2)) == 2
+
+
+def test_repr_names_scheme_target_inputs_and_outputs(built):
+    assert repr(built) == (
+        f"Package(int8, llvm, x:0: int8[{ROWS}, {DEPTH}], y: float32[{COLUMNS}] -> "
+        f"sums: int32[{ROWS}, {COLUMNS}], scaled: float32[{ROWS}, {COLUMNS}])"
+    )
+    named = {**built.metadata, "target": {"kind": "llvm", "mcpu": "znver3"}}
+    assert repr(Package(b"", named)).startswith("Package(int8, llvm znver3, ")
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_copy_has_its_own_metadata_and_shares_the_code(built, duplicate):
+    built.run(inputs())
+    other = duplicate(built)
+    assert other._engine is built._engine
+    assert other.metadata == built.metadata
+    if duplicate is copy.deepcopy:
+        other.metadata["inputs"].clear()
+        assert len(built.metadata["inputs"]) == 2
+
+
+def test_a_package_pickles(built):
+    built.run(inputs())
+    other = pickle.loads(pickle.dumps(built))
+    np.testing.assert_array_equal(other.run(inputs())["sums"], expected()["sums"])
+    assert other._engine is not built._engine
+    assert repr(other) == repr(built)
 
 
 def test_inputs_of_any_layout(built):

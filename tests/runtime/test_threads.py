@@ -13,32 +13,13 @@ from tvmq.runtime import threads
 from tvmq.runtime.describe import describe
 from tvmq.runtime.package import Package
 
-SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def parallel_path(tmp_path_factory):
-    """A package for two cores whose one kernel runs in parallel."""
-    x = relax.Var("x", relax.TensorType((SIZE, SIZE), "float32"))
-    builder = relax.BlockBuilder()
-    with builder.function("main", [x]):
-        with builder.dataflow():
-            output = builder.emit_output(relax.op.matmul(x, x))
-        builder.emit_func_output(output)
-    schedule = tvm.s_tir.Schedule(relax.transform.LegalizeOps()(builder.get()))
-    schedule.work_on("matmul")
-    schedule.parallel(schedule.get_loops(schedule.get_sblock("matmul"))[0])
-    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-    metadata = describe(schedule.mod, target, "float")
-    path = tmp_path_factory.mktemp("threads") / "model.tar"
-    Package.from_executable(tvm.compile(schedule.mod, target), metadata).export(path)
-    return path
+from .models import SIZE
 
 
 def run(path, monkeypatch, said):
     """Run the package in a process of its own; return its exit code and output.
 
-    It prints the threads of the process after the run, of which one is the process's own, and TVM's affinity.
+    It prints how many threads the run adds to the process, and whether the process may still use what it might.
     """
     monkeypatch.delenv("TVM_BIND_THREADS", raising=False)
     monkeypatch.delenv("TVM_NUM_THREADS", raising=False)
@@ -60,11 +41,12 @@ def run(path, monkeypatch, said):
 
 
 def test_num_cores_decides(parallel_path, monkeypatch):
-    assert run(parallel_path, monkeypatch, None)[:2] == (0, ["1", "True"])
+    assert run(parallel_path, monkeypatch, None)[:2] == (0, ["2", "True"])
 
 
-@pytest.mark.parametrize(("said", "workers"), [("1", "0"), ("2", "1")])
+@pytest.mark.parametrize(("said", "workers"), [("1", "0"), ("2", "2"), ("3", "3")])
 def test_the_environment_decides_first(parallel_path, monkeypatch, said, workers):
+    """Several threads are one of ours, which runs the kernels, and those of TVM's pool behind it."""
     assert run(parallel_path, monkeypatch, said)[:2] == (0, [workers, "True"])
 
 
@@ -128,12 +110,29 @@ def test_the_kernels_really_run_on_so_many_threads(tmp_path, monkeypatch, cores,
     assert done.stdout.split() == [str(threads_used)]
 
 
-def test_our_bound_is_not_taken_for_the_users_word(monkeypatch):
+def test_the_environment_stays_as_it_is(parallel_path, monkeypatch):
+    """A process that this one starts must not take our number of threads for the user's word."""
+    program = (
+        "import os, sys; from tvmq.runtime.package import load\n"
+        f"load(sys.argv[1]).run([[1.0] * {SIZE}] * {SIZE})\n"
+        "print('TVM_NUM_THREADS' in os.environ)\n"
+    )
     monkeypatch.delenv("TVM_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads, "_usable", lambda: {0, 1, 2})
-    for _ in range(2):  # the second time as a child process finds the environment
-        threads.requested_threads.cache_clear()
-        assert threads.requested_threads() is None
-    threads.requested_threads.cache_clear()
-    monkeypatch.setenv("TVM_NUM_THREADS", "2")
-    assert threads.requested_threads() == 2
+    command = [sys.executable, "-c", program, parallel_path]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize(
+    ("count", "calls", "share"),
+    [(8, 1, 8), (8, 2, 4), (8, 3, 2), (8, 8, 1), (8, 50, 1), (2, 2, 2), (2, 4, 2), (2, 5, 1), (16, 1, 16)],
+)
+def test_calls_share_the_cores(monkeypatch, count, calls, share):
+    monkeypatch.setattr(threads, "requested_threads", lambda: None)
+    monkeypatch.setattr(threads, "_cores_at_start", lambda: 8)
+    assert threads.share_of(count, calls) == share
+
+
+def test_calls_share_what_the_user_grants(monkeypatch):
+    monkeypatch.setattr(threads, "requested_threads", lambda: 4)
+    monkeypatch.setattr(threads, "_cores_at_start", lambda: 64)
+    assert [threads.share_of(4, calls) for calls in (1, 2, 4, 9)] == [4, 2, 1, 1]

@@ -6,7 +6,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tvmq.passes.graph import with_layer_name
+from tvmq.passes.hub.graph import with_layer_name
 from tvmq.schedules import pipeline
 from tvmq.targets.rows import ROWS
 

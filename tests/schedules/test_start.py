@@ -7,7 +7,7 @@ from tvm import te, tirx
 from tvm.ir.expr import TensorLoad
 from tvm.s_tir import Schedule
 
-from tvmq.passes.compute.annotations import KERNEL, START
+from tvmq.passes.realize.compute.annotations import KERNEL, START
 from tvmq.schedules.start import StartFromOffset, start_from_offset
 
 

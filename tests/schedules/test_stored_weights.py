@@ -10,12 +10,13 @@ from onnx import helper, numpy_helper
 
 from tvmq import api
 from tvmq.frontends.onnx import load_onnx
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.pairs import activation_pairs, weight_pairs
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.hub.compressed import compressed
+from tvmq.passes.hub.pairs import activation_pairs, weight_pairs
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.pipeline import CalibrationData, calibration_passes
-from tvmq.passes.prepare import Prepare
-from tvmq.passes.schemes import get_scheme
-from tvmq.passes.weight_only.hub import RestoreWeights, compressed
+from tvmq.passes.prepare.prepare import Prepare
+from tvmq.passes.weight_only.restore import RestoreWeights
 from tvmq.runtime.board import make_bundle, run_bundle
 
 RNG = np.random.default_rng(0)

@@ -9,11 +9,11 @@ from tvm import IRModule, relax
 
 import tvmq
 from tvmq import api
-from tvmq.passes.graph import with_layer_name
-from tvmq.passes.layers import Layer, with_layers
-from tvmq.passes.options import QuantizeOptions
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.hub.graph import with_layer_name
+from tvmq.passes.hub.layers import Layer, with_layers
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.pipeline import CalibrationData
-from tvmq.passes.schemes import get_scheme
 from tvmq.search.recipe import Recipe
 
 NEAREST = QuantizeOptions(rounding="nearest")

@@ -6,7 +6,7 @@ import pytest
 
 from tvmq import api
 from tvmq.errors import TvmqError
-from tvmq.passes.prepare import Prepare
+from tvmq.passes.prepare.prepare import Prepare
 from tvmq.search.latency import LatencyBudget, Stopwatch, Timing
 from tvmq.search.recipe import FLOAT
 from tvmq.search.refine import least_error

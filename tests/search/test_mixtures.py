@@ -7,9 +7,9 @@ import pytest
 from tvm import relax
 
 import tvmq
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.prepare import Prepare
-from tvmq.passes.schemes import get_scheme
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.hub.schemes import get_scheme
+from tvmq.passes.prepare.prepare import Prepare
 from tvmq.search.accuracy_control import named_run
 from tvmq.search.layers import quantized_layers
 from tvmq.search.mixtures import cosine, mixtures_of

@@ -11,7 +11,7 @@ import pytest
 import tvmq
 from tvmq.config.config import read_config
 from tvmq.errors import TvmqError
-from tvmq.passes.pairs import weight_pairs
+from tvmq.passes.hub.pairs import weight_pairs
 from tvmq.search import mixtures, search
 from tvmq.search.mixtures import Mixtures
 from tvmq.search.options import SearchOptions

@@ -8,7 +8,7 @@ import tvm
 from tvm.s_tir import Schedule
 
 from tvmq import api
-from tvmq.schedules.contraction import schedule_contraction
+from tvmq.schedules.cpu.contraction import schedule_contraction
 from tvmq.targets import host
 from tvmq.targets.features import features_of, row_of, threads_of
 from tvmq.targets.parse import parse_target

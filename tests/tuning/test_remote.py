@@ -9,7 +9,7 @@ import pytest
 from tvm.s_tir import Schedule
 
 from tvmq.errors import TvmqError
-from tvmq.schedules.contraction import schedule_contraction
+from tvmq.schedules.cpu.contraction import schedule_contraction
 from tvmq.targets.features import row_of
 from tvmq.tuning.measure import MeasureOptions, measure
 from tvmq.tuning.remote import Remote

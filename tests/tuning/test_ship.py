@@ -20,7 +20,7 @@ def measured(tasks, target, tmp_path):
     import numpy as np
     from tvm.s_tir import Schedule
 
-    from tvmq.schedules.contraction import schedule_contraction
+    from tvmq.schedules.cpu.contraction import schedule_contraction
     from tvmq.tuning.candidates import Candidates
     from tvmq.tuning.measure import Measured
 

@@ -62,7 +62,7 @@ def package_path(tmp_path_factory) -> Path:
     import tvm
     from tvm import relax
 
-    from tvmq.passes.layers import Layer
+    from tvmq.passes.hub.layers import Layer
     from tvmq.runtime.describe import describe
     from tvmq.runtime.package import Package
 

@@ -12,7 +12,7 @@ import tvm_ffi
 
 from tvmq import tvmc
 from tvmq.errors import TvmqError
-from tvmq.passes.layers import get_layers
+from tvmq.passes.hub.layers import get_layers
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "digits.onnx"
 

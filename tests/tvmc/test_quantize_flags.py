@@ -11,7 +11,7 @@ from tvmq.config.table import OPTIONS
 from tvmq.errors import TvmqError
 from tvmq.frontends.images import ImageOptions
 from tvmq.frontends.samples import CalibrationFiles
-from tvmq.passes.options import QuantizeOptions
+from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.schedules.options import CompileOptions
 from tvmq.tvmc.main import make_parser
 from tvmq.tvmc.progress import progress

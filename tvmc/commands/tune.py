@@ -104,7 +104,7 @@ def _remote(args: argparse.Namespace, target: Target) -> Remote | None:
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
     """Return one sample at random, which does where none are named: only speed matters here."""
-    from ...passes.graph import dtype_of, shape_of
+    from ...passes.hub.graph import dtype_of, shape_of
     from ..inputs import make_inputs
 
     tensors = [

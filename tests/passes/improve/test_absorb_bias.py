@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tvm import relax
 
+from tvmq.passes.calibrate.watch import compile_for_host, watched
 from tvmq.passes.improve.absorb_bias import AbsorbBias
 from tvmq.passes.improve.chains import Weights, chains_of
-from tvmq.passes.watch import compile_for_host, watched
 
 from ..modules import const, module, random
 

@@ -7,14 +7,14 @@ import pytest
 import tvm
 from tvm import relax
 
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.bias_correction import biases_of
-from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import bindings_of, op_name
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.hub.graph import bindings_of, op_name
+from tvmq.passes.hub.pairs import weight_pairs
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.improve.analytic_bias import CorrectBiasFromWeights
+from tvmq.passes.improve.bias_correction import biases_of
 from tvmq.passes.improve.moments import Moments, clipped_normal, moments_of
-from tvmq.passes.pairs import weight_pairs
-from tvmq.passes.schemes import get_scheme
 
 from ..modules import const, module, random
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tvmq.passes.graph import bindings_of, is_constant
+from tvmq.passes.hub.graph import bindings_of, is_constant
 from tvmq.passes.improve.backward import channels_last, rule_of
 
 from ..modules import const, module, random, run

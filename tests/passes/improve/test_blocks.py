@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import bindings_of, layer_name, rebuild
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.calibrate.watch import compile_for_host
+from tvmq.passes.hub.graph import bindings_of, layer_name, rebuild
+from tvmq.passes.hub.pairs import weight_pairs
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.improve.blocks import blocks_of, cut_out, sections_of
-from tvmq.passes.pairs import weight_pairs
-from tvmq.passes.schemes import get_scheme
-from tvmq.passes.watch import compile_for_host
 
 from ..modules import const, module, random
 

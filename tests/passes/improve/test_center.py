@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tvm import relax
 
+from tvmq.passes.calibrate.watch import compile_for_host, watched
 from tvmq.passes.improve.center import CenterActivations
-from tvmq.passes.watch import compile_for_host, watched
 
 from ..modules import calls, const, module, random
 

@@ -7,9 +7,9 @@ import pytest
 from tvm import relax
 
 from tvmq.errors import TvmqError
+from tvmq.passes.calibrate.watch import compile_for_host, watched
 from tvmq.passes.improve.chains import Weights, chains_of
 from tvmq.passes.improve.equalize import Equalize
-from tvmq.passes.watch import compile_for_host, watched
 
 from ..modules import assert_close, calls, const, module, operators, random
 

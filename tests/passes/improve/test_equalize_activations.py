@@ -7,9 +7,9 @@ import pytest
 from tvm import relax
 
 from tvmq.errors import TvmqError
-from tvmq.passes.graph import bindings_of
+from tvmq.passes.calibrate.watch import compile_for_host, watched
+from tvmq.passes.hub.graph import bindings_of
 from tvmq.passes.improve.equalize_activations import EqualizeActivations, groups_of
-from tvmq.passes.watch import compile_for_host, watched
 
 from ..modules import const, module, operators, random
 

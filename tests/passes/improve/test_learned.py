@@ -7,16 +7,9 @@ import pytest
 from tvm import relax
 
 from tvmq.errors import TvmqError
+from tvmq.passes.hub.pairs import ActivationPair, WeightPair
 from tvmq.passes.improve.backward import Product
-from tvmq.passes.improve.learned import (
-    LearnedShift,
-    LearnedStep,
-    LearnedWeights,
-    Parameter,
-    Rates,
-    kept,
-)
-from tvmq.passes.pairs import ActivationPair, WeightPair
+from tvmq.passes.improve.learned import LearnedShift, LearnedStep, LearnedWeights, Parameter, Rates, kept
 
 
 def _step(scale=0.5, zero_point=1, bits=2) -> LearnedStep:

@@ -10,17 +10,17 @@ import tvm
 from tvm import relax
 
 from tvmq.errors import TvmqError
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import rebuild
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.calibrate.observers import LOSS_AWARE
+from tvmq.passes.calibrate.watch import compile_for_host
+from tvmq.passes.hub.graph import rebuild
+from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
+from tvmq.passes.hub.schemes import Scheme
+from tvmq.passes.hub.steps import arguments, stepped_form, steps_of
 from tvmq.passes.improve.loss_aware import LossAwareClip, best_power
-from tvmq.passes.observers import LOSS_AWARE
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.pipeline import CalibrationData, calibration_passes
-from tvmq.passes.schemes import Scheme
-from tvmq.passes.steps import arguments, stepped_form, steps_of
-from tvmq.passes.watch import compile_for_host
 
 from ..modules import const, module, random
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tvmq.passes.calibrate.watch import compile_for_host
+from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.improve.blocks import blocks_of, cut_out
 from tvmq.passes.improve.outlook import Outlook
 from tvmq.passes.improve.walk import first_states
-from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
-from tvmq.passes.watch import compile_for_host
 
 from .test_blocks import mixed, network
 

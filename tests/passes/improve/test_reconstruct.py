@@ -10,15 +10,15 @@ import pytest
 from tvm import relax
 
 from tvmq.errors import TvmqError
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.calibrate import Calibrate
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.hub.lane_sums import largest_sums, runs_of
+from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
+from tvmq.passes.hub.parameters import weight_limits
+from tvmq.passes.hub.schemes import Scheme
 from tvmq.passes.improve.reconstruct import Reconstruct
 from tvmq.passes.improve.rounding import RoundWeights
 from tvmq.passes.improve.training import Learning
-from tvmq.passes.lane_sums import largest_sums, runs_of
-from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
-from tvmq.passes.parameters import weight_limits
-from tvmq.passes.schemes import Scheme
 
 from ..modules import const, module, random
 from .test_blocks import SHAPE, _conv, _inverted_residual, _network, mixed

@@ -10,16 +10,16 @@ import pytest
 from tvm import relax
 
 from tvmq.errors import TvmqError
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.bias_correction import CorrectBias
-from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import bindings_of, rebuild, shape_of
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.calibrate.watch import compile_for_host
+from tvmq.passes.hub.graph import bindings_of, rebuild, shape_of
+from tvmq.passes.hub.lane_sums import largest_sums, runs_of
+from tvmq.passes.hub.pairs import float_form, weight_pairs
+from tvmq.passes.hub.parameters import weight_limits
+from tvmq.passes.hub.schemes import Scheme
+from tvmq.passes.improve.bias_correction import CorrectBias
 from tvmq.passes.improve.rounding import RoundWeights, rounded
-from tvmq.passes.lane_sums import largest_sums, runs_of
-from tvmq.passes.pairs import float_form, weight_pairs
-from tvmq.passes.parameters import weight_limits
-from tvmq.passes.schemes import Scheme
-from tvmq.passes.watch import compile_for_host
 
 from ..modules import const, module, random
 from .test_blocks import SHAPE, mixed, network

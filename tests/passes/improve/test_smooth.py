@@ -7,7 +7,7 @@ import pytest
 from tvm import relax
 
 from tvmq.errors import TvmqError
-from tvmq.passes.graph import to_numpy
+from tvmq.passes.hub.graph import to_numpy
 from tvmq.passes.improve.smooth import Smooth, readers_of_norms
 
 from ..modules import assert_close, calls, const, module, operators, random

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tvmq.passes.annotate import Annotate
-from tvmq.passes.calibrate import Calibrate
-from tvmq.passes.graph import rebuild, shape_of
+from tvmq.passes.annotate.annotate import Annotate
+from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.calibrate.watch import compile_for_host
+from tvmq.passes.hub.graph import rebuild, shape_of
+from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
+from tvmq.passes.hub.schemes import Scheme
 from tvmq.passes.improve.backward import channels_last
 from tvmq.passes.improve.blocks import blocks_of, cut_out
 from tvmq.passes.improve.learned import FEW, Rates
 from tvmq.passes.improve.trainable import NoRule, Through, Trainable
-from tvmq.passes.pairs import activation_pairs, float_form, weight_pairs
-from tvmq.passes.schemes import Scheme
-from tvmq.passes.watch import compile_for_host
 
 from ..modules import const, module
 from .test_blocks import SHAPE, _network, mixed

@@ -8,12 +8,12 @@ from tvm import relax
 
 from tvmq.api import quantize
 from tvmq.errors import TvmqError
-from tvmq.passes.layers import get_layers
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.schemes import get_scheme
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.hub.compressed import compressed
+from tvmq.passes.hub.layers import get_layers
+from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.weight_only.compress import CompressWeights
 from tvmq.passes.weight_only.group import grouped
-from tvmq.passes.weight_only.hub import compressed
 
 from ..modules import const, module, operators, random
 

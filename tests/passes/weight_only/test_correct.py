@@ -11,11 +11,11 @@ from tvm import relax
 
 from tvmq.api import compile, quantize
 from tvmq.errors import TvmqError
-from tvmq.passes.bias_correction import biases_of
-from tvmq.passes.options import QuantizeOptions
-from tvmq.passes.schemes import get_scheme
+from tvmq.passes.annotate.options import QuantizeOptions
+from tvmq.passes.hub.compressed import compressed
+from tvmq.passes.hub.schemes import get_scheme
+from tvmq.passes.improve.bias_correction import biases_of
 from tvmq.passes.weight_only.compress import CompressWeights
-from tvmq.passes.weight_only.hub import compressed
 
 from ..modules import module, operators, random
 

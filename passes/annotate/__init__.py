@@ -1,0 +1,1 @@
+"""What is quantized, and with how many bits."""

@@ -1,0 +1,273 @@
+"""Where quantize/dequantize pairs go: the decision of ``Annotate``, apart from carrying it out.
+
+Forwards, each operator gets its role from the operator table and its neighbours. Backwards, from what reads
+it, follows whether its result is wanted in integers:
+
+- A *weighted* operator is worth converting its input to integers for. Every other one is quantized where an
+  input of it is in integers anyway (or is an input of the model), and another quantized operator reads its
+  result; results that only float operators or the model's outputs read stay in float.
+- A value gets a pair behind the last operator that its kernel absorbs: ``conv -> bias -> relu -> pair``.
+- In ``conv -> bias -> add(residual) -> relu`` the addition is absorbed too, and the convolution gets no pair
+  of its own. Where both operands are such convolutions, that is the later one.
+- Pointwise operators of one tensor, however many, are one table and get one pair, behind the last.
+- What only moves values gets none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tvm import IRModule, relax
+
+from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, shape_of
+from ..hub.operators import BINARY, MOVE, OPERATORS, RANGE, TABLE, WEIGHT_AXIS, WEIGHTED, is_scalar, pointwise
+from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel
+from .options import QuantizeOptions
+from .selection import Selection
+
+FUSED = "fused"
+"""Role of an operator that the kernel of the one before absorbs."""
+
+
+@dataclass
+class Plan:
+    """What was decided, by the variable that each operator's result is bound to.
+
+    Attributes
+    ----------
+    roles : the kind of each operator that runs on integers, or ``FUSED``.
+    reasons : why each other one stays in float.
+    pairs : values that get a pair. One that is float anyway (a parameter, or a float operator's result) keeps
+        its float form for its float readers.
+    absorbed : the addition that absorbs each weighted operator without a pair.
+    anchors : for each fused operator the operator whose kernel absorbs it.
+    """
+
+    roles: dict[relax.Var, str] = field(default_factory=dict)
+    reasons: dict[relax.Var, str] = field(default_factory=dict)
+    pairs: set[relax.Var] = field(default_factory=set)
+    absorbed: dict[relax.Var, relax.Var] = field(default_factory=dict)
+    anchors: dict[relax.Var, relax.Var] = field(default_factory=dict)
+
+
+def make_plan(mod: IRModule, selection: Selection, options: QuantizeOptions) -> Plan:
+    """Return where the pairs go in a module that ``Prepare`` has rewritten."""
+    return _Planner(mod, selection, options).plan()
+
+
+def first_and_last(weighted: Sequence[relax.Var], options: QuantizeOptions) -> dict[relax.Var, str]:
+    """Return why the first and the last of the weighted operators stay in float, where the user wants that."""
+    forced = {}
+    if weighted and not options.quantize_first:
+        forced[weighted[0]] = "the first layer, kept in float on request"
+    if weighted and not options.quantize_last:
+        forced[weighted[-1]] = "the last layer, kept in float on request"
+    return forced
+
+
+def too_small(value: relax.Call, options: QuantizeOptions) -> str:
+    """Return why a weighted operator is not worth quantizing; empty where it is."""
+    shape = shape_of(value.args[1])
+    size, channels = math.prod(shape), shape[WEIGHT_AXIS[op_name(value)]]
+    if size < options.min_weight_size:
+        return f"its {size} weights are fewer than the smallest size, {options.min_weight_size}"
+    if channels < options.min_weight_channels:
+        return f"its {channels} output channels are fewer than the least, {options.min_weight_channels}"
+    return ""
+
+
+class _Planner:
+    def __init__(self, mod: IRModule, selection: Selection, options: QuantizeOptions):
+        self.bindings = bindings_of(mod)
+        self.values = {binding.var: binding.value for binding in self.bindings}
+        self.order = {binding.var: place for place, binding in enumerate(self.bindings)}
+        self.selection = selection
+        self.options = options
+        self.readers: dict[relax.Var, int] = {}
+        for value in [*self.values.values(), mod["main"].body.body]:
+            for var in activations(value):
+                self.readers[var] = self.readers.get(var, 0) + 1
+        self.result = Plan()
+        self.tails: dict[relax.Var, relax.Var] = {}  # anchor -> last operator that its kernel absorbs
+        self.roots: dict[relax.Var, relax.Var] = {}  # pointwise value -> the one tensor that it depends on
+        # Values that come in integers without converting anything for them alone.
+        self.live = {param for param in mod["main"].params if _is_float(param)}
+        weighted = [
+            var
+            for var, value in self.values.items()
+            if op_name(value) in CHANNEL_AXIS and not OPERATORS[op_name(value)].refuse(value)
+        ]
+        self.forced = first_and_last(weighted, options)
+
+    def plan(self) -> Plan:
+        for binding in self.bindings:
+            self._assign_role(binding.var, binding.value)
+        wanted: set[relax.Var] = set()  # values that a quantized operator reads
+        inner: set[relax.Var] = set()  # pointwise values inside a table
+        for binding in reversed(self.bindings):
+            self._follow_demand(binding.var, wanted, inner)
+        self.result.pairs = {var for var in wanted if self.result.roles.get(var) != MOVE}
+        return self.result
+
+    # Forwards: roles.
+
+    def _assign_role(self, var: relax.Var, value: relax.Expr) -> None:
+        if isinstance(value, relax.TupleGetItem):
+            self._assign_move(var, value)
+            return
+        reason = self._reason(var, value)
+        if not reason and self._try_fuse(var, value):
+            return
+        if not reason:
+            reason = self._reason_as_compute(var, value)
+        if reason:
+            self.result.reasons[var] = reason
+
+    def _reason(self, var: relax.Var, value: relax.Expr) -> str:
+        """Return why the operator cannot run on integers wherever it stands; empty where it can."""
+        if op_name(value) not in OPERATORS:
+            return f"no integer form of {_short(value)}"
+        if not _is_float(var) and not isinstance(var.ty, relax.TupleType):
+            return f"it works on {dtype_of(var)}"
+        return self.forced.get(var) or self.selection.skipped.get(layer_name(value), "")
+
+    def _try_fuse(self, var: relax.Var, value: relax.Call) -> bool:
+        """Let the kernel before absorb a bias, or a range behind a weighted or binary operator."""
+        source = value.args[0]
+        anchor = self.result.anchors.get(source, source)
+        if self.tails.get(anchor) is None or not self.tails[anchor].same_as(source):
+            return False
+        if self.readers.get(source) != 1:
+            return False
+        is_range = OPERATORS[op_name(value)].kind == RANGE
+        is_bias = anchor.same_as(source) and self._is_bias(value)
+        if not is_range and not is_bias:
+            return False
+        self.result.roles[var] = FUSED
+        self.result.anchors[var] = anchor
+        self.tails[anchor] = var
+        self.live.add(var)
+        return True
+
+    def _is_bias(self, value: relax.Call) -> bool:
+        axis = CHANNEL_AXIS.get(op_name(self.values[value.args[0]]))
+        affine = as_affine(value) if op_name(value) == "relax.add" and axis is not None else None
+        return affine is not None and per_channel(affine.shift, shape_of(value), axis) is not None
+
+    def _reason_as_compute(self, var: relax.Var, value: relax.Call) -> str:
+        """Give the operator the role of its kind; return the reason where that fails."""
+        kind = OPERATORS[op_name(value)].kind
+        if kind == MOVE:
+            return self._assign_move(var, value)
+        if layer_name(value) in self.selection.unwanted:
+            return "not among the layers to quantize"
+        root = self._root(value)
+        if kind in (RANGE, TABLE) or (kind == BINARY and root is not None):
+            if root is None:
+                return f"{_short(value)} of more than one tensor"
+            kind = TABLE
+            self.roots[var] = root
+        reason = "" if kind == TABLE else OPERATORS[op_name(value)].refuse(value)
+        if not reason and kind == WEIGHTED:
+            reason = too_small(value, self.options)
+        if not reason and kind != WEIGHTED and not any(self._is_live(item) for item in activations(value)):
+            reason = "its inputs are float"
+        if reason:
+            self.roots.pop(var, None)
+            return reason
+        self.result.roles[var] = kind
+        self.live.add(var)
+        if kind in (WEIGHTED, BINARY):
+            self.tails[var] = var
+        return ""
+
+    def _is_live(self, var: relax.Var) -> bool:
+        return var in self.live
+
+    def _assign_move(self, var: relax.Var, value: relax.Expr) -> str:
+        """Give a move its role; what it moves is in integers where its input is."""
+        source = activations(value)[0]
+        if isinstance(value, relax.TupleGetItem):
+            if self.result.roles.get(source) != MOVE:
+                return ""  # an item of a float operator's results is a float value like any other
+        else:
+            reason = OPERATORS[op_name(value)].refuse(value)
+            if reason:
+                return reason
+        self.result.roles[var] = MOVE
+        if source in self.live:
+            self.live.add(var)
+        return ""
+
+    def _root(self, value: relax.Call) -> relax.Var | None:
+        """Return the one tensor of which the value is a pointwise function; None where there is none."""
+        if not pointwise(value):
+            return None
+        tensors = [argument for argument in value.args if not is_scalar(argument)]
+        roots = {self.roots.get(tensor, tensor) for tensor in tensors}
+        return roots.pop() if len(roots) == 1 else None
+
+    # Backwards: demand.
+
+    def _follow_demand(self, var: relax.Var, wanted: set[relax.Var], inner: set[relax.Var]) -> None:
+        role = self.result.roles.get(var)
+        value = self.values[var]
+        if role is None or role == FUSED:
+            return
+        tail = self.tails.get(var, var)
+        if role == WEIGHTED:
+            wanted.add(value.args[0])
+            return
+        if tail not in wanted and var not in inner:
+            self._drop(var)
+            return
+        if role == TABLE:
+            for operand in activations(value):
+                root = self.roots[var]
+                inside = not operand.same_as(root) and operand in self.roots
+                (inner if inside else wanted).add(operand)
+            return
+        operands = activations(value)
+        if role == BINARY:
+            merged = self._absorbable(var, value)
+            if merged is not None:
+                self.result.absorbed[self.result.anchors.get(merged, merged)] = var
+                operands = [operand for operand in operands if not operand.same_as(merged)]
+        wanted.update(operands)
+
+    def _drop(self, var: relax.Var) -> None:
+        """Leave in float an operator whose result nobody wants in integers, and what it absorbs."""
+        role = self.result.roles.pop(var)
+        if role != MOVE or isinstance(self.values[var], relax.Call):
+            self.result.reasons[var] = "only float operators and outputs read its result"
+        for fused in [fused for fused, anchor in self.result.anchors.items() if anchor.same_as(var)]:
+            del self.result.anchors[fused], self.result.roles[fused]
+            self.result.reasons[fused] = "its input is float"
+
+    def _absorbable(self, var: relax.Var, value: relax.Call) -> relax.Var | None:
+        """Return the operand of an addition that a weighted operator alone gives, the later one of two."""
+        if op_name(value) != "relax.add" or value.args[0].same_as(value.args[1]):
+            return None
+        found = [operand for operand in value.args if self._is_plain_weighted(operand, shape_of(var))]
+        other_shapes = {shape_of(operand) for operand in value.args}
+        if not found or other_shapes != {shape_of(var)}:
+            return None
+        return max(found, key=lambda operand: self.order[operand])
+
+    def _is_plain_weighted(self, var: relax.Var, shape: tuple[int, ...]) -> bool:
+        """Tell whether the value is a weighted operator's, with its bias at most, and has one reader."""
+        anchor = self.result.anchors.get(var, var)
+        if self.result.roles.get(anchor) != WEIGHTED or self.readers.get(var) != 1 or shape_of(var) != shape:
+            return False
+        return anchor.same_as(var) or op_name(self.values[var]) == "relax.add"
+
+
+def _is_float(var: relax.Var) -> bool:
+    return isinstance(var.ty, relax.TensorType) and dtype_of(var) == "float32"
+
+
+def _short(value: relax.Expr) -> str:
+    """Return the operator's name as users know it."""
+    return op_name(value).removeprefix("relax.").removeprefix("nn.") or type(value).__name__

@@ -1,0 +1,125 @@
+"""The Q/DQ hub with unknown parameters --> the hub with parameters, from samples.
+
+    dequantize(quantize(x, NaN, 0), NaN, 0)        --> dequantize(quantize(x, scale, zero), scale, zero)
+    dequantize(quantize(weights, NaN, 0), NaN, 0)  --> dequantize(quantize(weights, scale, 0), scale, 0)
+
+The float model runs once for each sample (``passes.calibrate.watch``), and an observer for each pair takes in the
+values that the pair stands behind. The weights stay float, so that what follows may round them as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import IRModule
+
+from ...errors import TvmqError
+from ..hub.annotation import scheme_of
+from ..hub.graph import bindings_of
+from ..hub.lane_sums import is_merged, limit_sums
+from ..hub.pairs import (
+    ActivationPair,
+    ActivationParameters,
+    WeightPair,
+    WeightParameters,
+    activation_pairs,
+    edit,
+    weight_pairs,
+)
+from ..hub.parameters import activation_parameters, quantize_weight, weight_limit, weight_parameters
+from ..hub.schemes import Scheme
+from .observers import DEFAULT_OBSERVER, DEFAULT_WEIGHT_OBSERVER, get_observer, get_weight_observer
+from .sample_check import Sample
+from .shared_ranges import shared_groups
+from .watch import Progress, Runner, compile_for_host, watch
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.Calibrate")
+@dataclass(frozen=True)
+class Calibrate:
+    """Choose every unknown scale and zero point.
+
+    Attributes
+    ----------
+    samples : of each, the arrays of the model's inputs by name, in their exact shapes and dtypes.
+    observer, weight_observer : keys of ``OBSERVERS`` and ``WEIGHT_OBSERVERS``; None takes the default.
+    runner : compiles the float module that is watched.
+    progress : shows how many samples have run; None shows nothing.
+    """
+
+    samples: Iterable[Sample]
+    observer: str | None = None
+    weight_observer: str | None = None
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        get_observer(self.observer or DEFAULT_OBSERVER)
+        get_weight_observer(self.weight_observer or DEFAULT_WEIGHT_OBSERVER)
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the calibrated module; one without unknown parameters as it is.
+
+        Raises
+        ------
+        TvmqError : no samples, or one that does not fit the model's inputs or is not finite; a layer whose
+            weights or values are not finite.
+        """
+        scheme = scheme_of(mod)
+        symmetric = scheme is not None and scheme.symmetric_activations
+        power_of_two = scheme is not None and scheme.power_of_two
+        values = {binding.var: binding.value for binding in bindings_of(mod)}
+        weights = {
+            pair.name: self._weights(pair, scheme, is_merged(values[pair.readers[0]], pair.values))
+            for pair in weight_pairs(mod)
+            if pair.is_unknown
+        }
+        unknown = [pair for pair in activation_pairs(mod) if pair.is_unknown]
+        if not weights and not unknown:
+            return mod
+        ranges = self._ranges(mod, unknown) if unknown else {}
+        activations = {}
+        for pair in unknown:
+            low, high = ranges[pair.name]
+            scale, zero_point = activation_parameters(
+                low, high, pair.dtype, symmetric, pair.bits, power_of_two
+            )
+            activations[pair.name] = ActivationParameters(float(scale), zero_point)
+        return edit(mod, activations, weights)
+
+    def _ranges(self, mod: IRModule, pairs: list[ActivationPair]) -> dict[str, tuple[float, float]]:
+        """Return what each pair is to represent, by its name."""
+        make = get_observer(self.observer or DEFAULT_OBSERVER)
+        observers = {pair.name: make(2**pair.bits - 1) for pair in pairs}
+        watchers: dict = {}
+        for pair in pairs:
+            watchers.setdefault(pair.source, []).append(observers[pair.name])
+        watch(mod, watchers, self.samples, self.runner, self.progress)
+        ranges = {name: observer.range() for name, observer in observers.items()}
+        for group in shared_groups(mod, pairs):
+            low = min(ranges[name][0] for name in group)
+            high = max(ranges[name][1] for name in group)
+            ranges.update(dict.fromkeys(group, (low, high)))
+        return ranges
+
+    def _weights(self, pair: WeightPair, scheme: Scheme | None, merged: bool) -> WeightParameters:
+        """Return scales for unknown weights, and the weights rounded to nearest; ``merged`` as for ``runs_of``."""
+        weight, axis, bits = pair.values, pair.axis, pair.bits
+        if not np.isfinite(weight).all():
+            raise TvmqError(f"the weights of layer {pair.name!r} hold NaN or infinity")
+        rows = np.moveaxis(weight, axis, 0).reshape(pair.scales.size, -1)
+        largest = get_weight_observer(self.weight_observer or DEFAULT_WEIGHT_OBSERVER)(
+            rows, weight_limit(bits)
+        )
+        power_of_two = scheme is not None and scheme.power_of_two
+        scales = weight_parameters(largest, bits, power_of_two)
+        if scheme is not None and scheme.lane_limit is not None:
+            integers, scales = limit_sums(
+                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, bits, power_of_two
+            )
+        else:
+            integers = quantize_weight(weight, scales, axis, bits)
+        return WeightParameters(scales, integers)

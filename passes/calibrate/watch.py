@@ -1,0 +1,86 @@
+"""Running a module on samples and showing chosen values of it to whoever watches them.
+
+Every watched value is an output of one module, which runs once for each sample; memory does not grow with the
+number of samples, and they may come from a generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+import tvm
+from tvm import IRModule, relax
+
+from ...errors import TvmqError
+from ..hub.graph import bindings_of, dtype_of, layer_name, shape_of
+from ..hub.pairs import float_form
+from .sample_check import Sample, check_sample
+
+Run = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]
+Runner = Callable[[IRModule], Run]
+"""Compiles a float module whose ``main`` returns a tuple; the result maps inputs by name to that tuple."""
+Progress = Callable[[str, int | None], AbstractContextManager[Any]]
+"""``(description, total) -> context of a bar with update(n)``."""
+
+
+class Watcher(Protocol):
+    """Takes in a value's array for each sample."""
+
+    def update(self, array: np.ndarray) -> None: ...
+
+
+def compile_for_host(mod: IRModule) -> Run:
+    """Compile a float module with TVM's default pipeline."""
+    names = [param.name for param in mod["main"].params]
+    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
+
+    def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
+
+    return run
+
+
+def watched(mod: IRModule, values: Sequence[relax.Var]) -> IRModule:
+    """Return the float module whose result is the tuple of these values."""
+    return float_form(mod, relax.Tuple(list(values)))
+
+
+def watch(
+    mod: IRModule,
+    watchers: Mapping[relax.Var, Sequence[Watcher]],
+    samples: Iterable[Sample],
+    runner: Runner,
+    progress: Progress | None,
+    description: str = "calibrate",
+) -> None:
+    """Run the float form of the module on each sample and show each value to its watchers.
+
+    ``description`` is what the progress bar says.
+
+    Raises
+    ------
+    TvmqError : no samples; one that does not fit the model's inputs; a value with NaN or infinity.
+    """
+    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+    run = runner(watched(mod, list(watchers)))
+    total = len(samples) if isinstance(samples, Sized) else None
+    count = 0
+    with nullcontext() if progress is None else progress(description, total) as bar:
+        for count, sample in enumerate(samples, start=1):
+            check_sample(sample, count - 1, specs)
+            for (var, group), value in zip(watchers.items(), run(dict(sample)), strict=True):
+                # One pass finds NaN and infinity: both spoil a sum.
+                if not np.isfinite(value.sum(dtype=np.float64)):
+                    raise TvmqError(
+                        f"calibration sample {count - 1}: layer {names.get(var, var.name)!r} gives NaN or infinity"
+                    )
+                for watcher in group:
+                    watcher.update(value)
+            if bar is not None:
+                bar.update(1)
+    if not count:
+        raise TvmqError(f"there are no calibration samples to {description}; at least one is needed")

@@ -1,0 +1,169 @@
+"""Which weights an instruction adds in saturating int16, and how large their sums may be.
+
+``pmaddubsw`` takes activations in groups of four along a run of input numbers and adds two products each in int16. If
+the int16 sums of several groups are added before they are widened, as many times more products meet in a lane:
+
+    run        w0 w1 w2 w3 | w4 w5 w6 w7 | ...
+    one group         {w0 w1} {w2 w3}
+    two groups        {w0 w1 w4 w5} {w2 w3 w6 w7}
+
+Activations are at most 255, so nothing saturates for any of them as long as ``255 * sum <= 32767`` for the weights of
+one sign that meet: a sum of 128.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from tvm import relax
+
+from .graph import op_name
+from .packing import ceil_div, merges_columns
+from .parameters import MAX_BITS, along, next_power_of_two, quantize_weight, weight_limits
+
+GROUP = 4
+"""Activations that the instruction takes at a time."""
+CANDIDATES = 12
+"""Scales that are tried where rounding to nearest needs a larger one."""
+
+
+def is_merged(call: relax.Call, weight: np.ndarray) -> bool:
+    """Tell whether the kernel of a weighted operator takes columns and channels as one run."""
+    if op_name(call) != "relax.nn.conv2d" or call.attrs.groups != 1:
+        return False
+    return merges_columns(weight.shape[1:], GROUP, int(call.attrs.dilation[1]))
+
+
+def runs_of(weight: np.ndarray, axis: int, merged: bool = False) -> np.ndarray:
+    """Return weights as (O, runs, numbers a run), in the order in which the instruction meets them.
+
+    ``weight`` is OIHW with ``axis`` 0, or ``[K, N]`` with ``axis`` 1.
+    """
+    filters = np.moveaxis(weight, axis, 0)
+    if filters.ndim == 2:
+        return filters[:, None]
+    out_channels, channels, height, width = filters.shape
+    ordered = filters.transpose(0, 2, 3, 1)
+    return ordered.reshape(out_channels, height if merged else height * width, -1)
+
+
+def takes_steps(runs: np.ndarray, steps: int) -> bool:
+    """Tell whether runs have whole multiples of ``steps`` groups."""
+    return ceil_div(runs.shape[-1], GROUP) % steps == 0
+
+
+def largest_sums(runs: np.ndarray, steps: int = 1) -> np.ndarray:
+    """Return for each output channel the largest sum by sign of integer weights that meet in a lane, int32 ``[O]``."""
+    out_channels, count, numbers = runs.shape
+    groups = ceil_div(numbers, GROUP)
+    padded = np.pad(runs.astype(np.int32), ((0, 0), (0, 0), (0, groups * GROUP - numbers)))
+    lanes = padded.reshape(out_channels, count, groups // steps, steps, GROUP // 2, 2)
+    positive = np.maximum(lanes, 0).sum(axis=(3, 5))
+    negative = np.minimum(lanes, 0).sum(axis=(3, 5))
+    return np.maximum(positive, -negative).reshape(out_channels, -1).max(axis=1, initial=0)
+
+
+def limit_sums(
+    weight: np.ndarray,
+    scale: np.ndarray,
+    axis: int,
+    limit: int,
+    steps: int = 1,
+    merged: bool = False,
+    bits: int = MAX_BITS,
+    power_of_two: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return float weights as int8 whose sums keep within ``limit``, and the scales, enlarged where that helps.
+
+    There are two ways to small sums: a larger scale, which costs the whole channel resolution, and smaller weights in
+    the lanes that are beyond the limit, which costs those alone. Between the channel's own scale and the one at which
+    rounding alone does, that of least squared error is taken. One scale for the whole tensor is chosen for all
+    channels together; powers of two stay such. Runs that are no multiple of ``steps`` groups are limited one by one.
+    """
+    steps = steps if takes_steps(runs_of(weight, axis, merged), steps) else 1
+    widest = _wide_enough(weight, scale, axis, limit, steps, merged, bits, power_of_two)
+    lanes = _lanes(weight.shape, axis, steps, merged)
+    chosen, integers = widest, quantize_weight(weight, widest, axis, bits)
+    least = _squared_error(weight, integers, chosen, axis)
+    for share in np.linspace(0.0, 1.0, CANDIDATES, endpoint=False) if (widest > scale).any() else ():
+        candidate = scale * (widest / scale) ** share
+        candidate = (next_power_of_two(candidate) if power_of_two else candidate).astype(np.float32)
+        found = _fitted(weight / along(candidate, axis, weight.ndim), lanes, limit, bits)
+        error = _squared_error(weight, found, candidate, axis)
+        better = error < least
+        least, chosen = np.where(better, error, least), np.where(better, candidate, chosen)
+        integers = np.where(along(better, axis, weight.ndim), found, integers)
+    return integers, chosen
+
+
+def _wide_enough(
+    weight: np.ndarray,
+    scale: np.ndarray,
+    axis: int,
+    limit: int,
+    steps: int,
+    merged: bool,
+    bits: int,
+    power_of_two: bool,
+) -> np.ndarray:
+    """Return the scales, float32, enlarged until weights rounded to nearest keep within the limit.
+
+    A channel's scale grows by what its worst sum exceeds the limit; where rounding up then still does, by further
+    steps of 0.2 %.
+    """
+    while True:
+        runs = runs_of(quantize_weight(weight, scale, axis, bits), axis, merged)
+        excess = largest_sums(runs, steps) / limit
+        if len(scale) == 1:
+            excess = excess.max(keepdims=True, initial=0)
+        if (excess <= 1).all():
+            return scale
+        scale = np.where(excess > 1, scale * np.maximum(excess, 1.002), scale)
+        scale = (next_power_of_two(scale) if power_of_two else scale).astype(np.float32)
+
+
+def _lanes(shape: tuple[int, ...], axis: int, steps: int, merged: bool) -> np.ndarray:
+    """Return the weights that meet in each lane, ``[lanes, 2 * steps]``: places in the tensor from 1 on, 0 for none."""
+    runs = runs_of(np.arange(1, math.prod(shape) + 1).reshape(shape), axis, merged)
+    groups = ceil_div(runs.shape[-1], GROUP)
+    padded = np.pad(runs, ((0, 0), (0, 0), (0, groups * GROUP - runs.shape[-1])))
+    lanes = padded.reshape(-1, steps, GROUP // 2, 2)
+    return lanes.transpose(0, 2, 1, 3).reshape(-1, 2 * steps)
+
+
+def _fitted(weight: np.ndarray, lanes: np.ndarray, limit: int, bits: int) -> np.ndarray:
+    """Return weights, in multiples of their scales, as int8; those of lanes beyond the limit are made smaller."""
+    low, high = weight_limits(bits)
+    integers = np.clip(np.rint(weight), low, high).astype(np.int8)
+    flat = integers.reshape(-1)
+    for sign, bound in ((1, high), (-1, -low)):
+        largest = np.append(np.int16(0), np.maximum(sign * flat.astype(np.int16), 0))
+        beyond = lanes[largest[lanes].sum(axis=1) > limit]
+        exact = np.append(0.0, np.clip(sign * weight.reshape(-1), 0, bound))[beyond]
+        flat[beyond[exact > 0] - 1] = sign * _within(exact, limit)[exact > 0]
+    return integers
+
+
+def _within(values: np.ndarray, limit: int) -> np.ndarray:
+    """Return integers ``[n, m]``, none below 0, near ``values``, with sums of at most ``limit``, which those exceed.
+
+    The nearest point of the simplex (Duchi et al., "Efficient projections onto the l1-ball", 2008), rounded so that
+    no sum passes the limit.
+    """
+    descending = -np.sort(-values, axis=1)
+    shifts = (np.cumsum(descending, axis=1) - limit) / np.arange(1, values.shape[1] + 1)
+    last = (descending > shifts).sum(axis=1, keepdims=True) - 1
+    nearest = np.maximum(values - np.take_along_axis(shifts, last, axis=1), 0)
+    rounded = np.rint(nearest)
+    while True:
+        rows = np.flatnonzero(rounded.sum(axis=1) > limit)
+        if not rows.size:
+            return rounded
+        rounded[rows, np.argmax(rounded[rows] - nearest[rows], axis=1)] -= 1
+
+
+def _squared_error(weight: np.ndarray, integers: np.ndarray, scale: np.ndarray, axis: int) -> np.ndarray:
+    """Return the squared error for each scale, float64."""
+    error = integers * along(scale.astype(np.float64), axis, weight.ndim) - weight
+    return np.square(np.moveaxis(error, axis, 0).reshape(len(scale), -1)).sum(axis=1)

@@ -1,0 +1,86 @@
+"""Quantization schemes: one frozen row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import unknown
+
+ROUNDINGS = ("nearest", "hessian", "reconstruct")
+"""How weights become integers: each to the nearest; all for the layer's result (``passes.improve.rounding``); or so,
+and then for the block's result (``passes.improve.reconstruct``)."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How tensors are quantized.
+
+    Attributes
+    ----------
+    name : what users type.
+    weight_bits, activation_bits : width of the integers, 2 to 8. Fewer than 8 are stored in 8.
+    edge_bits : width of both for the first and the last weighted layer, and of what the first gives: lower bits hurt
+        there most.
+    depthwise_bits : width of both for depthwise convolutions; None for that of all others. Their weights are few, and
+        what they read has its errors in no sum over channels.
+    other_bits : width of activations for operators without weights, sums and averages above all: few bits would spare
+        them nothing, and a sum carries its error through all blocks.
+    per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
+    symmetric_activations : zero point in the middle of the dtype.
+    power_of_two : every scale is a power of two.
+    activation_dtype : ``"uint8"`` or ``"int8"``.
+    lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
+        adds their products in saturating int16, and how many groups of them meet (``passes.hub.lane_sums``); None for
+        any.
+    observer : of activations, where the user names none; None takes the default.
+    equalize_activations : how far channels of activations are made alike, from 0 to 1, where the user does not say.
+        What weights of few bits must take back costs them more than it gains; what is free for them is done wholly.
+    rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
+    searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
+    weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
+    """
+
+    name: str
+    weight_bits: int = 8
+    activation_bits: int = 8
+    edge_bits: int = 8
+    depthwise_bits: int | None = None
+    other_bits: int = 8
+    per_channel: bool = True
+    symmetric_activations: bool = False
+    power_of_two: bool = False
+    activation_dtype: str = "uint8"
+    lane_limit: int | None = None
+    lane_steps: int = 1
+    observer: str | None = None
+    equalize_activations: float = 0.0
+    rounding: str = "nearest"
+    searched: bool = False
+    weight_only: bool = False
+
+
+SCHEMES: dict[str, Scheme] = {
+    row.name: row
+    for row in (
+        Scheme("int8"),
+        Scheme("w4a8", weight_bits=4, rounding="hessian"),
+        Scheme(
+            "w4a4",
+            weight_bits=4,
+            activation_bits=4,
+            depthwise_bits=8,
+            observer="mse",
+            equalize_activations=0.05,
+            rounding="hessian",
+        ),
+        Scheme("mixed", rounding="hessian", searched=True),
+        Scheme("weight-only", weight_only=True),
+    )
+}
+
+
+def get_scheme(name: str) -> Scheme:
+    """Return the row of that name; raises ``TvmqError`` with the close matches for an unknown one."""
+    if name not in SCHEMES:
+        raise unknown("quantization scheme", name, SCHEMES)
+    return SCHEMES[name]

@@ -1,0 +1,131 @@
+"""A float module --> the Q/DQ hub with mixed bits, at the largest start scale that the model's output bears.
+
+    t = the largest with  cos(f(w), f(q_b(t)(w))) >= bound,       by bisection, over all outputs of some samples
+
+``f`` is the model in float: the weights alone are rounded, so that a trial needs no calibration of activations. What t
+does is in ``passes.annotate.mixed_bits``. MindSpore Lite has the same search (``auto_tune``), with the same bound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import tvm
+from tvm import IRModule, relax
+
+from ...errors import TvmqError
+from ...targets.row import TargetRow
+from ..annotate.annotate import Annotate
+from ..annotate.mixed_bits import rounded
+from ..annotate.options import QuantizeOptions
+from ..calibrate.sample_check import Sample
+from ..calibrate.watch import Progress, Runner, compile_for_host
+from ..hub.bits import get_bits
+from ..hub.graph import constant, rebuild
+from ..hub.pairs import transparent, weight_pairs
+from ..hub.schemes import Scheme
+
+logger = logging.getLogger(__name__)
+
+TRIALS = 8
+SAMPLES = 16
+SMALLEST, LARGEST = 0.002, 0.95
+"""Between these lie all scales that make a difference: 8 bits, and 2 bits."""
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.TuneMixedBits")
+@dataclass(frozen=True)
+class TuneMixedBits:
+    """Take the place of ``Annotate`` where the start scale is to be found.
+
+    Attributes
+    ----------
+    scheme, row, options : as for ``Annotate``; the start scale of the options is tried first.
+    samples : the first ``SAMPLES`` of them are used.
+    cosine : what the outputs must keep.
+    runner, progress : as for ``Calibrate``.
+    """
+
+    scheme: Scheme
+    row: TargetRow | None
+    options: QuantizeOptions
+    samples: Iterable[Sample]
+    cosine: float = 0.995
+    runner: Runner = compile_for_host
+    progress: Progress | None = None
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the annotated module of the best trial; where none keeps the cosine, that with the most bits.
+
+        Raises
+        ------
+        TvmqError : no samples; whatever ``Annotate`` raises.
+        """
+        samples = list(islice(self.samples, SAMPLES))
+        if not samples:
+            raise TvmqError("there are no calibration samples; at least one is needed")
+        reference = self._outputs(_as_tuple(mod), samples)
+        low, high, scale = SMALLEST, LARGEST, self.options.mixed_start_scale
+        best, found = self._annotated(mod, low), None
+        with nullcontext() if self.progress is None else self.progress("mixed bits", TRIALS) as bar:
+            for _ in range(TRIALS):
+                trial = self._annotated(mod, scale)
+                if _cosine(reference, self._outputs(_rounded_form(trial), samples)) >= self.cosine:
+                    best, found, low = trial, scale, scale
+                else:
+                    high = scale
+                scale = float(np.sqrt(low * high))
+                if bar is not None:
+                    bar.update(1)
+        if found is None:
+            logger.warning("no mixed bits keep a cosine of %g: the most bits are taken", self.cosine)
+        else:
+            logger.info("mixed bits: start scale %.4f", found)
+        return best
+
+    def _annotated(self, mod: IRModule, scale: float) -> IRModule:
+        options = dataclasses.replace(self.options, mixed_start_scale=scale)
+        return Annotate(self.scheme, self.row, options)(mod)
+
+    def _outputs(self, mod: IRModule, samples: list[Sample]) -> np.ndarray:
+        """Return all outputs for all samples in one row."""
+        run = self.runner(mod)
+        return np.concatenate([array.ravel() for sample in samples for array in run(dict(sample))])
+
+
+def _as_tuple(mod: IRModule) -> IRModule:
+    result = mod["main"].body.body
+    return rebuild(mod, lambda builder, var, value: value, result=_tuple(result))
+
+
+def _tuple(result: relax.Expr) -> relax.Tuple:
+    return result if isinstance(result, relax.Tuple) else relax.Tuple([result])
+
+
+def _rounded_form(mod: IRModule) -> IRModule:
+    """Return an annotated module in float, with its weights rounded to their bits."""
+    bits = get_bits(mod)
+    weights = {
+        pair.dequantize: rounded(pair.values, pair.axis, bits.of_weights(pair.name), pair.scales.size > 1)
+        for pair in weight_pairs(mod)
+    }
+    skipped = transparent(mod)
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if var in weights:
+            return constant(weights[var].astype(np.float32))
+        return value.args[0] if var in skipped else value
+
+    tupled = rebuild(mod, rewrite, result=_tuple(mod["main"].body.body))
+    return relax.transform.DeadCodeElimination()(tupled)
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    norms = float(np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64)))
+    return 1.0 if norms == 0.0 else float(one.astype(np.float64) @ other.astype(np.float64)) / norms

@@ -1,0 +1,1 @@
+"""Float to float: one form of each thing."""

@@ -1,0 +1,56 @@
+"""The rewrites that give every later pass one form of each thing, whether a model is quantized or not.
+
+What they leave: ``conv2d`` in NCHW and ``matmul`` with a constant ``[K, N]``, a bias as one addition of a
+constant behind them, ``relu`` and ``clip``, explicit padding, one constant for equal weights, no constant
+subgraphs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import tvm
+from tvm import IRModule, relax
+
+from ..hub.graph import bindings_of, layer_name
+from ..hub.layers import get_layers, with_layers
+from .drop_identities import DropIdentities
+from .fold_affine import FoldAffine
+from .fold_affine_forward import FoldAffineForward
+from .fold_constants import FoldConstants
+from .fold_pad import FoldPad
+from .share_weights import ShareWeights
+from .split_batch_norm import SplitBatchNorm
+from .widen_1d import Widen1d
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.Prepare")
+@dataclass(frozen=True)
+class Prepare:
+    """Run the rewrites in order, and record which of the user's nodes were folded into others."""
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the module in the form that the docstring of this file describes."""
+        phases = (
+            FoldConstants(),
+            DropIdentities(),
+            SplitBatchNorm(),
+            Widen1d(),
+            FoldPad(),
+            FoldAffineForward(),
+            FoldAffine(),
+            ShareWeights(),
+            relax.transform.DeadCodeElimination(),
+        )
+        return mark_folded(tvm.transform.Sequential(phases)(mod))
+
+
+def mark_folded(mod: IRModule) -> IRModule:
+    """Return the module with the status ``"folded"`` on each layer of which no operator is left."""
+    present = {layer_name(binding.value) for binding in bindings_of(mod)}
+    layers = [
+        layer if layer.name in present else dataclasses.replace(layer, status="folded")
+        for layer in get_layers(mod)
+    ]
+    return with_layers(mod, layers)

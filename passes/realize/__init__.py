@@ -1,0 +1,1 @@
+"""From the hub to integers."""

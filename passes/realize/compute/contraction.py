@@ -1,0 +1,345 @@
+"""Convolution and matrix multiplication, over packed weights, with their epilogue.
+
+    data  --(pad, widen)-->  rows  --(sum over kernel and input channels)-->  accumulator  --(epilogue)-->  result
+
+The accumulator has whole register tiles: ``[..., rows, blocks, lanes]`` with padded rows and channels. Its block
+carries the annotation that the schedule rule looks for; the rule keeps accumulator and epilogue in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import relax, te, tirx
+
+from ...hub.packing import padded_rows
+from .annotations import KERNEL, START, STEPS
+from .epilogue import Epilogue
+
+WIDENING_ROWS = 16
+"""Rows of a kernel from which on its weights are widened beforehand, and not again for each row."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
+
+    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators. An instruction takes ``steps`` groups of
+    ``depth`` at a time.
+    """
+
+    lanes: int
+    depth: int
+    data_dtype: str
+    accumulator_dtype: str = "int32"
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """Geometry of a convolution over NHWC data.
+
+    Attributes
+    ----------
+    padding : top, left, bottom, right.
+    pad_value : what stands outside of the data (the zero point of quantized data).
+    """
+
+    strides: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int
+    kernel: tuple[int, int]
+    out_channels: int
+    pad_value: int = 0
+
+    @classmethod
+    def of(cls, call: relax.Call, weight_shape: tuple[int, ...], pad_value: int = 0) -> Conv2d:
+        """Return the geometry of a ``relax.nn.conv2d`` over NHWC data with an OIHW weight of this shape."""
+        attrs = call.attrs
+        top, left, bottom, right = (int(width) for width in attrs.padding)
+        down, across = (int(step) for step in attrs.strides)
+        spread_down, spread_across = (int(step) for step in attrs.dilation)
+        out_channels, _, height, width = weight_shape
+        return cls(
+            strides=(down, across),
+            padding=(top, left, bottom, right),
+            dilation=(spread_down, spread_across),
+            groups=int(attrs.groups),
+            kernel=(height, width),
+            out_channels=out_channels,
+            pad_value=pad_value,
+        )
+
+    def locate(
+        self, h: tirx.Expr, w: tirx.Expr, height: int, width: int, span_w: int, span_h: int = 0
+    ) -> tuple[tirx.Expr, tirx.Expr, list[tirx.Expr]]:
+        """Return where position (h, w) of the padded data lies in the data, and when it lies inside.
+
+        ``span_w`` and ``span_h`` are the size of the padded data, which whole tiles may make larger than the padding.
+        """
+        top, left, bottom, _ = self.padding
+        row, column = h - top, w - left
+        conditions = []
+        if top:
+            conditions.append(row >= 0)
+        if top or bottom or span_h > height:
+            conditions.append(row < height)
+        if left:
+            conditions.append(column >= 0)
+        if left or span_w > width:
+            conditions.append(column < width)
+        return row, column, conditions
+
+    def span(self, columns: int) -> int:
+        """Return the width of the padded data that so many columns of the result read."""
+        return (columns - 1) * self.strides[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
+
+    def out_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the result."""
+        top, left, bottom, right = self.padding
+        spans = [(extent - 1) * step + 1 for extent, step in zip(self.kernel, self.dilation, strict=True)]
+        return (
+            (height + top + bottom - spans[0]) // self.strides[0] + 1,
+            (width + left + right - spans[1]) // self.strides[1] + 1,
+        )
+
+
+def widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
+    """Return the weights in the dtype of the data where so many rows use them that it pays to widen them once."""
+    if dot.data_dtype != "int16" or rows < WIDENING_ROWS:
+        return weight
+    return te.compute(weight.shape, lambda *index: weight(*index).astype("int16"), name="weights")
+
+
+def finish(
+    accumulator: te.Tensor,
+    shape: Sequence[int],
+    locate: Callable[[Sequence[tirx.Expr]], tuple[list[tirx.Expr], tirx.Expr, Sequence[tirx.Expr]]],
+    arrays: Sequence[te.Tensor],
+    epilogue: Epilogue | None,
+) -> te.Tensor:
+    """Return the result: each element of the accumulator as the epilogue, where there is one, leaves it.
+
+    ``locate`` maps its index to that of the accumulator, of the per-channel arrays and of the operands.
+    """
+
+    started = accumulator if epilogue is None else _started(accumulator, arrays[0])
+
+    def body(*index: tirx.Expr) -> tirx.Expr:
+        place, channel, operand_index = locate(index)
+        if epilogue is None:
+            return accumulator(*place)
+        _, multiplier, *operands = arrays
+        return epilogue(started(*place), multiplier(channel), operand_index, operands)
+
+    return te.compute(shape, body, name="result")
+
+
+def _started(accumulator: te.Tensor, offset: te.Tensor) -> te.Tensor:
+    """Return the accumulator, ``[..., blocks, lanes]`` or ``[N, groups, ...]`` of these, with its offset added."""
+    blocks, lanes = (int(extent) for extent in accumulator.shape[-2:])
+    grouped = int(offset.shape[0]) > blocks * lanes
+
+    def body(*index: tirx.Expr) -> tirx.Expr:
+        channel = index[-2] * lanes + index[-1]
+        if grouped:
+            channel = index[1] * (blocks * lanes) + channel
+        return accumulator(*index) + offset(channel)
+
+    # Only where all groups share a block's place in the array can the accumulator start from it.
+    attrs = {} if grouped else {START: 1}
+    return te.compute(accumulator.shape, body, name="started", attrs=attrs)
+
+
+def _rows(
+    data: te.Tensor, geometry: Conv2d, dot: Dot, groups: int, group_depth: int
+) -> Callable[..., tirx.Expr]:
+    """Return the padded input by (n, h, w, group, channel), ``group_depth`` channels a group; or as it is."""
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    top, _, bottom, _ = geometry.padding
+    group_in, span_w = channels // groups, geometry.span(padded_rows(geometry.out_size(height, width)[1]))
+    exact = group_in == group_depth
+    if exact and not any(geometry.padding) and span_w <= width and data.dtype == dot.data_dtype:
+        return lambda n, h, w, group, channel: data[n, h, w, group * group_in + channel]
+
+    def body(n, h, w, group, channel):
+        row, column, conditions = geometry.locate(h, w, height, width, span_w)
+        if not exact:
+            conditions.append(channel < group_in)
+        value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)
+        return _or_outside(value, conditions, geometry)
+
+    shape = (batch, height + top + bottom, max(span_w, 1), groups, group_depth)
+    return te.compute(shape, body, name="rows")
+
+
+def _merged_rows(data: te.Tensor, geometry: Conv2d, dot: Dot, merged: int) -> te.Tensor:
+    """Return the padded input, by (n, h, place): columns and channels lie as they do in memory.
+
+    The last group of ``depth`` may read beyond the ``KW * C`` numbers that count, where weights are zero.
+    """
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    top, left, bottom, _ = geometry.padding
+    columns = padded_rows(geometry.out_size(height, width)[1])
+    length = (columns - 1) * geometry.strides[1] * channels + merged
+
+    def body(n, h, place):
+        row, inside = h - top, place - left * channels
+        conditions = [inside >= 0] if left else []
+        if length > (left + width) * channels:
+            conditions.append(inside < width * channels)
+        if top or bottom:
+            conditions += [row >= 0, row < height]
+        value = data[n, row, inside // channels, inside % channels].astype(dot.data_dtype)
+        return _or_outside(value, conditions, geometry)
+
+    return te.compute((batch, height + top + bottom, length), body, name="rows")
+
+
+def _or_outside(value: tirx.Expr, conditions: list[tirx.Expr], geometry: Conv2d) -> tirx.Expr:
+    """Return the value where the conditions hold, and what stands outside of the data elsewhere."""
+    if not conditions:
+        return value
+    outside = tirx.const(geometry.pad_value, str(value.ty))
+    return tirx.if_then_else(tirx.all(*conditions), value, outside)
+
+
+def conv2d(
+    data: te.Tensor,
+    weight: te.Tensor,
+    *arrays: te.Tensor,
+    geometry: Conv2d,
+    dot: Dot,
+    epilogue: Epilogue | None = None,
+) -> te.Tensor:
+    """Return the convolution of NHWC data with weights packed by ``packing.pack_conv2d``.
+
+    Where the columns of the kernel have been merged into its channels (``packing.merges_columns``), a kernel row reads
+    the ``KW * C`` numbers from its first column on as they lie in memory, and whole groups of ``depth`` of them.
+
+    Parameters
+    ----------
+    data : (N, H, W, C).
+    weight : (G, O/G/lanes, KH, KW, C/G/depth, lanes, depth); with merged columns (1, O/lanes, KH, 1, KW*C/depth, ...).
+    arrays : with an epilogue: offset int32 and multiplier float32, both (G * blocks * lanes,), then its operands.
+    epilogue : None returns the accumulator (float operators).
+
+    Returns
+    -------
+    (N, OH, OW, O) in the epilogue's dtype; (N, OH, OW, G, O/G), which is the same memory, where there are groups.
+    """
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    groups, blocks, kernel_h, kernel_w, steps, lanes, depth = (int(extent) for extent in weight.shape)
+    group_out = geometry.out_channels // groups
+    out_h, out_w = geometry.out_size(height, width)
+    rows = padded_rows(out_w)
+    stride_h, stride_w = geometry.strides
+    dilation_h, dilation_w = geometry.dilation
+    if kernel_w == geometry.kernel[1]:
+        source = _rows(data, geometry, dot, groups, steps * depth)
+    else:
+        source = _merged_rows(data, geometry, dot, steps * depth)
+
+    taps_h = te.reduce_axis((0, kernel_h), "kh")
+    taps_w = te.reduce_axis((0, kernel_w), "kw")
+    weight = widen(weight, dot, out_h * rows)
+    step = te.reduce_axis((0, steps), "ko")
+    lane_step = te.reduce_axis((0, depth), "ki")
+    wide = dot.accumulator_dtype
+
+    def product(n, group, h, w, block, lane):
+        row, channel = h * stride_h + taps_h * dilation_h, step * depth + lane_step
+        if kernel_w == geometry.kernel[1]:
+            value = source(n, row, w * stride_w + taps_w * dilation_w, group, channel)
+        else:
+            value = source(n, row, w * (stride_w * channels) + channel)
+        factor = weight[group, block, taps_h, taps_w, step, lane, lane_step]
+        return te.sum(value.astype(wide) * factor.astype(wide), axis=[taps_h, taps_w, step, lane_step])
+
+    accumulator = te.compute(
+        (batch, groups, out_h, rows, blocks, lanes),
+        product,
+        name="accumulator",
+        attrs={KERNEL: "contraction", STEPS: dot.steps},
+    )
+
+    grouping = () if groups == 1 else (groups,)
+    shape = (batch, out_h, out_w, *grouping, group_out)
+
+    def position(index):
+        n, h, w, *grouped, channel = index
+        group = grouped[0] if grouped else 0
+        place = [n, group, h, w, channel // lanes, channel % lanes]
+        return place, group * (blocks * lanes) + channel, (n, h, w, group * group_out + channel)
+
+    return finish(accumulator, shape, position, arrays, epilogue)
+
+
+def matmul(
+    data: te.Tensor,
+    weight: te.Tensor,
+    *arrays: te.Tensor,
+    out_channels: int,
+    dot: Dot,
+    epilogue: Epilogue | None = None,
+) -> te.Tensor:
+    """Return ``data[..., K] @ weight`` with the weight packed by ``packing.pack_matmul``.
+
+    Parameters
+    ----------
+    data : (..., M, K), or (K,).
+    weight : (N/lanes, K/depth, lanes, depth).
+    arrays, epilogue : as for ``conv2d``, per-channel arrays of (N/lanes * lanes,).
+
+    Returns
+    -------
+    (..., M, N) in the epilogue's dtype.
+    """
+    *lead, inner = (int(extent) for extent in data.shape)
+    blocks, steps, lanes, depth = (int(extent) for extent in weight.shape)
+    outer = lead[:-1] if lead else []
+    rows = padded_rows(lead[-1]) if lead else 1
+    exact = inner == steps * depth and (not lead or rows == lead[-1])
+    source: Callable[..., tirx.Expr] = data
+
+    if not exact or data.dtype != dot.data_dtype or not lead:
+
+        def body(*index):
+            *front, row, channel = index
+            conditions = []
+            if lead and rows != lead[-1]:
+                conditions.append(row < lead[-1])
+            if inner != steps * depth:
+                conditions.append(channel < inner)
+            where = [*front, row, channel] if lead else [channel]
+            value = data(*where).astype(dot.data_dtype)
+            if not conditions:
+                return value
+            return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, dot.data_dtype))
+
+        source = te.compute((*outer, rows, steps * depth), body, name="rows")
+
+    weight = widen(weight, dot, rows)
+    step = te.reduce_axis((0, steps), "ko")
+    lane_step = te.reduce_axis((0, depth), "ki")
+    wide = dot.accumulator_dtype
+
+    def product(*index):
+        *front, block, lane = index
+        value = source(*front, step * depth + lane_step).astype(wide)
+        return te.sum(value * weight[block, step, lane, lane_step].astype(wide), axis=[step, lane_step])
+
+    accumulator = te.compute(
+        (*outer, rows, blocks, lanes),
+        product,
+        name="accumulator",
+        attrs={KERNEL: "contraction", STEPS: dot.steps},
+    )
+
+    def position(index):
+        *front, channel = index
+        return [*(front if lead else [0]), channel // lanes, channel % lanes], channel, index
+
+    return finish(accumulator, (*lead, out_channels), position, arrays, epilogue)

@@ -1,0 +1,363 @@
+"""Q/DQ form --> integer operators.
+
+    DQ(x) -> conv2d(., DQ(w)) -> add(., bias) -> relu -> Q   -->   one integer kernel
+
+Three walks over the one block of ``main``:
+
+1. forwards: which values *are* quantized tensors: results of dequantize, and what only moves their values
+2. backwards: which values are needed, as integers or in float, and by which plan each is made
+3. forwards: carry the plans out
+
+Integers are stored in the target row's dtype, whatever the model's own: moving a tensor from int8 to uint8 moves its
+zero point along. An operator for which no rule has a plan stays float, and its layer record says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import tvm
+from tvm import relax, te
+
+from ...targets.row import TargetRow
+from ..hub import arithmetic
+from ..hub.compressed import compressed_layers
+from ..hub.graph import (
+    bindings_of,
+    dtype_of,
+    is_constant,
+    layer_name,
+    op_name,
+    rebuild,
+    to_numpy,
+    with_layer_name,
+)
+from ..hub.layers import Layer, get_layers, with_layers
+from .compute import elementwise
+from .realizers.average import plan_average
+from .realizers.binary import plan_product, plan_sum
+from .realizers.concat import plan_concat
+from .realizers.functions import plan_function
+from .realizers.moves import move, move_inputs, moved_parameters
+from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rule
+from .realizers.weighted import plan_weighted
+
+RULES: tuple[Rule, ...] = (
+    plan_weighted,
+    plan_sum,
+    plan_product,
+    plan_average,
+    plan_concat,
+    plan_function,
+)
+"""Tried in this order; the first plan is taken."""
+
+_NOBODY_READS_IT = relax.const(0.0)
+"""Stands for the own form of a value of which only the integers, or nothing, is needed."""
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.Realize")
+@dataclass(frozen=True)
+class Realize:
+    """Rewrite a Q/DQ module to integer operators of one target.
+
+    Requires ``Layout``; ensures that no operator with a plan is computed in float.
+
+    Attributes
+    ----------
+    row : the target's row, which gives the stored dtype and the weights' packing.
+    """
+
+    row: TargetRow
+
+    def transform_module(self, mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        analysis = _Analysis(mod, self.row)
+        realized = rebuild(mod, _Carrier(analysis).rewrite)
+        realized = tvm.transform.Sequential(
+            [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
+        )(realized)
+        return with_layers(realized, analysis.layers(mod))
+
+
+class _Analysis:
+    """The first two walks: parameters of quantized values, and how each needed value is made."""
+
+    def __init__(self, mod: tvm.IRModule, row: TargetRow) -> None:
+        self.row = row
+        self.bindings = bindings_of(mod)
+        self._definitions = {binding.var: binding.value for binding in self.bindings}
+        self._parameters: dict[relax.Var, Parameters] = {}
+        self.refusals: dict[str, str] = {}
+        self.plans: dict[relax.Var, Plan] = {}
+        self.float_plans: dict[relax.Var, Plan] = {}
+        self.as_integers: set[relax.Var] = set()
+        self.as_is: set[relax.Var] = set()
+        for binding in self.bindings:
+            found = self._classify(binding.value)
+            if found is not None:
+                self._parameters[binding.var] = found
+        self._demand_as_is(mod["main"].body.body)
+        for binding in reversed(self.bindings):
+            self._demand_inputs(binding)
+
+    # What rules ask for (the protocol ``Facts``).
+
+    def definition(self, expr: relax.Expr) -> relax.Expr:
+        while isinstance(expr, relax.Var) and expr in self._definitions:
+            expr = self._definitions[expr]
+        return expr
+
+    def parameters(self, expr: relax.Expr) -> Parameters | None:
+        return self._parameters.get(expr) if isinstance(expr, relax.Var) else None
+
+    def refuse(self, call: relax.Expr, reason: str) -> None:
+        self.refusals.setdefault(layer_name(call), reason)
+
+    def value_of(self, var: relax.Var) -> relax.Expr:
+        """Return what the module binds ``var`` to."""
+        return self._definitions[var]
+
+    # The walks.
+
+    def _classify(self, value: relax.Expr) -> Parameters | None:
+        if isinstance(value, relax.Var):
+            return self.parameters(value)
+        if isinstance(value, relax.TupleGetItem):
+            whole = self.definition(value.tuple_value)
+            return self.parameters(whole.args[0]) if op_name(whole) == "relax.split" else None
+        if op_name(value) == "relax.dequantize":
+            own = self.own_parameters(value)
+            return (
+                None
+                if own is None or is_constant(value.args[0])
+                else own.stored_as(self.row.activation_dtype)
+            )
+        return moved_parameters(self, value)
+
+    def own_parameters(self, call: relax.Call) -> Parameters | None:
+        """Return the parameters of a quantize or dequantize of one whole tensor; None for any other."""
+        data, scale, zero_point = call.args
+        if not is_constant(scale) or not is_constant(zero_point) or to_numpy(scale).size != 1:
+            return None
+        dtype = str(call.attrs.out_dtype if op_name(call) == "relax.quantize" else data.ty.dtype)
+        if dtype not in STORED_DTYPES:
+            return None
+        return Parameters(float(to_numpy(scale).item()), int(to_numpy(zero_point).item()), dtype)
+
+    def _demand_as_is(self, expr: relax.Expr) -> None:
+        if isinstance(expr, relax.Var):
+            self.as_is.add(expr)
+        elif isinstance(expr, relax.Tuple):
+            for field in expr.fields:
+                self._demand_as_is(field)
+
+    def _demand_inputs(self, binding: relax.VarBinding) -> None:
+        var, value = binding.var, binding.value
+        if op_name(value) == "relax.quantize":
+            if var in self.as_is or var in self.as_integers:
+                self._demand_quantize(var, value)
+            return
+        if var in self.as_is and var not in self._parameters:
+            plan = self._first_plan(var, None)
+            if plan is not None:
+                self.float_plans[var] = plan
+                self.as_integers.update(plan.inputs)
+            else:
+                self._demand_arguments(value)
+        if var in self._parameters and (var in self.as_integers or var in self.as_is):
+            self._demand_moved(var, value)
+
+    def _demand_quantize(self, var: relax.Var, call: relax.Call) -> None:
+        own = self.own_parameters(call)
+        if own is None:
+            self._demand_arguments(call)
+            return
+        target = own.stored_as(self.row.activation_dtype)
+        data = call.args[0]
+        if self.parameters(data) == target:
+            self.as_integers.add(data)
+            return
+        plan = self._first_plan(data, target)
+        if plan is None:
+            self._demand_as_is(data)
+            return
+        self.plans[var] = plan
+        self.as_integers.update(plan.inputs)
+
+    def _demand_moved(self, var: relax.Var, value: relax.Expr) -> None:
+        """The integers of ``var`` are needed, so those that they are made of are."""
+        self.as_integers.add(var)
+        if op_name(value) == "relax.dequantize":
+            source = self.definition(value.args[0])
+            quantized_here = op_name(source) == "relax.quantize" and self.own_parameters(source) is not None
+            (self.as_integers if quantized_here else self.as_is).add(value.args[0])
+        elif isinstance(value, relax.TupleGetItem):
+            self.as_integers.add(self.definition(value.tuple_value).args[0])
+        elif isinstance(value, relax.Var):
+            self.as_integers.add(value)
+        else:
+            self.as_integers.update(move_inputs(value))
+
+    def _demand_arguments(self, value: relax.Expr) -> None:
+        if isinstance(value, relax.Call):
+            for argument in value.args:
+                self._demand_as_is(argument)
+        elif isinstance(value, relax.TupleGetItem):
+            self._demand_as_is(value.tuple_value)
+        else:
+            self._demand_as_is(value)
+
+    def _first_plan(self, expr: relax.Expr, target: Parameters | None) -> Plan | None:
+        for rule in RULES:
+            plan = rule(self, expr, target)
+            if plan is not None:
+                return plan
+        return None
+
+    def layers(self, mod: tvm.IRModule) -> list[Layer]:
+        """Return the layer records with what became of each node."""
+        found = self._outcomes()
+        for name in compressed_layers(mod):
+            found.pop(name, None)  # what was said of it holds
+        return [
+            dataclasses.replace(
+                layer,
+                status=found[layer.name].status,
+                reason=self._reason(layer, found[layer.name]),
+                details={**layer.details, **found[layer.name].details},
+            )
+            if layer.name in found
+            else layer
+            for layer in get_layers(mod)
+        ]
+
+    def _reason(self, layer: Layer, outcome: Layer) -> str:
+        """Return why a node stays float: what was found here, or else what earlier passes said of it."""
+        if outcome.status != "float":
+            return ""
+        return self.refusals.get(layer.name) or layer.reason or outcome.reason
+
+    def _outcomes(self) -> dict[str, Layer]:
+        """Return what became of each node that the walks met, by its name; later lines outrank earlier ones."""
+        found: dict[str, Layer] = {}
+        for binding in self.bindings:
+            name, kind = layer_name(binding.value), op_name(binding.value)
+            if not name:
+                continue
+            if kind in ("relax.quantize", "relax.dequantize"):
+                found.setdefault(name, Layer(name, "", "folded"))
+            elif binding.var in self._parameters:
+                found[name] = Layer(name, "", "int8")
+            elif binding.var in self.as_is and binding.var not in self.float_plans and kind:
+                found[name] = Layer(name, "", "float", self._why_float(binding.value))
+        for plan in (*self.plans.values(), *self.float_plans.values()):
+            for name in plan.absorbed:
+                found[name] = Layer(name, "", "int8", details={"fused_into": plan.layer})
+        for plan in (*self.plans.values(), *self.float_plans.values()):
+            found[plan.layer] = Layer(plan.layer, "", "int8", details=plan.details)
+        return found
+
+    def _why_float(self, call: relax.Call) -> str:
+        if any(self.parameters(argument) is not None for argument in call.args):
+            return f"no integer form of {op_name(call).removeprefix('relax.')} with these operands"
+        return "none of its inputs is quantized"
+
+
+class _Carrier:
+    """The third walk; also what plans use to emit (the protocol ``Emitter``).
+
+    ``rebuild`` maps each old variable to its own form, in float; the integers that stand for it are kept here.
+    """
+
+    def __init__(self, analysis: _Analysis) -> None:
+        self.analysis = analysis
+        self.row = analysis.row
+        self._integers: dict[relax.Var, relax.Expr] = {}
+        self._splits: dict[relax.Var, relax.Var] = {}
+        self._builder: relax.BlockBuilder | None = None
+
+    def rewrite(self, builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        self._builder = builder
+        analysis = self.analysis
+        old = analysis.value_of(var)
+        if op_name(value) == "relax.quantize" and analysis.own_parameters(old) is not None:
+            if var not in analysis.as_integers and var not in analysis.as_is:
+                return _NOBODY_READS_IT
+            return self._quantize(var, old, value)
+        parameters = analysis.parameters(var)
+        if parameters is not None and var in analysis.as_integers:
+            self._integers[var] = self._move(old, value, parameters)
+        if var not in analysis.as_is:
+            return _NOBODY_READS_IT
+        if parameters is not None:
+            return self._dequantize(self._integers[var], parameters, layer_name(value))
+        if var in analysis.float_plans:
+            return analysis.float_plans[var].build(self)
+        return value
+
+    # What plans ask for (the protocol ``Emitter``).
+
+    def integers(self, expr: relax.Expr) -> relax.Expr:
+        return self._integers[expr]
+
+    def call(self, define: Callable[..., te.Tensor], *args: relax.Expr, name: str, layer: str) -> relax.Var:
+        return self.emit(self._builder.call_te(define, *args, primfunc_name_hint=name), layer)
+
+    def emit(self, call: relax.Expr, layer: str) -> relax.Var:
+        return self._builder.emit(with_layer_name(call, layer))
+
+    # One kind of binding each.
+
+    def _quantize(self, var: relax.Var, old: relax.Call, call: relax.Call) -> relax.Expr:
+        analysis = self.analysis
+        own = analysis.own_parameters(old)
+        target = own.stored_as(self.row.activation_dtype)
+        name = layer_name(call)
+        if var in analysis.plans:
+            integers = analysis.plans[var].build(self)
+        elif analysis.parameters(old.args[0]) == target:
+            integers = self.integers(old.args[0])
+        else:
+            out = arithmetic.Output(target.dtype, target.zero_point, *arithmetic.bounds_of(target.dtype))
+            define = partial(elementwise.quantize, scale=target.scale, out=out)
+            integers = self.call(define, call.args[0], name="quantize", layer=name)
+        self._integers[var] = integers
+        return self._in_dtype(integers, own.dtype, name) if var in analysis.as_is else _NOBODY_READS_IT
+
+    def _move(self, old: relax.Expr, value: relax.Expr, parameters: Parameters) -> relax.Expr:
+        """Return the integers of a value that is a quantized tensor; ``value`` is ``old`` with new arguments."""
+        name = layer_name(value)
+        if isinstance(old, relax.Var):
+            return self.integers(old)
+        if isinstance(old, relax.TupleGetItem):
+            return self._split_item(old, name)
+        if op_name(old) == "relax.dequantize":
+            if old.args[0] in self._integers:
+                return self.integers(old.args[0])
+            return self._in_dtype(value.args[0], parameters.dtype, name)
+        inputs = [self.integers(argument) for argument in move_inputs(old)]
+        return self.emit(move(value, inputs, parameters), name)
+
+    def _split_item(self, old: relax.TupleGetItem, name: str) -> relax.Var:
+        if old.tuple_value not in self._splits:
+            call = self.analysis.definition(old.tuple_value)
+            moved = relax.Call(call.op, [self.integers(call.args[0])], call.attrs, call.ty_args)
+            self._splits[old.tuple_value] = self.emit(moved, name)
+        return self._builder.emit(relax.TupleGetItem(self._splits[old.tuple_value], old.index))
+
+    def _in_dtype(self, integers: relax.Expr, dtype: str, name: str) -> relax.Expr:
+        """Return the integers moved into the range of another 8-bit dtype."""
+        own = dtype_of(integers)
+        if own == dtype:
+            return integers
+        shift = arithmetic.bounds_of(dtype)[0] - arithmetic.bounds_of(own)[0]
+        return self.call(
+            partial(elementwise.move_range, shift=shift, dtype=dtype), integers, name="move_range", layer=name
+        )
+
+    def _dequantize(self, integers: relax.Expr, parameters: Parameters, name: str) -> relax.Var:
+        define = partial(elementwise.dequantize, scale=parameters.scale, zero_point=parameters.zero_point)
+        return self.call(define, integers, name="dequantize", layer=name)

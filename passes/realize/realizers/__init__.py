@@ -1,0 +1,1 @@
+"""How each kind of operator becomes integers: one file a kind, tried in the order of ``realize.RULES``."""

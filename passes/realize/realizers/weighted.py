@@ -1,0 +1,246 @@
+"""Convolution and matrix multiplication with constant weights.
+
+Q(limit(conv2d(DQ(x), DQ(w)) + bias))                 -->  conv2d[int8, requantize](x, w)
+Q(limit(conv2d(DQ(x), DQ(w)) + bias + DQ(residual)))  -->  conv2d[int8, requantize and add](x, w, residual)
+conv2d(DQ(x), DQ(w)) + bias                           -->  conv2d[int8, dequantize](x, w)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from tvm import relax, te
+
+from ....targets.row import TargetRow
+from ...hub import arithmetic, packing
+from ...hub.graph import layer_name, op_name, shape_of
+from ...hub.lane_sums import is_merged
+from ..compute import contraction, depthwise
+from ..compute.contraction import Conv2d, Dot
+from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
+from ..compute.naming import kernel_name
+from .limits import Limited, strip_limits
+from .quantized import Emitter, Facts, Parameters, Plan
+from .weights import Weight, choose_dot, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
+
+OPERATORS = ("relax.nn.conv2d", "relax.matmul")
+
+
+@dataclass(frozen=True)
+class _Match:
+    """``limit(operator(data, weight) + bias + residual)``."""
+
+    call: relax.Call
+    limited: Limited
+    bias: np.ndarray | None
+    residual: relax.Expr | None
+    names: tuple[str, ...]
+
+
+def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) -> Plan | None:
+    """Plan a convolution or matmul of quantized data with constant quantized weights."""
+    match = _match(facts, value)
+    if match is None:
+        return None
+    call = match.call
+    data = facts.parameters(call.args[0])
+    if data is None:
+        return None
+    if match.residual is not None and target is None:
+        return None
+    is_conv = op_name(call) == "relax.nn.conv2d"
+    weight = weight_of(facts, call.args[1], 0 if is_conv else 1)
+    if isinstance(weight, str):
+        facts.refuse(call, weight)
+        return None
+    if is_conv and (call.attrs.data_layout, call.attrs.kernel_layout) != ("NHWC", "OIHW"):
+        facts.refuse(call, f"its layout is {call.attrs.data_layout}: run Layout before Realize")
+        return None
+    if not is_conv and weight.values.ndim != 2:
+        facts.refuse(call, f"its weight has {weight.values.ndim} dimensions, not 2")
+        return None
+    channels = weight.values.shape[weight.axis]
+    bias = np.zeros(channels) if match.bias is None else np.broadcast_to(match.bias.reshape(-1), (channels,))
+    weight = fit_bias(weight, bias.astype(np.float64), data.scale)
+    offset = offset_of(weight, bias.astype(np.float64), data.scale, data.zero_point)
+    if isinstance(offset, str):
+        facts.refuse(call, offset)
+        return None
+    steps = data.scale * weight.scale
+    chosen = _epilogue(facts, match, steps, target, largest_accumulators(weight, offset))
+    if isinstance(chosen, str):
+        facts.refuse(call, chosen)
+        return None
+    epilogue, multiplier = chosen
+    operands = () if match.residual is None else (match.residual,)
+    build = partial(
+        _build,
+        call=call,
+        data=data,
+        weight=weight,
+        arrays=(offset, multiplier.astype(np.float32)),
+        operands=operands,
+        epilogue=epilogue,
+    )
+    details = {
+        "data_scale": data.scale,
+        "data_zero_point": data.zero_point,
+        "weight_bits": int(np.abs(weight.values.astype(np.int16)).max(initial=0)).bit_length() + 1,
+        "weight_bytes": int(weight.values.size),
+        "weight_scale_min": float(weight.scale.min()),
+        "weight_scale_max": float(weight.scale.max()),
+    }
+    return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
+
+
+def _match(facts: Facts, value: relax.Expr) -> _Match | None:
+    """Find the operator under limits, one residual and biases; limits must be outermost."""
+    limited = strip_limits(facts, value)
+    bias, residual, names = None, None, list(limited.names)
+    current = facts.definition(limited.value)
+    while op_name(current) == "relax.add":
+        added = _addend(facts, current)
+        if added is None:
+            return None
+        inner, constant, other = added
+        if constant is not None:
+            bias = constant if bias is None else bias + constant
+        elif residual is None:
+            residual = other
+        else:
+            return None
+        names.append(layer_name(current))
+        current = facts.definition(inner)
+    if op_name(current) not in OPERATORS:
+        return None
+    if residual is not None and shape_of(residual) != shape_of(current):
+        return None
+    return _Match(current, limited, bias, residual, tuple(names))
+
+
+def _addend(facts: Facts, call: relax.Call):
+    """Return (the side with the operator, constant per-channel bias or None, quantized residual or None)."""
+    for inner, other in (call.args, reversed(call.args)):
+        constant = constant_value(facts, other)
+        if constant is not None:
+            if _is_per_channel(constant, len(shape_of(inner)), shape_of(inner)[-1]):
+                return inner, constant.astype(np.float64).reshape(-1), None
+            return None
+    for inner, other in (call.args, reversed(call.args)):
+        if facts.parameters(other) is not None and _leads_to_operator(facts, inner):
+            return inner, None, other
+    return None
+
+
+def _leads_to_operator(facts: Facts, expr: relax.Expr) -> bool:
+    call = facts.definition(expr)
+    while op_name(call) == "relax.add":
+        sides = [side for side in call.args if constant_value(facts, side) is None]
+        if len(sides) != 1:
+            return False
+        call = facts.definition(sides[0])
+    return op_name(call) in OPERATORS
+
+
+def _is_per_channel(constant: np.ndarray, rank: int, channels: int) -> bool:
+    """Tell whether a constant broadcasts along the last axis alone, where the channels are."""
+    if constant.size == 1:
+        return constant.ndim <= rank
+    return constant.ndim <= rank and constant.shape[-1] == constant.size == channels
+
+
+def _epilogue(
+    facts: Facts, match: _Match, steps: np.ndarray, target: Parameters | None, largest: np.ndarray
+) -> tuple[Epilogue, np.ndarray] | str:
+    """Return the epilogue and its multipliers (float64), or why there is none; ``largest`` accumulators are ``[O]``."""
+    lower, upper = match.limited.lower, match.limited.upper
+    if target is None:
+        least, most = (None if math.isinf(limit) else limit for limit in (lower, upper))
+        return Dequantize(least, most), steps
+    out = target.output(lower, upper)
+    multiplier = steps / target.scale
+    if match.residual is None:
+        return Requantize(out, _in_range(largest, multiplier)), multiplier
+    residual = facts.parameters(match.residual)
+    try:
+        (ratio,), shift = arithmetic.fixed_point([residual.scale / target.scale])
+    except ValueError as error:
+        return str(error)
+    multiplier = multiplier * 2.0**shift
+    addend = arithmetic.Addend(residual.zero_point, ratio)
+    return RequantizeAdd(out, addend, shift, _in_range(largest, multiplier)), multiplier
+
+
+def _in_range(largest: np.ndarray, multiplier: np.ndarray) -> bool:
+    """Tell whether no accumulator, scaled, leaves int32; float32 rounds by less than the half that is kept free."""
+    return bool((largest * np.abs(multiplier)).max(initial=0.0) < arithmetic.INT32_MAX / 2)
+
+
+def _build(
+    emitter: Emitter,
+    *,
+    call: relax.Call,
+    data: Parameters,
+    weight: Weight,
+    arrays: tuple[np.ndarray, np.ndarray],
+    operands: tuple[relax.Expr, ...],
+    epilogue: Epilogue,
+) -> relax.Var:
+    merged = is_merged(call, weight.values)
+    own = choose_dot(emitter.row, weight, merged)
+    dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)
+    layer = layer_name(call)
+    values, groups = weight.values, 1
+    define: Callable[..., te.Tensor]
+    if op_name(call) == "relax.matmul":
+        packed = packing.pack_matmul(values, dot.lanes, dot.depth)
+        define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, epilogue=epilogue)
+        name = kernel_name("qmatmul", shape_of(call.args[0]), values.shape[1])
+    else:
+        geometry = Conv2d.of(call, values.shape, data.zero_point)
+        groups = geometry.groups
+        if groups == values.shape[0] > 1 and values.shape[1] == 1:
+            groups = 1
+            packed, define = _depthwise(emitter.row, values, geometry, dot, epilogue)
+            operation = "qdepthwise_conv2d"
+        else:
+            ordered = packing.merge_columns(values) if merged else values
+            packed = packing.pack_conv2d(ordered, groups, dot.lanes, dot.depth)
+            define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
+            operation = "qconv2d"
+        name = kernel_name(operation, shape_of(call.args[0]), values.shape[0], geometry.kernel)
+    packed_arrays = [packing.pack_channels(array, groups, dot.lanes) for array in arrays]
+    result = emitter.call(
+        define,
+        emitter.integers(call.args[0]),
+        *(relax.const(array) for array in (packed, *packed_arrays)),
+        *(emitter.integers(operand) for operand in operands),
+        name=name,
+        layer=layer,
+    )
+    if shape_of(result) == shape_of(call):
+        return result
+    return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
+
+
+def _depthwise(
+    row: TargetRow, values: np.ndarray, geometry: Conv2d, dot: Dot, epilogue: Epilogue
+) -> tuple[np.ndarray, Callable[..., te.Tensor]]:
+    """Return the packed weights and the definition of a depthwise convolution.
+
+    Rows lie side by side where that serves several output columns; with a stride each is read for one or two alone.
+    """
+    if row.lane_dot is None or not depthwise.has_row_groups(geometry):
+        packed = depthwise.pack_depthwise(values, dot.lanes)
+        return packed, partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
+    own = row.lane_dot
+    groups = depthwise.RowGroups.of(geometry.kernel[0], geometry.strides[0], own.depth)
+    packed = depthwise.pack_row_groups(values, geometry.strides[0], groups, own.lanes)
+    define = partial(
+        depthwise.depthwise_by_row_groups, geometry=geometry, data_dtype=own.data_dtype, epilogue=epilogue
+    )
+    return packed, define

@@ -1,1 +1,0 @@
-"""How each kind of operator becomes integers: one file a kind, tried in the order of ``passes.realize.RULES``."""

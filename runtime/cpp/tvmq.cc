@@ -1,0 +1,209 @@
+#include "tvmq.h"
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/dtype.h>
+#include <tvm/ffi/extra/json.h>
+#include <tvm/ffi/extra/module.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+namespace tvmq {
+namespace {
+
+namespace ffi = tvm::ffi;
+namespace json = tvm::ffi::json;
+
+constexpr int64_t kFormat = 2;       // of mod.json, that this source knows
+constexpr int kPooledAllocator = 2;  // of TVM's memory manager
+constexpr size_t kAlignment = 64;    // bytes; generated code may assume it of every tensor
+constexpr int kListedCpus = -3;      // TVM's name for "on any of these", the processors in its third argument
+
+// Calls the function; what TVM throws becomes one line, behind `where`.
+template <typename Function>
+auto OneLine(const std::string& where, const Function& function) {
+  try {
+    return function();
+  } catch (const ffi::Error& error) {
+    std::string message = error.message();
+    throw std::runtime_error(where + message.substr(0, message.find('\n')));
+  }
+}
+
+// Of the calling thread, for all kernels that it runs from now on.
+void UseThreads(int threads) {
+  static thread_local int configured = 0;
+  if (threads == 0 || threads == configured) return;
+  // TVM never has more threads than processors are listed; binding, for which the list is meant, is off.
+  ffi::Array<ffi::String> cpus;
+  for (int i = 0; i < threads; ++i) cpus.push_back("0");
+  ffi::Function::GetGlobalRequired("runtime.config_threadpool")(kListedCpus, threads, cpus);
+  configured = threads;
+}
+
+ffi::Function Get(const ffi::Module& module, const char* name) {
+  auto function = module->GetFunction(name);
+  if (!function) throw std::runtime_error(std::string("mod.so has no function ") + name);
+  return *function;
+}
+
+ffi::Module NewMachine(const ffi::Module& executable) {
+  auto machine = Get(executable, "vm_load_executable")().cast<ffi::Module>();
+  Get(machine, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  return machine;
+}
+
+json::Object ReadMetadata(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error("cannot read " + path);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  auto metadata = json::Parse(text).cast<json::Object>();
+  auto format = metadata["format"].cast<int64_t>();
+  if (format > kFormat) {
+    throw std::runtime_error(path + " has package format " + std::to_string(format) +
+                             "; this program reads up to " + std::to_string(kFormat));
+  }
+  return metadata;
+}
+
+std::vector<TensorInfo> ReadTensors(const json::Object& metadata, const char* field) {
+  std::vector<TensorInfo> tensors;
+  for (const auto& item : metadata[field].cast<json::Array>()) {
+    auto tensor = item.cast<json::Object>();
+    TensorInfo info{tensor["name"].cast<ffi::String>(), tensor["dtype"].cast<ffi::String>(), {}, 0};
+    int64_t elements = 1;
+    for (const auto& extent : tensor["shape"].cast<json::Array>()) {
+      info.shape.push_back(extent.cast<int64_t>());
+      elements *= info.shape.back();
+    }
+    info.bytes = ffi::GetDataSize(elements, ffi::StringToDLDataType(info.dtype));
+    tensors.push_back(std::move(info));
+  }
+  return tensors;
+}
+
+// A tensor's memory that belongs to somebody else. No kernel writes to an input.
+struct Borrowed {
+  void* data;
+  void AllocData(DLTensor* tensor) { tensor->data = data; }
+  void FreeData(DLTensor*) {}
+};
+
+// Memory for an input that is not aligned, allocated when it is first needed.
+class Room {
+ public:
+  const void* Copy(const void* data, size_t bytes) {
+    // aligned_alloc wants a multiple of the alignment, and more than nothing.
+    if (!memory_) memory_.reset(std::aligned_alloc(kAlignment, (bytes / kAlignment + 1) * kAlignment));
+    if (!memory_) throw std::bad_alloc();
+    return std::memcpy(memory_.get(), data, bytes);
+  }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> memory_;
+};
+
+void RefuseCount(const char* what, size_t found, size_t expected) {
+  if (found != expected) {
+    throw std::runtime_error(std::to_string(found) + " " + what + " given; the model has " +
+                             std::to_string(expected));
+  }
+}
+
+}  // namespace
+
+struct Model::Impl {
+  ffi::Module executable;
+  std::vector<TensorInfo> inputs;
+  std::vector<TensorInfo> outputs;
+  std::vector<ffi::Tensor> weights;  // compressed ones, unpacked; given to each run behind the inputs
+};
+
+Model::Model(const std::string& folder) {
+  impl_ = OneLine(folder + ": ", [&] {
+    setenv("TVM_BIND_THREADS", "0", 0);
+    auto metadata = ReadMetadata(folder + "/mod.json");
+    auto impl = std::make_shared<Impl>(Impl{ffi::Module::LoadFromFile(folder + "/mod.so"),
+                                            ReadTensors(metadata, "inputs"),
+                                            ReadTensors(metadata, "outputs"),
+                                            {}});
+    auto machine = NewMachine(impl->executable);
+    if (auto load = machine->GetFunction("load_weights")) {
+      // In a thread of its own, because the number of threads is a thing of the thread.
+      auto weights = std::async(std::launch::async, [&] {
+        UseThreads(1);
+        return (*load)().cast<ffi::Array<ffi::Tensor>>();
+      });
+      for (const ffi::Tensor& weight : weights.get()) impl->weights.push_back(weight);
+    }
+    return impl;
+  });
+}
+
+const std::vector<TensorInfo>& Model::inputs() const { return impl_->inputs; }
+const std::vector<TensorInfo>& Model::outputs() const { return impl_->outputs; }
+
+struct Session::Impl {
+  std::shared_ptr<const Model::Impl> model;
+  int threads;
+  ffi::Module machine;
+  ffi::Function main;
+  std::vector<Room> rooms;
+
+  // The caller's memory as a tensor, or a copy of it where it is not aligned.
+  ffi::Tensor Input(size_t index, const void* data) {
+    const TensorInfo& info = model->inputs[index];
+    if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) data = rooms[index].Copy(data, info.bytes);
+    return ffi::Tensor::FromNDAlloc(Borrowed{const_cast<void*>(data)},
+                                    ffi::ShapeView(info.shape.data(), info.shape.size()),
+                                    ffi::StringToDLDataType(info.dtype), DLDevice{kDLCPU, 0});
+  }
+
+  void Output(size_t index, const ffi::Tensor& tensor, void* data) const {
+    const DLTensor* found = tensor.GetDLTensorPtr();
+    std::memcpy(data, static_cast<const char*>(found->data) + found->byte_offset,
+                model->outputs[index].bytes);
+  }
+};
+
+Session::Session(const Model& model, int threads) {
+  if (threads < 0)
+    throw std::runtime_error("a session on " + std::to_string(threads) + " threads; expected 0 or more");
+  OneLine("", [&] {
+    auto machine = NewMachine(model.impl_->executable);
+    impl_ = std::make_unique<Impl>(Impl{model.impl_, threads, machine, Get(machine, "main"), {}});
+    impl_->rooms.resize(model.inputs().size());
+  });
+}
+
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+void Session::Run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
+  RefuseCount("inputs", inputs.size(), impl_->model->inputs.size());
+  RefuseCount("outputs", outputs.size(), impl_->model->outputs.size());
+  OneLine("", [&] {
+    UseThreads(impl_->threads);
+    std::vector<ffi::Tensor> tensors;
+    for (size_t i = 0; i < inputs.size(); ++i) tensors.push_back(impl_->Input(i, inputs[i]));
+    std::vector<ffi::AnyView> views(tensors.begin(), tensors.end());
+    views.insert(views.end(), impl_->model->weights.begin(), impl_->model->weights.end());
+    ffi::Any result;
+    impl_->main.CallPacked(ffi::PackedArgs(views.data(), static_cast<int32_t>(views.size())), &result);
+    if (auto tensor = result.as<ffi::Tensor>()) return impl_->Output(0, *tensor, outputs[0]);
+    auto found = result.cast<ffi::Array<ffi::Tensor>>();
+    for (size_t i = 0; i < outputs.size(); ++i) impl_->Output(i, found[i], outputs[i]);
+  });
+}
+
+}  // namespace tvmq

@@ -1,0 +1,72 @@
+"""One virtual machine: the state of one run at a time. Several of them share the constants of one executable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+
+from .arrays import as_writable
+
+_CPU = 1  # kDLCPU
+_POOLED_ALLOCATOR = 2
+_LOADER = "load_weights"
+_ALIGNMENT = 64  # bytes; generated code may assume it of every tensor
+
+
+class Machine:
+    """The registers and the program counter of TVM's Relax virtual machine, and room for inputs.
+
+    Parameters
+    ----------
+    executable : the module that ``mod.so`` exports; its constants lie in it, and no machine copies them.
+    """
+
+    def __init__(self, executable: tvm_ffi.Module) -> None:
+        self._module = executable.get_function("vm_load_executable")()
+        self._module.get_function("vm_initialization")(_CPU, 0, _POOLED_ALLOCATOR)
+        self._main = self._module.get_function("main")
+        self._places: dict[int, _Place] = {}
+
+    def prepare(self, arrays: Sequence[np.ndarray]) -> list[tvm_ffi.Tensor]:
+        """Return the inputs as tensors, valid until the next call of this method."""
+        return [self._places.setdefault(index, _Place()).put(array) for index, array in enumerate(arrays)]
+
+    def run(self, tensors: Sequence[tvm_ffi.Tensor]) -> Sequence[tvm_ffi.Tensor]:
+        """Return the outputs of ``main``; what they lie in may also be an input or a constant."""
+        result = self._main(*tensors)
+        return [result] if isinstance(result, tvm_ffi.Tensor) else result
+
+    def instrument(self, function: Any) -> None:
+        """Let TVM call this function before and after each call of the machine; None for nothing."""
+        self._module.get_function("set_instrument")(function)
+
+    def weights(self) -> list[tvm_ffi.Tensor]:
+        """Return the weights that ``main`` takes behind its inputs: compressed ones, unpacked by kernels."""
+        if not self._module.implements_function(_LOADER):
+            return []
+        return list(self._module.get_function(_LOADER)())
+
+
+class _Place:
+    """Where one input lies for the runtime: as it comes where that will do, else in memory kept for it.
+
+    Fresh memory for each run would cost more than the copy: the system hands it out page by page.
+    """
+
+    def __init__(self) -> None:
+        self._room = np.empty(0, np.uint8)
+
+    def put(self, array: np.ndarray) -> tvm_ffi.Tensor:
+        """Return the array as a tensor that starts at a multiple of ``_ALIGNMENT``; valid until the next one is put."""
+        if not (array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0):
+            if self._room.nbytes < array.nbytes + _ALIGNMENT:
+                self._room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+            start = -self._room.ctypes.data % _ALIGNMENT
+            copy = self._room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            copy[...] = array
+            array = copy
+        # DLPack refuses read-only memory, since it cannot say so; no kernel writes to an input.
+        return tvm_ffi.from_dlpack(as_writable(array))

@@ -1,0 +1,103 @@
+"""The analytic model: register tile and cache chunk of a kernel, from the target's row.
+
+A register tile of ``rows x blocks`` accumulators uses, a step of the inner product, ``rows`` broadcast activations
+and ``blocks`` weight vectors for ``rows * blocks`` instructions, so the best tile has the least
+``(rows + WEIGHT_COST * blocks) / (rows * blocks)`` among those that fit the registers. A weight vector costs more
+than a broadcast: it occupies a register, and may have to be widened.
+"""
+
+from __future__ import annotations
+
+from ...targets.row import TargetRow
+
+WEIGHT_COST = 2
+MAX_BLOCK_BYTES = 64
+STACK_BYTES = 1024
+"""TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
+
+SERIAL_WORK = 1 << 19
+"""Multiply-adds under which waking threads costs more than they save: about 5 us of work."""
+
+
+def divisors(extent: int) -> list[int]:
+    """Return the divisors in increasing order."""
+    return [value for value in range(1, extent + 1) if extent % value == 0]
+
+
+def register_tiles(
+    rows: int, blocks: int, lanes: int, row: TargetRow, shared: int = 1, steps: int = 1
+) -> list[tuple[int, int]]:
+    """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
+
+    Parameters
+    ----------
+    rows, blocks : extents of the accumulator.
+    lanes : 32-bit accumulators a block, at least one vector register's worth.
+    shared : a tile has so many times its rows.
+    steps : weight vectors that an instruction takes.
+    """
+    registers_a_block = max(1, lanes * 32 // row.vector_bits)
+
+    def fits(tile_rows: int, tile_blocks: int) -> bool:
+        weights = tile_blocks * registers_a_block
+        return (
+            (tile_blocks == 1 or tile_blocks * lanes * 4 <= 2 * MAX_BLOCK_BYTES)
+            and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
+            and shared * tile_rows * tile_blocks * lanes * 4 < STACK_BYTES
+        )
+
+    def cost(tile: tuple[int, int]) -> float:
+        tile_rows, weights = tile[0], tile[1] * registers_a_block
+        return (tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
+
+    fitting = [
+        (tile_rows, tile_blocks)
+        for tile_blocks in divisors(blocks)
+        for tile_rows in divisors(rows)
+        if fits(tile_rows, tile_blocks)
+    ]
+    return sorted(fitting, key=cost) or [(1, 1)]
+
+
+def chunks(
+    extent: int,
+    bytes_a_row: int,
+    weight_bytes: int,
+    blocks: int,
+    outer: int,
+    threads: int,
+    row: TargetRow,
+) -> list[int]:
+    """Return how many output rows may share one pass over the weights, the best first: divisors of ``extent``.
+
+    Small weights stay in the first-level cache by themselves, so rows go by few and every thread gets some. Else
+    the best chunk moves the least data: each pass reads all weights once, and for each of the ``blocks`` of channels
+    the chunk's input again.
+    """
+    possible = divisors(extent)
+    if weight_bytes <= row.l1_bytes // 2:
+        wanted = max(1, extent * outer // (4 * threads))
+        best = max(
+            chunk
+            for chunk in possible
+            if chunk == 1 or (chunk <= wanted and chunk * bytes_a_row <= row.l1_bytes // 2)
+        )
+    else:
+
+        def traffic(chunk: int) -> float:
+            strip = chunk * bytes_a_row
+            a_pass = weight_bytes * _cost_of(weight_bytes, row) + blocks * strip * _cost_of(strip, row)
+            return extent // chunk * a_pass
+
+        best = min(possible, key=traffic)
+    return [best, *(chunk for chunk in possible if chunk != best)]
+
+
+def _cost_of(working_set: int, row: TargetRow) -> float:
+    """Return what a byte costs that is read again and again from a working set of this size.
+
+    It comes from the least cache that holds the set with some room to spare; from the first level it is free.
+    """
+    if working_set <= row.l1_bytes * 3 // 4:
+        return 0.0
+    return 1.0 if working_set <= row.l2_bytes * 3 // 4 else 4.0

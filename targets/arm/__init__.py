@@ -1,0 +1,1 @@
+"""ARM: what LLVM makes of portable loops, for NEON."""

@@ -1,0 +1,19 @@
+"""Rows of ARM."""
+
+from __future__ import annotations
+
+from ..row import DotInstruction, TargetRow
+
+ROWS = (
+    TargetRow(
+        name="aarch64-neon",
+        arch="aarch64",
+        features=("neon",),
+        vector_bits=128,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=524288,
+        activation_dtype="uint8",
+        dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
+    ),
+)

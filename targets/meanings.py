@@ -1,0 +1,103 @@
+"""What tensor intrinsics mean: the blocks that a schedule looks for, whatever the architecture.
+
+    dot product   accumulator[lane] += sum over depth of data[depth] * weight[lane, depth]
+    lane dot      accumulator[lane] += sum over rows of groups[lane, row] * weight[lane, row]
+    interleave    groups[lane, row] = rows[row, lane]
+
+A dot product broadcasts its group of ``depth`` activations to every lane. In a lane dot, the kernel of depthwise
+convolution, a register holds for each of its lanes (channels) the activations of as many rows of the image, which
+``interleave`` has brought side by side.
+"""
+
+from __future__ import annotations
+
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+
+def dot_product(
+    lanes: int, depth: int, data_dtype: str, weight_dtype: str = "int8", steps: int = 1
+) -> PrimFunc:
+    """Return a dot product of this shape; one of several ``steps`` takes as many groups of activations."""
+    if steps > 1:
+        return _dot_product_of_steps(lanes, depth, data_dtype, weight_dtype, steps)
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((lanes, depth), weight_dtype, offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, depth):
+                    with T.sblock("update"):
+                        vi, vk = T.axis.remap("SR", [i, k])
+                        C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
+
+    return meaning
+
+
+def _dot_product_of_steps(lanes: int, depth: int, data_dtype: str, weight_dtype: str, steps: int) -> PrimFunc:
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((steps * depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((steps, lanes, depth), weight_dtype, offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0 : steps * depth], B[0:steps, 0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for s in T.serial(0, steps):
+                for i in T.serial(0, lanes):
+                    for k in T.serial(0, depth):
+                        with T.sblock("update"):
+                            vi, vs, vk = T.axis.remap("SRR", [i, s, k])
+                            C[vi] = C[vi] + T.cast(A[vs * depth + vk], "int32") * T.cast(
+                                B[vs, vi, vk], "int32"
+                            )
+
+    return meaning
+
+
+def lane_dot(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+    """Return a dot product within lanes."""
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((lanes, depth), data_dtype, offset_factor=1),
+        B: T.Buffer((lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes, 0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, depth):
+                    with T.sblock("update"):
+                        vi, vk = T.axis.remap("SR", [i, k])
+                        C[vi] = C[vi] + T.cast(A[vi, vk], "int32") * T.cast(B[vi, vk], "int32")
+
+    return meaning
+
+
+def interleave(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+    """Return the move of as many rows of bytes side by side, widened where the dtype is wider."""
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((depth, 1, lanes), "uint8", offset_factor=1, strides=["down", "across", 1]),
+        B: T.Buffer((lanes, depth), data_dtype, offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(A[0:depth, 0, 0:lanes])
+            T.writes(B[0:lanes, 0:depth])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, depth):
+                    with T.sblock("move"):
+                        vi, vk = T.axis.remap("SS", [i, k])
+                        B[vi, vk] = T.cast(A[vk, 0, vi], data_dtype)
+
+    return meaning

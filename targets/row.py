@@ -1,0 +1,91 @@
+"""What a target can do: a frozen row.
+
+It is all that passes and schedules know of the machine: nothing else in the project asks for a CPU by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DotInstruction:
+    """One exact integer dot-product instruction (or short sequence), as the kernels see it.
+
+    ``lanes`` int32 accumulators each gain ``depth`` products of one broadcast group of ``depth`` activations
+    with their own ``depth`` int8 weights.
+
+    Attributes
+    ----------
+    intrinsic : name in ``targets.intrinsics``; None leaves the code to LLVM's vectorizer.
+    data_dtype : dtype that activations have when they reach the instruction; where it is wider than the
+        stored dtype, the kernel widens a strip of activations first.
+    widened : name of the intrinsic that takes int16 weights, which a kernel of many rows widens once for all of them.
+    lane_limit : the instruction adds products in saturating int16, so it is exact only for weights of which those that
+        meet there, summed by sign, keep within this limit (``passes.hub.lane_sums``); None for any weights.
+    steps : groups of ``depth`` activations whose int16 sums are added before they are widened.
+    is_sought : ``Calibrate`` makes weights so that this one is exact.
+    """
+
+    intrinsic: str | None
+    lanes: int
+    depth: int
+    data_dtype: str
+    widened: str | None = None
+    lane_limit: int | None = None
+    steps: int = 1
+    is_sought: bool = False
+
+
+@dataclass(frozen=True)
+class LaneDot:
+    """One exact dot product within each lane: the kernel of depthwise convolution.
+
+    ``lanes`` int32 accumulators each gain ``depth`` products of their own activations with their own int8 weights.
+    The activations, of as many rows of an image, are brought side by side first.
+
+    Attributes
+    ----------
+    intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side.
+    data_dtype : dtype that activations have when they reach the instruction.
+    """
+
+    intrinsic: str
+    interleave: str
+    lanes: int
+    depth: int
+    data_dtype: str
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """Capabilities of one target family.
+
+    Attributes
+    ----------
+    name : systematic name, architecture and instruction set.
+    arch : ``"x86_64"``, ``"aarch64"``.
+    features : LLVM feature names that a CPU must have for this row.
+    vector_bits : width of a vector register, in bits.
+    vector_registers : architectural vector registers.
+    l1_bytes, l2_bytes : data cache a core, in bytes.
+    activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
+    dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
+    lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
+    """
+
+    name: str
+    arch: str
+    features: tuple[str, ...]
+    vector_bits: int
+    vector_registers: int
+    l1_bytes: int
+    l2_bytes: int
+    activation_dtype: str
+    dots: tuple[DotInstruction, ...]
+    lane_dot: LaneDot | None = None
+
+    @property
+    def sought_dot(self) -> DotInstruction | None:
+        """The instruction that ``Calibrate`` makes weights for; None where all are exact for any weights."""
+        return next((dot for dot in self.dots if dot.is_sought), None)

@@ -1,0 +1,207 @@
+"""Code of x86's tensor intrinsics: each an exact dot product, beside what it means.
+
+=======================  ========================  ================================================================
+name                     LLVM intrinsic            arithmetic
+=======================  ========================  ================================================================
+dot_16x4_u8s8_avx512vnni avx512.vpdpbusd.512       products and sums in int32
+dot_8x4_u8s8_avxvnni     avx512.vpdpbusd.256       the same (the name covers both encodings)
+dot_16x4_u8s8_avx512     avx512.pmaddubs.w.512     pairs of products in int16, which saturates, so only for weights
+                         avx512.pmaddw.d.512       whose pairs keep within a limit; then pairs of those in int32
+dot_8x4_u8s8_avx2        avx2.pmadd.ub.sw, .wd     the same
+dot_*_2, dot_*_4         as above                  the int16 sums of 2 or 4 groups are added before they are widened
+dot_16x2_s16s8_avx512    avx512.pmaddw.d.512       weights widened to int16, pairs of products in int32
+dot_8x2_s16s8_avx2       avx2.pmadd.wd             the same
+dot_*_s16s16_*           as above                  for weights that have been widened before
+lane_dot_*               as above                  each lane has activations of its own
+interleave_*             a shuffle                 rows side by side, for the lane dots
+=======================  ========================  ================================================================
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tvm import tirx
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+from .. import meanings
+
+Update = Callable[[tirx.Buffer, tirx.Buffer, tirx.Buffer], tirx.Expr]
+"""``(data, weight, accumulator) -> accumulator``'s next value, as vectors."""
+Intrinsic = Callable[[], tuple[PrimFunc, PrimFunc]]
+"""Makes the meaning and the code."""
+
+
+def _code(
+    lanes: int,
+    data: tuple[Sequence[int], str],
+    weight: tuple[Sequence[int], str],
+    update: Update,
+) -> PrimFunc:
+    """Return ``accumulator = update(data, weight, accumulator)`` over whole buffers of these shapes and dtypes."""
+    (data_shape, data_dtype), (weight_shape, weight_dtype) = data, weight
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer(data_shape, data_dtype, offset_factor=1),
+        B: T.Buffer(weight_shape, weight_dtype, offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], _whole(A), _whole(B))
+            T.writes(C[0:lanes])
+            C[T.ramp(0, 1, lanes)] = update(A, B, C)
+
+    return implementation
+
+
+def _whole(buffer: tirx.Buffer) -> tirx.BufferRegion:
+    return buffer[tuple(slice(0, int(extent)) for extent in buffer.shape)]
+
+
+def _call(name: str, dtype: str, *arguments: tirx.Expr) -> tirx.Expr:
+    return tirx.call_llvm_pure_intrin(dtype, name, *arguments)
+
+
+def _everywhere(group: tirx.Expr, lanes: int, dtype: str) -> tirx.Expr:
+    """Return four bytes of activations in each of so many lanes, as a vector of ``dtype``."""
+    return T.reinterpret(T.broadcast(T.reinterpret(group, dtype="int32"), lanes), dtype=dtype)
+
+
+def _vector(buffer: tirx.Buffer, count: int, *front: int) -> tirx.Expr:
+    """Return ``count`` elements from the start of what ``front`` selects."""
+    index = [*front, *[0] * (len(buffer.shape) - len(front))]
+    return buffer.vload(index, f"{buffer.dtype}x{count}")
+
+
+def _vnni(lanes: int, name: str, data: tirx.Expr, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+    sums = f"int32x{lanes}"
+    return _call(name, sums, _vector(total, lanes), data, _vector(weight, 4 * lanes))
+
+
+def _madd(lanes: int, name: str, data: tirx.Expr, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+    words = T.cast(_vector(weight, 2 * lanes), f"int16x{2 * lanes}")
+    return _vector(total, lanes) + _call(name, f"int32x{lanes}", data, words)
+
+
+def _pairs(
+    steps: int,
+    pair_name: str,
+    sum_name: str,
+    lanes: int,
+    data: tirx.Buffer,
+    weight: tirx.Buffer,
+    total: tirx.Buffer,
+) -> tirx.Expr:
+    bytes_, words = 4 * lanes, f"int16x{2 * lanes}"
+
+    def products(step: int) -> tirx.Expr:
+        group = _everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
+        return _call(pair_name, words, group, _vector(weight, bytes_, *([step] if steps > 1 else [])))
+
+    sums = functools.reduce(operator.add, [products(step) for step in range(steps)])
+    ones = T.broadcast(T.int16(1), 2 * lanes)
+    return _vector(total, lanes) + _call(sum_name, f"int32x{lanes}", sums, ones)
+
+
+def dot_vnni(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``vpdpbusd``."""
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        group = _everywhere(data.vload([0], "uint8x4"), lanes, f"int8x{4 * lanes}")
+        return _vnni(lanes, name, group, weight, total)
+
+    code = _code(lanes, ((4,), "uint8"), ((lanes, 4), "int8"), update)
+    return meanings.dot_product(lanes, 4, "uint8"), code
+
+
+def dot_madd(lanes: int, name: str, weight_dtype: str = "int8") -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``pmaddwd``, for weights of 8 bits or such as have been widened."""
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        group = _everywhere(data.vload([0], "int16x2"), lanes, f"int16x{2 * lanes}")
+        return _madd(lanes, name, group, weight, total)
+
+    code = _code(lanes, ((2,), "int16"), ((lanes, 2), weight_dtype), update)
+    return meanings.dot_product(lanes, 2, "int16", weight_dtype), code
+
+
+def dot_pairs(lanes: int, pair_name: str, sum_name: str, steps: int = 1) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``pmaddubsw``, the int16 sums of ``steps`` groups added before ``pmaddwd``."""
+    weight = ((steps, lanes, 4) if steps > 1 else (lanes, 4), "int8")
+    code = _code(lanes, ((4 * steps,), "uint8"), weight, partial(_pairs, steps, pair_name, sum_name, lanes))
+    return meanings.dot_product(lanes, 4, "uint8", steps=steps), code
+
+
+def lane_dot_vnni(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``vpdpbusd`` on activations of each lane's own."""
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        groups = T.reinterpret(_vector(data, 4 * lanes), dtype=f"int8x{4 * lanes}")
+        return _vnni(lanes, name, groups, weight, total)
+
+    code = _code(lanes, ((lanes, 4), "uint8"), ((lanes, 4), "int8"), update)
+    return meanings.lane_dot(lanes, 4, "uint8"), code
+
+
+def lane_dot_madd(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``pmaddwd`` on activations of each lane's own."""
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        return _madd(lanes, name, _vector(data, 2 * lanes), weight, total)
+
+    code = _code(lanes, ((lanes, 2), "int16"), ((lanes, 2), "int8"), update)
+    return meanings.lane_dot(lanes, 2, "int16"), code
+
+
+def interleave(lanes: int, depth: int, data_dtype: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of bringing rows side by side."""
+    places = [row * lanes + lane for lane in range(lanes) for row in range(depth)]
+    count = lanes * depth
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((depth, 1, lanes), "uint8", offset_factor=1, strides=["down", "across", 1]),
+        B: T.Buffer((lanes, depth), data_dtype, offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(A[0:depth, 0, 0:lanes])
+            T.writes(B[0:lanes, 0:depth])
+            B[0, T.ramp(0, 1, count)] = T.cast(
+                T.Shuffle([A.vload([row, 0, 0], f"uint8x{lanes}") for row in range(depth)], places),
+                f"{data_dtype}x{count}",
+            )
+
+    return meanings.interleave(lanes, depth, data_dtype), implementation
+
+
+_VNNI_512, _VNNI_256 = "llvm.x86.avx512.vpdpbusd.512", "llvm.x86.avx512.vpdpbusd.256"
+_PAIRS_512 = ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512")
+_PAIRS_256 = ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd")
+
+INTRINSICS: dict[str, Intrinsic] = {
+    "dot_16x4_u8s8_avx512vnni": partial(dot_vnni, 16, _VNNI_512),
+    "dot_8x4_u8s8_avxvnni": partial(dot_vnni, 8, _VNNI_256),
+    "dot_16x4_u8s8_avx512": partial(dot_pairs, 16, *_PAIRS_512),
+    "dot_16x4_u8s8_avx512_2": partial(dot_pairs, 16, *_PAIRS_512, 2),
+    "dot_16x4_u8s8_avx512_4": partial(dot_pairs, 16, *_PAIRS_512, 4),
+    "dot_8x4_u8s8_avx2": partial(dot_pairs, 8, *_PAIRS_256),
+    "dot_8x4_u8s8_avx2_2": partial(dot_pairs, 8, *_PAIRS_256, 2),
+    "dot_8x4_u8s8_avx2_4": partial(dot_pairs, 8, *_PAIRS_256, 4),
+    "dot_16x2_s16s8_avx512": partial(dot_madd, 16, _PAIRS_512[1]),
+    "dot_8x2_s16s8_avx2": partial(dot_madd, 8, _PAIRS_256[1]),
+    "dot_16x2_s16s16_avx512": partial(dot_madd, 16, _PAIRS_512[1], "int16"),
+    "dot_8x2_s16s16_avx2": partial(dot_madd, 8, _PAIRS_256[1], "int16"),
+    "lane_dot_16x4_u8s8_avx512vnni": partial(lane_dot_vnni, 16, _VNNI_512),
+    "lane_dot_8x4_u8s8_avxvnni": partial(lane_dot_vnni, 8, _VNNI_256),
+    "lane_dot_16x2_s16s8_avx512": partial(lane_dot_madd, 16, _PAIRS_512[1]),
+    "lane_dot_8x2_s16s8_avx2": partial(lane_dot_madd, 8, _PAIRS_256[1]),
+    "interleave_16x4_u8": partial(interleave, 16, 4, "uint8"),
+    "interleave_8x4_u8": partial(interleave, 8, 4, "uint8"),
+    "interleave_16x2_s16": partial(interleave, 16, 2, "int16"),
+    "interleave_8x2_s16": partial(interleave, 8, 2, "int16"),
+}

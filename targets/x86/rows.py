@@ -1,0 +1,78 @@
+"""Rows of x86-64."""
+
+from __future__ import annotations
+
+from ..row import DotInstruction, LaneDot, TargetRow
+
+ROWS = (
+    TargetRow(
+        name="x86-avx512vnni",
+        arch="x86_64",
+        features=("avx512f", "avx512bw", "avx512vl", "avx512vnni"),
+        vector_bits=512,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="uint8",
+        dots=(DotInstruction("dot_16x4_u8s8_avx512vnni", lanes=16, depth=4, data_dtype="uint8"),),
+        lane_dot=LaneDot(
+            "lane_dot_16x4_u8s8_avx512vnni", "interleave_16x4_u8", lanes=16, depth=4, data_dtype="uint8"
+        ),
+    ),
+    TargetRow(
+        name="x86-avxvnni",
+        arch="x86_64",
+        features=("avx2", "avxvnni"),
+        vector_bits=256,
+        vector_registers=16,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="uint8",
+        dots=(DotInstruction("dot_8x4_u8s8_avxvnni", lanes=8, depth=4, data_dtype="uint8"),),
+        lane_dot=LaneDot(
+            "lane_dot_8x4_u8s8_avxvnni", "interleave_8x4_u8", lanes=8, depth=4, data_dtype="uint8"
+        ),
+    ),
+    TargetRow(
+        name="x86-avx512",
+        arch="x86_64",
+        features=("avx512f", "avx512bw"),
+        vector_bits=512,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="uint8",
+        dots=(
+            DotInstruction("dot_16x4_u8s8_avx512_4", 16, 4, data_dtype="uint8", lane_limit=128, steps=4),
+            DotInstruction(
+                *("dot_16x4_u8s8_avx512_2", 16, 4, "uint8"), lane_limit=128, steps=2, is_sought=True
+            ),
+            DotInstruction("dot_16x4_u8s8_avx512", 16, 4, data_dtype="uint8", lane_limit=128),
+            DotInstruction(
+                "dot_16x2_s16s8_avx512", 16, 2, data_dtype="int16", widened="dot_16x2_s16s16_avx512"
+            ),
+        ),
+        lane_dot=LaneDot(
+            "lane_dot_16x2_s16s8_avx512", "interleave_16x2_s16", lanes=16, depth=2, data_dtype="int16"
+        ),
+    ),
+    TargetRow(
+        name="x86-avx2",
+        arch="x86_64",
+        features=("avx2",),
+        vector_bits=256,
+        vector_registers=16,
+        l1_bytes=32768,
+        l2_bytes=524288,
+        activation_dtype="uint8",
+        dots=(
+            DotInstruction("dot_8x4_u8s8_avx2_4", 8, 4, data_dtype="uint8", lane_limit=128, steps=4),
+            DotInstruction("dot_8x4_u8s8_avx2_2", 8, 4, "uint8", lane_limit=128, steps=2, is_sought=True),
+            DotInstruction("dot_8x4_u8s8_avx2", 8, 4, data_dtype="uint8", lane_limit=128),
+            DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
+        ),
+        lane_dot=LaneDot(
+            "lane_dot_8x2_s16s8_avx2", "interleave_8x2_s16", lanes=8, depth=2, data_dtype="int16"
+        ),
+    ),
+)

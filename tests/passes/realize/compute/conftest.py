@@ -1,0 +1,65 @@
+"""Compile a kernel's definition with the schedule that it gets in a model, and run it on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import tvm
+from tvm import te, tirx
+
+from tvmq.schedules.rules import schedule
+from tvmq.schedules.start import start_from_offset
+from tvmq.targets import host
+from tvmq.targets.row import TargetRow
+from tvmq.targets.rows import ROWS
+
+# A CPU that has the row's features; kernels of a row without instructions of its own run on any machine.
+CPUS = {
+    "x86-avx512vnni": "icelake-server",
+    "x86-avxvnni": "alderlake",
+    "x86-avx512": "skylake-avx512",
+    "x86-avx2": "haswell",
+    "aarch64-neon": "haswell",
+}
+
+
+def target_of(row: TargetRow) -> tvm.target.Target:
+    """Return the target on which kernels of the row are tested."""
+    return tvm.target.Target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": CPUS[row.name]})
+
+
+@pytest.fixture(params=ROWS, ids=lambda row: row.name)
+def row(request: pytest.FixtureRequest) -> TargetRow:
+    """Each target row whose kernels can run here."""
+    wanted = [feature for feature in request.param.features if request.param.arch == "x86_64"]
+    if host.architecture() != "x86_64":
+        pytest.skip("the kernels' tests run on x86-64")
+    missing = host.missing_features("x86_64", wanted)
+    if missing:
+        pytest.skip(f"this CPU has no {', '.join(missing)}")
+    return request.param
+
+
+@pytest.fixture
+def run_kernel(row: TargetRow) -> Callable[..., np.ndarray]:
+    """Function ``(define, arrays, threads=1) -> result`` that compiles a TE definition and runs it."""
+
+    def run(define: Callable[..., te.Tensor], arrays: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
+        placeholders = [
+            # Shapes are int64, as Relax has them: LLVM makes other code of int32.
+            te.placeholder([tirx.IntImm("int64", n) for n in array.shape], str(array.dtype), name=f"p{index}")
+            for index, array in enumerate(arrays)
+        ]
+        result = define(*placeholders)
+        func = te.create_prim_func([*placeholders, result]).with_attr("global_symbol", "main")
+        scheduled = schedule(start_from_offset(func), row, threads, "main")
+        assert scheduled.attrs["tirx.is_scheduled"]
+        library = tvm.compile(scheduled, target=target_of(row))
+        shape = [int(extent) for extent in result.shape]
+        out = tvm.runtime.tensor(np.full(shape, 77, str(result.dtype)))
+        library["main"](*map(tvm.runtime.tensor, arrays), out)
+        return out.numpy()
+
+    return run
