@@ -21,6 +21,8 @@ from ..runtime.link import link
 from .evaluate import Evaluate, random_arguments
 
 CONNECT_SECONDS = 5
+PATIENCE = 30
+"""Seconds to wait for a device that whoever used it has not given back yet."""
 _BIG_CORES = 1  # TVM's name for "the fastest first"
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tvm.rpc import RPCSession
 
 _LOADER = "load_weights"  # what compressed weights are unpacked by, once
-_PATIENCE = 30  # seconds to wait for a device that another run has not given back yet
 _SESSION_SECONDS = 1000  # how long a run may keep a device
 _BIG_CORES = 1  # TVM's name for "the fastest first"
 
@@ -112,13 +111,13 @@ class RemotePackage:
 def _session(host: str, port: int, key: str | None) -> RPCSession:
     from tvm import rpc
 
-    from ..tuning.remote import CONNECT_SECONDS, Remote
+    from ..tuning.remote import CONNECT_SECONDS, PATIENCE, Remote
 
     try:
         if key is None:
             socket.create_connection((host, port), CONNECT_SECONDS).close()
             return rpc.connect(host, port)
-        Remote(host, port, key).check(_PATIENCE)
+        Remote(host, port, key).check(PATIENCE)
         return rpc.connect_tracker(host, port).request(key, session_timeout=_SESSION_SECONDS)
     except OSError as error:
         raise TvmqError(f"no RPC server answers at {host}:{port}: {error}") from error

@@ -40,9 +40,10 @@ def prepare_for(target: Target, config: Sequence[tuple[str, Any]], remote: Remot
     from ..targets import host
     from ..targets.features import arch_of, features_of
     from ..tuning.evaluate import prepare_here, with_pass_config
+    from ..tuning.remote import PATIENCE
 
     if remote is not None:
-        remote.check()
+        remote.check(PATIENCE)
         return with_pass_config(remote, dict(config))
     arch = arch_of(target)
     if arch != host.architecture():
