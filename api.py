@@ -44,8 +44,10 @@ from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
 from .runtime.workers import run_kernels
+from .schedules.context import pass_context
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
+from .schedules.sources import LoweredKernels, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.metrics import Metric
 from .search.options import SearchOptions, check_drop
@@ -251,7 +253,7 @@ def compile(  # noqa: A001 (the name that users expect)
     target : a target string such as ``"llvm -mcpu=znver3"``, a dict, a tag, the path of a file that holds one,
         or a ``tvm.target.Target``.
     input_shapes, progress : as for ``quantize``.
-    options : linker, tuned records, configuration of TVM's passes.
+    options : linker, tuned records, configuration of TVM's passes, code as text.
 
     Raises
     ------
@@ -261,25 +263,25 @@ def compile(  # noqa: A001 (the name that users expect)
     row = row_of(target)
     options = options or CompileOptions()
     prepared = _prepared(model, input_shapes)
+    lowered = [LoweredKernels()] if "tir" in options.dump_code else []
     with (
         nullcontext() if progress is None else progress("compile", None),
-        tvm.transform.PassContext(
-            opt_level=3,
-            config=dict(options.pass_config),
-            instruments=tvm.transform.PassContext.current().instruments,
-        ),
+        pass_context(options, *lowered),
     ):
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
-        built = build(Realize(row)(Layout()(prepared.mod)), target, row, records)
+        graph = Realize(row)(Layout()(prepared.mod))
+        built = build(graph, target, row, records)
     metadata = describe(
         built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
     )
-    return Package.from_executable(
+    package = Package.from_executable(
         built.executable,
         metadata,
         cross_compiler=options.cross_compiler,
         cross_compiler_options=options.cross_compiler_options,
     )
+    package.sources = sources_of(options.dump_code, graph, built.executable, *lowered)
+    return package
 
 
 def calibration_data(

@@ -45,7 +45,7 @@ def decode(data: bytes, source: str) -> dict[str, Any]:
 
     Raises
     ------
-    TvmqError : not JSON, written by a newer tvmq, or with a field missing or of the wrong type.
+    TvmqError : not JSON, written by a newer tvmq or by TVM's old ``tvmc``, or a field is missing or of the wrong type.
     """
     try:
         metadata = json.loads(data)
@@ -53,6 +53,10 @@ def decode(data: bytes, source: str) -> dict[str, Any]:
         raise TvmqError(f"{source}: mod.json is not JSON ({error})") from error
     if not isinstance(metadata, dict):
         raise TvmqError(f"{source}: mod.json must hold an object")
+    if {"arg_nodes", "node_row_ptr"} <= metadata.keys():
+        raise TvmqError(
+            f"{source} is a package of TVM's graph executor, which TVM 0.27 lacks: compile the model again"
+        )
     version = metadata.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise TvmqError(

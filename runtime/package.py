@@ -36,6 +36,10 @@ class Package:
     library : content of ``mod.so``.
     metadata : content of ``mod.json``, see ``docs/package-format.md``.
     source : name of the package in messages.
+
+    Attributes
+    ----------
+    sources : its code as text by format, where ``CompileOptions.dump_code`` asked for it; not part of the file.
     """
 
     def __init__(self, library: bytes, metadata: Mapping[str, Any], source: str = "the package") -> None:
@@ -43,6 +47,7 @@ class Package:
         self._library = Library(library)
         self._metadata = dict(metadata)
         self._source = source
+        self.sources: dict[str, str] = {}
 
     @classmethod
     def from_executable(

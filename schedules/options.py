@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import TvmqError
+from ..errors import TvmqError, unknown
+
+CODE_FORMATS = ("asm", "ll", "tir", "relax")
+"""What ``schedules.sources`` can show of a compiled model."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,20 @@ class CompileOptions:
         ship with the package.
     pass_config : (name, value) pairs for ``tvm.transform.PassContext``, such as
         ``("tirx.disable_vectorize", True)``.
+    opt_level : 0 to 3; passes of TVM's of a higher level are left out.
+    disabled_passes : names of passes of TVM's that are left out, such as ``"FuseOps"``.
+    instruments : pass instruments that watch the compilation (``tvm.ir.instrument``).
+    dump_code : those of ``CODE_FORMATS`` in which the package keeps its code as text, in ``Package.sources``.
     """
 
     cross_compiler: str | None = None
     cross_compiler_options: tuple[str, ...] = ()
     tuning_records: Path | None = None
     pass_config: tuple[tuple[str, Any], ...] = ()
+    opt_level: int = 3
+    disabled_passes: tuple[str, ...] = ()
+    instruments: tuple[Any, ...] = ()
+    dump_code: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.cross_compiler_options, str):
@@ -42,3 +53,8 @@ class CompileOptions:
             object.__setattr__(self, "tuning_records", Path(self.tuning_records))
             if not self.tuning_records.exists():
                 raise TvmqError(f"tuning records {str(self.tuning_records)!r} do not exist")
+        if self.opt_level not in range(4):
+            raise TvmqError(f"opt_level must be 0, 1, 2 or 3, got {self.opt_level!r}")
+        for name in self.dump_code:
+            if name not in CODE_FORMATS:
+                raise unknown("format of code (dump_code)", name, CODE_FORMATS)

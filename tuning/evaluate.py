@@ -13,11 +13,9 @@ from tvm.s_tir.meta_schedule.arg_info import ArgInfo, TensorInfo
 
 from ..runtime.workers import run_kernels
 
-MINIMUM_MS = 5
-"""A time covers at least so much, in milliseconds: the clock and what else the machine does weigh little then."""
-
-Evaluate = Callable[[int, int], Sequence[float]]
-"""``(number, repeat) -> seconds``: ``repeat`` times, each the mean of at least ``number`` runs."""
+Evaluate = Callable[[int, int, int], Sequence[float]]
+"""``(number, repeat, minimum_ms) -> seconds``: ``repeat`` times, each the mean of at least ``number`` runs, and of so
+many that they take ``minimum_ms`` together."""
 
 Prepare = Callable[[tirx.PrimFunc, tvm.target.Target], Evaluate]
 """Builds a scheduled function for a target."""
@@ -27,12 +25,12 @@ def prepare_here(func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
     """Build the function for this machine."""
     library = tvm.compile(func, target=target)
 
-    def evaluate(number: int, repeat: int) -> Sequence[float]:
+    def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
         device = tvm.cpu()
         arrays = [tvm.runtime.tensor(array, device) for array in random_arguments(func)]
         # Its first run is not timed.
         timer = library.mod.time_evaluator(
-            "main", device, number=number, repeat=repeat, min_repeat_ms=MINIMUM_MS
+            "main", device, number=number, repeat=repeat, min_repeat_ms=minimum_ms
         )
         return run_kernels(target.attrs.get("num-cores"), lambda: timer(*arrays).results)
 

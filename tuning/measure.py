@@ -33,21 +33,25 @@ class MeasureOptions:
 
     Attributes
     ----------
-    number : runs in each time, at least; more where they take less than ``evaluate.MINIMUM_MS`` together.
+    number : runs in each time, at least; more where they take less than ``min_repeat_ms`` together.
     repeat : times to take; a record keeps all of them, and the median counts.
     timeout : seconds after which a candidate that is still being built, or still runs, is given up.
     parallel : builds side by side.
+    min_repeat_ms : what a time covers at least: the clock and what else the machine does weigh little then.
     """
 
     number: int = 3
     repeat: int = 5
     timeout: float = 10.0
     parallel: int = 2
+    min_repeat_ms: int = 5
 
     def __post_init__(self) -> None:
         for name in ("number", "repeat", "parallel"):
             if getattr(self, name) < 1:
                 raise TvmqError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.min_repeat_ms < 0:
+            raise TvmqError(f"min_repeat_ms must be at least 0, got {self.min_repeat_ms}")
         if not self.timeout > 0:
             raise TvmqError(f"timeout must be a positive number of seconds, got {self.timeout}")
 
@@ -176,7 +180,7 @@ def _work(
             evaluate = prepare(func, target)
             pipe.send(Measured(()))
             pipe.recv()
-            pipe.send(Measured(tuple(evaluate(options.number, options.repeat))))
+            pipe.send(Measured(tuple(evaluate(options.number, options.repeat, options.min_repeat_ms))))
         except (EOFError, BrokenPipeError):
             return  # the parent is gone
         except Exception as error:

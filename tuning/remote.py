@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from tvm import rpc, tirx
 
 from ..errors import TvmqError
 from ..runtime.link import link
-from .evaluate import MINIMUM_MS, Evaluate, random_arguments
+from .evaluate import Evaluate, random_arguments
 
 CONNECT_SECONDS = 5
+PATIENCE = 30
+"""Seconds to wait for a device that whoever used it has not given back yet."""
 _BIG_CORES = 1  # TVM's name for "the fastest first"
 
 
@@ -42,8 +45,23 @@ class Remote:
     cross_compiler_options: tuple[str, ...] = ()
     session_seconds: int = 60
 
-    def check(self) -> None:
-        """Raise ``TvmqError`` where the tracker does not answer, or has no free device of this key."""
+    def check(self, patience: float = 0.0) -> None:
+        """Raise ``TvmqError`` where the tracker does not answer, or has no free device of this key.
+
+        Parameters
+        ----------
+        patience : seconds to wait for a device that is in use.
+        """
+        deadline = time.monotonic() + patience
+        while not self._has_free_device():
+            if time.monotonic() >= deadline:
+                raise TvmqError(
+                    f"the tracker at {self.host}:{self.port} has no free device {self.key!r}: all are in use"
+                )
+            time.sleep(0.1)
+
+    def _has_free_device(self) -> bool:
+        """Tell whether one is free; raises ``TvmqError`` where none of this key has ever been."""
         where = f"{self.host}:{self.port}"
         try:
             socket.create_connection((self.host, self.port), CONNECT_SECONDS).close()
@@ -54,8 +72,7 @@ class Remote:
         if self.key not in queues:
             known = ", ".join(sorted(queues)) or "none"
             raise TvmqError(f"the tracker at {where} has no device {self.key!r}; it has {known}")
-        if not _free(queues[self.key]):
-            raise TvmqError(f"the tracker at {where} has no free device {self.key!r}: all are in use")
+        return _free(queues[self.key]) > 0
 
     def __call__(self, func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
         """Build the function and link it for the device."""
@@ -63,7 +80,7 @@ class Remote:
         library = Path(folder.name) / "kernel.so"
         link(tvm.compile(func, target=target), library, self.cross_compiler, self.cross_compiler_options)
 
-        def evaluate(number: int, repeat: int) -> Sequence[float]:
+        def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
             with folder:
                 session = rpc.connect_tracker(self.host, self.port).request(
                     self.key, session_timeout=self.session_seconds, max_retry=1
@@ -75,7 +92,7 @@ class Remote:
                 device = session.cpu()
                 arrays = [tvm.runtime.tensor(array, device) for array in random_arguments(func)]
                 timer = session.load_module(library.name).time_evaluator(
-                    "main", device, number=number, repeat=repeat, min_repeat_ms=MINIMUM_MS
+                    "main", device, number=number, repeat=repeat, min_repeat_ms=minimum_ms
                 )
                 return timer(*arrays).results
 

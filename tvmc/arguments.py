@@ -78,9 +78,16 @@ def positive(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """Return a whole number of at least 0."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 0")
+    return int(text)
+
+
 def host_and_port(text: str) -> tuple[str, int]:
-    """Return the host and the port of ``host:port``."""
-    host, _, port = text.rpartition(":")
+    """Return the host and the port of ``host:port``; the port of ``host`` alone is 9090."""
+    host, _, port = (text if ":" in text else f"{text}:9090").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} must look like host:9190")
     return host, int(port)

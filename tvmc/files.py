@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,24 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """
     import numpy as np
 
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text; readers of ``path`` see the old file or the whole new one."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the path of a file that replaces ``path`` at the end; raises ``TvmqError`` where it cannot be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for key, array in arrays.items():
-                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise TvmqError(f"cannot write {str(path)!r}: {error.strerror or error}") from error

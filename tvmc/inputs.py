@@ -34,19 +34,39 @@ def make_inputs(
     ------
     TvmqError : the file is missing or no ``.npz``; it has an array that is no input, or lacks an input.
     """
-    given = {} if path is None else _read_npz(path)
+    if path is None:
+        return fill_inputs(tensors, {}, fill_mode or "random")
+    return fill_inputs(tensors, _read_npz(path), fill_mode, str(path))
+
+
+def fill_inputs(
+    tensors: Sequence[Mapping[str, Any]],
+    given: Mapping[str, Any],
+    fill_mode: str | None,
+    source: str = "inputs",
+) -> dict[str, Any]:
+    """Return an array for each input: the given one, or one that is filled.
+
+    Parameters
+    ----------
+    fill_mode : one of ``FILL_MODES``; None where nothing is to be filled.
+    source : where the given arrays are, for messages.
+
+    Raises
+    ------
+    TvmqError : an array is no input, or an input is missing; there is no such fill mode.
+    """
+    if fill_mode is not None and fill_mode not in FILL_MODES:
+        raise unknown("fill mode", fill_mode, FILL_MODES)
     names = [tensor["name"] for tensor in tensors]
     for name in given:
         if name not in names:
-            raise unknown(f"input in {path}", name, names)
-    if path is not None and fill_mode is None:
-        for name in names:
-            if name not in given:
-                raise TvmqError(f"{path} lacks the input {name!r}; --fill-mode makes one")
+            raise unknown(f"input in {source}", name, names)
+    for name in names:
+        if fill_mode is None and name not in given:
+            raise TvmqError(f"{source} lacks the input {name!r}; --fill-mode makes one")
     return {
-        tensor["name"]: given[tensor["name"]]
-        if tensor["name"] in given
-        else _filled(tensor, fill_mode or "random")
+        tensor["name"]: given[tensor["name"]] if tensor["name"] in given else _filled(tensor, fill_mode)
         for tensor in tensors
     }
 

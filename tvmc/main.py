@@ -16,15 +16,18 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from ..errors import TvmqError
-from . import compile as compile_command
-from . import inspect as inspect_command
-from . import run as run_command
-from . import tune as tune_command
+from .commands import compile as compile_command
+from .commands import inspect as inspect_command
+from .commands import micro as micro_command
+from .commands import run as run_command
+from .commands import tune as tune_command
+from .old.config import behind_command
+from .parser import CommandParser
 from .progress import NotesAboveBars
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-COMMANDS = (compile_command, tune_command, run_command, inspect_command)
+COMMANDS = (compile_command, tune_command, run_command, inspect_command, micro_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ------
     SystemExit : after ``--help`` and ``--version``, and with code 2 for wrong usage, as argparse does.
     """
-    args = make_parser().parse_args(argv)
+    args = make_parser().parse_args(behind_command(sys.argv[1:] if argv is None else argv))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A user's layer names must not fail on a terminal that lacks their characters.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -70,11 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tvmc", description="Quantize, compile and run models with Apache TVM.", allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"tvmc {version('tvmq')}")
+    parser.add_argument(
+        "--version", action="version", version=f"tvmc {version('tvmq')} (TVM {version('apache-tvm')})"
+    )
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="show tracebacks and TVM's messages"
     )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for command in COMMANDS:
         subparser = command.add_parser(subparsers)
         # A subparser's default would overwrite what stands before the command's name.

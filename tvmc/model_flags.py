@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TvmqError, unknown
 from . import arguments
+from .old.formats import check_format
+from .old.passes import current_config
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add the model's file and the shapes of its inputs."""
-    parser.add_argument("FILE", type=Path, help="the ONNX model")
+    parser.add_argument("FILE", type=Path, nargs="?", help="the ONNX model")
     parser.add_argument(
         "--input-shapes",
         type=arguments.input_shapes,
@@ -73,22 +76,34 @@ def add_pass_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def pass_config_of(args: argparse.Namespace) -> tuple[tuple[str, Any], ...]:
-    """Return what ``--pass-config`` says; raises ``TvmqError`` for an option or a value that TVM does not know."""
+    """Return what ``--pass-config`` says; raises ``TvmqError`` as ``known_pass_config`` does."""
+    return known_pass_config(args.pass_config)
+
+
+def known_pass_config(given: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    """Return options of TVM's passes by the names that they have now.
+
+    Raises
+    ------
+    TvmqError : TVM knows no such option, or no such value of it.
+    """
     from tvm.ir.transform import PassContext
 
     known = [str(name) for name in PassContext.list_configs()]
-    for name, _ in args.pass_config:
+    pairs = current_config(given, known)
+    for name, _ in pairs:
         if name not in known:
             raise unknown("option of TVM's passes (--pass-config)", name, known)
     try:
-        PassContext(config=dict(args.pass_config))
+        PassContext(config=dict(pairs))
     except (AttributeError, TypeError, ValueError) as error:
         raise TvmqError(f"bad value in --pass-config: {error}") from error
-    return tuple(args.pass_config)
+    return tuple(pairs)
 
 
 def import_model(args: argparse.Namespace) -> IRModule:
     """Return the model; raises ``TvmqError`` where it cannot be read or has operators that are not known."""
+    check_format(args.FILE, args.model_format)
     from ..frontends.onnx import load_onnx
 
     with progress("import", None):

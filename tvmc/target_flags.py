@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .old.targets import current_target
+from .tables import print_table
 
 if TYPE_CHECKING:
     from tvm.target import Target
@@ -35,9 +39,37 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+_ALONE = ("mcpu", "mattr", "mtriple", "mabi", "mfloat-abi", "num-cores")
+"""Attributes that may also stand on the command line as they stand in a target: ``--target llvm -mcpu=znver3``."""
+
+
+class _ListTargets(argparse.Action):
+    """Prints what there are kernels for, and ends the program, as ``--help`` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ..targets.rows import ROWS
+
+        rows = [
+            (row.arch, row.name, ", ".join(row.features), row.activation_dtype, f"{row.vector_bits}")
+            for row in ROWS
+        ]
+        columns = ("architecture", "kernels", "CPU features", "activations", ">vector bits")
+        print_table("Targets: llvm, for a CPU with these features", columns, rows)
+        parser.exit()
+
 
 def add_target_flags(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each attribute; ``--target`` itself is among the options of ``config.table``."""
+    parser.add_argument(
+        "--list-target",
+        "--list-targets",
+        "--dump-targets",
+        action=_ListTargets,
+        help="show what there are kernels for, and exit",
+    )
     for kind, attributes in ATTRIBUTES.items():
         group = parser.add_argument_group(
             f"target {kind}",
@@ -45,7 +77,8 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
             f"--target-{kind}-mattr=+dotprod",
         )
         for name in attributes:
-            group.add_argument(f"--target-{kind}-{name}", dest=_dest(kind, name), metavar="VALUE")
+            names = [f"--target-{kind}-{name}", *([f"-{name}"] if name in _ALONE else [])]
+            group.add_argument(*names, dest=_dest(kind, name), metavar="VALUE")
 
 
 def target_from(args: argparse.Namespace, target: str | None) -> Target:
@@ -64,7 +97,8 @@ def target_from(args: argparse.Namespace, target: str | None) -> Target:
         for kind, attributes in ATTRIBUTES.items()
         for name in attributes
     }
-    parsed = parse_target(target or "llvm", **overrides)
+    named = current_target(target, args.other_target_flags)
+    parsed = parse_target(named or "llvm", **overrides)
     row_of(parsed)
     return parsed
 

@@ -33,18 +33,19 @@ def add_tune_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--early-stopping",
-        type=arguments.positive,
+        type=arguments.count,
         metavar="N",
-        help="a kernel is done after N trials without improvement",
+        help="a kernel is done after N trials without improvement (0: never)",
     )
     parser.add_argument(
         "--tasks",
+        "--task",
         type=arguments.names,
         action="extend",
         default=[],
         metavar="NAMES",
-        help="tune only these kernels or layers, by name or pattern; comma separated, repeatable; "
-        "list shows them all",
+        help="tune only these kernels or layers, by name, pattern or number, as in 0,2,5-7; comma separated, "
+        "repeatable; all is all of them, and list shows them",
     )
     parser.add_argument(
         "--fill-mode",
@@ -67,6 +68,13 @@ def add_tune_flags(parser: argparse.ArgumentParser) -> None:
         help="times to take, of which the median counts (default: %(default)s)",
     )
     group.add_argument(
+        "--min-repeat-ms",
+        type=arguments.count,
+        default=5,
+        metavar="MS",
+        help="what each time covers at least, in more runs where need be (default: %(default)s)",
+    )
+    group.add_argument(
         "--timeout",
         type=arguments.positive,
         default=10,
@@ -82,7 +90,7 @@ def add_tune_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--rpc-tracker",
         type=arguments.host_and_port,
-        metavar="HOST:PORT",
-        help="measure on a device of this tracker",
+        metavar="HOST[:PORT]",
+        help="measure on a device of this tracker (default port: 9090)",
     )
     group.add_argument("--rpc-key", metavar="KEY", help="the device's name there")

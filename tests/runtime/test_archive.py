@@ -105,6 +105,14 @@ def test_metadata_that_cannot_be_read(built, change, message):
         metadata.decode(content, "model.tar")
 
 
+def test_packages_of_the_old_tvmc():
+    graph = {"nodes": [], "arg_nodes": [], "heads": [], "attrs": {}, "node_row_ptr": []}
+    with pytest.raises(
+        TvmqError, match="old.tar is a package of TVM's graph executor, .* compile the model again"
+    ):
+        metadata.decode(json.dumps(graph).encode(), "old.tar")
+
+
 def test_metadata_that_is_not_an_object_or_lacks_a_field(built):
     with pytest.raises(TvmqError, match="model.tar: mod.json is not JSON"):
         metadata.decode(b"{", "model.tar")

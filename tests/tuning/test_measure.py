@@ -32,15 +32,15 @@ def hang(func, target):
 
 
 def die_later(func, target):
-    return lambda number, repeat: os._exit(3)
+    return lambda number, repeat, minimum_ms: os._exit(3)
 
 
 def hang_later(func, target):
-    return lambda number, repeat: time.sleep(60)
+    return lambda number, repeat, minimum_ms: time.sleep(60)
 
 
 def works(func, target):
-    return lambda number, repeat: [1e-3 * number] * repeat
+    return lambda number, repeat, minimum_ms: [1e-3 * number] * repeat
 
 
 def by_name(func, target):
@@ -80,7 +80,9 @@ def test_a_kernel_is_timed(tasks, target):
     assert number == 0 and len(measured.seconds) == 3 and min(measured.seconds) > 0
 
 
-@pytest.mark.parametrize("bad", [{"number": 0}, {"repeat": 0}, {"timeout": 0}, {"parallel": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"number": 0}, {"repeat": 0}, {"timeout": 0}, {"parallel": 0}, {"min_repeat_ms": -1}]
+)
 def test_options_are_checked(bad):
     with pytest.raises(TvmqError, match=next(iter(bad))):
         MeasureOptions(**bad)

@@ -49,7 +49,7 @@ def watcher():
 def instant(func, target):
     """Stand in for a measurement: a number that the function's text gives."""
     seconds = 1e-6 * (1 + len(func.script()) % 97)
-    return lambda number, repeat: [seconds] * repeat
+    return lambda number, repeat, minimum_ms: [seconds] * repeat
 
 
 def lines_of(path: Path) -> list:
@@ -126,7 +126,7 @@ def test_failures_are_told_kept_and_not_tried_again(tasks, target, watcher, tmp_
 
 def test_early_stopping(tasks, target, watcher, tmp_path):
     def same(func, target):
-        return lambda number, repeat: [1.0] * repeat
+        return lambda number, repeat, minimum_ms: [1.0] * repeat
 
     options = TuneOptions(trials=500, early_stopping=10)
     (search,) = tune(tasks[:1], target, tmp_path, watcher, options=options, prepare=same)
@@ -140,7 +140,7 @@ def test_compilation_uses_the_fastest(quantized, tasks, target, watcher, tmp_pat
     improved = next(search for search in searches if search.best < search.default)
     kernel = tvm.IRModule({"main": improved.task.func})
     tuned = apply_records(kernel, read_records(tmp_path, row, 1))["main"]
-    assert instant(tuned.without_attr("tirx.is_scheduled"), target)(1, 1) == [improved.best]
+    assert instant(tuned.without_attr("tirx.is_scheduled"), target)(1, 1, 0) == [improved.best]
 
     sample = {"image": np.random.default_rng(0).random((1, 1, 8, 8), dtype=np.float32)}
     options = tvmq.CompileOptions(tuning_records=tmp_path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from tvmq.errors import TvmqError
 from tvmq.tvmc.main import main
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 
 OUTPUTS = ["sum/of:0", "[bold]"]
 CONV = {
@@ -80,3 +84,40 @@ def package_path(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("package") / "a model.tar"
     Package.from_executable(tvm.compile(module, target), metadata).export(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def digits_path(tmp_path_factory) -> Path:
+    """The example's network in float, for this machine: input ``image`` float32[1,1,8,8], output ``scores``."""
+    import tvmq
+
+    path = tmp_path_factory.mktemp("digits") / "digits.tar"
+    tvmq.compile(DIGITS / "digits.onnx").export(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tracker():
+    """Host and port of an RPC tracker in this machine, at which a device ``board`` has registered."""
+    for name in ("cloudpickle", "psutil", "tornado"):
+        pytest.importorskip(name, reason=f"TVM's tracker and server need {name}")
+    from tvm.rpc.server import Server
+    from tvm.rpc.tracker import Tracker
+
+    from tvmq.tuning.remote import Remote
+
+    tracker = Tracker(host="127.0.0.1", port=9290, port_end=9390, silent=True)
+    server = Server(
+        host="127.0.0.1", key="board", tracker_addr=("127.0.0.1", tracker.port), silent=True, no_fork=False
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            Remote("127.0.0.1", tracker.port, "board").check()
+            break
+        except TvmqError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    yield "127.0.0.1", tracker.port
+    server.terminate()
+    tracker.terminate()

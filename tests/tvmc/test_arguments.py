@@ -77,6 +77,20 @@ def test_a_number_that_is_not_positive():
         arguments.positive("0")
 
 
+def test_counts():
+    assert arguments.count("0") == 0
+    with pytest.raises(argparse.ArgumentTypeError, match="'-1' must be a whole number of at least 0"):
+        arguments.count("-1")
+
+
+def test_addresses():
+    assert arguments.host_and_port("192.168.0.100:9999") == ("192.168.0.100", 9999)
+    assert arguments.host_and_port("board.local") == ("board.local", 9090)
+    for text in ("", ":1", "a:", "a:0", "a:65536", "a:b"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must look like host:9190"):
+            arguments.host_and_port(text)
+
+
 def test_target_flags_are_those_of_tvm():
     """The table stands in for TVM's own list, which takes seconds to ask for."""
     internal = {"kind", "tag", "host", "from_device", "target_device_type"}

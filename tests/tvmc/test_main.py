@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
-from tvmq.tvmc import compile as compile_command
+from tvmq.tvmc.commands import compile as compile_command
 from tvmq.tvmc.files import check_output
 
 TVMC = [sys.executable, "-m", "tvmq.tvmc.main"]
@@ -50,6 +51,22 @@ def test_wrong_usage(tvmc, arguments):
     result = tvmc(*arguments)
     assert result.code == 2
     assert "error:" in result.err
+
+
+def test_the_version_is_that_of_tvm_too(tvmc):
+    result = tvmc("--version")
+    assert result.code == 0
+    assert result.out == f"tvmc {version('tvmq')} (TVM {version('apache-tvm')})\n"
+
+
+def test_it_is_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "tvmq.tvmc", "inspect", "no such.tar"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "tvmc: error: no such.tar does not exist\n")
 
 
 def test_an_error_is_one_line_without_a_traceback():

@@ -15,7 +15,7 @@ import pytest
 
 from tvmq.schedules.records import MANIFEST, RECORDS, WORKLOADS
 
-DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 MODEL = DIGITS / "digits.onnx"
 ONE_THREAD = "--target=llvm -mcpu=native -num-cores=1"
 QUICK = (ONE_THREAD, "--quantize=int8", "--number=1", "--repeat=1")
@@ -95,7 +95,8 @@ def test_killed_and_resumed(tvmc, tmp_path, xgboost):
         (["--trials=0"], "must be a whole number of at least 1"),
         (["--trials=some"], "must be a whole number of at least 1"),
         (["--timeout=0"], "must be a whole number of at least 1"),
-        (["--rpc-tracker=host"], "must look like host:9190"),
+        (["--rpc-tracker=:9190"], "must look like host:9190"),
+        (["--early-stopping=-1"], "must be a whole number of at least 0"),
         (["--rpc-tracker=host:90000", "--rpc-key=k"], "must look like host:9190"),
         (["--fill-mode=ones"], "invalid choice"),
     ],
@@ -115,7 +116,7 @@ def test_wrong_usage(tvmc, arguments, message):
         ),
         (["--calibration-data", DIGITS / "calibration.npz"], "no effect without --quantize"),
         (["--target=llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a53"], "cannot run aarch64 code"),
-        (["--tuning-records=/no/such/folder"], "/no/such/folder"),
+        (["--tasks=99"], "unknown task (--tasks) '99'"),
         (["--output=/proc/records"], "cannot write tuning records to '/proc/records'"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .tables import counted, megabytes, print_table, shaped, typed
+from ..tables import counted, megabytes, print_table, shaped, typed
 
 # Columns of the table of errors: name in the report -> heading, format.
 _ERRORS = {
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : the file is no package; with ``--errors``, it holds none.
     """
-    from ..runtime.archive import read_metadata
+    from ...runtime.archive import read_metadata
 
     if args.errors:
         _print_errors(args.FILE)
@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _print_errors(path: Path) -> None:
     """Print what a report says of the outputs and of each tensor, worst first."""
-    from ..report.files import read_csv, read_metadata_table
-    from ..runtime.archive import read_metadata
+    from ...report.files import read_csv, read_metadata_table
+    from ...runtime.archive import read_metadata
 
     names = ("outputs", "tensors")
     if path.is_dir():

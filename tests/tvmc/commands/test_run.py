@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tvmq.runtime.package import Package
+
 OUTPUTS = ["sum/of:0", "[bold]"]
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -62,7 +64,7 @@ def test_print_time(tvmc, package_path, inputs):
     result = tvmc("run", package_path, "-i", inputs, "--print-time", "--repeat", 3, "--number", 2)
     assert result.code == 0
     lines = [line.split() for line in result.out.splitlines() if line.strip()]
-    assert lines[0] == ["Execution", "time"]
+    assert lines[0] == ["Execution", "time", "summary"]
     assert lines[1] == ["mean", "(ms)", "median", "(ms)", "max", "(ms)", "min", "(ms)", "std", "(ms)"]
     mean, median, largest, smallest, deviation = map(float, lines[-1])
     assert 0 < smallest <= median <= largest
@@ -136,3 +138,67 @@ def test_files_that_are_no_package(tvmc, tmp_path):
         assert result.code == 1
         assert str(path) in result.err
         assert result.err.count("\n") == 1
+
+
+def test_outputs_by_the_old_names_too(tvmc, package_path, inputs, tmp_path):
+    assert tvmc("run", package_path, "-i", inputs, "--output", tmp_path / "old.npz").code == 0
+    assert tvmc("run", package_path, "-i", inputs, "--outputs", tmp_path / "new.npz").code == 0
+    with np.load(tmp_path / "old.npz") as old, np.load(tmp_path / "new.npz") as new:
+        assert old.files == ["output_0", "output_1", *new.files]
+        for number, name in enumerate(new.files):
+            np.testing.assert_array_equal(old[name], new[name])
+            np.testing.assert_array_equal(old[f"output_{number}"], new[name])
+
+
+def test_times_of_inputs_and_outputs_too(tvmc, package_path, inputs, monkeypatch):
+    runs = []
+    run = Package.run
+    monkeypatch.setattr(Package, "run", lambda *arguments: runs.append(1) or run(*arguments))
+    flags = ("--benchmark", "--end-to-end", "--repeat", "3", "--number", "2")
+    result = tvmc("run", package_path, "-i", inputs, *flags)
+    assert result.code == 0, result.err
+    assert "mean (ms)" in result.out
+    assert len(runs) == 1 + 1 + 3 * 2  # for the outputs, to warm up, and timed
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--print-time", "--number=0"], "--print-time needs --number of at least 1"),
+        (["--rpc-key=board"], "--rpc-key has no effect without --rpc-tracker"),
+        (["--rpc-tracker=localhost", "--profile"], "it cannot go with --rpc-tracker"),
+        (["--list-options"], "--list-options: TVM 0.27 has no microTVM"),
+        (["--project-option", "board=qemu_x86"], "TVM 0.27 has no microTVM"),
+    ],
+)
+def test_refusals(tvmc, package_path, flags, message):
+    result = tvmc("run", package_path, *flags)
+    assert result.code == 1
+    assert message in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda", "'cuda' is not supported: packages are for 'cpu'"),
+        ("micro", "'micro': TVM 0.27 has no microTVM"),
+        ("gpu", "'gpu' must be 'cpu'"),
+    ],
+)
+def test_other_devices(tvmc, package_path, device, message):
+    result = tvmc("run", package_path, "--device", device)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_a_device_of_a_tracker(tvmc, package_path, inputs, tracker, tmp_path):
+    address = f"--rpc-tracker={tracker[0]}:{tracker[1]}"
+    flags = ("--rpc-key=board", "--print-time", "--end-to-end", "-o", tmp_path / "there.npz")
+    result = tvmc("run", package_path, "-i", inputs, address, *flags)
+    assert result.code == 0, result.err
+    assert "mean (ms)" in result.out
+    assert tvmc("run", package_path, "-i", inputs, "-o", tmp_path / "here.npz").code == 0
+    with np.load(tmp_path / "there.npz") as there, np.load(tmp_path / "here.npz") as here:
+        assert there.files == here.files
+        for name in here.files:
+            np.testing.assert_array_equal(there[name], here[name])

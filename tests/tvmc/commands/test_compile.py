@@ -85,6 +85,22 @@ def test_float(tvmc, model, tmp_path):
     assert (np.abs(run_package(tvmc, package, tmp_path) - expected) <= bound).all()
 
 
+def test_levels_of_passes(tvmc, model, tmp_path):
+    outputs = []
+    for level in range(4):
+        assert tvmc("compile", model, "--target", HERE, "-O", level, "-o", tmp_path / "m.tar").code == 0
+        outputs.append(run_package(tvmc, tmp_path / "m.tar", tmp_path))
+    for output in outputs[1:]:
+        np.testing.assert_array_equal(output, outputs[0])
+
+
+def test_targets_are_listed(tvmc):
+    for flag in ("--list-target", "--list-targets", "--dump-targets"):
+        result = tvmc("compile", flag)
+        assert result.code == 0
+        assert "x86-avx2" in result.out and "aarch64-neon" in result.out
+
+
 def test_int8(tvmc, model, samples, tmp_path):
     package = tmp_path / "q.tar"
     flags = [
@@ -210,6 +226,11 @@ def refused(result, tmp_path, *messages):
         ),
         (["--cross-compiler", "no-such-gcc"], "cross compiler 'no-such-gcc' is not on the PATH"),
         (["--input-shapes", "x:[1,3,8,8]"], "'x'"),
+        (["--target", "opencl, llvm"], "target kind 'opencl' is not supported yet"),
+        (["--target-cuda-arch", "sm_70"], "--target-cuda-arch has no effect without cuda in --target"),
+        (["--output-format", "mlf"], "--output-format mlf: TVM 0.27 has no microTVM"),
+        (["--runtime", "crt"], "--runtime crt: TVM 0.27 has no microTVM"),
+        (["--model-format", "tflite"], "--model-format tflite: models are read in ONNX form"),
     ],
 )
 def test_flags_that_are_refused(tvmc, model, tmp_path, flags, message):

@@ -8,10 +8,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import TvmqError
-from . import arguments
-from .files import check_output
-from .model_flags import (
+from ...errors import TvmqError
+from .. import arguments
+from ..compile_flags import (
+    PassInstruments,
+    add_code_flags,
+    check_dumps,
+    code_formats,
+    disabled_passes,
+    write_dumps,
+)
+from ..files import check_output
+from ..model_flags import (
     add_linker_flags,
     add_model_flags,
     add_pass_flags,
@@ -20,19 +28,22 @@ from .model_flags import (
     pass_config_of,
     quantized,
 )
-from .progress import progress
-from .quantize_flags import add_quantize_flags, config_of
-from .tables import counted, megabytes, typed
-from .target_flags import add_target_flags, target_from
+from ..old.flags import add_old_flags, say
+from ..old.records import current_records
+from ..old.table import COMPILE
+from ..progress import progress
+from ..quantize_flags import add_quantize_flags, config_of
+from ..tables import counted, megabytes, typed
+from ..target_flags import add_target_flags, target_from
 
 if TYPE_CHECKING:
     from tvm.target import Target
 
-    from ..api import QuantizedModel
-    from ..config.config import Config
-    from ..report.report import Report
-    from ..runtime.package import Package
-    from ..schedules.options import CompileOptions
+    from ...api import QuantizedModel
+    from ...config.config import Config
+    from ...report.report import Report
+    from ...runtime.package import Package
+    from ...schedules.options import CompileOptions
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +91,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
     add_pass_flags(parser)
+    add_code_flags(parser)
     add_target_flags(parser)
     add_quantize_flags(parser)
+    add_old_flags(parser, COMPILE)
     return parser
 
 
@@ -92,25 +105,32 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
+    say(COMPILE, vars(args))
+    args.dump_code = code_formats(args.dump_code)
     config = config_of(args)
     check_output(args.output, args.FILE)
+    check_dumps(args.output, args.dump_code, args.FILE)
     _check_report(args, config)
     _check_gate(args, config)
     with _pass_files(args.print_passes):
         package = _compile(args, config)
     package.export(args.output)
+    write_dumps(args.output, package)
     print(_summary(args.output, package))
 
 
 def _compile(args: argparse.Namespace, config: Config) -> Package:
     """Return the package; the cheap checks come first."""
-    from .. import api
+    from ... import api
 
     target = target_from(args, config.target)
-    options = _compile_options(args, target)
+    instruments = PassInstruments(args.print_pass_times, args.print_ir_before, args.print_ir_after)
+    options = _compile_options(args, target, instruments)
     model = import_model(args)
     model = quantized(config, model, target, config.calibration)
     package = api.compile(model, target, options=options, progress=progress)
+    if args.print_pass_times:
+        print(instruments.report())
     if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:
         logger.warning("nothing is quantized: all layers stay in float, and tvmc inspect says why")
     if isinstance(model, api.QuantizedModel):
@@ -127,14 +147,14 @@ def _pass_files(folder: Path | None) -> AbstractContextManager[Any]:
         return nullcontext()
     from tvm.ir.transform import PassContext
 
-    from ..passes.instruments import PassFiles
+    from ...passes.instruments import PassFiles
 
     return PassContext(instruments=[PassFiles(folder)])
 
 
 def _check_report(args: argparse.Namespace, config: Config) -> None:
     """Raise ``TvmqError`` where there can be no report: nothing to compare, no samples, no folder."""
-    from ..report.files import check_folder
+    from ...report.files import check_folder
 
     if args.report is None:
         return
@@ -164,8 +184,8 @@ def _compare(
     ------
     TvmqError : an output has a smaller cosine than ``least``.
     """
-    from ..report.advice import remedy_for
-    from ..report.nearness import GOOD, METADATA
+    from ...report.advice import remedy_for
+    from ...report.nearness import GOOD, METADATA
 
     with progress("compare with float", None):
         found = model.against_float(package, config.calibration or ())
@@ -185,7 +205,7 @@ def _compare(
 
 def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> Report:
     """Write the report, and put its tables into the package for ``tvmc inspect --errors``."""
-    from ..report.files import METADATA, PAGE, tables
+    from ...report.files import METADATA, PAGE, tables
 
     report = model.report(config.calibration, package=package, progress=progress)
     report.to_csv(folder)
@@ -194,17 +214,23 @@ def _report(model: QuantizedModel, package: Package, config: Config, folder: Pat
     return report
 
 
-def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:
+def _compile_options(
+    args: argparse.Namespace, target: Target, instruments: PassInstruments
+) -> CompileOptions:
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
-    from ..schedules.options import CompileOptions
+    from ...schedules.options import CompileOptions
 
     pass_config = pass_config_of(args)
     check_linker_flags(args, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),
-        tuning_records=args.tuning_records,
+        tuning_records=current_records(args.tuning_records),
         pass_config=pass_config,
+        opt_level=args.opt_level,
+        disabled_passes=disabled_passes(args.disabled_pass),
+        instruments=instruments.all,
+        dump_code=args.dump_code,
     )
 
 

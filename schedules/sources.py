@@ -1,0 +1,56 @@
+"""A compiled module as text, for whoever wants to read its code.
+
+    relax   the graph, before its operators become kernels
+    tir     the kernels, scheduled and lowered
+    ll      their LLVM code
+    asm     their assembly
+
+All of it is for reading: nothing is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tvm
+from tvm.ir.instrument import pass_instrument
+
+_LOWERED = "tirx.SplitHostDevice"
+"""The pass before which a kernel is lowered as far as it can be read."""
+
+
+@pass_instrument
+class LoweredKernels:
+    """Keeps the text of the kernels as they are before ``_LOWERED``; the last module that is built counts."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def run_before_pass(self, mod: tvm.IRModule, info: tvm.transform.PassInfo) -> None:
+        if info.name == _LOWERED:
+            self.text = mod.script()
+
+
+def sources_of(
+    formats: Iterable[str],
+    graph: tvm.IRModule,
+    executable: tvm.relax.VMExecutable,
+    lowered: LoweredKernels | None = None,
+) -> dict[str, str]:
+    """Return the text in each of the formats.
+
+    Parameters
+    ----------
+    graph : the module that was built.
+    executable : what was made of it.
+    lowered : the instrument that was there while it was made; only ``"tir"`` needs it.
+    """
+
+    def text(name: str) -> str:
+        if name == "relax":
+            return graph.script()
+        if name == "tir":
+            return lowered.text
+        return "\n".join(str(code.inspect_source(name)) for code in executable.mod.imports)
+
+    return {name: text(name) for name in formats}

@@ -1,0 +1,24 @@
+"""Files of other formats than ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tvmq.errors import TvmqError
+from tvmq.tvmc.old.formats import check_format
+
+
+@pytest.mark.parametrize(("name", "owner"), [("a.tflite", "TFLite"), ("a.H5", "Keras"), ("a.pth", "PyTorch")])
+def test_by_their_suffix(name, owner):
+    with pytest.raises(
+        TvmqError, match=f"'{name}' is a {owner} model by its suffix; models are read in ONNX form"
+    ):
+        check_format(Path(name), None)
+    check_format(Path(name), "onnx")
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.pb", "a", "a.zip"])
+def test_what_may_be_onnx(name):
+    check_format(Path(name), None)

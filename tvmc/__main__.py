@@ -1,0 +1,7 @@
+"""``python -m tvmq.tvmc``."""
+
+import sys
+
+from .main import main
+
+sys.exit(main())

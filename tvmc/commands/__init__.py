@@ -1,0 +1,1 @@
+"""The subcommands of ``tvmc``, one a file: ``add_parser`` and ``run``."""

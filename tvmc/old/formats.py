@@ -1,0 +1,35 @@
+"""Files of other formats than ONNX, by their suffixes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import TvmqError
+
+READS_ONNX = "models are read in ONNX form; convert this one to ONNX first"
+
+FORMATS = {
+    ".h5": "Keras",
+    ".keras": "Keras",
+    ".pdmodel": "Paddle",
+    ".pt": "PyTorch",
+    ".pt2": "PyTorch",
+    ".pth": "PyTorch",
+    ".relay": "Relay",
+    ".tflite": "TFLite",
+}
+"""Suffix -> whose files have it. ``.pb`` and ``.zip`` are not here: ONNX files have them too."""
+
+
+def check_format(path: Path, named: str | None) -> None:
+    """Raise ``TvmqError`` for a file that is by its suffix no ONNX model.
+
+    Parameters
+    ----------
+    named : the format that was named; with one, the suffix does not count.
+    """
+    owner = FORMATS.get(path.suffix.lower())
+    if named is None and owner is not None:
+        raise TvmqError(
+            f"{str(path)!r} is a {owner} model by its suffix; {READS_ONNX} (--model-format onnx, if it is one)"
+        )
