@@ -144,7 +144,7 @@ def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _against_float(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return how near the outputs were to float's when the package was made, where they were compared."""
-    from ..report.nearness import METADATA, AgainstFloat
+    from ...report.nearness import METADATA, AgainstFloat
 
     record = metadata.get(METADATA)
     return [] if record is None else [("outputs", str(AgainstFloat.of_metadata(record)))]
