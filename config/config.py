@@ -15,6 +15,7 @@ from ..errors import TvmqError, unknown
 from . import kinds
 from .table import (
     ACCURACY_DATA,
+    ACCURACY_OUTPUT,
     CALIBRATION_CACHE,
     CALIBRATION_PATH,
     CALIBRATION_SAMPLES,
@@ -61,6 +62,7 @@ class Config:
     search : how bits are searched for; None where nothing is said of it.
     accuracy : labelled files on which the accuracy is to be kept; None where none are named.
     max_drop : points of top-1 by which it may drop.
+    accuracy_output : the output that has a score a class; None takes the first.
     """
 
     scheme: str | None
@@ -70,6 +72,7 @@ class Config:
     search: SearchOptions | None = None
     accuracy: LabelledFiles | None = None
     max_drop: float = DEFAULT_MAX_DROP
+    accuracy_output: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of ``tvmq.quantize`` that are said; the scheme is int8 where nothing is."""
@@ -158,6 +161,7 @@ def make_config(values: Mapping[Option, Any]) -> Config:
         SearchOptions(**search) if search else None,
         LabelledFiles(values[ACCURACY_DATA], image_options) if ACCURACY_DATA in values else None,
         max_drop,
+        values.get(ACCURACY_OUTPUT),
     )
 
 
@@ -176,7 +180,7 @@ def _check_effect(values: Mapping[Option, Any]) -> None:
         needs: Option | None = None
         if option.section == IMAGE or option in (CALIBRATION_SAMPLES, CALIBRATION_TYPE):
             needs = CALIBRATION_PATH
-        if option is MAX_DROP:
+        if option in (MAX_DROP, ACCURACY_OUTPUT):
             needs = ACCURACY_DATA
         if SCHEME not in values and option not in (TARGET, SCHEME):
             needs = SCHEME

@@ -150,6 +150,14 @@ ACCURACY_DATA = Option(
 MAX_DROP = Option(
     ACCURACY, "max_drop", "--max-drop", kinds.NUMBER, "by how many points top-1 may be below float's", "0.5"
 )
+ACCURACY_OUTPUT = Option(
+    ACCURACY,
+    "output",
+    "--accuracy-output",
+    kinds.TEXT,
+    "the output whose largest element is the class, of a model of several",
+    "the first",
+)
 
 OPTIONS: tuple[Option, ...] = (
     TARGET,
@@ -326,6 +334,7 @@ OPTIONS: tuple[Option, ...] = (
     SEARCH_OUTPUT,
     ACCURACY_DATA,
     MAX_DROP,
+    ACCURACY_OUTPUT,
     _image("size", kinds.SIZE, "resize: N is the short side, H,W exactly so", "as the model's input covers"),
     _image("resize", kinds.TEXT, "method: linear, nearest or cubic", "linear"),
     _image(

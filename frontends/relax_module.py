@@ -8,7 +8,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
-from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, with_layer_name
+from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, tupled, with_layer_name
 from ..passes.hub.layers import Layer, get_layers, with_layers
 from .onnx_importer import OUTPUTS_ATTRIBUTE
 
@@ -21,12 +21,15 @@ def adopt(mod: IRModule) -> IRModule:
 
     Raises
     ------
-    TvmqError : there is no function ``main``, it has control flow, or a shape in it is not static.
+    TvmqError : there is no function ``main``, it has control flow, or a shape in it is not static; its result is no
+        tensor and no tuple of tensors.
     """
     main = next((func for var, func in mod.functions.items() if var.name_hint == "main"), None)
     if not isinstance(main, relax.Function):
         raise TvmqError("the Relax module has no function 'main'")
     _check(mod)
+    if isinstance(main.ret_ty, relax.TupleType):
+        mod = tupled(mod)
     if not get_layers(mod):
         mod = _named(mod)
     if mod["main"].attrs is None or OUTPUTS_ATTRIBUTE not in mod["main"].attrs:
@@ -36,6 +39,7 @@ def adopt(mod: IRModule) -> IRModule:
 
 
 def _check(mod: IRModule) -> None:
+    main = mod["main"]
     try:
         bindings = bindings_of(mod)
     except ValueError as error:
@@ -45,6 +49,10 @@ def _check(mod: IRModule) -> None:
     for var in [*mod["main"].params, *(binding.var for binding in bindings)]:
         if isinstance(var.ty, relax.TensorType) and not _is_static(var.ty):
             raise TvmqError(f"shapes must be static, and {var.name!r} in the Relax module has {var.ty}")
+
+    results = main.ret_ty.fields if isinstance(main.ret_ty, relax.TupleType) else [main.ret_ty]
+    if not all(isinstance(result, relax.TensorType) for result in results):
+        raise TvmqError("the Relax module cannot be used: main must return a tensor, or a tuple of tensors")
 
 
 def _is_static(kind: relax.TensorType) -> bool:

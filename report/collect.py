@@ -20,7 +20,16 @@ from tvm import IRModule, relax
 from ..errors import TvmqError
 from ..passes.calibrate.sample_check import Sample, check_sample
 from ..passes.calibrate.watch import Progress, Runner, compile_for_host
-from ..passes.hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, rebuild, shape_of
+from ..passes.hub.graph import (
+    activations,
+    bindings_of,
+    dtype_of,
+    layer_name,
+    op_name,
+    rebuild,
+    results_of,
+    shape_of,
+)
 from ..passes.hub.layers import get_layers
 from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
 from ..passes.hub.steps import simulated_form
@@ -96,7 +105,7 @@ class _SideBySide:
                 relax.Tuple(
                     [
                         *(sources[pair.name].source for pair in pairs),
-                        *_results(exact),
+                        *results_of(exact),
                         *(var for operands in joins.values() for var in operands),
                     ]
                 ),
@@ -104,8 +113,8 @@ class _SideBySide:
         )
         self._run_model = None
         if stages.model is not None:
-            self._run_model = runner(float_form(stages.model, relax.Tuple(_results(stages.model))))
-        found = [*(pair.dequantize for pair in pairs), *_results(simulated)]
+            self._run_model = runner(float_form(stages.model, relax.Tuple(results_of(stages.model))))
+        found = [*(pair.dequantize for pair in pairs), *results_of(simulated)]
         self._run_simulated = runner(
             simulated_form(rebuild(simulated, lambda builder, var, value: value, result=relax.Tuple(found)))
         )
@@ -168,15 +177,6 @@ def _operands(call: relax.Call, values: Mapping[relax.Var, relax.Expr]) -> list[
     read = activations(call)
     tuples = [values[var] for var in read if isinstance(values.get(var), relax.Tuple)]
     return [var for item in tuples for var in activations(item)] if tuples else read
-
-
-def _results(mod: IRModule) -> list[relax.Expr]:
-    """Return what ``main`` gives, one by one; the tuple may have a name, and that another."""
-    values = {binding.var: binding.value for binding in bindings_of(mod)}
-    body = result = mod["main"].body.body
-    while isinstance(result, relax.Var) and result in values:
-        result = values[result]
-    return list(result.fields) if isinstance(result, relax.Tuple) else [body]
 
 
 def _in_graph_order(

@@ -17,12 +17,12 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from tvm import IRModule, relax
+from tvm import IRModule
 
 from ..errors import TvmqError
 from ..passes.calibrate.sample_check import Sample
 from ..passes.calibrate.watch import Runner
-from ..passes.hub.graph import rebuild
+from ..passes.hub.graph import tupled
 from ..runtime.describe import output_names
 from .metrics import Metric, MetricError, Run, name_of, value_of
 from .mixtures import mixtures_of
@@ -127,9 +127,7 @@ def control_accuracy(
 def named_run(mod: IRModule, runner: Runner) -> Run:
     """Return a function from inputs to outputs, both by name, that runs a module of floats as it stands."""
     names = output_names(mod)
-    result = mod["main"].body.body
-    outputs = result if isinstance(result, relax.Tuple) else relax.Tuple([result])
-    run = runner(rebuild(mod, lambda builder, var, value: value, result=outputs))
+    run = runner(tupled(mod))
 
     def by_name(inputs: Sample) -> dict[str, np.ndarray]:
         return dict(zip(names, run(dict(inputs)), strict=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..errors import TvmqError
+from ..errors import TvmqError, unknown
 
 if TYPE_CHECKING:
     from ..passes.calibrate.watch import Progress
@@ -45,18 +45,19 @@ def name_of(metric: Metric) -> str:
 
 
 class Top1:
-    """The share of samples, in percent, whose largest output is at the label.
+    """The share of samples, in percent, whose largest output is at the label; integers, one a row, are the classes.
 
     Parameters
     ----------
     pairs : samples with the labels of their rows, integers ``[rows]``; walked through anew for each model.
     name : what tells these pairs from others in a search's state.
+    output : the model's output that has a score a class; None takes the first.
     progress : shows how many samples have run; None shows nothing.
 
     Raises
     ------
-    TvmqError : as it is called: no samples; the model has several outputs, or another number of rows than there are
-        labels; a label is none of the model's classes.
+    TvmqError : as it is called: no samples; the model has no such output, or one with another number of rows than there
+        are labels; a label is none of the model's classes.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class Top1:
         pairs: Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]],
         name: str = "top-1",
         progress: Progress | None = None,
+        output: str | None = None,
     ) -> None:
         self._pairs = pairs
-        self.name = name
+        self._output = output
+        self.name = name if output is None else f"{name}, {output}"
         self._progress = progress
 
     def __call__(self, run: Run) -> float:
@@ -74,7 +77,7 @@ class Top1:
         total = len(self._pairs) if isinstance(self._pairs, Sized) else None
         with nullcontext() if self._progress is None else self._progress("accuracy", total) as bar:
             for sample, labels in self._pairs:
-                right += _right(run(sample), labels)
+                right += _right(self._scores(run(sample)), labels)
                 count += len(labels)
                 if bar is not None:
                     bar.update(1)
@@ -82,15 +85,21 @@ class Top1:
             raise TvmqError("there are no samples to measure the accuracy on")
         return 100.0 * right / count
 
+    def _scores(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        name = next(iter(outputs)) if self._output is None else self._output
+        if name not in outputs:
+            raise unknown("output for the accuracy", name, outputs)
+        return outputs[name]
 
-def _right(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
-    """Return for how many rows of a sample the largest output is at the label."""
-    if len(outputs) != 1:
-        raise TvmqError(f"top-1 needs a model of one output, and this one has {len(outputs)}")
-    (scores,) = outputs.values()
+
+def _right(scores: np.ndarray, labels: np.ndarray) -> int:
+    """Return for how many rows of a sample the largest score is at the label, or an integer is the label."""
+    scores = np.atleast_1d(scores)
     scores = scores.reshape(scores.shape[0], -1)
     if len(labels) != len(scores):
         raise TvmqError(f"there are {len(labels)} labels for a sample of {len(scores)} rows")
+    if scores.shape[1] == 1 and scores.dtype.kind in "iu":
+        return int((scores[:, 0] == labels).sum())
     wrong = labels[(labels < 0) | (labels >= scores.shape[1])]
     if wrong.size:
         raise TvmqError(f"the label {wrong[0]} is none of the model's {scores.shape[1]} classes, from 0 on")

@@ -1,6 +1,6 @@
 """A model whose layers have any number of bits each, run on some samples and compared with the float model.
 
-    error = 1 - the mean, over outputs and samples, of the cosine to what the float model gives
+    error = 1 - the mean over samples of the cosine to what the float model gives, of the output that is farthest
 
 A layer in float has its weights as they were, and an activation is in float where every layer that reads it is.
 """
@@ -13,6 +13,7 @@ from contextlib import nullcontext
 import numpy as np
 from tvm import IRModule
 
+from ..passes.calibrate.nearness import nearness
 from ..passes.calibrate.sample_check import Sample
 from ..passes.hub.pairs import weight_pairs
 from ..passes.hub.steps import steps_of
@@ -64,11 +65,11 @@ class Mixtures:
 
     def error(self, bits: Mapping[str, int]) -> float:
         """Return the error of a mixture; ``bits`` as for ``run``."""
-        return self._mean_error([self.run(sample, bits) for sample in self._samples])
+        return self._error([self.run(sample, bits) for sample in self._samples])
 
     def weight_error(self, bits: Mapping[str, int]) -> float:
         """Return the error of a mixture's weights alone, all activations in float."""
-        return self._mean_error([self._run(sample, bits, frozenset()) for sample in self._samples])
+        return self._error([self._run(sample, bits, frozenset()) for sample in self._samples])
 
     def _run(
         self, sample: Sample, bits: Mapping[str, int], read: frozenset[str] | set[str]
@@ -77,16 +78,8 @@ class Mixtures:
         steps = {name: step if name in read else step.fine for name, step in self._steps.items()}
         return self._simulator.run(sample, constants, steps)
 
-    def _mean_error(self, results: Sequence[Sequence[np.ndarray]]) -> float:
-        return float(
-            np.mean(
-                [
-                    1.0 - cosine(exact, given)
-                    for reference, outputs in zip(self._reference, results, strict=True)
-                    for exact, given in zip(reference, outputs, strict=True)
-                ]
-            )
-        )
+    def _error(self, results: Sequence[Sequence[np.ndarray]]) -> float:
+        return 1.0 - nearness(self._reference, results)
 
 
 def mixtures_of(
@@ -120,12 +113,3 @@ def mixtures_of(
             quantized = rounding.apply(recipe.again(meaning, first).calibrated(mod), bar)
             constants[bits] = simulator.constants(trial(quantized, quantized=True))
     return Mixtures(first, simulator, constants, samples)
-
-
-def cosine(exact: np.ndarray, given: np.ndarray) -> float:
-    """Return the cosine of two arrays of one shape; 1 where both are zero, 0 where one is, or has NaN or infinity."""
-    one, other = exact.ravel().astype(np.float64), given.ravel().astype(np.float64)
-    if not np.isfinite(other).all():
-        return 0.0
-    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / norms if norms else float(not one.any() and not other.any())

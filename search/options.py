@@ -50,7 +50,7 @@ class SearchOptions:
         search finds the smallest error within it.
     latency_budget : the time of a run on the target, as measured: ``"2.5ms"``. The search finds the smallest error
         within it; layers for which there is time stay in float.
-    min_cosine : what the outputs must keep, the mean cosine to those of the float model. The search finds the smallest
+    min_cosine : what each output must keep, the mean cosine to that of the float model. The search finds the smallest
         weights that do, and leaves layers in float where it must. Where there is no budget at all this is it, with
         ``MIN_COSINE``.
     metric : ``metric(run) -> float``, higher is better, where ``run`` maps inputs by name to outputs by name. The

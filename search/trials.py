@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import IRModule, relax
 
-from ..passes.hub.graph import bindings_of, constant, op_name, rebuild, shape_of, with_layer_name
+from ..passes.hub.graph import bindings_of, constant, op_name, rebuild, results_of, shape_of, with_layer_name
 from ..passes.hub.pairs import activation_pairs, transparent, weight_pairs
 from ..passes.hub.steps import scalars_for, stepped
 from ..passes.improve.bias_correction import biases_of
@@ -69,11 +69,9 @@ def trial(mod: IRModule, quantized: bool) -> IRModule:
         return value
 
     bindings = {binding.var: binding.value for binding in bindings_of(mod)}
-    result = mod["main"].body.body
-    outputs = list(result.fields) if isinstance(result, relax.Tuple) else [result]
     params = [*mod["main"].params, *(scalar for group in scalars.values() for scalar in group)]
     return relax.transform.DeadCodeElimination()(
-        rebuild(mod, rewrite, params=params, result=relax.Tuple(outputs))
+        rebuild(mod, rewrite, params=params, result=relax.Tuple(results_of(mod)))
     )
 
 

@@ -119,7 +119,7 @@ def _accurate(config: Config, model: IRModule, arguments: dict[str, Any]) -> Qua
     pairs = config.accuracy.open(
         {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
     )
-    metric = Top1(pairs, f"top-1 on {config.accuracy.path}", progress)
+    metric = Top1(pairs, f"top-1 on {config.accuracy.path}", progress, config.accuracy_output)
     search = config.search or api.SearchOptions()
     if get_scheme(config.scheme).searched and not search.has_budget:
         search = replace(search, metric=metric, max_drop=config.max_drop)

@@ -82,6 +82,27 @@ def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
     return found
 
 
+def results_of(mod: tvm.IRModule) -> list[relax.Expr]:
+    """Return what ``main`` gives, one tensor after another: variables, constants, or items of a tuple.
+
+    The tuple may be the result itself or have a name, and that another.
+    """
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    result = whole = mod["main"].body.body
+    while isinstance(whole, relax.Var) and whole in values:
+        whole = values[whole]
+    if isinstance(whole, relax.Tuple):
+        return list(whole.fields)
+    if isinstance(result.ty, relax.TupleType):
+        return [relax.TupleGetItem(result, place) for place in range(len(result.ty.fields))]
+    return [result]
+
+
+def tupled(mod: tvm.IRModule) -> tvm.IRModule:
+    """Return the module with the tuple of its results as the result, however many they are."""
+    return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple(results_of(mod)))
+
+
 def consumers_of(mod: tvm.IRModule) -> dict[relax.Var, list[relax.Expr]]:
     """Return for each variable the bound values that read it, once for each reading argument.
 

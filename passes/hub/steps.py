@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from .graph import Rewrite, constant, rebuild
+from .graph import Rewrite, constant, rebuild, results_of
 from .pairs import ActivationPair, activation_pairs, transparent, weight_pairs
 from .parameters import activation_limits
 
@@ -83,12 +83,10 @@ def stepped_form(mod: IRModule) -> IRModule:
     Its ``main`` takes the model's inputs and a scalar for each parameter of each activation, and returns a tuple.
     """
     scalars = {pair.dequantize: scalars_for(pair.name) for pair in activation_pairs(mod)}
-    result = mod["main"].body.body
-    outputs = list(result.fields) if isinstance(result, relax.Tuple) else [result]
     params = [*mod["main"].params, *(scalar for group in scalars.values() for scalar in group)]
     rewrite = _rewrite(mod, scalars, {})
     return relax.transform.DeadCodeElimination()(
-        rebuild(mod, rewrite, params=params, result=relax.Tuple(outputs))
+        rebuild(mod, rewrite, params=params, result=relax.Tuple(results_of(mod)))
     )
 
 

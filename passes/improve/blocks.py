@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import activations, bindings_of, shape_of, substitute
+from ..hub.graph import activations, bindings_of, results_of, shape_of, substitute
 from ..hub.pairs import activation_pairs, weight_pairs
 
 
@@ -26,13 +26,20 @@ class Block:
     Attributes
     ----------
     inputs : values that the block reads.
-    outputs : values that it, or one before it, gives and a later one reads; at the end the model's results.
-    members : what it takes to get from one to the other: the variables that its bindings bind.
+    results : what it computes of the model's results; other blocks than the last have such where there are several.
+    onward : values that it, or one before it, gives and a later one reads.
+    members : what it takes to get from its inputs to its outputs: the variables that its bindings bind.
     """
 
     inputs: tuple[relax.Var, ...]
-    outputs: tuple[relax.Var, ...]
+    results: tuple[relax.Var, ...]
+    onward: tuple[relax.Var, ...]
     members: frozenset[relax.Var]
+
+    @property
+    def outputs(self) -> tuple[relax.Var, ...]:
+        """All that it is there for, what goes on last."""
+        return (*(var for var in self.results if var not in self.onward), *self.onward)
 
 
 def blocks_of(mod: IRModule) -> list[Block]:
@@ -40,10 +47,10 @@ def blocks_of(mod: IRModule) -> list[Block]:
     bindings = bindings_of(mod)
     varying = _varying(mod)
     last: dict[relax.Var, int] = {}
+    whole = _whole_result(mod)
     for place, binding in enumerate(bindings):
-        last.update(dict.fromkeys(activations(binding.value), place))
-    results = tuple(dict.fromkeys(activations(mod["main"].body.body)))
-    last.update(dict.fromkeys(results, len(bindings)))
+        if binding.var not in whole:
+            last.update(dict.fromkeys(activations(binding.value), place))
     order = [*mod["main"].params, *(binding.var for binding in bindings)]
     born = {var: place - len(mod["main"].params) for place, var in enumerate(order)}
 
@@ -59,11 +66,19 @@ def blocks_of(mod: IRModule) -> list[Block]:
         if var in sources and live(born[var]) == (var,)
     ]
     cuts = [bindings[place].var for place in _local_minima(narrow, bindings)]
-    edges = [live(-1), *((var,) for var in cuts), results]
-    return [
-        Block(inputs, outputs, frozenset(_between(mod, inputs, outputs)))
-        for inputs, outputs in zip(edges, edges[1:], strict=False)
+    results = [
+        var
+        for var in dict.fromkeys(var for result in results_of(mod) for var in activations(result))
+        if var in varying and born[var] >= 0
     ]
+    edges = [live(-1), *((var,) for var in cuts), ()]
+    ends = [-1, *(born[var] for var in cuts), len(bindings)]
+    blocks = []
+    for place, (inputs, onward) in enumerate(pairwise(edges)):
+        own = tuple(var for var in results if ends[place] < born[var] <= ends[place + 1])
+        members = _between(mod, inputs, (*own, *onward))
+        blocks.append(Block(inputs, own, onward, frozenset(members)))
+    return blocks
 
 
 def sections_of(mod: IRModule, layers: int, joins: Callable[[Block], bool]) -> list[Block]:
@@ -89,7 +104,8 @@ def sections_of(mod: IRModule, layers: int, joins: Callable[[Block], bool]) -> l
 
 
 def _joined(first: Block, second: Block) -> Block:
-    return Block(first.inputs, second.outputs, first.members | second.members)
+    results = (*first.results, *second.results)
+    return Block(first.inputs, results, second.onward, first.members | second.members)
 
 
 def cut_out(mod: IRModule, inputs: Sequence[relax.Var], outputs: Iterable[relax.Var]) -> IRModule:
@@ -112,15 +128,6 @@ def cut_out(mod: IRModule, inputs: Sequence[relax.Var], outputs: Iterable[relax.
     return builder.get()
 
 
-def results_of(part: IRModule) -> list[relax.Var]:
-    """Return the results of what ``cut_out`` has made."""
-    values = {binding.var: binding.value for binding in bindings_of(part)}
-    result = part["main"].body.body
-    while isinstance(result, relax.Var):
-        result = values[result]
-    return activations(result)
-
-
 def _between(mod: IRModule, inputs: Iterable[relax.Var], outputs: Iterable[relax.Var]) -> set[relax.Var]:
     """Return what must be computed to get from ``inputs`` to ``outputs``."""
     given, found, waiting = set(inputs), set(), list(outputs)
@@ -130,6 +137,16 @@ def _between(mod: IRModule, inputs: Iterable[relax.Var], outputs: Iterable[relax
         if var not in found and var not in given:
             found.add(var)
             waiting.extend(activations(values[var]))
+    return found
+
+
+def _whole_result(mod: IRModule) -> set[relax.Var]:
+    """Return the names of the tuple of the model's results: binding it is no reason for a value to live on."""
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    found, result = set(), mod["main"].body.body
+    while isinstance(values.get(result), relax.Var | relax.Tuple):
+        found.add(result)
+        result = values[result]
     return found
 
 

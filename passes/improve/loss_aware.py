@@ -27,6 +27,7 @@ from tvm import IRModule, relax
 
 from ...errors import TvmqError
 from ..calibrate.histogram import Histogram
+from ..calibrate.nearness import counted
 from ..calibrate.observers.least_error import least_error_range
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
@@ -159,9 +160,9 @@ class _Loss:
         self._run = runner(stepped_form(mod))
         exact = {name: steps.fine for name, steps in self._steps.items()}
         self._exact = [self._outputs(sample, exact) for sample in samples]
-        smallest = np.finfo(np.float64).tiny
+        # No error is relative to an output that is zero throughout.
         self._sizes = [
-            max(sum(float(np.square(output).sum()) for output in outputs), smallest)
+            sum(float(np.square(output).sum()) for output in outputs) or np.inf
             for outputs in zip(*self._exact, strict=True)
         ]
 
@@ -178,7 +179,8 @@ class _Loss:
         return total
 
     def _outputs(self, sample: Sample, steps: Mapping[str, Steps]) -> list[np.ndarray]:
-        return [output.astype(np.float64) for output in self._run({**sample, **arguments(steps)})]
+        outputs = self._run({**sample, **arguments(steps)})
+        return [outputs[place].astype(np.float64) for place in counted(outputs)]
 
 
 def _search(

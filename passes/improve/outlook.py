@@ -58,7 +58,7 @@ class Outlook:
         outputs = _outputs(self._blocks[place + 1 : place + 1 + count])
         places = [self._places[var] for var in outputs]
         return Ahead(
-            float_form(cut_out(self._mod, self._blocks[place].outputs, outputs)),
+            float_form(cut_out(self._mod, self._blocks[place].onward, outputs)),
             ([values[place] for place in places] for values in self._values),
         )
 

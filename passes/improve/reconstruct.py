@@ -37,7 +37,7 @@ from ..calibrate.spool import Spool
 from ..hub.annotation import scheme_of
 from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
 from ..hub.contract import module_pass
-from ..hub.graph import bindings_of, op_name, shape_of
+from ..hub.graph import bindings_of, op_name, results_of, shape_of
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
     ActivationParameters,
@@ -50,7 +50,7 @@ from ..hub.pairs import (
 from ..hub.parameters import MAX_BITS
 from ..hub.schemes import Scheme
 from .backward import channels_last
-from .blocks import blocks_of, cut_out, results_of
+from .blocks import blocks_of, cut_out
 from .learned import LearnedWeights
 from .outlook import Ahead
 from .rounding import DAMPING, Changes, Rounded, RoundWeights, round_blocks

@@ -15,10 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import activations, bindings_of, is_constant, layer_name, op_name, shape_of, to_numpy
+from ..hub.graph import (
+    activations,
+    bindings_of,
+    is_constant,
+    layer_name,
+    op_name,
+    results_of,
+    shape_of,
+    to_numpy,
+)
 from ..hub.pairs import ActivationPair, WeightPair, activation_pairs, transparent, weight_pairs
 from .backward import Arrays, Rule, Weighted, rule_of
-from .blocks import results_of
 from .learned import LearnedShift, LearnedStep, LearnedWeights, Parameter, Rates
 
 

@@ -1,6 +1,6 @@
 """A float module --> the Q/DQ hub with mixed bits, at the largest start scale that the model's output bears.
 
-    t = the largest with  cos(f(w), f(q_b(t)(w))) >= bound,       by bisection, over all outputs of some samples
+    t = the largest with  cos(f(w), f(q_b(t)(w))) >= bound,       by bisection, for each output over some samples
 
 ``f`` is the model in float: the weights alone are rounded, so that a trial needs no calibration of activations. What t
 does is in ``passes.annotate.mixed_bits``. MindSpore Lite has the same search (``auto_tune``), with the same bound.
@@ -24,12 +24,13 @@ from ...targets.row import TargetRow
 from ..annotate.annotate import Annotate
 from ..annotate.mixed_bits import rounded
 from ..annotate.options import QuantizeOptions
+from ..calibrate.nearness import nearness
 from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
 from ..hub.bits import get_bits
 from ..hub.conditions import FLOAT_MODEL, PAIRS
 from ..hub.contract import module_pass
-from ..hub.graph import constant, rebuild
+from ..hub.graph import constant, rebuild, results_of, tupled
 from ..hub.pairs import transparent, weight_pairs
 from ..hub.schemes import Scheme
 
@@ -69,13 +70,13 @@ class TuneMixedBits(RunsModel):
         samples = list(islice(self.samples, SAMPLES))
         if not samples:
             raise TvmqError("there are no calibration samples; at least one is needed")
-        reference = self._outputs(_as_tuple(mod), samples)
+        reference = self._outputs(tupled(mod), samples)
         low, high, scale = SMALLEST, LARGEST, self.options.mixed_start_scale
         best, found = self._annotated(mod, low), None
         with nullcontext() if self.progress is None else self.progress("mixed bits", TRIALS) as bar:
             for _ in range(TRIALS):
                 trial = self._annotated(mod, scale)
-                if _cosine(reference, self._outputs(_rounded_form(trial), samples)) >= self.cosine:
+                if nearness([reference], [self._outputs(_rounded_form(trial), samples)]) >= self.cosine:
                     best, found, low = trial, scale, scale
                 else:
                     high = scale
@@ -92,19 +93,11 @@ class TuneMixedBits(RunsModel):
         options = dataclasses.replace(self.options, mixed_start_scale=scale)
         return Annotate(self.scheme, self.row, options)(mod)
 
-    def _outputs(self, mod: IRModule, samples: list[Sample]) -> np.ndarray:
-        """Return all outputs for all samples in one row."""
+    def _outputs(self, mod: IRModule, samples: list[Sample]) -> list[np.ndarray]:
+        """Return each output for all samples in one row."""
         run = self.runner(mod)
-        return np.concatenate([array.ravel() for sample in samples for array in run(dict(sample))])
-
-
-def _as_tuple(mod: IRModule) -> IRModule:
-    result = mod["main"].body.body
-    return rebuild(mod, lambda builder, var, value: value, result=_tuple(result))
-
-
-def _tuple(result: relax.Expr) -> relax.Tuple:
-    return result if isinstance(result, relax.Tuple) else relax.Tuple([result])
+        found = [run(dict(sample)) for sample in samples]
+        return [np.concatenate([array.ravel() for array in arrays]) for arrays in zip(*found, strict=True)]
 
 
 def _rounded_form(mod: IRModule) -> IRModule:
@@ -121,10 +114,5 @@ def _rounded_form(mod: IRModule) -> IRModule:
             return constant(weights[var].astype(np.float32))
         return value.args[0] if var in skipped else value
 
-    tupled = rebuild(mod, rewrite, result=_tuple(mod["main"].body.body))
-    return relax.transform.DeadCodeElimination()(tupled)
-
-
-def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    norms = float(np.linalg.norm(one.astype(np.float64)) * np.linalg.norm(other.astype(np.float64)))
-    return 1.0 if norms == 0.0 else float(one.astype(np.float64) @ other.astype(np.float64)) / norms
+    result = relax.Tuple(results_of(mod))
+    return relax.transform.DeadCodeElimination()(rebuild(mod, rewrite, result=result))

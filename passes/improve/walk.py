@@ -37,8 +37,7 @@ def next_states(
     part: IRModule, reference: IRModule, block: Block, states: Iterable[State], runner: Runner
 ) -> Spool[State]:
     """Return what goes on from a block, whose quantized form ``part`` and float form ``reference`` are."""
-    names = [var.name for var in block.outputs]
-    return Spool(_advance((runner(reference), runner(simulated_form(part))), names, states))
+    return Spool(_advance((runner(reference), runner(simulated_form(part))), block, states))
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,12 @@ def _first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterator[State]:
         raise TvmqError("there are no calibration samples; at least one is needed")
 
 
-def _advance(runs: tuple[Run, Run], names: list[str], states: Iterable[State]) -> Iterator[State]:
+def _advance(runs: tuple[Run, Run], block: Block, states: Iterable[State]) -> Iterator[State]:
+    first = len(block.outputs) - len(block.onward)
+    names = [var.name for var in block.onward]
     for state in states:
         exact, quantized = (
-            dict(zip(names, run(values), strict=True)) for run, values in zip(runs, state, strict=True)
+            dict(zip(names, run(values)[first:], strict=True))
+            for run, values in zip(runs, state, strict=True)
         )
         yield exact, quantized

@@ -76,6 +76,7 @@ output = "found.toml"
 [accuracy]
 data = "labels.txt"
 max_drop = 1
+output = "scores"
 
 [image]
 size = 256
@@ -170,6 +171,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
     )
     assert config.arguments()["search"] is config.search
     assert (config.accuracy, config.max_drop) == (LabelledFiles(tmp_path / "labels.txt", images), 1.0)
+    assert config.accuracy_output == "scores"
 
 
 def test_the_sample_has_every_key(write):

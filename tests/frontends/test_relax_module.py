@@ -13,7 +13,7 @@ from tvm.script import relax as R
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx_importer import OUTPUTS_ATTRIBUTE
 from tvmq.frontends.relax_module import adopt
-from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, with_layer_name
+from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, results_of, shape_of, with_layer_name
 from tvmq.passes.hub.layers import Layer, get_layers, with_layers
 
 
@@ -82,3 +82,27 @@ def test_control_flow():
 
     with pytest.raises(TvmqError, match="control flow"):
         adopt(Branches)
+
+
+def test_items_of_a_tuple_that_an_operator_gives_are_outputs():
+    def halves(builder, x):
+        return relax.op.split(x, 2, axis=1)
+
+    mod = adopt(_returning(halves))
+    assert json.loads(mod["main"].attrs[OUTPUTS_ATTRIBUTE]) == ["output0", "output1"]
+    assert [shape_of(result) for result in results_of(mod)] == [(2, 2), (2, 2)]
+
+
+def test_a_tuple_within_a_tuple_is_refused():
+    with pytest.raises(TvmqError, match="main must return a tensor, or a tuple of tensors"):
+        adopt(_returning(lambda builder, x: relax.Tuple([x, relax.Tuple([x, x])])))
+
+
+def _returning(result):
+    x = relax.Var("x", relax.TensorType((2, 4), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            output = builder.emit_output(result(builder, x))
+        builder.emit_func_output(output)
+    return builder.get()

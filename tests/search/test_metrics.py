@@ -55,12 +55,22 @@ def test_labels_that_do_not_match(pairs, message):
 
 
 def test_a_model_of_two_outputs():
-    with pytest.raises(TvmqError, match="needs a model of one output, and this one has 2"):
-        Top1(_pairs(1, 0, 2))(lambda inputs: {"a": SCORES, "b": SCORES})
+    def run(inputs):
+        return {"a": SCORES[inputs["row"]], "b": -SCORES[inputs["row"]]}
+
+    assert Top1(_pairs(1, 0, 2))(run) == 100.0
+    assert Top1(_pairs(1, 0, 2), output="b")(run) == 0.0
+    with pytest.raises(TvmqError, match="unknown output for the accuracy 'c'"):
+        Top1(_pairs(1, 0, 2), output="c")(run)
+
+
+def test_an_output_that_is_the_class_itself():
+    assert Top1(_pairs(1, 0, 2))(lambda inputs: {"class": SCORES[inputs["row"]].argmax(1)}) == 100.0
 
 
 def test_names_tell_metrics_apart():
     assert name_of(Top1([], "top-1 on labels.txt")) == "top-1 on labels.txt"
+    assert name_of(Top1([], "top-1 on labels.txt", output="b")) == "top-1 on labels.txt, b"
     assert name_of(_run) == "_run"
 
 

@@ -12,7 +12,7 @@ from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.prepare.prepare import Prepare
 from tvmq.search.accuracy_control import named_run
 from tvmq.search.layers import quantized_layers
-from tvmq.search.mixtures import cosine, mixtures_of
+from tvmq.search.mixtures import mixtures_of
 from tvmq.search.recipe import FLOAT, options_with
 from tvmq.search.sensitivity import sensitivity
 from tvmq.search.state import SearchState
@@ -104,12 +104,6 @@ def test_a_shared_weight_is_one_unit():
     shared = mixtures_of(module(body), recipe(), VARIANTS, samples(2))
     assert {layer.name: layer.weights for layer in shared.layers} == {"first": 9, "again": 0}
     assert shared.weight_error({"first": 3}) > 10 * shared.weight_error({"first": 8})
-
-
-def test_cosines_of_what_has_no_direction():
-    zero, one = np.zeros(3, np.float32), np.ones(3, np.float32)
-    assert (cosine(zero, zero), cosine(zero, one), cosine(one, one * np.nan)) == (1.0, 0.0, 0.0)
-    assert cosine(one, 2 * one) == pytest.approx(1.0)
 
 
 def test_a_recipe_with_layers_in_float_keeps_the_parameters(mod):

@@ -84,6 +84,7 @@ def test_a_budget_and_what_was_found(tvmc, model, tmp_path):
             "no effect with the scheme 'int8', only with 'mixed'",
         ),
         (("--quantize", "mixed", "--max-drop", "1"), "--max-drop has no effect without --accuracy-data"),
+        (("--quantize", "int8", "--accuracy-output", "y"), "has no effect without --accuracy-data"),
         (("--bit-budget", "4bits"), "has no effect without --quantize"),
         (("--quantize", "int8", "--accuracy-data", "none.txt"), "'none.txt' do not exist"),
     ],

@@ -95,6 +95,23 @@ def test_sections(layers, alone, expected):
     assert sections[0].inputs == blocks[0].inputs and sections[-1].outputs == blocks[-1].outputs
 
 
+def test_a_result_ends_in_the_block_that_gives_it():
+    def body(b, x):
+        side = _conv(b, x, 2, 4, "side")
+        return side, _inverted_residual(b, _inverted_residual(b, x, "block0"), "block1")
+
+    mod = Annotate(get_scheme("int8"))(module({"x": SHAPE}, body))
+    mod = rebuild(mod, lambda builder, var, value: value)  # the tuple of results has a name now
+    names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+    first, last = blocks_of(mod)
+    assert [[names[var] for var in vars] for vars in (first.results, first.onward)] == [
+        ["side"],
+        ["block0.sum"],
+    ]
+    assert first.outputs == (*first.results, *first.onward) and last.inputs == first.onward
+    assert [names[var] for var in last.outputs] == ["block1.sum"] and last.onward == ()
+
+
 def test_blocks_in_their_order_are_the_network():
     mod, samples = network(), mixed(1)
     whole = rebuild(mod, lambda builder, var, value: value, result=relax.Tuple([mod["main"].body.body]))
