@@ -18,21 +18,25 @@ from tvm import relax
 from .errors import TvmqError
 from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
-from .frontends.samples import CalibrationFiles
+from .frontends.samples import CalibrationFiles, opened
 from .frontends.samples import Samples as FileSamples
 from .passes.annotate.options import QuantizeOptions
+from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs, scheme_of
-from .passes.hub.graph import dtype_of, shape_of
+from .passes.hub.graph import input_specs
 from .passes.hub.layers import Layer, get_layers
+from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
 from .passes.prepare.prepare import Prepare
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
 from .passes.weight_only.restore import RestoreWeights
+from .report.against_float import against_float, float_outputs
 from .report.collect import SAMPLES, collect
 from .report.compiled import with_package
+from .report.nearness import AgainstFloat
 from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
@@ -86,11 +90,15 @@ class QuantizedModel:
     mod : the Q/DQ hub (``docs/architecture.md``).
     scheme : name of its quantization scheme.
     stages : modules on the way to it, with which ``report`` compares it; None where it came quantized.
+    float_mod : the prepared float model; None where it came quantized.
+    float_outputs : what that gives for the first samples, where it ran on them for the calibration.
     """
 
     mod: tvm.IRModule
     scheme: str
     stages: Stages | None = field(default=None, repr=False)
+    float_mod: tvm.IRModule | None = field(default=None, repr=False)
+    float_outputs: KeptOutputs = field(default_factory=KeptOutputs, repr=False, compare=False)
 
     @property
     def layers(self) -> list[Layer]:
@@ -118,10 +126,23 @@ class QuantizedModel:
         ------
         TvmqError : no samples, or one that does not fit the model's inputs; a layer that gives NaN or infinity.
         """
-        found = repeatable(_samples(samples, self.mod))
+        found = repeatable(opened(samples, input_specs(self.mod)))
         stages = self.stages or Stages(self.mod, self.mod)
         report = collect(stages, self.scheme, found, limit, run_on_host, progress)
         return report if package is None else with_package(report, package, next(iter(found)))
+
+    def against_float(self, package: Package, samples: Samples = ()) -> AgainstFloat | None:
+        """Return how near what ``compile`` made of this model is to float, by running it; None without samples.
+
+        A few ``samples`` are taken, as for ``quantize``; the default is the first ones of the calibration. Where this
+        machine cannot run the package, the same integers are compiled for this machine, as the result says. Raises
+        ``TvmqError`` for a sample that does not fit the model's inputs.
+        """
+        kept = self.float_outputs
+        if samples != () or not kept.pairs:
+            mod = float_form(self.mod) if self.float_mod is None else self.float_mod
+            kept = float_outputs(mod, opened(samples, input_specs(mod)), run_on_host)
+        return against_float(package, kept.pairs, partial(compile, self)) if kept.pairs else None
 
 
 def quantize(
@@ -274,10 +295,11 @@ def calibration_data(
     TvmqError : a file that cannot be read, or holds nothing that fits.
     """
     return CalibrationData(
-        repeatable(_samples(calibration, mod)),
+        repeatable(opened(calibration, input_specs(mod))),
         runner=run_on_host,
         progress=progress,
         serial_runner=partial(run_on_host, cores=1),
+        outputs=KeptOutputs(),
     )
 
 
@@ -329,7 +351,7 @@ class _Start:
         if isinstance(recipe.data.samples, FileSamples):
             for note in recipe.data.samples.notes:
                 logger.warning(note)
-        return QuantizedModel(mod, recipe.scheme.name, stages)
+        return QuantizedModel(mod, recipe.scheme.name, stages, self.mod, recipe.data.outputs or KeptOutputs())
 
 
 def _start(
@@ -393,11 +415,3 @@ def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
         if isinstance(model, tvm.IRModule)
         else load_onnx(model, dict(input_shapes or {}) or None)
     )
-
-
-def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
-    if isinstance(calibration, str | os.PathLike):
-        calibration = CalibrationFiles(calibration)
-    if not isinstance(calibration, CalibrationFiles):
-        return calibration
-    return calibration.open({param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -99,6 +99,15 @@ class CalibrationFiles:
     def open(self, input_specs: InputSpecs) -> Samples:
         """Return the samples for a model; raises ``TvmqError`` as ``read_samples`` does."""
         return read_samples(self.path, input_specs, self.images, self.limit, self.type)
+
+
+def opened(
+    samples: Iterable[Sample] | str | os.PathLike[str] | CalibrationFiles, input_specs: InputSpecs
+) -> Iterable[Sample]:
+    """Return samples as they are, or those in files; raises ``TvmqError`` as ``read_samples`` does."""
+    if isinstance(samples, str | os.PathLike):
+        samples = CalibrationFiles(samples)
+    return samples.open(input_specs) if isinstance(samples, CalibrationFiles) else samples
 
 
 def _sources(

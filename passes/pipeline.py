@@ -17,6 +17,7 @@ from ..targets.row import TargetRow
 from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
 from .calibrate.calibrate import Calibrate
+from .calibrate.kept_outputs import KeptOutputs
 from .calibrate.observers import LOSS_AWARE
 from .calibrate.on_samples import ReadsSamples
 from .calibrate.sample_check import Sample
@@ -52,9 +53,11 @@ class CalibrationData(ReadsSamples):
     samples : can be walked through more than once: each pass runs the model on them anew.
     serial_runner : a runner on one thread, for passes that multiply matrices between two runs: the threads that NumPy
         has for that go on spinning on all cores for a while. None takes ``runner``.
+    outputs : as for ``Calibrate``.
     """
 
     serial_runner: Runner | None = field(default=None, kw_only=True)
+    outputs: KeptOutputs | None = field(default=None, kw_only=True)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -129,7 +132,12 @@ def calibration_passes(
         if options.mixed_auto_tune
         else Annotate(scheme, row, options),
         *map(SetParameters, given),
-        Calibrate(observer=observer, weight_observer=options.weight_observer, **data.arguments),
+        Calibrate(
+            observer=observer,
+            weight_observer=options.weight_observer,
+            outputs=data.outputs,
+            **data.arguments,
+        ),
     ]
     if observer == LOSS_AWARE:
         fixed = frozenset().union(*(parameters.activations for parameters in given))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from ..passes.hub.schemes import get_scheme
 from .records import WEIGHTS, Advice, LayerRecord, TensorRecord
 from .report import Report
 
@@ -126,6 +127,35 @@ def _unequal_operands(layer: LayerRecord) -> Advice | None:
 
 
 LAYER_RULES: tuple[Callable[[LayerRecord], Advice | None], ...] = (_unequal_operands,)
+
+
+def remedy_for(scheme: str, report: Report | None = None) -> str:
+    """Return what to try where outputs are too far from float's: about the worst layer where a report knows it."""
+    worst = _worst_advice(report) if report is not None else None
+    if worst is not None:
+        layer, advice = worst
+        return f"first of all for layer {layer!r}: {advice}"
+    found = get_scheme(scheme)
+    if found.weight_only:
+        few = "--weight-bits of more, or a --group-size"
+    elif found.searched:
+        few = "a larger budget or --min-cosine"
+    elif min(found.weight_bits, found.activation_bits) < 8:
+        few = "--rounding reconstruct, --layer-bits with more for single layers"
+    else:
+        few = "--observer mse, --equalize, --rounding hessian"
+    last = "" if found.weight_only else "; --accuracy-data puts the worst layers back to float"
+    return f"try {few}{last}; --report DIR says which layers are to blame"
+
+
+def _worst_advice(report: Report) -> tuple[str, Advice] | None:
+    """Return the name and the first advice of the layer, among those that have any, whose tensors are the worst."""
+    advised = {layer.layer: layer.advice[0] for layer in report.layers if layer.advice}
+    tensors = [tensor for tensor in report.tensors if tensor.layer.partition(":")[0] in advised]
+    if not tensors:
+        return None
+    name = min(tensors, key=lambda tensor: tensor.sqnr).layer.partition(":")[0]
+    return name, advised[name]
 
 
 def _share(value: float) -> str:

@@ -23,7 +23,7 @@ from ..passes.calibrate.watch import Progress, Runner, compile_for_host
 from ..passes.hub.graph import (
     activations,
     bindings_of,
-    dtype_of,
+    input_specs,
     layer_name,
     op_name,
     rebuild,
@@ -89,7 +89,7 @@ class _SideBySide:
 
     def __init__(self, stages: Stages, runner: Runner):
         exact, simulated = stages.exact, stages.simulated
-        self._specs = {param.name: (shape_of(param), dtype_of(param)) for param in exact["main"].params}
+        self._specs = input_specs(exact)
         sources = {pair.name: pair for pair in activation_pairs(exact)}
         pairs = [pair for pair in activation_pairs(simulated) if pair.name in sources]
         joins = _joins(exact)

@@ -32,7 +32,7 @@ def with_package(report: Report, package: Package, sample: Sample) -> Report:
         else layer
         for layer in report.layers
     ]
-    if _runs_here(package):
+    if runs_here(package):
         layers = with_times(layers, package.profile(sample, RUNS))
     return with_advice(dataclasses.replace(report, layers=layers))
 
@@ -57,7 +57,8 @@ def with_times(layers: Sequence[LayerRecord], times: Sequence[KernelTime]) -> li
     ]
 
 
-def _runs_here(package: Package) -> bool:
+def runs_here(package: Package) -> bool:
+    """Tell whether this machine can run the package."""
     try:
         refuse_other_machines(package.metadata, "the package")
     except TvmqError:

@@ -16,7 +16,7 @@ from tvmq.passes.improve import tune_mixed_bits
 from tvmq.search.accuracy_control import named_run
 from tvmq.search.options import SearchOptions
 
-from .networks import heads, samples
+from .report.networks import heads, samples
 
 OUTPUTS = ("features", "boxes", "scores", "total", "classes", "x", "anchors")
 KINDS = {"classes": "int64"}

@@ -56,6 +56,17 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def share(text: str) -> float:
+    """Return a number between 0 and 1, 1 included."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0, and at most 1")
+    return value
+
+
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TvmqError
+from . import arguments
 from .files import check_output
 from .model_flags import (
     add_linker_flags,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..api import QuantizedModel
     from ..config.config import Config
+    from ..report.report import Report
     from ..runtime.package import Package
     from ..schedules.options import CompileOptions
 
@@ -68,6 +70,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="DIR",
         help="write what each pass made of the model, what it changed, and how long it took",
     )
+    parser.add_argument(
+        "--min-output-cosine",
+        type=arguments.share,
+        metavar="X",
+        help="write nothing where an output of the compiled integers has a smaller cosine to float's on a few samples "
+        "of the calibration data, such as 0.98",
+    )
     add_linker_flags(parser)
     parser.add_argument("--tuning-records", type=Path, metavar="PATH", help="tuned schedules to use")
     add_pass_flags(parser)
@@ -86,6 +95,7 @@ def run(args: argparse.Namespace) -> None:
     config = config_of(args)
     check_output(args.output, args.FILE)
     _check_report(args, config)
+    _check_gate(args, config)
     with _pass_files(args.print_passes):
         package = _compile(args, config)
     package.export(args.output)
@@ -103,8 +113,11 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     package = api.compile(model, target, options=options, progress=progress)
     if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:
         logger.warning("nothing is quantized: all layers stay in float, and tvmc inspect says why")
-    if isinstance(model, api.QuantizedModel) and args.report is not None:
-        _report(model, package, config, args.report)
+    if isinstance(model, api.QuantizedModel):
+        report = None
+        if args.report is not None:
+            report = _report(model, package, config, args.report)
+        _compare(model, package, config, args.min_output_cosine, report)
     return package
 
 
@@ -132,7 +145,45 @@ def _check_report(args: argparse.Namespace, config: Config) -> None:
     check_folder(args.report)
 
 
-def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> None:
+def _check_gate(args: argparse.Namespace, config: Config) -> None:
+    """Raise ``TvmqError`` where the outputs cannot be compared with float's."""
+    if args.min_output_cosine is None:
+        return
+    if config.scheme is None:
+        raise TvmqError("--min-output-cosine has no effect without --quantize")
+    if config.calibration is None:
+        raise TvmqError("--min-output-cosine needs --calibration-data: it runs the package on samples")
+
+
+def _compare(
+    model: QuantizedModel, package: Package, config: Config, least: float | None, report: Report | None
+) -> None:
+    """Print how near the package is to float, put that into it, and warn where it is far.
+
+    Raises
+    ------
+    TvmqError : an output has a smaller cosine than ``least``.
+    """
+    from ..report.advice import remedy_for
+    from ..report.nearness import GOOD, METADATA
+
+    with progress("compare with float", None):
+        found = model.against_float(package, config.calibration or ())
+    if found is None:
+        print("not compared with float: there is no calibration data")
+        return
+    print(found)
+    remedy = remedy_for(model.scheme, report)
+    found.check(least or 0.0, f"no package is written; {remedy}")
+    output = found.farthest
+    if output is not None and output.cosine < GOOD:
+        logger.warning(
+            "output %r has a cosine of only %.4f to float's; %s", output.name, output.cosine, remedy
+        )
+    package.metadata[METADATA] = found.as_metadata()
+
+
+def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> Report:
     """Write the report, and put its tables into the package for ``tvmc inspect --errors``."""
     from ..report.files import METADATA, PAGE, tables
 
@@ -140,6 +191,7 @@ def _report(model: QuantizedModel, package: Package, config: Config, folder: Pat
     report.to_csv(folder)
     report.to_html(folder / PAGE)
     package.metadata[METADATA] = tables(report, ("tensors", "outputs"))
+    return report
 
 
 def _compile_options(args: argparse.Namespace, target: Target) -> CompileOptions:

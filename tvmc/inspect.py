@@ -137,8 +137,17 @@ def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("CPU features", ", ".join(metadata["cpu_features"])),
         ("file", megabytes(path.stat().st_size)),
         *((name, megabytes(size)) for name, size in sizes.items()),
+        *_against_float(metadata),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
     ]
+
+
+def _against_float(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how near the outputs were to float's when the package was made, where they were compared."""
+    from ..report.nearness import METADATA, AgainstFloat
+
+    record = metadata.get(METADATA)
+    return [] if record is None else [("outputs", str(AgainstFloat.of_metadata(record)))]
 
 
 def _print_tensors(title: str, tensors: list[Mapping[str, Any]]) -> None:

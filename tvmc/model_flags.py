@@ -112,13 +112,11 @@ def quantized(
 def _accurate(config: Config, model: IRModule, arguments: dict[str, Any]) -> QuantizedModel:
     """Return the model quantized so that it keeps its accuracy on the labelled data."""
     from .. import api
-    from ..passes.hub.graph import dtype_of, shape_of
+    from ..passes.hub.graph import input_specs
     from ..passes.hub.schemes import get_scheme
     from ..search.metrics import Top1
 
-    pairs = config.accuracy.open(
-        {param.name: (shape_of(param), dtype_of(param)) for param in model["main"].params}
-    )
+    pairs = config.accuracy.open(input_specs(model))
     metric = Top1(pairs, f"top-1 on {config.accuracy.path}", progress, config.accuracy_output)
     search = config.search or api.SearchOptions()
     if get_scheme(config.scheme).searched and not search.has_budget:

@@ -32,6 +32,7 @@ from ..hub.pairs import (
 )
 from ..hub.parameters import activation_parameters, quantize_weight, weight_limit, weight_parameters
 from ..hub.schemes import Scheme
+from .kept_outputs import KeptOutputs
 from .observers import DEFAULT_OBSERVER, DEFAULT_WEIGHT_OBSERVER, get_observer, get_weight_observer
 from .on_samples import ReadsSamples
 from .shared_ranges import shared_groups
@@ -46,10 +47,12 @@ class Calibrate(ReadsSamples):
     Attributes
     ----------
     observer, weight_observer : keys of ``OBSERVERS`` and ``WEIGHT_OBSERVERS``; None takes the default.
+    outputs : takes in what the float model gives for the first samples, where it runs; None keeps nothing.
     """
 
     observer: str | None = None
     weight_observer: str | None = None
+    outputs: KeptOutputs | None = None
 
     def __post_init__(self) -> None:
         get_observer(self.observer or DEFAULT_OBSERVER)
@@ -92,7 +95,7 @@ class Calibrate(ReadsSamples):
         watchers: dict = {}
         for pair in pairs:
             watchers.setdefault(pair.source, []).append(observers[pair.name])
-        watch(mod, watchers, self.samples, self.runner, self.progress)
+        watch(mod, watchers, self.samples, self.runner, self.progress, outputs=self.outputs)
         ranges = {name: observer.range() for name, observer in observers.items()}
         for group in shared_groups(mod, pairs):
             low = min(ranges[name][0] for name in group)

@@ -20,10 +20,17 @@ Outputs = Sequence[np.ndarray]
 
 
 def cosine(exact: np.ndarray, given: np.ndarray) -> float:
-    """Return the cosine of two arrays of one shape; 1 where both are zero, 0 where one is, or has NaN or infinity."""
+    """Return the cosine of two arrays of one shape; 1 where both are zero, 0 where one is.
+
+    NaN and infinity must be in the same places, or it is 0; elsewhere they are left out.
+    """
     one, other = exact.ravel().astype(np.float64), given.ravel().astype(np.float64)
-    if not np.isfinite(other).all():
+    finite = np.isfinite(one)
+    if not (
+        np.isfinite(other[finite]).all() and np.array_equal(one[~finite], other[~finite], equal_nan=True)
+    ):
         return 0.0
+    one, other = one[finite], other[finite]
     norms = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norms if norms else float(not one.any() and not other.any())
 

@@ -15,8 +15,9 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..hub.graph import bindings_of, dtype_of, layer_name, shape_of
+from ..hub.graph import bindings_of, input_specs, layer_name, results_of
 from ..hub.pairs import float_form
+from .kept_outputs import KeptOutputs
 from .sample_check import Sample, check_sample
 
 Run = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]
@@ -43,7 +44,7 @@ def compile_for_host(mod: IRModule) -> Run:
     return run
 
 
-def watched(mod: IRModule, values: Sequence[relax.Var]) -> IRModule:
+def watched(mod: IRModule, values: Sequence[relax.Expr]) -> IRModule:
     """Return the float module whose result is the tuple of these values."""
     return float_form(mod, relax.Tuple(list(values)))
 
@@ -55,24 +56,32 @@ def watch(
     runner: Runner,
     progress: Progress | None,
     description: str = "calibrate",
+    outputs: KeptOutputs | None = None,
 ) -> None:
     """Run the float form of the module on each sample and show each value to its watchers.
 
-    ``description`` is what the progress bar says.
+    ``description`` is what the progress bar says; ``outputs`` takes in what the model gives, where it is there.
 
     Raises
     ------
     TvmqError : no samples; one that does not fit the model's inputs; a value with NaN or infinity.
     """
     names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
-    run = runner(watched(mod, list(watchers)))
+    specs = input_specs(mod)
+    values: list[relax.Expr] = list(watchers)
+    if outputs is not None:
+        outputs.restart()
+        values += results_of(mod)
+    run = runner(watched(mod, values))
     total = len(samples) if isinstance(samples, Sized) else None
     count = 0
     with nullcontext() if progress is None else progress(description, total) as bar:
         for count, sample in enumerate(samples, start=1):
             check_sample(sample, count - 1, specs)
-            for (var, group), value in zip(watchers.items(), run(dict(sample)), strict=True):
+            given = run(dict(sample))
+            if outputs is not None:
+                outputs.update(sample, given[len(watchers) :])
+            for (var, group), value in zip(watchers.items(), given, strict=False):
                 # One pass finds NaN and infinity: both spoil a sum.
                 if not np.isfinite(value.sum(dtype=np.float64)):
                     raise TvmqError(

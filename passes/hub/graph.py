@@ -60,6 +60,11 @@ def dtype_of(expr: relax.Expr) -> str:
     return str(expr.ty.dtype)
 
 
+def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and dtype of each of the model's inputs, by name."""
+    return {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+
+
 def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:
     """Return the bindings of ``main`` in order.
 

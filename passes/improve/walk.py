@@ -16,7 +16,7 @@ from ...errors import TvmqError
 from ..calibrate.sample_check import Sample, check_sample
 from ..calibrate.spool import Spool
 from ..calibrate.watch import Run, Runner
-from ..hub.graph import bindings_of, dtype_of, shape_of
+from ..hub.graph import bindings_of, input_specs
 from ..hub.pairs import float_form, weight_pairs
 from ..hub.steps import simulated_form
 from .blocks import Block, cut_out
@@ -92,7 +92,7 @@ def check_finite(number: int, what: str, *values: np.ndarray) -> None:
 
 
 def _first_states(mod: IRModule, samples: Iterable[Sample]) -> Iterator[State]:
-    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+    specs = input_specs(mod)
     empty = True
     for index, sample in enumerate(samples):
         check_sample(sample, index, specs)

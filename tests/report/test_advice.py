@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvmq.report.advice import with_advice
+from tvmq.report.advice import remedy_for, with_advice
 from tvmq.report.records import WEIGHTS, LayerRecord
 from tvmq.report.report import Report
 
@@ -62,3 +62,28 @@ def test_inputs_that_differ_in_range():
 def test_a_second_tensor_of_a_layer_counts_for_it():
     (found,) = advice([tensor("conv:2", clip_rate=0.02)])
     assert "clipped" in found
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text"),
+    [
+        ("int8", "try --observer mse, --equalize, --rounding hessian; --accuracy-data puts"),
+        ("w4a8", "try --rounding reconstruct, --layer-bits with more for single layers"),
+        ("mixed", "try a larger budget or --min-cosine"),
+        ("weight-only", "try --weight-bits of more, or a --group-size; --report"),
+    ],
+)
+def test_what_to_try_for_a_scheme(scheme, text):
+    assert remedy_for(scheme).startswith(text)
+
+
+def test_what_to_try_for_the_worst_layer():
+    tensors = [tensor(layer="a", sqnr=14.0), tensor(layer="b", sqnr=10.0), tensor(layer="c", sqnr=5.0)]
+    layers = [LayerRecord(name, "Conv", "int8") for name in "ab"]
+    report = with_advice(Report("int8", 1, tensors, [], layers, []))
+    assert remedy_for(
+        "int8", report
+    ) == "first of all for layer 'b': rounding leaves 10 dB of what it gives; " + (
+        "--skip-layers keeps what reads it in float"
+    )
+    assert remedy_for("int8", Report("int8", 1, [], [], [], [])) == remedy_for("int8")

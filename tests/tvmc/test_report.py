@@ -1,4 +1,4 @@
-"""``tvmc compile --report`` to files and into the package, and ``tvmc inspect --errors`` from both."""
+"""``tvmc compile --report`` to files and into the package, and ``tvmc inspect --errors`` from both; the gate."""
 
 from __future__ import annotations
 
@@ -85,3 +85,71 @@ def test_a_model_that_is_refused_leaves_no_folder(tvmc, model, tmp_path):
     result = tvmc("compile", model, *flags, "--output", tmp_path / "a.tar", "--report", tmp_path / "a" / "b")
     assert result.code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["other.npz"]
+
+
+def test_how_near_to_float_is_printed_and_kept(tvmc, model, tmp_path, caplog):
+    package = tmp_path / "a.tar"
+    flags = (
+        "--quantize",
+        "int8",
+        "--calibration-data",
+        model.with_suffix(".npz"),
+        "--min-output-cosine",
+        0.98,
+    )
+    result = tvmc("compile", model, *flags, "--output", package)
+    assert result.code == 0, result.err
+    line = result.out.splitlines()[0]
+    assert line.startswith("cosine to float on 3 samples: y ")
+    assert caplog.messages == []
+    assert read_metadata(package)["against_float"]["outputs"][0]["cosine"] > 0.99
+    assert line in " ".join(tvmc("inspect", package).out.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "advice"),
+    [
+        ((), "--report DIR says which layers are to blame"),
+        (("--report", "report"), "first of all for layer 'a conv': its weights keep only"),
+    ],
+)
+def test_a_package_that_is_far_from_float(tvmc, model, tmp_path, monkeypatch, caplog, flags, advice):
+    monkeypatch.chdir(tmp_path)
+    coarse = (
+        "--quantize",
+        "w4a8",
+        "--layer-bits",
+        "a conv=2",
+        "--calibration-data",
+        model.with_suffix(".npz"),
+    )
+    result = tvmc("compile", model, *coarse, *flags)
+    assert result.code == 0
+    (message,) = caplog.messages
+    assert message.startswith("output 'y' has a cosine of only 0.") and advice in message
+    (tmp_path / "model.tar").unlink()
+    result = tvmc("compile", model, *coarse, *flags, "--min-output-cosine", "0.99")
+    assert result.code == 1
+    assert "at least 0.99 is wanted; no package is written" in result.err
+    assert not (tmp_path / "model.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        ((), 1, "--min-output-cosine has no effect without --quantize"),
+        (("--quantize", "int8"), 1, "--min-output-cosine needs --calibration-data"),
+        (
+            ("--quantize", "int8", "--min-output-cosine", "1.5"),
+            2,
+            "'1.5' must be a number above 0, and at most 1",
+        ),
+        (("--min-output-cosine", "much"), 2, "'much' must be a number above 0"),
+    ],
+)
+def test_what_the_gate_needs(tvmc, model, tmp_path, flags, code, message):
+    output = ("--output", tmp_path / "a.tar")
+    result = tvmc("compile", model, *output, "--min-output-cosine", "0.9", *flags)
+    assert result.code == code
+    assert message in result.err
+    assert list(tmp_path.iterdir()) == []
