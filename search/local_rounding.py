@@ -22,8 +22,9 @@ from ..passes.hub.annotation import scheme_of
 from ..passes.hub.graph import bindings_of, op_name
 from ..passes.hub.pairs import WeightPair, WeightParameters, edit, weight_pairs
 from ..passes.improve.bias_correction import ChannelMean, mean_error, shift_results
-from ..passes.improve.gram import Moments, grouped
-from ..passes.improve.rounding import RoundWeights, rounded, shift_of
+from ..passes.improve.gram import Blocks, Moments, grouped_shape
+from ..passes.improve.round_layer import rounded, shift_of
+from ..passes.improve.rounding import RoundWeights
 from ..passes.pipeline import CalibrationData
 from ..passes.prepare.affine import CHANNEL_AXIS
 
@@ -135,8 +136,8 @@ def _groups(
     for pair in pairs:
         if not pair.readers:
             continue
-        count, _, length = grouped(values[pair.readers[0]], pair.values).shape
-        elements = count * length**2 * len(pair.readers)
+        count, _, length = grouped_shape(values[pair.readers[0]])
+        elements = count * length * Blocks.of(count, length).size * len(pair.readers)
         if group and size + elements > GROUP:
             yield group
             group, size = [], 0

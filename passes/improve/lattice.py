@@ -10,6 +10,8 @@ until none moves. The scales are fitted in between: for given Q the best scale o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 SHARES = (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)
@@ -35,21 +37,43 @@ def ridge(covariance: np.ndarray, means: np.ndarray, share: float) -> np.ndarray
     return np.eye(covariance.shape[-1]) * np.where(diagonal > 0.0, share * diagonal, 1.0)[:, None, :]
 
 
-def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limits: tuple[int, int]) -> np.ndarray:
+@dataclass(frozen=True)
+class Factor:
+    """What ``gptq`` needs of a Hessian.
+
+    Attributes
+    ----------
+    order : of the columns, int ``[G, K]``.
+    upper : of the inverse in that order, its factor ``U`` with ``U^T U``, float64 ``[G, K, K]``.
+    """
+
+    order: np.ndarray
+    upper: np.ndarray
+
+    @classmethod
+    def of(cls, hessian: np.ndarray) -> Factor:
+        """Return the factor of a positive definite ``[G, K, K]``."""
+        # The columns that matter most go first, while there are many others to make up for them.
+        order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1)
+        upper = np.empty_like(hessian)
+        for group, places in enumerate(order):
+            inverse = np.linalg.inv(hessian[group][np.ix_(places, places)])
+            upper[group] = np.linalg.cholesky(inverse).T
+        return cls(order, upper)
+
+
+def gptq(weight: np.ndarray, scales: np.ndarray, factor: Factor, limits: tuple[int, int]) -> np.ndarray:
     """Return integers, float64 ``[G, O, K]``.
 
     Parameters
     ----------
     weight : float64 ``[G, O, K]``.
     scales : float64 ``[G, O]``.
-    hessian : positive definite, float64 ``[G, K, K]``.
+    factor : of the Hessian.
     limits : the smallest and the largest integer.
     """
-    # The columns that matter most go first, while there are many others to make up for them.
-    order = np.argsort(-np.diagonal(hessian, axis1=1, axis2=2), axis=1)
+    order, upper = factor.order, factor.upper
     groups = np.arange(len(weight))[:, None]
-    permuted = hessian[groups[:, :, None], order[:, :, None], order[:, None, :]]
-    upper = np.linalg.cholesky(np.linalg.inv(permuted)).transpose(0, 2, 1)
     rest = weight.transpose(0, 2, 1)[groups, order]
     integers = np.empty_like(rest)
     for start in range(0, rest.shape[1], BLOCK):
@@ -70,7 +94,7 @@ def gptq(weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limits: tu
 def descend(
     weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, limits: tuple[int, int], integers: np.ndarray
 ) -> np.ndarray:
-    """Return the integers after coordinate descent from ``integers``; parameters as for ``gptq``."""
+    """Return the integers after coordinate descent from ``integers``; ``hessian`` is as for ``nearest``."""
     integers = integers.copy()
     gradient = (weight - integers * scales[..., None]) @ hessian
     curvature = np.diagonal(hessian, axis1=1, axis2=2)
@@ -93,13 +117,16 @@ def descend(
 
 
 def fitted_scales(
-    weight: np.ndarray, scales: np.ndarray, hessian: np.ndarray, integers: np.ndarray, per_channel: bool
+    weight: np.ndarray,
+    scales: np.ndarray,
+    hessian: np.ndarray,
+    integers: np.ndarray,
+    per_channel: bool,
+    parts: int = 1,
 ) -> np.ndarray:
     """Return the scales ``[G, O]`` that suit the integers best; where there is no best one, as they were."""
     response = integers @ hessian
-    fit, norm = (response * weight).sum(-1), (response * integers).sum(-1)
-    if not per_channel:
-        fit, norm = np.full_like(fit, fit.sum()), np.full_like(norm, norm.sum())
+    fit, norm = (_total((response * other).sum(-1), per_channel, parts) for other in (weight, integers))
     good = (norm > 0.0) & (fit > 0.0)
     return np.where(good, fit / np.where(good, norm, 1.0), scales)
 
@@ -117,32 +144,40 @@ def nearest(
     limits: tuple[int, int],
     fit_scales: bool = False,
     per_channel: bool = True,
+    parts: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return integers, float64 ``[G, O, K]``, and their scales, float64 ``[G, O]``.
 
     Parameters
     ----------
+    hessian : positive definite, float64 ``[G, K, K]``.
     fit_scales : choose the scales too; else they stay. The others are as for ``gptq``.
     per_channel : each row may have a scale of its own; else all of ``scales`` are, and stay, equal.
+    parts : so many consecutive groups are parts of the same rows, and have their scales in common.
     """
-    integers = gptq(weight, scales, hessian, limits)
+    factor = Factor.of(hessian)
+    integers = gptq(weight, scales, factor, limits)
     if fit_scales:
-        least = _total(error(weight, scales, hessian, integers), per_channel)
+        least = _total(error(weight, scales, hessian, integers), per_channel, parts)
         begin = scales
         for share in SHARES[1:]:
-            tried = gptq(weight, begin * share, hessian, limits)
-            cost = _total(error(weight, begin * share, hessian, tried), per_channel)
+            tried = gptq(weight, begin * share, factor, limits)
+            cost = _total(error(weight, begin * share, hessian, tried), per_channel, parts)
             better = cost < least
             least = np.where(better, cost, least)
             scales = np.where(better, begin * share, scales)
             integers = np.where(better[..., None], tried, integers)
     integers = descend(weight, scales, hessian, limits, integers)
     for _ in range(REFITS if fit_scales else 0):
-        scales = fitted_scales(weight, scales, hessian, integers, per_channel)
+        scales = fitted_scales(weight, scales, hessian, integers, per_channel, parts)
         integers = descend(weight, scales, hessian, limits, integers)
     return integers, scales
 
 
-def _total(errors: np.ndarray, per_channel: bool) -> np.ndarray:
-    """Return the errors ``[G, O]`` of what shares a scale."""
-    return errors if per_channel else np.full_like(errors, errors.sum())
+def _total(errors: np.ndarray, per_channel: bool, parts: int) -> np.ndarray:
+    """Return the errors ``[G, O]`` of what shares a scale; each of the ``parts`` of a row has that of all."""
+    if not per_channel:
+        return np.full_like(errors, errors.sum())
+    if parts == 1:
+        return errors
+    return np.repeat(errors.reshape(-1, parts, errors.shape[1]).sum(1), parts, axis=0)

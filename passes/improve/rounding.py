@@ -33,23 +33,19 @@ from ..hub.annotation import scheme_of
 from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
 from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
-from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
 from ..hub.pairs import (
     ActivationParameters,
-    WeightPair,
     WeightParameters,
     activation_pairs,
     edit,
     float_form,
     weight_pairs,
 )
-from ..hub.parameters import weight_limits
-from ..hub.schemes import Scheme
-from . import lattice
 from .bias_correction import shift_results
 from .blocks import Block, blocks_of, cut_out, sections_of
-from .gram import Moments, grouped, ungrouped
+from .gram import Moments
 from .outlook import Ahead, Outlook
+from .round_layer import rounded, shift_of
 from .walk import (
     Reader,
     State,
@@ -218,7 +214,7 @@ class _Work:
     Attributes
     ----------
     waiting : for each weight how many of its readers have not been reached yet.
-    seen : for each weight its readers' calls with their moments.
+    seen : for each weight that waits for readers, the calls of those before with their moments.
     changes : what was decided.
     """
 
@@ -262,10 +258,11 @@ class _Work:
         if self.waiting[name]:
             return part
         pair = weight_pairs(part)[reader.place]
-        new = rounded(pair, self.seen[name], self.options, scheme_of(part))
+        seen = self.seen.pop(name)
+        new = rounded(pair, seen, self.options, scheme_of(part))
         part = edit(part, weights={pair.name: new})
         pair = weight_pairs(part)[reader.place]
-        shifts = [shift_of(pair, *seen) for seen in self.seen[name]]
+        shifts = [shift_of(pair, *each) for each in seen]
         self.changes.weights[name], self.changes.shifts[name] = new, shifts
         return shift_results(part, dict(zip(pair.readers, shifts[-reader.index - 1 :], strict=False)))
 
@@ -317,57 +314,3 @@ class _Work:
 def _call_of(part: IRModule, reader: Reader) -> relax.Call:
     var = reader.find(part)
     return next(binding.value for binding in bindings_of(part) if binding.var.same_as(var))
-
-
-def rounded(
-    pair: WeightPair,
-    readers: list[tuple[relax.Call, Moments]],
-    options: RoundWeights,
-    scheme: Scheme | None,
-) -> WeightParameters:
-    """Return the weights rounded for the inputs that the calls which read them have.
-
-    Scales grow, as in ``limit_sums``, until the weights keep the scheme's limit of what meets in a lane.
-    """
-    call = readers[0][0]
-    weight = grouped(call, pair.values).astype(np.float64)
-    count = sum(moments.count for _, moments in readers)
-    covariance, cross, means = (
-        sum(part * moments.count for part, moments in zip(parts, (item[1] for item in readers), strict=True))
-        / count
-        for parts in zip(*((m.covariance, m.cross_covariance, m.means[1]) for _, m in readers), strict=True)
-    )
-    hessian = covariance + lattice.ridge(covariance, means, options.damping)
-    weights_by_columns = covariance.shape[-1] / count
-    hold = lattice.ridge(covariance, means, options.making_up * options.damping * weights_by_columns)
-    # W* (H + M) = W (C + M), and H is symmetric.
-    target = np.linalg.solve(covariance + hold, (weight @ (cross + hold)).transpose(0, 2, 1)).transpose(
-        0, 2, 1
-    )
-    limits, per_channel = weight_limits(pair.bits), pair.scales.size > 1
-    scales = np.broadcast_to(pair.scales.astype(np.float64), weight.shape[0] * weight.shape[1])
-    scales = scales.reshape(weight.shape[:2])
-    power_of_two = scheme is not None and scheme.power_of_two
-    fit_scales = options.fit_scales and not power_of_two
-    integers, scales = lattice.nearest(target, scales, hessian, limits, fit_scales, per_channel)
-    while scheme is not None and scheme.lane_limit is not None:
-        runs = runs_of(ungrouped(call, integers), pair.axis, is_merged(call, pair.values))
-        steps = scheme.lane_steps if takes_steps(runs, scheme.lane_steps) else 1
-        excess = largest_sums(runs, steps).reshape(scales.shape) / scheme.lane_limit
-        if (excess <= 1.0).all():
-            break
-        if not per_channel:
-            excess = np.full_like(excess, excess.max())
-        growth = np.full_like(excess, 2.0) if power_of_two else np.maximum(excess, 1.002)
-        scales = np.where(excess > 1.0, scales * growth, scales)
-        integers, scales = lattice.nearest(target, scales, hessian, limits)
-    flat = scales.reshape(-1).astype(np.float32)
-    return WeightParameters(flat if per_channel else flat[:1], ungrouped(call, integers).astype(np.int8))
-
-
-def shift_of(pair: WeightPair, call: relax.Call, moments: Moments) -> np.ndarray:
-    """Return what the bias makes up for: ``W E[x] - Q E[x']``, float64 ``[O]``."""
-    exact, quantized = moments.means
-    wanted = grouped(call, pair.values.astype(np.float64)) * exact[:, None, :]
-    given = grouped(call, pair.restored) * quantized[:, None, :]
-    return (wanted - given).sum(axis=-1).reshape(-1)

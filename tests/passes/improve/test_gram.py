@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tvmq.passes.improve.gram import Moments, columns, grouped, ungrouped
+from tvmq.passes.improve import gram
+from tvmq.passes.improve.gram import Blocks, Moments, columns, grouped, grouped_shape, ungrouped
 
 from ..modules import calls, const, module, random, run
 
@@ -35,6 +36,7 @@ def test_columns_times_weights_is_the_operator(name):
     # At most 36 float32 products of values below 5.
     np.testing.assert_allclose(products.reshape(expected.shape), expected, atol=36 * 2.0**-24 * 100)
     np.testing.assert_array_equal(ungrouped(call, grouped(call, weight)), weight)
+    assert grouped_shape(call) == grouped(call, weight).shape
 
 
 @pytest.mark.parametrize("offset", [0.0, 300.0])
@@ -57,3 +59,31 @@ def test_moments_are_those_of_all_samples_together(offset):
     np.testing.assert_allclose(moments.covariance[0], both[size:, size:], atol=1e-4)
     np.testing.assert_allclose(moments.cross_covariance[0], both[:size, size:], atol=1e-4)
     np.testing.assert_allclose(moments.means[0][0], exact[0].mean(-1), atol=1e-4)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (2, 7)), (1, (2, 7, 5)), (2, (2, 3, 7))])
+def test_blocks_are_cut_and_joined(axis, shape):
+    values, blocks = random(*shape), Blocks(7, 3)
+    cut = blocks.split(values, axis)
+    assert cut.shape[0] == 6 and cut.shape[axis] == 3
+    np.testing.assert_array_equal(blocks.join(cut, axis), values)
+    assert np.count_nonzero(cut) == values.size  # zeros fill up the last one
+
+
+def test_covariances_of_blocks_are_those_on_the_diagonal(monkeypatch):
+    call = calls(_module("matmul"), "matmul")[0]
+    data = [(random(2, 4, 7, 6, seed=seed), random(2, 4, 7, 6, seed=seed + 9)) for seed in range(2)]
+    whole = Moments(call)
+    monkeypatch.setattr(gram, "ELEMENTS", 18)
+    blocks = Moments(call)
+    for exact, quantized in data:
+        whole.update(exact, quantized)
+        blocks.update(exact, quantized)
+    assert blocks.blocks == Blocks(6, 2) and blocks.covariance.shape == (2, 3, 3)
+    for place in range(2):
+        part = slice(3 * place, 3 * place + 3)
+        np.testing.assert_allclose(blocks.covariance[place], whole.covariance[0, part, part], atol=1e-6)
+        np.testing.assert_allclose(
+            blocks.cross_covariance[place], whole.cross_covariance[0, part, part], atol=1e-6
+        )
+    np.testing.assert_allclose(blocks.means[1], whole.means[1], atol=1e-6)

@@ -29,7 +29,7 @@ def _plain(weight, scales):
 @pytest.mark.parametrize("groups", [1, 3])
 def test_each_step_lowers_the_error(groups):
     weight, scales, hessian = _problem(groups)
-    steps = [_plain(weight, scales), lattice.gptq(weight, scales, hessian, LIMITS)]
+    steps = [_plain(weight, scales), lattice.gptq(weight, scales, lattice.Factor.of(hessian), LIMITS)]
     steps.append(lattice.descend(weight, scales, hessian, LIMITS, steps[-1]))
     errors = [lattice.error(weight, scales, hessian, integers).sum() for integers in steps]
     assert errors[1] < 0.5 * errors[0]
@@ -63,7 +63,9 @@ def test_descent_ends_where_no_single_weight_can_move():
 def test_a_diagonal_hessian_rounds_to_nearest():
     weight, scales, _ = _problem()
     hessian = np.diag(np.arange(1.0, 13.0))[None]
-    np.testing.assert_array_equal(lattice.gptq(weight, scales, hessian, LIMITS), _plain(weight, scales))
+    np.testing.assert_array_equal(
+        lattice.gptq(weight, scales, lattice.Factor.of(hessian), LIMITS), _plain(weight, scales)
+    )
 
 
 def test_fitted_scale_is_the_best_one():
