@@ -16,6 +16,7 @@ import tvm
 from tvm import relax
 
 from .errors import TvmqError
+from .frontends.edges import check_edges
 from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
 from .frontends.samples import CalibrationFiles, opened
@@ -29,6 +30,7 @@ from .passes.hub.layers import Layer, get_layers
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
+from .passes.prepare.in_float32 import InFloat32
 from .passes.prepare.prepare import Prepare
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
@@ -372,7 +374,7 @@ def _start(
         raise TvmqError(
             f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
         )
-    mod = Prepare()(_module(model, input_shapes))
+    mod = Prepare()(InFloat32()(_module(model, input_shapes)))
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
@@ -402,7 +404,8 @@ def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> Qua
     if isinstance(model, QuantizedModel):
         mod, scheme = model.mod, model.scheme
     else:
-        mod = Prepare()(_module(model, input_shapes))
+        mod = _module(model, input_shapes)
+        mod = Prepare()(InFloat32()(mod) if has_pairs(mod) else mod)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"
@@ -410,8 +413,7 @@ def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> Qua
 
 
 def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
-    return (
-        adopt(model)
-        if isinstance(model, tvm.IRModule)
-        else load_onnx(model, dict(input_shapes or {}) or None)
-    )
+    is_relax = isinstance(model, tvm.IRModule)
+    mod = adopt(model) if is_relax else load_onnx(model, dict(input_shapes or {}) or None)
+    check_edges(mod)
+    return mod

@@ -145,7 +145,7 @@ class _SideBySide:
             *(("the output", watcher) for watcher in self.outputs),
         ]
         for (name, watcher), before, after in zip(compared, exact, simulated, strict=False):
-            if not (np.isfinite(before.sum()) and np.isfinite(after.sum())):
+            if not all(np.isfinite(values.sum(dtype=np.float64)) for values in (before, after)):
                 raise TvmqError(f"sample {index}: {name!r} gives NaN or infinity")
             watcher.update(before, after)
         ranges = [item for group in self.operands.values() for item in group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -90,3 +91,37 @@ def _model(nodes, inputs, outputs, weights) -> onnx.ModelProto:
     constants = [numpy_helper.from_array(values, name) for name, values in weights.items()]
     graph = helper.make_graph(nodes, "g", infos(inputs), infos(outputs), constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def in_floats(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
+    """Return a float32 model in ``"float16"``, ``"bfloat16"`` or ``"float64"``."""
+    dtype = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float64": np.float64}[kind]
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(dtype), tensor.name))
+    for info in (*model.graph.input, *model.graph.output):
+        if info.type.tensor_type.elem_type == TensorProto.FLOAT:
+            info.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return model
+
+
+def cast_at_the_edges(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model with float32 inputs and outputs, and casts to and from those that it had."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    graph = model.graph
+    outputs = {info.name for info in graph.output}
+    edges = {*outputs, *(info.name for info in graph.input)}
+    kind = graph.input[0].type.tensor_type.elem_type
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"{name} inside" if name in edges else name for name in names]
+    before = [helper.make_node("Cast", [i.name], [f"{i.name} inside"], to=kind) for i in graph.input]
+    behind = [helper.make_node("Cast", [f"{name} inside"], [name], to=TensorProto.FLOAT) for name in outputs]
+    nodes = [*before, *graph.node, *behind]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for info in (*graph.input, *graph.output):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT
+    return model
