@@ -22,6 +22,7 @@ from .fold_affine import FoldAffine
 from .fold_affine_forward import FoldAffineForward
 from .fold_constants import FoldConstants
 from .fold_pad import FoldPad
+from .imported_bits import ImportedBits
 from .share_weights import ShareWeights
 from .split_batch_norm import SplitBatchNorm
 from .widen_1d import Widen1d
@@ -44,6 +45,7 @@ class Prepare:
             FoldAffine(),
             ShareWeights(),
             relax.transform.DeadCodeElimination(),
+            ImportedBits(),
         )
         prepared = mark_folded(tvm.transform.Sequential(phases)(mod))
         return prepared.with_attr(PREPARED_ATTRIBUTE, True)
