@@ -30,7 +30,6 @@ from .passes.hub.layers import Layer, get_layers
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
-from .passes.prepare.in_float32 import InFloat32
 from .passes.prepare.prepare import Prepare
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
@@ -374,7 +373,7 @@ def _start(
         raise TvmqError(
             f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
         )
-    mod = Prepare()(InFloat32()(_module(model, input_shapes)))
+    mod = Prepare(in_float32=True)(_module(model, input_shapes))
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
@@ -405,7 +404,7 @@ def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> Qua
         mod, scheme = model.mod, model.scheme
     else:
         mod = _module(model, input_shapes)
-        mod = Prepare()(InFloat32()(mod) if has_pairs(mod) else mod)
+        mod = Prepare(in_float32=has_pairs(mod))(mod)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"

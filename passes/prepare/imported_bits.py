@@ -19,6 +19,7 @@ from tvm import IRModule, relax
 
 from ..hub.annotation import has_pairs, is_unknown
 from ..hub.bits import ATTRIBUTE, Bits, with_bits
+from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, is_constant, layer_name, op_name, to_numpy
 from ..hub.layers import get_layers, with_layers
 from ..hub.limits import limits_of
@@ -28,7 +29,7 @@ from .affine import CHANNEL_AXIS
 FEWEST = 2
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.ImportedBits")
+@module_pass()
 @dataclass(frozen=True)
 class ImportedBits:
     """Note how many bits the tensors of a Q/DQ module have, unless it says so itself."""
