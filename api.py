@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import onnx
 import tvm
-from tvm import relax
 
 from .errors import TvmqError
 from .frontends.edges import check_edges
@@ -42,10 +41,10 @@ from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .runtime.workers import run_kernels
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
 from .search.accuracy_control import Controlled, control_accuracy
+from .search.host import run_on_host
 from .search.metrics import Metric
 from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
@@ -317,25 +316,6 @@ def tuning_tasks(
     row = row_of(target)
     mod = RestoreWeights()(_prepared(model, input_shapes).mod)
     return extract_tasks(Realize(row)(Layout()(mod)), target, row)
-
-
-def run_on_host(
-    mod: tvm.IRModule, cores: int | None = None
-) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
-    """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration.
-
-    They run on so many cores; None means all of them.
-    """
-    target = parse_target("llvm -mcpu=native")
-    names = [param.name for param in mod["main"].params]
-    built = build(Layout()(RestoreWeights()(mod)), target, row_of(target))
-    main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
-
-    def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        tensors = [tvm.runtime.tensor(inputs[name]) for name in names]
-        return [value.numpy() for value in run_kernels(cores, lambda: main(*tensors))]
-
-    return run
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import TvmqError, unknown
 from .array_samples import ArrayFile, InputSpecs, Sample, open_array_file
@@ -102,8 +104,9 @@ class CalibrationFiles:
 
 
 def opened(
-    samples: Iterable[Sample] | str | os.PathLike[str] | CalibrationFiles, input_specs: InputSpecs
-) -> Iterable[Sample]:
+    samples: Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles,
+    input_specs: InputSpecs,
+) -> Iterable[Mapping[str, np.ndarray]]:
     """Return samples as they are, or those in files; raises ``TvmqError`` as ``read_samples`` does."""
     if isinstance(samples, str | os.PathLike):
         samples = CalibrationFiles(samples)

@@ -77,4 +77,4 @@ def _same_class(exact: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> flo
     if len(shape) not in (1, 2) or shape[-1] < 2:
         return None
     places = [[array.reshape(shape).argmax(-1) for array in arrays] for arrays in (exact, given)]
-    return float(np.mean(np.equal(*places)))
+    return float(np.mean(np.equal(places[0], places[1])))
