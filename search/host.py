@@ -10,7 +10,7 @@ from tvm import relax
 
 from ..passes.realize.layout import Layout
 from ..passes.weight_only.restore import RestoreWeights
-from ..runtime.threads import run_kernels
+from ..runtime.workers import run_kernels
 from ..schedules.pipeline import build
 from ..targets.features import row_of
 from ..targets.parse import parse_target
