@@ -83,10 +83,10 @@ def _activation_bits(call: relax.Call, values: Mapping[relax.Var, relax.Expr]) -
     scale, zero_point = map(to_numpy, parameters)
     if scale.size != 1:
         return MAX_BITS
-    integers = tuple(int(np.rint(limit / scale.item())) + int(zero_point.item()) for limit in limits_of(clip))
     dtype = str(call.attrs.out_dtype)
-    if np.iinfo(dtype).bits != MAX_BITS:
+    if dtype not in ("int8", "uint8"):
         return MAX_BITS
+    integers = tuple(float(np.rint(limit / scale.item())) + zero_point.item() for limit in limits_of(clip))
     return next(
         (bits for bits in range(FEWEST, MAX_BITS) if activation_limits(dtype, bits) == integers), MAX_BITS
     )

@@ -73,6 +73,7 @@ def test_a_clipped_activation_and_weights_of_four_bits():
         ({"weights": (-9, 7)}, Bits(weights={"conv": 5}, activations={"quantize": 4})),
         # Limits that no number of bits has are an operator like any other.
         ({"limits": (-7, 7)}, Bits(weights={"conv": 4})),
+        ({"limits": (0, np.inf), "dtype": "uint8"}, Bits(weights={"conv": 4})),
         ({"limits": None}, Bits(weights={"conv": 4})),
         ({"limits": (-128, 127), "weights": (-127, 127)}, None),
     ],
