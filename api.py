@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import onnx
 import tvm
-from tvm import relax
 
 from .errors import TvmqError
 from .frontends.edges import check_edges
@@ -30,7 +29,6 @@ from .passes.hub.layers import Layer, get_layers
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
-from .passes.prepare.in_float32 import InFloat32
 from .passes.prepare.prepare import Prepare
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
@@ -43,12 +41,12 @@ from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .runtime.workers import run_kernels
 from .schedules.context import pass_context
 from .schedules.options import CompileOptions
 from .schedules.pipeline import build
 from .schedules.sources import LoweredKernels, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
+from .search.host import run_on_host
 from .search.metrics import Metric
 from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
@@ -322,25 +320,6 @@ def tuning_tasks(
     return extract_tasks(Realize(row)(Layout()(mod)), target, row)
 
 
-def run_on_host(
-    mod: tvm.IRModule, cores: int | None = None
-) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
-    """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration.
-
-    They run on so many cores; None means all of them.
-    """
-    target = parse_target("llvm -mcpu=native")
-    names = [param.name for param in mod["main"].params]
-    built = build(Layout()(RestoreWeights()(mod)), target, row_of(target))
-    main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
-
-    def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        tensors = [tvm.runtime.tensor(inputs[name]) for name in names]
-        return [value.numpy() for value in run_kernels(cores, lambda: main(*tensors))]
-
-    return run
-
-
 @dataclass(frozen=True)
 class _Start:
     """A prepared float module and how it is to be quantized."""
@@ -376,7 +355,7 @@ def _start(
         raise TvmqError(
             f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
         )
-    mod = Prepare()(InFloat32()(_module(model, input_shapes)))
+    mod = Prepare(in_float32=True)(_module(model, input_shapes))
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
@@ -407,7 +386,7 @@ def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> Qua
         mod, scheme = model.mod, model.scheme
     else:
         mod = _module(model, input_shapes)
-        mod = Prepare()(InFloat32()(mod) if has_pairs(mod) else mod)
+        mod = Prepare(in_float32=has_pairs(mod))(mod)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"

@@ -49,6 +49,10 @@ def _check(mod: IRModule) -> None:
     for var in [*mod["main"].params, *(binding.var for binding in bindings)]:
         if isinstance(var.ty, relax.TensorType) and not _is_static(var.ty):
             raise TvmqError(f"shapes must be static, and {var.name!r} in the Relax module has {var.ty}")
+    result = mod["main"].ret_ty
+    results = result.fields if isinstance(result, relax.TupleType) else [result]
+    if not all(isinstance(each, relax.TensorType) for each in results):
+        raise TvmqError("the Relax module cannot be used: main must return a tensor, or a tuple of tensors")
 
     results = main.ret_ty.fields if isinstance(main.ret_ty, relax.TupleType) else [main.ret_ty]
     if not all(isinstance(result, relax.TensorType) for result in results):

@@ -99,7 +99,9 @@ def default_pipeline(
     if target is not None and not isinstance(target, TargetRow):
         target = row_of(parse_target(target))
     data = samples if isinstance(samples, CalibrationData) else CalibrationData(repeatable(samples))
-    return Pipeline([Prepare(), *quantization_passes(scheme, target, options or QuantizeOptions(), data)])
+    return Pipeline(
+        [Prepare(in_float32=True), *quantization_passes(scheme, target, options or QuantizeOptions(), data)]
+    )
 
 
 def quantization_passes(

@@ -76,5 +76,5 @@ def _same_class(exact: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> flo
         shape = shape[:-1]
     if len(shape) not in (1, 2) or shape[-1] < 2:
         return None
-    wanted, found = ([array.reshape(shape).argmax(-1) for array in arrays] for arrays in (exact, given))
-    return float(np.mean(np.equal(wanted, found)))
+    places = [[array.reshape(shape).argmax(-1) for array in arrays] for arrays in (exact, given)]
+    return float(np.mean(np.equal(places[0], places[1])))

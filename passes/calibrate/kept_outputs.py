@@ -37,5 +37,5 @@ class KeptOutputs:
         """Take in a sample with its outputs, if it is one of the first."""
         if len(self.pairs) < SAMPLES and self._bytes < BYTES:
             copy = {name: np.array(array) for name, array in sample.items()}
-            self.pairs.append((copy, list(outputs)))
+            self.pairs.append((copy, [np.array(array) for array in outputs]))
             self._bytes += sum(array.nbytes for array in (*copy.values(), *outputs))

@@ -31,6 +31,12 @@ def weight_limits(bits: int) -> tuple[int, int]:
     return (-largest if bits == MAX_BITS else -largest - 1), largest
 
 
+def bits_of(integers: np.ndarray) -> int:
+    """Return how many bits signed integers of at most 8 bits need, such as 4 for all from -8 to 7."""
+    wide = integers.astype(np.int16)
+    return int(np.where(wide < 0, ~wide, wide).max(initial=0)).bit_length() + 1
+
+
 def activation_limits(dtype: str, bits: int = MAX_BITS) -> tuple[int, int]:
     """Return the smallest and the largest integer of an activation of ``bits`` bits stored in ``dtype``."""
     low = 0 if np.iinfo(dtype).min == 0 else -(2 ** (bits - 1))

@@ -11,6 +11,7 @@ taken to be uncorrelated:  G groups of K values  -->  G B groups of K / B values
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from tvm import relax
 
-from ..hub.graph import op_name, shape_of
+from ..hub.graph import layer_name, op_name, shape_of
+
+logger = logging.getLogger(__name__)
 
 ELEMENTS = 4608**2
 """Of the covariances of a layer at most, 170 MB: those of 512 channels under a filter of 3 x 3 are kept whole."""
@@ -109,7 +112,15 @@ class Moments:
     def __init__(self, call: relax.Call):
         self._call = call
         groups, _, length = grouped_shape(call)
-        self.blocks = Blocks.of(groups, length)
+        self.blocks = blocks = Blocks.of(groups, length)
+        if blocks.count > 1:
+            logger.warning(
+                "layer %r has %d weights a channel: their correlations are taken within %d blocks of %d alone",
+                layer_name(call),
+                length,
+                blocks.count,
+                blocks.size,
+            )
         self.count = 0
         self._origins: tuple[np.ndarray, ...] = ()
         self._sums: list[np.ndarray] = []

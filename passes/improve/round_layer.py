@@ -6,7 +6,6 @@ H -> its blocks on the diagonal, where a row has too many weights        (``pass
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,6 @@ from .gram import Moments, grouped, ungrouped
 
 if TYPE_CHECKING:
     from .rounding import RoundWeights
-
-logger = logging.getLogger(__name__)
 
 AT_ONCE = 2**24
 """Weights that are rounded side by side at most, which bounds the memory: about ten arrays of float64 for each."""
@@ -39,14 +36,6 @@ def rounded(
     Scales grow, as in ``limit_sums``, until the weights keep the scheme's limit of what meets in a lane.
     """
     call, blocks = readers[0][0], readers[0][1].blocks
-    if blocks.count > 1:
-        logger.warning(
-            "layer %r has %d weights a channel: their correlations are taken within %d blocks of %d alone",
-            pair.name,
-            blocks.length,
-            blocks.count,
-            blocks.size,
-        )
     weight = grouped(call, pair.values)
     count = sum(moments.count for _, moments in readers)
     covariance, cross, means = (

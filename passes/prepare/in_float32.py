@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import tvm
 from tvm import IRModule, relax
 
+from ..hub.contract import module_pass
 from ..hub.graph import (
     activations,
     bindings_of,
@@ -34,7 +35,7 @@ OTHERS = frozenset({"float16", "bfloat16", "float64"})
 FLOAT32 = "float32"
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.InFloat32")
+@module_pass()
 @dataclass(frozen=True)
 class InFloat32:
     """Compute in float32 what the module's weighted operators compute in other floats."""

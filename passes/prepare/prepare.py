@@ -22,6 +22,8 @@ from .fold_affine import FoldAffine
 from .fold_affine_forward import FoldAffineForward
 from .fold_constants import FoldConstants
 from .fold_pad import FoldPad
+from .imported_bits import ImportedBits
+from .in_float32 import InFloat32
 from .share_weights import ShareWeights
 from .split_batch_norm import SplitBatchNorm
 from .widen_1d import Widen1d
@@ -30,11 +32,19 @@ from .widen_1d import Widen1d
 @module_pass(ensures=(PREPARED,))
 @dataclass(frozen=True)
 class Prepare:
-    """Run the rewrites in order, and record which of the user's nodes were folded into others."""
+    """Run the rewrites in order, and record which of the user's nodes were folded into others.
+
+    Attributes
+    ----------
+    in_float32 : compute in float32 what the model does in another float: for what is to be quantized.
+    """
+
+    in_float32: bool = False
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module in the form that the docstring of this file describes."""
         phases = (
+            *((InFloat32(),) if self.in_float32 else ()),
             FoldConstants(),
             DropIdentities(),
             SplitBatchNorm(),
@@ -44,6 +54,7 @@ class Prepare:
             FoldAffine(),
             ShareWeights(),
             relax.transform.DeadCodeElimination(),
+            ImportedBits(),
         )
         prepared = mark_folded(tvm.transform.Sequential(phases)(mod))
         return prepared.with_attr(PREPARED_ATTRIBUTE, True)

@@ -110,8 +110,7 @@ def run(args: argparse.Namespace) -> None:
     config = config_of(args)
     check_output(args.output, args.FILE)
     check_dumps(args.output, args.dump_code, args.FILE)
-    _check_report(args, config)
-    _check_gate(args, config)
+    _check_comparison(args, config)
     with _pass_files(args.print_passes):
         package = _compile(args, config)
     package.export(args.output)
@@ -152,27 +151,22 @@ def _pass_files(folder: Path | None) -> AbstractContextManager[Any]:
     return PassContext(instruments=[PassFiles(folder)])
 
 
-def _check_report(args: argparse.Namespace, config: Config) -> None:
-    """Raise ``TvmqError`` where there can be no report: nothing to compare, no samples, no folder."""
+def _check_comparison(args: argparse.Namespace, config: Config) -> None:
+    """Raise ``TvmqError`` where there can be no comparison: nothing to compare, no samples, no folder."""
     from ...report.files import check_folder
 
-    if args.report is None:
-        return
-    if config.scheme is None:
-        raise TvmqError("--report has no effect without --quantize")
-    if config.calibration is None:
-        raise TvmqError("--report needs --calibration-data: it runs the model on samples")
-    check_folder(args.report)
+    if args.report is not None:
+        _check_samples("--report", config)
+        check_folder(args.report)
+    if args.min_output_cosine is not None:
+        _check_samples("--min-output-cosine", config)
 
 
-def _check_gate(args: argparse.Namespace, config: Config) -> None:
-    """Raise ``TvmqError`` where the outputs cannot be compared with float's."""
-    if args.min_output_cosine is None:
-        return
+def _check_samples(flag: str, config: Config) -> None:
     if config.scheme is None:
-        raise TvmqError("--min-output-cosine has no effect without --quantize")
+        raise TvmqError(f"{flag} has no effect without --quantize")
     if config.calibration is None:
-        raise TvmqError("--min-output-cosine needs --calibration-data: it runs the package on samples")
+        raise TvmqError(f"{flag} needs --calibration-data: it runs the model on samples")
 
 
 def _compare(
@@ -188,7 +182,8 @@ def _compare(
     from ...report.nearness import GOOD, METADATA
 
     with progress("compare with float", None):
-        found = model.against_float(package, config.calibration or ())
+        kept = model.float_outputs.pairs
+        found = model.against_float(package, () if kept else config.calibration or ())
     if found is None:
         print("not compared with float: there is no calibration data")
         return

@@ -19,6 +19,7 @@ from ....targets.row import TargetRow
 from ...hub import arithmetic, packing
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged
+from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d, Dot
 from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
@@ -92,7 +93,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     details = {
         "data_scale": data.scale,
         "data_zero_point": data.zero_point,
-        "weight_bits": int(np.abs(weight.values.astype(np.int16)).max(initial=0)).bit_length() + 1,
+        "weight_bits": bits_of(weight.values),
         "weight_bytes": int(weight.values.size),
         "weight_scale_min": float(weight.scale.min()),
         "weight_scale_max": float(weight.scale.max()),
