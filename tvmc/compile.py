@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> None:
     config = config_of(args)
     check_output(args.output, args.FILE)
     _check_report(args, config)
-    with _pass_files(args.print_passes):
-        package = _compile(args, config)
+    package = _compile(args, config)
     package.export(args.output)
     print(_summary(args.output, package))
 
@@ -98,9 +97,11 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
 
     target = target_from(args, config.target)
     options = _compile_options(args, target)
+    pass_files = _pass_files(args.print_passes)
     model = import_model(args)
-    model = quantized(config, model, target, config.calibration)
-    package = api.compile(model, target, options=options, progress=progress)
+    with pass_files:
+        model = quantized(config, model, target, config.calibration)
+        package = api.compile(model, target, options=options, progress=progress)
     if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:
         logger.warning("nothing is quantized: all layers stay in float, and tvmc inspect says why")
     if isinstance(model, api.QuantizedModel) and args.report is not None:
