@@ -47,10 +47,19 @@ class PassWatcher(PassInstrument):
     def __init__(self) -> None:
         super().__init__()
         self._running: list[tuple[str, IRModule, float]] = []
+        self._contexts = 0
 
     def ran(self, run: PassRun) -> None:
         """Take in a pass that has run."""
         raise NotImplementedError
+
+    def enter_pass_ctx(self) -> None:
+        self._contexts += 1
+
+    def exit_pass_ctx(self) -> None:
+        self._contexts -= 1
+        if not self._contexts:
+            self._running.clear()  # of a pass that failed
 
     def run_before_pass(self, mod: IRModule, info: PassInfo) -> None:
         if info.name != _SEQUENTIAL:

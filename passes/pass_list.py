@@ -39,6 +39,9 @@ class Pipeline(list[Any]):
         name = getattr(which, "__name__", which if isinstance(which, str) else name_of(which))
         raise unknown("pass in the pipeline", name, {name_of(step) for step in self})
 
+    def __contains__(self, which: object) -> bool:
+        return any(_is(step, which) for step in self)
+
     def insert_before(self, which: Which, *passes: Pass) -> None:
         """Put passes in front of one; raises ``TvmqError`` as ``index`` does, and so do all that follow."""
         place = self.index(which)
@@ -96,7 +99,7 @@ def is_own(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def _is(step: Any, which: Which) -> bool:
+def _is(step: Any, which: object) -> bool:
     if isinstance(which, str):
         return name_of(step) == which.removeprefix(PREFIX)
     return isinstance(step, which) if isinstance(which, type) else step is which

@@ -22,7 +22,7 @@ from tvm import IRModule, relax
 from ...targets.row import TargetRow
 from ..hub.annotation import SCHEME_ATTRIBUTE
 from ..hub.bits import Bits, with_bits
-from ..hub.conditions import FLOAT_MODEL, PAIRS
+from ..hub.conditions import PAIRS, UNQUANTIZED_MODEL
 from ..hub.contract import module_pass
 from ..hub.graph import (
     activations,
@@ -58,7 +58,7 @@ def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> 
     return restrict(dataclasses.replace(scheme, **changes), options)
 
 
-@module_pass(requires=FLOAT_MODEL, ensures=(PAIRS,))
+@module_pass(requires=UNQUANTIZED_MODEL, ensures=(PAIRS,))
 @dataclass(frozen=True)
 class Annotate:
     """Decide what is quantized and put the pairs there.

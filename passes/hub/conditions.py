@@ -8,7 +8,7 @@ Each looks at the module as it is, not at which passes have run, so that a modul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm import IRModule, relax
 
@@ -103,7 +103,7 @@ _Values = Mapping[relax.Var, relax.Expr]
 def _reads_floats(call: relax.Call, weights: relax.Call, values: _Values) -> bool:
     """Tell whether the weights are float, with or without an offset, behind their ``quantize``."""
     quantize = values.get(weights.args[0]) if isinstance(weights.args[0], relax.Var) else None
-    if op_name(quantize) != "relax.quantize":
+    if op_name(quantize) != "relax.quantize" or not all(map(is_constant, quantize.args[1:])):
         return False
     data = quantize.args[0]
     offset = values.get(data) if isinstance(data, relax.Var) else None
@@ -148,6 +148,7 @@ FLOAT = Condition(
     "run it before Annotate",
     _first(lambda value: op_name(value) in _PAIR, "{} has one"),
 )
+UNQUANTIZED = replace(FLOAT, remedy="what is quantized already is compiled as it is")
 PREPARED = Condition("a prepared module", "run Prepare before it", _unprepared)
 UNCOMPRESSED = Condition("weights that are not compressed", "run it before CompressWeights", _compressed)
 PAIRS = Condition("quantize/dequantize pairs", "run Annotate before it", _without_pairs)
@@ -172,5 +173,7 @@ NOT_REALIZED = Condition("a module that is not realized as integers", "run it be
 
 FLOAT_MODEL = (NOT_REALIZED, FLOAT, UNCOMPRESSED, PREPARED)
 """What passes before the pairs require."""
+UNQUANTIZED_MODEL = (NOT_REALIZED, UNQUANTIZED, UNCOMPRESSED, PREPARED)
+"""The same of a pass that makes a quantized model of it."""
 FLOAT_WEIGHTS_OF_KNOWN_SCALES = (NOT_REALIZED, PAIRS, CALIBRATED, FLOAT_WEIGHTS, NCHW)
 """What passes between ``Calibrate`` and ``FoldWeights`` require that choose integers or biases."""

@@ -28,7 +28,7 @@ from ..calibrate.nearness import nearness
 from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
 from ..hub.bits import get_bits
-from ..hub.conditions import FLOAT_MODEL, PAIRS
+from ..hub.conditions import PAIRS, UNQUANTIZED_MODEL
 from ..hub.contract import module_pass
 from ..hub.graph import constant, rebuild, results_of, tupled
 from ..hub.pairs import transparent, weight_pairs
@@ -42,7 +42,7 @@ SMALLEST, LARGEST = 0.002, 0.95
 """Between these lie all scales that make a difference: 8 bits, and 2 bits."""
 
 
-@module_pass(requires=FLOAT_MODEL, ensures=(PAIRS,))
+@module_pass(requires=UNQUANTIZED_MODEL, ensures=(PAIRS,))
 @dataclass(frozen=True)
 class TuneMixedBits(RunsModel):
     """Take the place of ``Annotate`` where the start scale is to be found.

@@ -35,7 +35,7 @@ from ..calibrate.on_samples import RunsModel
 from ..calibrate.sample_check import Sample
 from ..hub.bits import Bits
 from ..hub.codes import MAX_BITS, MAX_CODEBOOK_BITS, Codes, Grouped, to_stream
-from ..hub.conditions import FLOAT_MODEL
+from ..hub.conditions import UNQUANTIZED_MODEL
 from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name, op_name, rebuild, to_numpy
 from ..hub.layers import Layer, get_layers, with_layers
@@ -50,7 +50,7 @@ MSE_BITS = 8
 """Up to so many bits scales are chosen by mean squared error; with more, clipping gains nothing."""
 
 
-@module_pass(requires=FLOAT_MODEL)
+@module_pass(requires=UNQUANTIZED_MODEL)
 @dataclass(frozen=True)
 class CompressWeights(RunsModel):
     """Compress the weights of a module that ``Prepare`` has rewritten.

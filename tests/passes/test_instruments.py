@@ -64,6 +64,14 @@ def test_times_are_those_of_the_scripts_own_passes(kind, mod):
     ]
 
 
+def test_a_failure_is_forgotten_when_its_context_ends(mod):
+    times = PassTimes()
+    with pytest.raises(TvmqError, match="^no$"):
+        _run(times, Pipeline([fails]), mod)
+    _run(times, Pipeline(PASSES[:1]), mod)
+    assert [name for name, _ in times.times] == ["Prepare"]
+
+
 def test_files_hold_the_module_and_what_changed(mod, tmp_path):
     folder = tmp_path / "new" / "passes"
     _run(PassFiles(folder), Pipeline(PASSES), mod)

@@ -77,6 +77,7 @@ def test_it_is_a_list(pipeline):
 def test_passes_are_found_by_class_name_or_themselves(pipeline):
     assert pipeline.index(Calibrate) == pipeline.index("Calibrate") == pipeline.index("tvmq.Calibrate") == 3
     assert pipeline.index(pipeline[4]) == 4
+    assert Calibrate in pipeline and "Calibrate" in pipeline and Equalize not in pipeline
     assert _names(pipeline.before(Calibrate)) == ["Prepare", "Annotate", "SetParameters"]
     pipeline.insert_before(Annotate, Equalize([]), mine)
     pipeline.insert_after("CorrectBias", mine)

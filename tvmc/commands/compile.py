@@ -111,8 +111,7 @@ def run(args: argparse.Namespace) -> None:
     check_output(args.output, args.FILE)
     check_dumps(args.output, args.dump_code, args.FILE)
     _check_comparison(args, config)
-    with _pass_files(args.print_passes):
-        package = _compile(args, config)
+    package = _compile(args, config)
     package.export(args.output)
     write_dumps(args.output, package)
     print(_summary(args.output, package))
@@ -125,9 +124,11 @@ def _compile(args: argparse.Namespace, config: Config) -> Package:
     target = target_from(args, config.target)
     instruments = PassInstruments(args.print_pass_times, args.print_ir_before, args.print_ir_after)
     options = _compile_options(args, target, instruments)
+    pass_files = _pass_files(args.print_passes)
     model = import_model(args)
-    model = quantized(config, model, target, config.calibration)
-    package = api.compile(model, target, options=options, progress=progress)
+    with pass_files:
+        model = quantized(config, model, target, config.calibration)
+        package = api.compile(model, target, options=options, progress=progress)
     if args.print_pass_times:
         print(instruments.report())
     if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:

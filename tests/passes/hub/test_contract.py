@@ -85,6 +85,7 @@ PLACES = {
 }
 """Where each pass may be called; everywhere else it must refuse."""
 
+REMEDY = r"(run \w+( \w+)+|what is quantized already is compiled as it is)"
 SLOW = ("LossAwareClip", "Reconstruct", "TuneMixedBits")
 """Their tests call them in the right place."""
 
@@ -94,7 +95,7 @@ def test_each_pass_in_each_place(step, stages):
     name = step.info.name.removeprefix("tvmq.")
     for stage, mod in stages.items():
         if stage not in PLACES[step]:
-            with pytest.raises(TvmqError, match=rf"^{name}: needs [^;]*, and [^;]*; run \w+( \w+)+$"):
+            with pytest.raises(TvmqError, match=rf"^{name}: needs [^;]*, and [^;]*; {REMEDY}$"):
                 step(mod)
         elif name not in SLOW:
             assert isinstance(step(mod), tvm.IRModule), stage
@@ -160,6 +161,13 @@ def test_each_pass_in_each_place(step, stages):
             "run it before Annotate",
         ),
         (
+            "folded",
+            passes.Annotate(get_scheme("int8")),
+            "a float model without quantize/dequantize pairs",
+            "value 'x' has one",
+            "what is quantized already is compiled as it is",
+        ),
+        (
             "realized",
             passes.FoldWeights(),
             "a module that is not realized as integers",
@@ -182,6 +190,15 @@ def test_what_is_said(stage, step, needed, found, remedy, stages):
         with pytest.raises(TvmqError) as caught:
             called(stages[stage])
         assert str(caught.value) == f"{name}: needs {needed}, and {found}; {remedy}"
+
+
+def test_scales_are_written_when_they_are_known(stages, tmp_path):
+    write = passes.WriteParameters(tmp_path / "scales.json")
+    with pytest.raises(
+        TvmqError, match="^WriteParameters: needs pairs whose scales are known, and that of value 'x'"
+    ):
+        write(stages["annotated"])
+    assert write(stages["calibrated"]) is not None and (tmp_path / "scales.json").exists()
 
 
 def test_what_a_model_without_anything_to_quantize_passes_through():

@@ -69,6 +69,10 @@ def _unclipped(call):
     return call.args[0]
 
 
+def _halved(call):
+    return _with(call, 0, relax.op.astype(call.args[0], "float16"))
+
+
 def _nameless(call):
     return relax.Call(call.op, call.args, call.attrs, call.ty_args)
 
@@ -76,10 +80,12 @@ def _nameless(call):
 @pytest.mark.parametrize(
     ("name", "make", "problem"),
     [
-        ("quantize", _negative, r"relax.quantize: its scale must be positive and float32, got -0"),
+        ("quantize", _negative, r"relax.quantize: its scale must be positive, got -0"),
         ("dequantize", _doubled, r"relax.dequantize: its scale and zero point must be those of the quantize"),
         ("quantize", _computed, r"relax.quantize: its scale and zero point must be constants"),
         ("clip", _unclipped, r"layer 'x', relax.quantize: of 4 bits, it must read a clip to \["),
+        ("quantize", _halved, r"relax.quantize: it must read float32, got float16"),
+        ("quantize", _nameless, r"relax.quantize: it has no layer's name"),
         ("nn.conv2d", _nameless, r"relax.nn.conv2d: it has no layer's name"),
     ],
 )
