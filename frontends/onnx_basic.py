@@ -19,7 +19,11 @@ class BatchNormalization(stock.BatchNormalization):
     def _impl_v15(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
         if attr.get("training_mode", 0):
             raise ValueError("training_mode is 1; export the model for inference")
-        return super()._impl_v15(bb, inputs, attr, params)
+        normalized = super()._impl_v15(bb, inputs, attr, params)[0]
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normalized
+        # Files of old exporters name all outputs of training: the running statistics, and those of the batch.
+        return relax.Tuple([bb.emit(normalized), *inputs[3:5], *inputs[3:5]])
 
 
 class Constant(stock.OnnxOpConverter):
@@ -58,14 +62,3 @@ class LayerNormalization(stock.LayerNormalization):
         variance = relax.op.add(relax.op.variance(data, axes, keepdims=True), epsilon)
         mean = relax.op.mean(data, axes, keepdims=True)
         return relax.Tuple([normalized, bb.emit(mean), bb.emit(relax.op.rsqrt(bb.normalize(variance)))])
-
-
-class Pow(stock.Pow):
-    """The power of floats, the exponent cast to the base's dtype, as ONNX allows them to differ."""
-
-    @classmethod
-    def _impl_v7(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
-        base, exponent = inputs[0], inputs[1]
-        if dtype_of(base).startswith("float") and dtype_of(exponent) != dtype_of(base):
-            exponent = bb.normalize(relax.op.astype(exponent, dtype_of(base)))
-        return super()._impl_v7(bb, stock.onnx_input([base, exponent]), attr, params)
