@@ -28,11 +28,11 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
-from .onnx_basic import BatchNormalization, Constant, LayerNormalization
+from .onnx_basic import BatchNormalization, Constant, DequantizeLinear, LayerNormalization, QuantizeLinear
 from .onnx_bodies import has_body
 from .onnx_clip import Clip
 from .onnx_convolution import Col2Im, Conv, ConvTranspose
-from .onnx_elementwise import BitShift, Cosh, Elu, IsInf, Pow, Selu, Sinh, ThresholdedRelu
+from .onnx_elementwise import BitShift, Cosh, Elu, IsInf, Pow, Selu, Sinh, ThresholdedRelu, in_float32
 from .onnx_folding import DATA_DEPENDENT
 from .onnx_matrix import DFT, STFT, LpNormalization, MatMul
 from .onnx_pooling import AveragePool, LpPool, MaxPool, MaxUnpool
@@ -152,6 +152,10 @@ class ConvInteger(stock.OnnxOpConverter):
 
 CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     **stock._get_convert_map(),
+    **{
+        name: in_float32(stock._get_convert_map()[name])
+        for name in ("Acos", "Acosh", "Asin", "Asinh", "Atan")
+    },
     "AveragePool": AveragePool,
     "BatchNormalization": BatchNormalization,
     "BitShift": BitShift,
@@ -166,6 +170,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "CumProd": CumProd,
     "CumSum": CumSum,
     "DFT": DFT,
+    "DequantizeLinear": DequantizeLinear,
     "Dropout": Dropout,
     "Elu": Elu,
     "EyeLike": EyeLike,
@@ -183,6 +188,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "Pow": Pow,
     "QLinearConv": QLinearConv,
     "QLinearMatMul": QLinearMatMul,
+    "QuantizeLinear": QuantizeLinear,
     "RNN": RNN,
     "Resize": Resize,
     "ReverseSequence": ReverseSequence,

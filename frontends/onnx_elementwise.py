@@ -146,3 +146,24 @@ class Pow(stock.Pow):
             return power
         # exp and log miss whole numbers by their last bits.
         return relax.op.astype(bb.normalize(relax.op.round(power)), dtype)
+
+
+def in_float32(converter: type[stock.OnnxOpConverter]) -> type[stock.OnnxOpConverter]:
+    """Return a converter that computes float16 in float32: LLVM has no such function for it."""
+
+    class InFloat32(converter):
+        @classmethod
+        def get_converter(cls, opset: int):
+            convert = super().get_converter(opset)
+
+            def cast_around(bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+                if dtype_of(inputs[0]) != "float16":
+                    return convert(bb, inputs, attr, params)
+                wide = bb.normalize(relax.op.astype(inputs[0], "float32"))
+                return relax.op.astype(
+                    bb.normalize(convert(bb, stock.onnx_input([wide]), attr, params)), "float16"
+                )
+
+            return cast_around
+
+    return InFloat32

@@ -57,7 +57,7 @@ FOLDED: frozenset[str] = frozenset(
 not among them: constants behind those are quantized weights."""
 
 DATA_DEPENDENT: frozenset[str] = frozenset(
-    {"Compress", "MelWeightMatrix", "NonMaxSuppression", "NonZero", "Unique"}
+    {"MelWeightMatrix", "NonMaxSuppression", "NonZero", "Range", "Unique"}
 )
 """Operators whose result has a shape that their data decide: they are evaluated whatever their size, or refused."""
 

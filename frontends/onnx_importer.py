@@ -128,8 +128,8 @@ class Importer(ONNXGraphImporter):
         self._nodes.update(constants)
         if not constants and has_body(node.domain, node.op_type):
             self._construct_body(name, node)
-        elif not constants and node.op_type in DATA_DEPENDENT - CONVERTERS.keys():
-            raise ValueError("only constants are supported as its inputs")
+        elif not constants and node.op_type in DATA_DEPENDENT:
+            raise ValueError("the shape of its result depends on its data, and shapes must be static")
         elif not constants:
             super()._construct_nodes(SimpleNamespace(node=[node]))
         self._bind_outputs(name, node)

@@ -1,0 +1,49 @@
+"""A graph of the generator, compiled and run: what differs from the reference, and by how much it may."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tvmq
+
+from .draft import Graph
+
+TOLERANCES = {"float16": 2e-2, "float32": 2e-4, "float64": 2e-4}
+"""Of the largest number of a tensor: what errors of a dtype's last bits come to behind a few operators."""
+
+
+def differences(graph: Graph) -> list[str]:
+    """Return a line for each value that is not the reference's; the first names what went wrong first."""
+    try:
+        results = tvmq.compile(graph.model).run(graph.inputs)
+    except Exception as error:  # whatever is raised is a finding
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        return [f"{type(error).__name__}: {lines[0][:300]}"]
+    found = []
+    for name, expected in graph.expected.items():
+        reason = difference(results[name], expected)
+        if reason:
+            found.append(f"{graph.operators[name]} ({name}): {reason}")
+    return found
+
+
+def difference(result: np.ndarray, expected: np.ndarray) -> str:
+    """Return how a result differs from what is expected; empty where it does not."""
+    if (result.dtype, result.shape) != (expected.dtype, expected.shape):
+        return f"{result.dtype}{list(result.shape)} in place of {expected.dtype}{list(expected.shape)}"
+    if not np.issubdtype(expected.dtype, np.floating):
+        wrong = result != expected
+        return _shown(result, expected, wrong) if wrong.any() else ""
+    special = ~np.isfinite(expected)
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.abs(expected[~special]).max(initial=0.0).astype(np.float64)
+        gap = np.abs(result.astype(np.float64) - expected.astype(np.float64))
+        wrong = ~(gap <= TOLERANCES[str(expected.dtype)] * max(largest, 1e-3))
+    same = (result == expected) | (np.isnan(result) & np.isnan(expected))
+    wrong = np.where(special, ~same, wrong)
+    return _shown(result, expected, wrong) if wrong.any() else ""
+
+
+def _shown(result: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+    at = tuple(int(index) for index in np.argwhere(wrong)[0])
+    return f"{int(wrong.sum())} of {wrong.size} differ, at {list(at)} {result[at]} in place of {expected[at]}"
