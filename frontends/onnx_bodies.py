@@ -27,7 +27,6 @@ STANDARD: frozenset[str] = frozenset(
         "Attention",
         "BlackmanWindow",
         "CausalConvWithState",
-        "Celu",
         "CenterCropPad",
         "HammingWindow",
         "HannWindow",

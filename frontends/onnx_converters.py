@@ -31,10 +31,22 @@ from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from .onnx_basic import BatchNormalization, Constant, DequantizeLinear, LayerNormalization, QuantizeLinear
 from .onnx_bodies import has_body
 from .onnx_clip import Clip
-from .onnx_convolution import Col2Im, Conv, ConvTranspose
-from .onnx_elementwise import BitShift, Cosh, Elu, IsInf, Pow, Selu, Sinh, ThresholdedRelu, in_float32
+from .onnx_convolution import Col2Im, Conv, ConvTranspose, DeformConv
+from .onnx_elementwise import (
+    BitCast,
+    BitShift,
+    Celu,
+    Cosh,
+    Elu,
+    IsInf,
+    Pow,
+    Selu,
+    Sinh,
+    ThresholdedRelu,
+    in_float32,
+)
 from .onnx_folding import DATA_DEPENDENT
-from .onnx_matrix import DFT, STFT, LpNormalization, MatMul
+from .onnx_matrix import DFT, STFT, Det, LpNormalization, MatMul
 from .onnx_pooling import AveragePool, LpPool, MaxPool, MaxUnpool
 from .onnx_positions import (
     Compress,
@@ -48,6 +60,7 @@ from .onnx_positions import (
     TopK,
 )
 from .onnx_recurrent import GRU, LSTM, RNN
+from .onnx_reductions import REDUCTIONS
 from .onnx_resize import Resize, Upsample
 
 Inputs = list[relax.Expr | None]
@@ -156,9 +169,12 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
         name: in_float32(stock._get_convert_map()[name])
         for name in ("Acos", "Acosh", "Asin", "Asinh", "Atan")
     },
+    **REDUCTIONS,
     "AveragePool": AveragePool,
     "BatchNormalization": BatchNormalization,
+    "BitCast": BitCast,
     "BitShift": BitShift,
+    "Celu": Celu,
     "Clip": Clip,
     "Col2Im": Col2Im,
     "Compress": Compress,
@@ -170,7 +186,9 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "CumProd": CumProd,
     "CumSum": CumSum,
     "DFT": DFT,
+    "DeformConv": DeformConv,
     "DequantizeLinear": DequantizeLinear,
+    "Det": Det,
     "Dropout": Dropout,
     "Elu": Elu,
     "EyeLike": EyeLike,

@@ -15,6 +15,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from .onnx_elementwise import number
 from .onnx_windows import explicit_pads
 
 Inputs = list[relax.Expr | None]
@@ -114,3 +115,60 @@ class Col2Im(stock.OnnxOpConverter):
         }  # fmt: skip
         weight = constant(one_a_tap.astype(dtype_of(data)))
         return ConvTranspose._impl_v1(bb, stock.onnx_input([windows, weight]), attr, params)
+
+
+class DeformConv(stock.OnnxOpConverter):
+    """A convolution in two dimensions whose taps are moved, each by its own offset at each position."""
+
+    @classmethod
+    def _impl_v19(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        data, weight, offset, bias, mask = (inputs[at] for at in range(5))
+        if len(shape_of(data)) != 4:
+            raise ValueError("only convolutions in two dimensions are supported")
+        batch, channels, height, width = shape_of(data)
+        filters, depth, *kernel = shape_of(weight)
+        rows, columns = shape_of(offset)[2:]
+        parts, taps = attr.get("offset_group", 1), math.prod(kernel)
+        strides, dilations = attr.get("strides", (1, 1)), attr.get("dilations", (1, 1))
+        top, left, *_ = attr.get("pads", (0, 0, 0, 0))
+        # Where each tap lies without its offset: [2 (y, x), taps, rows, columns].
+        at = np.zeros((2, *kernel, rows, columns))
+        at[0] += (np.arange(kernel[0]) * dilations[0] - top)[:, None, None, None] + np.arange(rows)[
+            :, None
+        ] * strides[0]
+        at[1] += (np.arange(kernel[1]) * dilations[1] - left)[:, None, None] + np.arange(columns) * strides[1]
+        place = constant(at.reshape(1, 1, 2, taps, rows, columns).astype(dtype_of(data)))
+        shifts = bb.emit(relax.op.reshape(offset, (batch, parts, taps, 2, rows, columns)))
+        moved = bb.emit(relax.op.add(bb.emit(relax.op.permute_dims(shifts, [0, 1, 3, 2, 4, 5])), place))
+        # Sampling wants (x, y), and -1 and 1 for the middles of the first and last pixel.
+        sides = [bb.emit(part) for part in _halves(bb, moved)]
+        scaled = [
+            bb.emit(
+                relax.op.subtract(
+                    bb.emit(relax.op.multiply(side, number(2 / max(extent - 1, 1), data))), number(1, data)
+                )
+            )
+            for side, extent in zip(sides, (height, width), strict=True)
+        ]
+        grid = bb.emit(relax.op.concat([scaled[1], scaled[0]], 2))
+        images = bb.emit(relax.op.reshape(data, (batch * parts, channels // parts, height, width)))
+        flat = bb.emit(relax.op.reshape(grid, (batch * parts, 2, taps * rows, columns)))
+        sampled = bb.emit(
+            relax.op.image.grid_sample(images, flat, "bilinear", "NCHW", "zeros", align_corners=True)
+        )
+        shape = (batch, parts, channels // parts, taps, rows, columns)
+        sampled = bb.emit(relax.op.reshape(sampled, shape))
+        if mask is not None:
+            weights = bb.emit(relax.op.reshape(mask, (batch, parts, 1, taps, rows, columns)))
+            sampled = bb.emit(relax.op.multiply(sampled, weights))
+        sampled = bb.emit(relax.op.reshape(sampled, (batch, channels * taps, rows, columns)))
+        if is_constant(weight):
+            flat_weight = constant(to_numpy(weight).reshape(filters, depth * taps, 1, 1))
+        else:
+            flat_weight = bb.emit(relax.op.reshape(weight, (filters, depth * taps, 1, 1)))
+        groups = {"group": attr.get("group", 1)}
+        return Conv._impl_v11(bb, stock.onnx_input([sampled, flat_weight, bias]), groups, params)
+
+
+def _halves(bb, moved: relax.Expr) -> list[relax.Expr]:
+    return [relax.op.strided_slice(moved, [2], [at], [at + 1]) for at in range(2)]

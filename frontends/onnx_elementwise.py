@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from onnx import helper
+from tvm import relax, te, tirx
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import constant, dtype_of, is_constant, to_numpy
@@ -18,6 +19,23 @@ Attributes = dict[str, Any]
 def number(value: float, like: relax.Expr) -> relax.Expr:
     """Return a scalar constant of an expression's dtype."""
     return relax.const(value, dtype_of(like))
+
+
+class BitCast(stock.OnnxOpConverter):
+    """The same bits as another dtype of as many."""
+
+    @classmethod
+    def _impl_v26(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        data, dtype = inputs[0], np.dtype(helper.tensor_dtype_to_np_dtype(attr["to"]))
+        if np.dtype(dtype_of(data)).itemsize != dtype.itemsize:
+            raise ValueError(f"{dtype_of(data)} does not have as many bits as {dtype}")
+        if "bool" in (dtype_of(data), str(dtype)):  # one bit in LLVM, 0 or 1 in memory
+            return relax.op.astype(data, str(dtype))
+
+        def define(x: te.Tensor) -> te.Tensor:
+            return te.compute(x.shape, lambda *at: tirx.reinterpret(str(dtype), x(*at)), name="bits")
+
+        return bb.emit_te(define, data)
 
 
 class BitShift(stock.BitShift):
@@ -71,6 +89,16 @@ class Sinh(stock.OnnxOpConverter):
             series = bb.normalize(relax.op.add(number(1, x), bb.normalize(relax.op.multiply(term, series))))
         near = bb.normalize(relax.op.multiply(x, series))
         return relax.op.where(bb.normalize(relax.op.less(square, number(0.25, x))), near, far)
+
+
+class Celu(stock.OnnxOpConverter):
+    """x, or alpha (e^(x / alpha) - 1) where x is negative."""
+
+    @classmethod
+    def _impl_v12(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        x, alpha = inputs[0], attr.get("alpha", 1.0)
+        scaled = bb.normalize(relax.op.divide(x, number(alpha, x)))
+        return relax.op.multiply(bb.normalize(_exponential(bb, scaled, 1.0, 1.0)), number(alpha, x))
 
 
 class Elu(stock.OnnxOpConverter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from .determinant import determinant
 from .onnx_elementwise import number
 
 Inputs = list[relax.Expr | None]
@@ -30,6 +32,21 @@ class MatMul(stock.OnnxOpConverter):
                 added.append(gone)
         product = relax.op.matmul(*operands)
         return relax.op.squeeze(bb.emit(product), added) if added else product
+
+
+class Det(stock.OnnxOpConverter):
+    """The determinant of each matrix [.., n, n]."""
+
+    @classmethod
+    def _impl_v11(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        *outer, rows, columns = shape_of(inputs[0])
+        if rows != columns:
+            raise ValueError(f"its matrices are {rows} x {columns}; a determinant needs square ones")
+        batch, dtype = math.prod(outer), dtype_of(inputs[0])
+        flat = bb.emit(relax.op.reshape(inputs[0], (batch, rows, rows)))
+        kernel = bb.add_func(determinant(batch, rows, dtype), "determinant")
+        result = bb.emit(relax.call_tir(kernel, [flat], relax.TensorType((batch,), dtype)))
+        return relax.op.reshape(result, tuple(outer))
 
 
 class LpNormalization(stock.OnnxOpConverter):

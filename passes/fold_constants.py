@@ -17,7 +17,6 @@ from tvm import IRModule, relax
 
 from .graph import Constant, bindings_of, constant, is_constant, op_name, rebuild, substitute, to_numpy
 
-
 NOT_LOWERED = frozenset({"relax.cumprod", "relax.cumsum", "relax.topk"})
 """Operators that TVM's own compilation does not lower; of constants too they are computed by our kernels."""
 

@@ -12,6 +12,8 @@ from functools import partial
 import numpy as np
 from onnx import helper, numpy_helper
 
+from tvmq.passes import arithmetic
+
 from . import formulas
 from .draft import Draft, Graph
 
@@ -39,7 +41,10 @@ def unary(draft: Draft, op_type: str, low: float = -3, high: float = 3, **attrib
     else:
         data = draft.fresh(draft.shape(), dtype, low, high)
     given = {name: draw(draft) for name, draw in attributes.items() if draft.chance(0.7)}
-    draft.node(op_type, data, **given)
+    # ONNX's evaluator fails on scalars here.
+    x = draft.values[data]
+    expected = [np.asarray(x / (1 + np.abs(x)), x.dtype)] if op_type == "Softsign" else None
+    draft.node(op_type, data, expected=expected, **given)
 
 
 def _between(low: float, high: float) -> Callable[[Draft], float]:
@@ -665,7 +670,11 @@ def batch_norm(draft: Draft, op_type: str) -> None:
     data = draft.value(2)
     channels = (draft.shape_of(data)[1],)
     parameters = [draft.fresh(channels) for _ in range(3)] + [draft.fresh(channels, low=0.1)]
-    draft.node(op_type, data, *parameters, epsilon=draft.one_of(None, 1e-3))
+    epsilon = draft.one_of(1e-5, 1e-3)
+    shape = (1, -1, *(1 for _ in draft.shape_of(data)[2:]))
+    scale, bias, mean, variance = (draft.values[name].astype("float64").reshape(shape) for name in parameters)
+    result = (draft.values[data] - mean) / np.sqrt(variance + epsilon) * scale + bias
+    draft.node(op_type, data, *parameters, epsilon=epsilon, expected=[result.astype("float32")])
 
 
 def instance_norm(draft: Draft, op_type: str) -> None:
@@ -711,13 +720,19 @@ def mean_variance_norm(draft: Draft, op_type: str) -> None:
 
 def lrn(draft: Draft, op_type: str) -> None:
     data = draft.fresh((draft.integer(1, 2), draft.integer(1, 7), draft.integer(1, 4), draft.integer(1, 4)))
+    size, alpha, beta, bias = (
+        draft.one_of(1, 3, 4, 5),
+        draft.one_of(1e-4, 0.1),
+        draft.one_of(0.75, 0.5),
+        draft.one_of(1.0, 2.0),
+    )
+    x = draft.values[data].astype("float64")
+    # From floor((size - 1) / 2) channels before to ceil((size - 1) / 2) behind.
+    squares = np.pad(x * x, ((0, 0), ((size - 1) // 2, size // 2), (0, 0), (0, 0)))
+    total = sum(squares[:, at : at + x.shape[1]] for at in range(size))
+    result = x / (bias + alpha / size * total) ** beta
     draft.node(
-        op_type,
-        data,
-        size=draft.one_of(1, 3, 5),
-        alpha=draft.one_of(None, 0.1),
-        beta=draft.one_of(None, 0.5),
-        bias=draft.one_of(None, 2.0),
+        op_type, data, size=size, alpha=alpha, beta=beta, bias=bias, expected=[result.astype("float32")]
     )
 
 
@@ -806,7 +821,14 @@ def quantize_linear(draft: Draft, op_type: str) -> None:
         data = draft.input((draft.rng.integers(-900, 900, shape) / 16).astype("float32"))
     else:
         data = draft.fresh(shape, dtype, -128, 127)
-    draft.node(op_type, data, scale, zero, axis=axis if per_axis else None)
+    along = [-1 if at == axis % len(shape) else 1 for at in range(len(shape))] if per_axis else []
+    operands = draft.values[data], *(draft.values[name].reshape(along) for name in (scale, zero))
+    result = (
+        arithmetic.quantize(*operands, dtype)
+        if op_type == "QuantizeLinear"
+        else arithmetic.dequantize(*operands)
+    )
+    draft.node(op_type, data, scale, zero, axis=axis if per_axis else None, expected=[result])
 
 
 def dynamic_quantize(draft: Draft, op_type: str) -> None:
@@ -958,7 +980,7 @@ OPERATORS: dict[str, tuple[int, Callable[[Draft, str], None]]] = {
     "GlobalMaxPool": (13, global_pooling),
     "Greater": (13, compare),
     "GreaterOrEqual": (16, compare),
-    "GridSample": (16, grid_sample),
+    "GridSample": (20, grid_sample),
     "GroupNormalization": (21, group_norm),
     "HardSigmoid": (13, partial(unary, alpha=_between(0.1, 0.5), beta=_between(0.2, 0.7))),
     "HardSwish": (14, unary),
@@ -1045,7 +1067,7 @@ OPERATORS: dict[str, tuple[int, Callable[[Draft, str], None]]] = {
 }
 """Operator to the oldest version of the standard that it is drawn for, and what draws it."""
 
-NODES = 5
+NODES = 3
 """Nodes that a graph is begun with; some of them add more."""
 
 
