@@ -99,3 +99,25 @@ class LayerNormalization(stock.LayerNormalization):
         variance = relax.op.add(relax.op.variance(data, axes, keepdims=True), epsilon)
         mean = relax.op.mean(data, axes, keepdims=True)
         return relax.Tuple([normalized, bb.emit(mean), bb.emit(relax.op.rsqrt(bb.normalize(variance)))])
+
+
+class LRN(stock.OnnxOpConverter):
+    """x / (bias + alpha / size * (sum of squares of neighbouring channels))^beta, for any rank and size."""
+
+    @classmethod
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        data, size = inputs[0], attr["size"]
+        shape, dtype = shape_of(data), dtype_of(data)
+        # From floor((size - 1) / 2) channels before to ceil((size - 1) / 2) behind.
+        width = [0, 0, (size - 1) // 2, size // 2] + [0, 0] * (len(shape) - 2)
+        squares = bb.emit(relax.op.nn.pad(bb.emit(relax.op.multiply(data, data)), width))
+        total = bb.emit(relax.op.strided_slice(squares, [1], [0], [shape[1]]))
+        for at in range(1, size):
+            part = bb.emit(relax.op.strided_slice(squares, [1], [at], [at + shape[1]]))
+            total = bb.emit(relax.op.add(total, part))
+        share = relax.const(attr.get("alpha", 1e-4) / size, dtype)
+        base = bb.emit(relax.op.multiply(total, share))
+        base = bb.emit(relax.op.add(base, relax.const(attr.get("bias", 1.0), dtype)))
+        return relax.op.divide(
+            data, bb.emit(relax.op.power(base, relax.const(attr.get("beta", 0.75), dtype)))
+        )

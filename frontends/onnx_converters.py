@@ -28,7 +28,14 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import constant, dtype_of, is_constant, shape_of, to_numpy
-from .onnx_basic import BatchNormalization, Constant, DequantizeLinear, LayerNormalization, QuantizeLinear
+from .onnx_basic import (
+    LRN,
+    BatchNormalization,
+    Constant,
+    DequantizeLinear,
+    LayerNormalization,
+    QuantizeLinear,
+)
 from .onnx_bodies import has_body
 from .onnx_clip import Clip
 from .onnx_convolution import Col2Im, Conv, ConvTranspose, DeformConv
@@ -38,6 +45,7 @@ from .onnx_elementwise import (
     Celu,
     Cosh,
     Elu,
+    Equal,
     IsInf,
     Pow,
     Selu,
@@ -191,9 +199,11 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "Det": Det,
     "Dropout": Dropout,
     "Elu": Elu,
+    "Equal": Equal,
     "EyeLike": EyeLike,
     "GRU": GRU,
     "IsInf": IsInf,
+    "LRN": LRN,
     "LSTM": LSTM,
     "LayerNormalization": LayerNormalization,
     "LpNormalization": LpNormalization,

@@ -129,6 +129,17 @@ def _exponential(bb, x: relax.Expr, alpha: float, gamma: float) -> relax.Expr:
     return total if gamma == 1.0 else relax.op.multiply(total, number(gamma, x))
 
 
+class Equal(stock.Equal):
+    """Of booleans by way of their difference: LLVM refuses TVM's comparison of vectors of them."""
+
+    @classmethod
+    def _impl_v13(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        left, right = inputs[0], inputs[1]
+        if any(isinstance(value, relax.ShapeExpr) for value in (left, right)) or dtype_of(left) != "bool":
+            return super()._impl_v13(bb, inputs, attr, params)
+        return relax.op.logical_not(bb.normalize(relax.op.logical_xor(left, right)))
+
+
 class IsInf(stock.OnnxOpConverter):
     """Of either sign, or of the one that is asked for."""
 

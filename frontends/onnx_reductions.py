@@ -16,7 +16,9 @@ from ..passes.graph import constant, dtype_of, is_constant, to_numpy
 NAMES = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 
-def _keeping_dtype(converter: type[stock.OnnxOpConverter]) -> type[stock.OnnxOpConverter]:
+def _keeping_dtype(converter: type[stock.OnnxOpConverter], of_integers: str) -> type[stock.OnnxOpConverter]:
+    """Return the converter with booleans in int8 and integers in a dtype, and its result in that of the input."""
+
     class Reduction(converter):
         @classmethod
         def get_converter(cls, opset: int):
@@ -24,14 +26,10 @@ def _keeping_dtype(converter: type[stock.OnnxOpConverter]) -> type[stock.OnnxOpC
 
             def kept(bb, inputs: list[relax.Expr | None], attr: dict[str, Any], params) -> relax.Expr:
                 dtype = dtype_of(inputs[0])
-                if dtype == "bool":
-                    wide = bb.normalize(relax.op.astype(inputs[0], "int8"))
-                    inputs = stock.onnx_input([wide, *inputs[1:]])
-                result = bb.normalize(convert(bb, inputs, attr, params))
+                wide = "int8" if dtype == "bool" else of_integers if "int" in dtype else ""
+                result = bb.normalize(convert(bb, _with_first(bb, inputs, wide or dtype), attr, params))
                 if dtype_of(result) == dtype:
                     return result
-                if is_constant(result):
-                    return constant(to_numpy(result).astype(dtype))
                 return relax.op.astype(result, dtype)
 
             return kept
@@ -39,5 +37,20 @@ def _keeping_dtype(converter: type[stock.OnnxOpConverter]) -> type[stock.OnnxOpC
     return Reduction
 
 
-REDUCTIONS = {f"Reduce{name}": _keeping_dtype(stock._get_convert_map()[f"Reduce{name}"]) for name in NAMES}
+def _with_first(bb, inputs: list[relax.Expr | None], dtype: str) -> list[relax.Expr | None]:
+    """Return the inputs, the first in another dtype."""
+    first = inputs[0]
+    if dtype_of(first) == dtype:
+        return inputs
+    if is_constant(first):
+        return stock.onnx_input([constant(to_numpy(first).astype(dtype)), *inputs[1:]])
+    return stock.onnx_input([bb.normalize(relax.op.astype(first, dtype)), *inputs[1:]])
+
+
+REDUCTIONS = {
+    f"Reduce{name}": _keeping_dtype(
+        stock._get_convert_map()[f"Reduce{name}"], "float64" if name == "Mean" else ""
+    )
+    for name in NAMES
+}
 """Operator to its converter."""

@@ -151,7 +151,7 @@ class _Step:
             )
             T.buffer_store(self.c, keep * old + let_in * self._active(1, at(3, j)), [j])
             out = self._active(0, at(1, j) + peepholes[hidden + j] * self.c[j])
-            T.buffer_store(self.h, out * self._active(2, self.c[j]), [j])
+            T.buffer_store(self.h, out * self.layer.activations[2](self.c[j]), [j])
 
     def _active(self, which: int, value: tirx.Expr) -> tirx.Expr:
         if self.layer.clip is not None:

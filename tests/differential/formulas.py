@@ -166,7 +166,7 @@ def recurrent(
                     let_in = _sigmoid(bounded(total[0] + peep[0] * cell))
                     keep = 1 - let_in if coupled else _sigmoid(bounded(total[2] + peep[2] * cell))
                     cell = keep * cell + let_in * np.tanh(bounded(total[3]))
-                    state = _sigmoid(bounded(total[1] + peep[1] * cell)) * np.tanh(bounded(cell))
+                    state = _sigmoid(bounded(total[1] + peep[1] * cell)) * np.tanh(cell)
                 y[step, at, sample] = state
             last[:, at, sample] = state, cell
     return [part.astype(x.dtype) for part in (y, *last[: 2 if op_type == "LSTM" else 1])]
