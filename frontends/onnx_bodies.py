@@ -137,7 +137,9 @@ def _schema_with_body(op_type: str, opset: int) -> defs.OpSchema:
         for schema in defs.get_all_schemas_with_history()
         if (schema.domain, schema.name) == ("", op_type)
     ]
-    with_body = [schema for schema in versions if schema.all_function_opset_versions]
+    with_body = [
+        schema for schema in versions if schema.has_function or schema.has_context_dependent_function
+    ]
     return max(
         (schema for schema in with_body if schema.since_version <= opset),
         key=lambda schema: schema.since_version,

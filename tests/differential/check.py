@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import tvm
+from onnx import helper, numpy_helper
 from tvm import relax
 
 from tvmq.frontends.onnx import load_onnx
@@ -32,7 +34,7 @@ def run(mod: tvm.IRModule, target: str, inputs: dict[str, np.ndarray]) -> list[n
 
 
 def differences(graph: Graph) -> list[str]:
-    """Return a line for each value that is not the reference's; the first names what went wrong first."""
+    """Return a line for each value that is not the reference's, or one for what was raised."""
     try:
         results = run(Prepare()(load_onnx(graph.model)), "llvm -mcpu=native", graph.inputs)
     except Exception as error:  # whatever is raised is a finding
@@ -44,6 +46,35 @@ def differences(graph: Graph) -> list[str]:
         if reason:
             found.append(f"{graph.operators[name]} ({name}): {reason}")
     return found
+
+
+def isolated(graph: Graph) -> Graph:
+    """Return a graph of the first node that differs when it is alone, of the reference's inputs; else the graph."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.model.graph.initializer}
+    arrays |= graph.inputs | graph.expected
+    for node in graph.model.graph.node:
+        model = onnx.ModelProto()
+        model.CopyFrom(graph.model)
+        outputs = [name for name in node.output if name]
+        for kept, wanted in (
+            (model.graph.node, lambda one, node=node: one == node),
+            (model.graph.output, lambda one, outputs=outputs: one.name in outputs),
+            (model.graph.initializer, lambda one, node=node: one.name in node.input),
+        ):
+            chosen = [one for one in kept if wanted(one)]
+            del kept[:]
+            kept.extend(chosen)
+        constants = {tensor.name for tensor in model.graph.initializer}
+        inputs = {name: arrays[name] for name in node.input if name and name not in constants}
+        del model.graph.input[:]
+        model.graph.input.extend(
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in inputs.items()
+        )
+        alone = Graph(graph.seed, model, inputs, {name: arrays[name] for name in outputs}, graph.operators)
+        if differences(alone):
+            return alone
+    return graph
 
 
 def difference(result: np.ndarray, expected: np.ndarray) -> str:

@@ -902,8 +902,8 @@ def grid_sample(draft: Draft, op_type: str) -> None:
         (np.floor(draft.array((1, 3, 4, 2), low=-6, high=6)) / 5.37 + 0.0131).astype("float32")
     )
     draft.node(
-        op_type, data, grid, mode=draft.one_of("linear", "nearest"), padding_mode=draft.one_of("zeros", "border", "reflection"),
-        align_corners=draft.integer(0, 1),
+        op_type, data, grid, mode=draft.one_of("linear", "nearest"), align_corners=draft.integer(0, 1),
+        padding_mode=draft.one_of("zeros", "border", "reflection"),
     )  # fmt: skip
 
 
