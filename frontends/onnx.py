@@ -17,6 +17,7 @@ from onnx.external_data_helper import load_external_data_for_model
 from tvm import IRModule
 
 from ..errors import TvmqError
+from .onnx_bodies import opset_of, with_functions_inlined
 from .onnx_importer import Importer
 from .onnx_shapes import static_shapes
 
@@ -45,6 +46,7 @@ def load_onnx(
         raise TvmqError(
             f"{_source(model)} has ONNX IR version {proto.ir_version}; {OLDEST_IR_VERSION} is the oldest supported"
         )
+    proto = with_functions_inlined(proto)
     shapes = static_shapes(proto.graph, input_shapes)
     return Importer(shapes).import_graph(proto.graph, opset_of(proto))
 
@@ -69,11 +71,6 @@ def read_model(path: Path) -> onnx.ModelProto:
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise TvmqError(f"external data of ONNX file {str(path)!r} is missing or corrupt: {error}") from error
     return proto
-
-
-def opset_of(proto: onnx.ModelProto) -> int:
-    """Return the version of the standard operator set that the model asks for; 1 where it asks for none."""
-    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
 def _source(model: str | os.PathLike[str] | onnx.ModelProto) -> str:

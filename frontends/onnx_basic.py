@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ..passes.hub.graph import constant, dtype_of, shape_of
+from ..passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 
 
 class BatchNormalization(stock.BatchNormalization):
@@ -19,7 +19,11 @@ class BatchNormalization(stock.BatchNormalization):
     def _impl_v15(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
         if attr.get("training_mode", 0):
             raise ValueError("training_mode is 1; export the model for inference")
-        return super()._impl_v15(bb, inputs, attr, params)
+        normalized = super()._impl_v15(bb, inputs, attr, params)[0]
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normalized
+        # Files of old exporters name all outputs of training: the running statistics, and those of the batch.
+        return relax.Tuple([bb.emit(normalized), *inputs[3:5], *inputs[3:5]])
 
 
 class Constant(stock.OnnxOpConverter):
@@ -43,6 +47,43 @@ class Constant(stock.OnnxOpConverter):
         raise ValueError("a constant of strings or a sparse one is not supported")
 
 
+class DequantizeLinear(stock.DequantizeLinear):
+    """In float32, as the passes know it, and then in the dtype of the scale."""
+
+    @classmethod
+    def get_converter(cls, opset: int):
+        convert = super().get_converter(opset)
+
+        def in_float32(bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+            dtype = dtype_of(inputs[1])
+            if dtype == "float32":
+                return convert(bb, inputs, attr, params)
+            operands = stock.onnx_input([inputs[0], _as_float32(bb, inputs[1]), *inputs[2:]])
+            return relax.op.astype(bb.emit(convert(bb, operands, attr, params)), dtype)
+
+        return in_float32
+
+
+class QuantizeLinear(stock.QuantizeLinear):
+    """In float32, as the passes know it, whatever the dtype of values and scale."""
+
+    @classmethod
+    def get_converter(cls, opset: int):
+        convert = super().get_converter(opset)
+
+        def in_float32(bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+            operands = [_as_float32(bb, value) for value in inputs[:2]]
+            return convert(bb, stock.onnx_input([*operands, *inputs[2:]]), attr, params)
+
+        return in_float32
+
+
+def _as_float32(bb, value: relax.Expr) -> relax.Expr:
+    if is_constant(value):
+        return constant(to_numpy(value).astype(np.float32))
+    return value if dtype_of(value) == "float32" else bb.emit(relax.op.astype(value, "float32"))
+
+
 class LayerNormalization(stock.LayerNormalization):
     """With its mean and inverse deviation too, where they are asked for; TVM gives a zero in their place."""
 
@@ -60,12 +101,23 @@ class LayerNormalization(stock.LayerNormalization):
         return relax.Tuple([normalized, bb.emit(mean), bb.emit(relax.op.rsqrt(bb.normalize(variance)))])
 
 
-class Pow(stock.Pow):
-    """The power of floats, the exponent cast to the base's dtype, as ONNX allows them to differ."""
+class LRN(stock.OnnxOpConverter):
+    """x / (bias + alpha / size * (sum of squares of neighbouring channels))^beta, for any rank and size."""
 
     @classmethod
-    def _impl_v7(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
-        base, exponent = inputs[0], inputs[1]
-        if dtype_of(base).startswith("float") and dtype_of(exponent) != dtype_of(base):
-            exponent = bb.normalize(relax.op.astype(exponent, dtype_of(base)))
-        return super()._impl_v7(bb, stock.onnx_input([base, exponent]), attr, params)
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        data, size = inputs[0], attr["size"]
+        shape, dtype = shape_of(data), dtype_of(data)
+        # From floor((size - 1) / 2) channels before to ceil((size - 1) / 2) behind.
+        width = [0, 0, (size - 1) // 2, size // 2] + [0, 0] * (len(shape) - 2)
+        squares = bb.emit(relax.op.nn.pad(bb.emit(relax.op.multiply(data, data)), width))
+        total = bb.emit(relax.op.strided_slice(squares, [1], [0], [shape[1]]))
+        for at in range(1, size):
+            part = bb.emit(relax.op.strided_slice(squares, [1], [at], [at + shape[1]]))
+            total = bb.emit(relax.op.add(total, part))
+        share = relax.const(attr.get("alpha", 1e-4) / size, dtype)
+        base = bb.emit(relax.op.multiply(total, share))
+        base = bb.emit(relax.op.add(base, relax.const(attr.get("bias", 1.0), dtype)))
+        return relax.op.divide(
+            data, bb.emit(relax.op.power(base, relax.const(attr.get("beta", 0.75), dtype)))
+        )

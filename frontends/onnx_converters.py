@@ -28,88 +28,51 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
-from .onnx_basic import BatchNormalization, Constant, LayerNormalization, Pow
+from .onnx_basic import (
+    LRN,
+    BatchNormalization,
+    Constant,
+    DequantizeLinear,
+    LayerNormalization,
+    QuantizeLinear,
+)
+from .onnx_bodies import has_body
+from .onnx_clip import Clip
+from .onnx_convolution import Col2Im, Conv, ConvTranspose, DeformConv
+from .onnx_elementwise import (
+    BitCast,
+    BitShift,
+    Celu,
+    Cosh,
+    Elu,
+    Equal,
+    IsInf,
+    Pow,
+    Selu,
+    Sinh,
+    ThresholdedRelu,
+    in_float32,
+)
+from .onnx_folding import DATA_DEPENDENT
+from .onnx_matrix import DFT, STFT, Det, LpNormalization, MatMul
+from .onnx_pooling import AveragePool, LpPool, MaxPool, MaxUnpool
+from .onnx_positions import (
+    Compress,
+    CumProd,
+    CumSum,
+    EyeLike,
+    OneHot,
+    ReverseSequence,
+    SpaceToDepth,
+    TensorScatter,
+    TopK,
+)
+from .onnx_recurrent import GRU, LSTM, RNN
+from .onnx_reductions import REDUCTIONS
 from .onnx_resize import Resize, Upsample
 
 Inputs = list[relax.Expr | None]
 Attributes = dict[str, Any]
-
-
-class Clip(stock.Clip):
-    """min(max(x, low), high), as ``relax.clip`` where the bounds are constant and the values float."""
-
-    @classmethod
-    def _impl_v1(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
-        return cls._clip(inputs[0], attr.get("min", -np.inf), attr.get("max", np.inf))
-
-    @classmethod
-    def _impl_v13(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
-        data, low, high = inputs[0], inputs[1], inputs[2]
-        constant = all(bound is None or is_constant(bound) for bound in (low, high))
-        if not constant or not dtype_of(data).startswith("float"):
-            return super()._impl_v13(bb, inputs, attr, params)
-        return cls._clip(
-            data,
-            -np.inf if low is None else to_numpy(low).item(),
-            np.inf if high is None else to_numpy(high).item(),
-        )
-
-    @staticmethod
-    def _clip(data: relax.Expr, low: float, high: float) -> relax.Expr:
-        # ONNX takes a NaN bound for none, and lets the upper bound win where the two cross.
-        low = -np.inf if np.isnan(low) else low
-        high = np.inf if np.isnan(high) else high
-        low = min(low, high)
-        if np.isinf(low) and np.isinf(high):
-            return data
-        if np.isinf(high):
-            return relax.op.maximum(data, relax.const(low, dtype_of(data)))
-        if np.isinf(low):
-            return relax.op.minimum(data, relax.const(high, dtype_of(data)))
-        return relax.op.clip(data, low, high)
-
-
-def explicit_pads(data: relax.Expr, kernel: tuple[int, ...], attr: Attributes) -> list[int]:
-    """Return the pads (begin of each spatial axis, then end of each) that ``auto_pad`` asks for.
-
-    ``SAME_*`` keeps ceil(extent / stride) positions: the pads sum to
-    ``max((positions - 1) * stride + (kernel - 1) * dilation + 1 - extent, 0)`` and an odd one goes to the
-    end for ``SAME_UPPER``, to the begin for ``SAME_LOWER``.
-    """
-    rank = len(kernel)
-    mode = attr.get("auto_pad", b"NOTSET").decode("utf-8")
-    if mode == "VALID":
-        return [0] * (2 * rank)
-    if mode == "NOTSET":
-        return list(attr.get("pads", [0] * (2 * rank)))
-    begins, ends = [], []
-    extents = shape_of(data)[2:]
-    strides, dilations = attr.get("strides", [1] * rank), attr.get("dilations", [1] * rank)
-    for extent, taps, stride, dilation in zip(extents, kernel, strides, dilations, strict=True):
-        positions = -(-extent // stride)
-        total = max((positions - 1) * stride + (taps - 1) * dilation + 1 - extent, 0)
-        half = total // 2 if mode == "SAME_UPPER" else total - total // 2
-        begins.append(half)
-        ends.append(total - half)
-    return begins + ends
-
-
-class Conv(stock.Conv):
-    """x * w + b with explicit pads; a constant bias becomes one of shape (1, C, 1, ...)."""
-
-    @classmethod
-    def _impl_v11(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
-        data, weight, bias = inputs[0], inputs[1], inputs[2]
-        kernel = tuple(attr.get("kernel_shape", shape_of(weight)[2:]))
-        attr = {**attr, "kernel_shape": kernel, "pads": explicit_pads(data, kernel, attr)}
-        attr.pop("auto_pad", None)
-        product = super()._impl_v11(bb, stock.onnx_input([data, weight]), attr, params)
-        if bias is None:
-            return product
-        shape = (1, -1) + (1,) * len(kernel)
-        if is_constant(bias):
-            return relax.op.add(product, constant(to_numpy(bias).reshape(shape)))
-        return relax.op.add(product, bb.normalize(relax.op.reshape(bias, shape)))
 
 
 # ONNX's mode, and the one of relax.nn.pad.
@@ -210,18 +173,60 @@ class ConvInteger(stock.OnnxOpConverter):
 
 CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     **stock._get_convert_map(),
+    **{
+        name: in_float32(stock._get_convert_map()[name])
+        for name in ("Acos", "Acosh", "Asin", "Asinh", "Atan")
+    },
+    **REDUCTIONS,
+    "AveragePool": AveragePool,
     "BatchNormalization": BatchNormalization,
+    "BitCast": BitCast,
+    "BitShift": BitShift,
+    "Celu": Celu,
     "Clip": Clip,
+    "Col2Im": Col2Im,
+    "Compress": Compress,
     "Constant": Constant,
     "Conv": Conv,
     "ConvInteger": ConvInteger,
+    "ConvTranspose": ConvTranspose,
+    "Cosh": Cosh,
+    "CumProd": CumProd,
+    "CumSum": CumSum,
+    "DFT": DFT,
+    "DeformConv": DeformConv,
+    "DequantizeLinear": DequantizeLinear,
+    "Det": Det,
     "Dropout": Dropout,
+    "Elu": Elu,
+    "Equal": Equal,
+    "EyeLike": EyeLike,
+    "GRU": GRU,
+    "IsInf": IsInf,
+    "LRN": LRN,
+    "LSTM": LSTM,
     "LayerNormalization": LayerNormalization,
+    "LpNormalization": LpNormalization,
+    "LpPool": LpPool,
+    "MatMul": MatMul,
+    "MaxPool": MaxPool,
+    "MaxUnpool": MaxUnpool,
+    "OneHot": OneHot,
     "Pad": Pad,
     "Pow": Pow,
     "QLinearConv": QLinearConv,
     "QLinearMatMul": QLinearMatMul,
+    "QuantizeLinear": QuantizeLinear,
+    "RNN": RNN,
     "Resize": Resize,
+    "ReverseSequence": ReverseSequence,
+    "STFT": STFT,
+    "Selu": Selu,
+    "Sinh": Sinh,
+    "SpaceToDepth": SpaceToDepth,
+    "TensorScatter": TensorScatter,
+    "ThresholdedRelu": ThresholdedRelu,
+    "TopK": TopK,
     "Upsample": Upsample,
 }
 """Every operator that can be imported: TVM's own, and ours in their place."""
@@ -229,17 +234,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
 DOMAINS: dict[str, frozenset[str] | None] = {
     "": None,
     "ai.onnx": None,
-    "com.microsoft": frozenset(
-        {
-            "BiasGelu",
-            "DequantizeLinear",
-            "EmbedLayerNormalization",
-            "FastGelu",
-            "Gelu",
-            "QuantizeLinear",
-            "SkipLayerNormalization",
-        }
-    ),
+    "com.microsoft": frozenset({"DequantizeLinear", "Gelu", "QuantizeLinear"}),
 }
 """The operators of ``CONVERTERS`` that each domain has; None for all. An operator of the same name in another
 domain is another operator."""
@@ -247,7 +242,10 @@ domain is another operator."""
 
 def can_convert(domain: str, op_type: str) -> bool:
     """Tell whether an ONNX operator of this domain and type can be imported."""
+    if has_body(domain, op_type):
+        return True
     if domain not in DOMAINS:
         return False
     names = DOMAINS[domain]
-    return op_type in CONVERTERS and (names is None or op_type in names)
+    known = op_type in CONVERTERS or op_type in DATA_DEPENDENT
+    return known and (names is None or op_type in names)

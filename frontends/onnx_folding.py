@@ -6,6 +6,7 @@ and refuses others; ONNX's own evaluator knows all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -55,6 +56,11 @@ FOLDED: frozenset[str] = frozenset(
 """Operators that are evaluated where all their inputs are constant. QuantizeLinear and DequantizeLinear are
 not among them: constants behind those are quantized weights."""
 
+DATA_DEPENDENT: frozenset[str] = frozenset(
+    {"MelWeightMatrix", "NonMaxSuppression", "NonZero", "Range", "Unique"}
+)
+"""Operators whose result has a shape that their data decide: they are evaluated whatever their size, or refused."""
+
 LARGEST = 256
 """Elements: more than any shape has, and too few to be a weight that should stay as the file stores it."""
 
@@ -71,14 +77,20 @@ def folded(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -
         return {}
     if node.op_type == "Shape":
         return {node.output[0]: constant(_shape(node, values[node.input[0]]))}
-    if node.op_type not in FOLDED or (node.op_type, opset < 13) == ("Unsqueeze", True):
+    if node.op_type in DATA_DEPENDENT:
+        limit = math.inf
+    elif node.op_type in FOLDED:
+        limit = LARGEST
+    else:
+        return {}
+    if (node.op_type, opset < 13) == ("Unsqueeze", True):
         return {}  # ONNX's evaluator fails on Unsqueeze's old form, which TVM folds
     arrays = {name: _constant(values[name]) for name in node.input if name}
-    if any(array is None or array.size > LARGEST for array in arrays.values()):
+    if any(array is None or array.size > limit for array in arrays.values()):
         return {}
     results = map(np.asarray, ReferenceEvaluator(node, opsets={"": opset}).run(None, arrays))
     constants = dict(zip(node.output, results, strict=True))
-    if any(array.size > LARGEST for array in constants.values()):
+    if any(array.size > limit for array in constants.values()):
         return {}
     return {name: constant(array) for name, array in constants.items()}
 

@@ -20,8 +20,9 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 from ..errors import TvmqError
 from ..passes.hub.graph import bindings_of, rebuild, with_layer_name
 from ..passes.hub.layers import Layer, with_layers
+from .onnx_bodies import expanded, has_body
 from .onnx_converters import CONVERTERS, can_convert
-from .onnx_folding import folded
+from .onnx_folding import DATA_DEPENDENT, folded
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
@@ -114,16 +115,34 @@ class Importer(ONNXGraphImporter):
                     "or earlier node gives"
                 )
             try:
-                constants = folded(node, self._nodes, self.opset)
-                self._nodes.update(constants)
-                if not constants:
-                    super()._construct_nodes(SimpleNamespace(node=[node]))
+                self._construct_node(name, node)
             # TVM's converters raise whatever they meet: asserts, ValueError, TVMError, AttributeError, ...
             except Exception as error:
                 raise TvmqError(
                     f"ONNX node {name!r} ({node.op_type}) cannot be imported: {_first_line(error)}"
                 ) from error
-            self._bind_outputs(name, node)
+
+    def _construct_node(self, name: str, node: onnx.NodeProto) -> None:
+        """Convert a node, or the nodes of its body, as what the model calls ``name``."""
+        constants = folded(node, self._nodes, self.opset)
+        self._nodes.update(constants)
+        if not constants and has_body(node.domain, node.op_type):
+            self._construct_body(name, node)
+        elif not constants and node.op_type in DATA_DEPENDENT:
+            raise ValueError("the shape of its result depends on its data, and shapes must be static")
+        elif not constants:
+            super()._construct_nodes(SimpleNamespace(node=[node]))
+        self._bind_outputs(name, node)
+
+    def _construct_body(self, name: str, node: onnx.NodeProto) -> None:
+        inputs = [self._nodes[value] if value else None for value in node.input]
+        opset = self.opset
+        body, self.opset = expanded(node, inputs, opset)
+        for inner in body:
+            if not can_convert(inner.domain, inner.op_type):
+                raise ValueError(f"it contains {inner.op_type}, which is not supported")
+            self._construct_node(name, inner)
+        self.opset = opset
 
     def _bind_outputs(self, name: str, node: onnx.NodeProto) -> None:
         for output in node.output:

@@ -31,8 +31,9 @@ def bytes_of(buffer: tirx.Buffer) -> int:
 
 
 def root_blocks(sch: Schedule) -> list[SBlockRV]:
-    """Return the blocks of the function in order."""
-    return list(sch.get_child_blocks(sch.get_sblock("root")))
+    """Return the blocks of the function in order; of one that is a lone opaque block, that block."""
+    top = sch.get_sblock(sch.mod["main"].body.block.name_hint)
+    return list(sch.get_child_blocks(top)) or [top]
 
 
 def is_elementwise(sch: Schedule, block: SBlockRV) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tvm import relax, te, topi
+from tvm import relax, te, tirx, topi
 
 from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output, bounds_of
@@ -22,6 +22,7 @@ from ..passes.realize.compute import concat, contraction, depthwise, elementwise
 from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
+from .scan_kernels import cumprod, cumsum, topk
 
 OUT_ELEMWISE_FUSABLE = 4
 """TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""
@@ -53,8 +54,13 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         **dict.fromkeys(("relax.nn.conv2d", "relax.matmul"), partial(_weighted, lanes=float_lanes(row))),
         "relax.quantize": _quantize,
         "relax.concat": _concat,
+        "relax.max": partial(_extreme, combine=tirx.max, least=-math.inf),
+        "relax.min": partial(_extreme, combine=tirx.min, least=math.inf),
+        "relax.cumprod": cumprod,
+        "relax.cumsum": cumsum,
         "relax.take": _take,
         "relax.nn.softmax": _softmax,
+        "relax.topk": topk,
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }
 
@@ -199,6 +205,31 @@ def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """Read the nearest element for an index out of range; Relax's own would read whatever memory is there."""
     mode = "clip" if call.attrs.mode == "fast" else str(call.attrs.mode)
     return builder.call_te(topi.take, *call.args, call.attrs.axis, mode=mode, primfunc_name_hint="take")
+
+
+def _extreme(
+    builder: relax.BlockBuilder, call: relax.Call, *, combine: Callable[..., tirx.Expr], least: float
+) -> relax.Expr:
+    """Start from infinity; Relax's own starts from the largest number, which a row of infinities does not reach."""
+    if not dtype_of(call.args[0]).startswith("float"):
+        return _stock(op_name(call))(builder, call)
+    reducer = te.comm_reducer(lambda x, y: combine(x, y), lambda dtype: tirx.const(least, dtype))
+    rank = len(shape_of(call.args[0]))
+    axes = range(rank) if call.attrs.axis is None else [int(axis) % rank for axis in call.attrs.axis]
+
+    def define(data: te.Tensor) -> te.Tensor:
+        steps = {axis: te.reduce_axis((0, data.shape[axis])) for axis in axes}
+        kept = [axis for axis in range(rank) if call.attrs.keepdims or axis not in steps]
+
+        def element(*at):
+            place = dict(zip(kept, at, strict=True))
+            return reducer(
+                data(*(steps.get(axis, place.get(axis)) for axis in range(rank))), axis=[*steps.values()]
+            )
+
+        return te.compute([1 if axis in steps else data.shape[axis] for axis in kept], element)
+
+    return builder.call_te(define, call.args[0], primfunc_name_hint=op_name(call).split(".")[-1])
 
 
 def _approximated(

@@ -17,6 +17,9 @@ from tvm import IRModule, relax
 
 from ..hub.graph import Constant, bindings_of, constant, is_constant, op_name, rebuild, substitute, to_numpy
 
+NOT_LOWERED = frozenset({"relax.cumprod", "relax.cumsum", "relax.topk"})
+"""Operators that TVM's own compilation does not lower; of constants too they are computed by our kernels."""
+
 
 def _is_value(expr: relax.Expr) -> bool:
     """Tell whether the expression depends on nothing: a constant, a static shape, a number, or a tuple."""
@@ -29,7 +32,7 @@ def _is_value(expr: relax.Expr) -> bool:
 
 def can_fold(call: relax.Call) -> bool:
     """Tell whether a call whose arguments are all known may be replaced by its value."""
-    if op_name(call) in ("relax.dequantize", "relax.call_tir"):
+    if op_name(call) in ("relax.dequantize", "relax.call_tir") or op_name(call) in NOT_LOWERED:
         return False
     if op_name(call) == "relax.quantize":
         scale = call.args[1]
@@ -95,7 +98,8 @@ def _evaluate(mod: IRModule, known: list[relax.VarBinding]) -> dict[relax.Var, C
     """Compile and run these bindings, and return the tensors among their values."""
     env: dict[relax.Var, relax.Expr] = {}
 
-    builder = relax.BlockBuilder()
+    kernels = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
+    builder = relax.BlockBuilder(IRModule(kernels))
     wanted = [binding.var for binding in known if isinstance(binding.var.ty, relax.TensorType)]
     with builder.function("main", []):
         with builder.dataflow():

@@ -131,7 +131,7 @@ def _addend(facts: Facts, call: relax.Call):
     for inner, other in (call.args, reversed(call.args)):
         constant = constant_value(facts, other)
         if constant is not None:
-            if _is_per_channel(constant, len(shape_of(inner)), shape_of(inner)[-1]):
+            if _is_per_channel(constant, shape_of(inner)):
                 return inner, constant.astype(np.float64).reshape(-1), None
             return None
     for inner, other in (call.args, reversed(call.args)):
@@ -150,11 +150,11 @@ def _leads_to_operator(facts: Facts, expr: relax.Expr) -> bool:
     return op_name(call) in OPERATORS
 
 
-def _is_per_channel(constant: np.ndarray, rank: int, channels: int) -> bool:
+def _is_per_channel(constant: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Tell whether a constant broadcasts along the last axis alone, where the channels are."""
-    if constant.size == 1:
-        return constant.ndim <= rank
-    return constant.ndim <= rank and constant.shape[-1] == constant.size == channels
+    if constant.ndim > len(shape):
+        return False
+    return constant.size == 1 or constant.shape[-1] == constant.size == shape[-1]
 
 
 def _epilogue(
