@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,7 +22,8 @@ from .frontends.relax_module import adopt
 from .frontends.samples import CalibrationFiles
 from .frontends.samples import Samples as FileSamples
 from .passes.annotate import has_pairs, scheme_of
-from .passes.graph import dtype_of, shape_of
+from .passes.ffi_errors import explained
+from .passes.graph import describe_layer, dtype_of, shape_of
 from .passes.layers import Layer, get_layers
 from .passes.layout import Layout
 from .passes.options import QuantizeOptions
@@ -38,8 +40,9 @@ from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
 from .runtime.threads import use_threads
+from .schedules.blame import failing_layer
 from .schedules.options import CompileOptions
-from .schedules.pipeline import build
+from .schedules.pipeline import Built, build
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.metrics import Metric
 from .search.options import SearchOptions, check_drop
@@ -48,6 +51,7 @@ from .search.search import search_bits, search_key
 from .search.state import SearchState
 from .targets.features import row_of, threads_of
 from .targets.parse import parse_target
+from .targets.rows import TargetRow
 from .tuning_logs import shipped_records
 
 if TYPE_CHECKING:
@@ -72,7 +76,22 @@ Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 TargetSpec: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
 Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Bound: TypeAlias = Mapping[str, Any]
 Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
+
+    input_shapes: Shapes | None = None
+    bind: Bound | None = None
+    outputs: Sequence[str] | None = None
+
+    def refuse_for(self, what: str) -> None:
+        """Raise ``TvmqError`` where something is said that can only be done while an ONNX file is imported."""
+        if self.bind or self.outputs is not None:
+            raise TvmqError(f"bind and outputs are for ONNX models and have no effect on {what}")
 
 
 @dataclass(frozen=True)
@@ -116,10 +135,11 @@ class QuantizedModel:
         ------
         TvmqError : no samples, or one that does not fit the model's inputs; a layer that gives NaN or infinity.
         """
-        found = repeatable(_samples(samples, self.mod))
         stages = self.stages or Stages(self.mod, self.mod)
-        report = collect(stages, self.scheme, found, limit, run_on_host, progress)
-        return report if package is None else with_package(report, package, next(iter(found)))
+        with explained("reporting"):
+            found = repeatable(_samples(samples, self.mod))
+            report = collect(stages, self.scheme, found, limit, run_on_host, progress)
+            return report if package is None else with_package(report, package, next(iter(found)))
 
 
 def quantize(
@@ -129,6 +149,8 @@ def quantize(
     calibration: Samples | None = None,
     *,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
     options: QuantizeOptions | None = None,
     search: SearchOptions | None = None,
     progress: Progress | None = None,
@@ -146,6 +168,8 @@ def quantize(
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
         weight-only scheme, which takes them for its biases alone.
     input_shapes : shapes of the inputs that the model leaves open.
+    bind : inputs of an ONNX model that become constants, each with a number, list or array: ``{"sr": 16000}``.
+    outputs : names of values or nodes of an ONNX model at which it ends, in place of its own outputs.
     options : what is skipped, which observer is used, and so on.
     search : the budget of the search for bits, with the scheme ``"mixed"``; None keeps the cosine of the outputs.
     progress : ``(description, total) -> context of a bar with update(n)``; None shows nothing.
@@ -154,8 +178,10 @@ def quantize(
     ------
     TvmqError : whatever the model, the samples or the options are at fault for.
     """
-    started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
-    return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
+    given = Given(input_shapes, bind, outputs)
+    with explained("quantizing"):
+        started = _start(model, scheme, target, calibration, given, options, search, progress)
+        return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
 
 
 def quantize_with_accuracy_control(
@@ -168,6 +194,8 @@ def quantize_with_accuracy_control(
     max_drop: float = 0.01,
     state: str | os.PathLike[str] | None = None,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
     options: QuantizeOptions | None = None,
     search: SearchOptions | None = None,
     progress: Progress | None = None,
@@ -180,7 +208,7 @@ def quantize_with_accuracy_control(
         ``Package.run`` does.
     max_drop : how far the metric may be below the float model's, in its own units.
     state : a file for what has been measured: what was broken off goes on from there.
-    model, scheme, target, calibration, input_shapes, options, search, progress : as for ``quantize``.
+    model, scheme, target, calibration, input_shapes, bind, outputs, options, search, progress : as for ``quantize``.
 
     Raises
     ------
@@ -195,19 +223,21 @@ def quantize_with_accuracy_control(
     # Without a search, its samples and its state are those of the control.
     of_control = replace(SearchOptions(), samples=search.samples, state=search.state) if search else None
     bits = None if search == of_control and not get_scheme(scheme).searched else search
-    started = _start(model, scheme, target, calibration, input_shapes, options, bits, progress)
-    if isinstance(started, QuantizedModel):
-        raise TvmqError("accuracy control needs a float model, and this one comes quantized")
+    given = Given(input_shapes, bind, outputs)
     few = (search or SearchOptions()).samples
-    return control_accuracy(
-        started.mod,
-        started.recipe,
-        started.model,
-        metric,
-        max_drop,
-        few,
-        SearchState(state, search_key(started.mod, started.recipe, few)),
-    )
+    with explained("quantizing"):
+        started = _start(model, scheme, target, calibration, given, options, bits, progress)
+        if isinstance(started, QuantizedModel):
+            raise TvmqError("accuracy control needs a float model, and this one comes quantized")
+        return control_accuracy(
+            started.mod,
+            started.recipe,
+            started.model,
+            metric,
+            max_drop,
+            few,
+            SearchState(state, search_key(started.mod, started.recipe, few)),
+        )
 
 
 def compile(  # noqa: A001 (the name that users expect)
@@ -215,6 +245,8 @@ def compile(  # noqa: A001 (the name that users expect)
     target: TargetSpec = "llvm -mcpu=native",
     *,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
     options: CompileOptions | None = None,
     progress: Progress | None = None,
 ) -> Package:
@@ -225,7 +257,7 @@ def compile(  # noqa: A001 (the name that users expect)
     model : what ``quantize`` returned, or a model as it takes one. An ONNX file in Q/DQ form is compiled to integers.
     target : a target string such as ``"llvm -mcpu=znver3"``, a dict, a tag, the path of a file that holds one,
         or a ``tvm.target.Target``.
-    input_shapes, progress : as for ``quantize``.
+    input_shapes, bind, outputs, progress : as for ``quantize``.
     options : linker, tuned records, configuration of TVM's passes.
 
     Raises
@@ -235,16 +267,17 @@ def compile(  # noqa: A001 (the name that users expect)
     target = parse_target(target)
     row = row_of(target)
     options = options or CompileOptions()
-    prepared = _prepared(model, input_shapes)
+    prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with (
+        explained("compiling"),
         nullcontext() if progress is None else progress("compile", None),
         tvm.transform.PassContext(opt_level=3, config=dict(options.pass_config)),
     ):
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
-        built = build(Realize(row)(Layout()(prepared.mod)), target, row, records)
-    metadata = describe(
-        built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
-    )
+        built = _build(Realize(row)(Layout()(prepared.mod)), target, row, records)
+        metadata = describe(
+            built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
+        )
     return Package.from_executable(
         built.executable,
         metadata,
@@ -258,14 +291,17 @@ def tuning_tasks(
     target: TargetSpec = "llvm -mcpu=native",
     *,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
 ) -> list[Task]:
     """Return the kernels of a model that ``tuning.tune.tune`` can tune; parameters and errors as for ``compile``."""
     from .tuning.tasks import extract_tasks
 
     target = parse_target(target)
     row = row_of(target)
-    mod = RestoreWeights()(_prepared(model, input_shapes).mod)
-    return extract_tasks(Realize(row)(Layout()(mod)), target, row)
+    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    with explained("looking for kernels"):
+        return extract_tasks(Realize(row)(Layout()(RestoreWeights()(prepared.mod))), target, row)
 
 
 def run_on_host(
@@ -277,7 +313,7 @@ def run_on_host(
     """
     target = parse_target("llvm -mcpu=native")
     names = [param.name for param in mod["main"].params]
-    built = build(Layout()(RestoreWeights()(mod)), target, row_of(target))
+    built = _build(Layout()(RestoreWeights()(mod)), target, row_of(target))
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -285,6 +321,18 @@ def run_on_host(
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
 
     return run
+
+
+def _build(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
+) -> Built:
+    """Run ``build``; an error of TVM's names the node that it is about."""
+
+    def where() -> str:
+        return describe_layer(mod, failing_layer(mod, lambda alone: build(alone, target, row)))
+
+    with explained("compiling", where):
+        return build(mod, target, row, records)
 
 
 @dataclass(frozen=True)
@@ -309,7 +357,7 @@ def _start(
     scheme: str,
     target: TargetSpec,
     calibration: Samples | None,
-    input_shapes: Shapes | None,
+    given: Given,
     options: QuantizeOptions | None,
     search: SearchOptions | None,
     progress: Progress | None,
@@ -322,7 +370,7 @@ def _start(
         raise TvmqError(
             f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
         )
-    mod = Prepare()(_module(model, input_shapes))
+    mod = _imported(model, given)
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
@@ -350,24 +398,28 @@ def _start(
     return _Start(mod, recipe)
 
 
-def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> QuantizedModel:
+def _prepared(model: Model | QuantizedModel, given: Given) -> QuantizedModel:
     """Return the module that is to be realized, with the name of the scheme that it is compiled in."""
     if isinstance(model, QuantizedModel):
+        given.refuse_for("a model that quantize returned")
         mod, scheme = model.mod, model.scheme
     else:
-        mod = Prepare()(_module(model, input_shapes))
+        mod = _imported(model, given)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"
     return QuantizedModel(mod, scheme)
 
 
-def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
-    return (
-        adopt(model)
-        if isinstance(model, tvm.IRModule)
-        else load_onnx(model, dict(input_shapes or {}) or None)
-    )
+def _imported(model: Model, given: Given) -> tvm.IRModule:
+    """Return the model as the passes want it."""
+    if isinstance(model, tvm.IRModule):
+        given.refuse_for("a Relax module")
+        mod = adopt(model)
+    else:
+        mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
+    with explained("preparing"):
+        return Prepare()(mod)
 
 
 def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:

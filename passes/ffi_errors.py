@@ -1,12 +1,41 @@
-"""TVM calls a pass from C++, and an exception that crosses it comes back as a nameless ``RuntimeError`` unless its
+"""What is raised on the way through TVM, as an error of ours that says where.
+
+TVM calls a pass from C++, and an exception that crosses it comes back as a nameless ``RuntimeError`` unless its
 class is registered. Imported for that effect, by ``passes.graph``, which every pass imports.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import tvm_ffi
 
-from ..errors import TvmqError
+from ..errors import CompilerError, TvmqError
+from .tvm_messages import plain
 
-for error in (TvmqError, KeyboardInterrupt):
+for error in (TvmqError, CompilerError, KeyboardInterrupt, MemoryError):
     tvm_ffi.register_error(error.__name__, error)
+
+
+@contextmanager
+def explained(what: str, where: Callable[[], str] = str) -> Iterator[None]:
+    """Turn whatever is raised inside into a ``CompilerError`` of one line, but for errors that are ours already.
+
+    Parameters
+    ----------
+    what : what is done, such as ``"compiling"``.
+    where : asked only then: the node that is at fault, such as ``" at node 'conv' (Conv)"``.
+    """
+    try:
+        yield
+    except TvmqError:
+        raise
+    except MemoryError as error:
+        raise TvmqError(
+            f"{what} the model{where()} takes more memory than there is: {plain(error)}"
+        ) from error
+    except Exception as error:
+        raise CompilerError(
+            f"{what} the model{where()} failed: {plain(error)} (a fault of tvmq or TVM, not of yours)"
+        ) from error

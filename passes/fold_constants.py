@@ -15,7 +15,17 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from .graph import Constant, bindings_of, constant, is_constant, op_name, rebuild, substitute, to_numpy
+from .graph import (
+    Constant,
+    bindings_of,
+    constant,
+    is_constant,
+    main_function,
+    op_name,
+    rebuild,
+    substitute,
+    to_numpy,
+)
 
 
 def _is_value(expr: relax.Expr) -> bool:
@@ -97,7 +107,7 @@ def _evaluate(mod: IRModule, known: list[relax.VarBinding]) -> dict[relax.Var, C
 
     builder = relax.BlockBuilder()
     wanted = [binding.var for binding in known if isinstance(binding.var.ty, relax.TensorType)]
-    with builder.function("main", []):
+    with main_function(builder, []):
         with builder.dataflow():
             for binding in known:
                 env[binding.var] = builder.emit(substitute(binding.value, env))

@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 from tvm import relax
 
 from tvmq.frontends.onnx import load_onnx
-from tvmq.frontends.onnx_folding import LARGEST, folded
+from tvmq.frontends.onnx_folding import LARGEST, Folding
 from tvmq.passes.graph import bindings_of, op_name, shape_of
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -69,10 +69,10 @@ def test_quantized_weights_stay_quantized() -> None:
 def test_large_constants_stay_as_they_are_stored() -> None:
     negative = helper.make_node("Neg", ["weight"], ["kernel"])
     small, large = (relax.const(np.ones(size, np.float32)) for size in (LARGEST, LARGEST + 1))
-    assert list(folded(negative, {"weight": small}, 13)) == ["kernel"]
-    assert folded(negative, {"weight": large}, 13) == {}
+    assert list(Folding(13).folded(negative, {"weight": small})) == ["kernel"]
+    assert Folding(13).folded(negative, {"weight": large}) == {}
 
 
 def test_operators_of_other_domains_stay() -> None:
     node = helper.make_node("Neg", ["value"], ["result"], domain="com.example")
-    assert folded(node, {"value": relax.const(1.0)}, 13) == {}
+    assert Folding(13).folded(node, {"value": relax.const(1.0)}) == {}
