@@ -31,10 +31,10 @@ from ..passes.graph import (
     with_layer_name,
 )
 from ..passes.layers import Layer, with_layers
-from ..passes.tvm_messages import plain
 from .onnx_control_flow import CONTROL_FLOW
 from .onnx_converters import CONVERTERS, can_convert
 from .onnx_cut_points import DATA_DEPENDENT, undecided, where_to_cut
+from .onnx_explain import reason
 from .onnx_folding import Folding
 from .onnx_graph import Graph, real_inputs, unique_node_names
 from .onnx_inline import Inlined
@@ -119,9 +119,8 @@ class Importer(ONNXGraphImporter):
                 raise  # of a node inside, which it names
             # TVM's converters raise whatever they meet: asserts, ValueError, TVMError, AttributeError, ...
             except Exception as error:
-                raise TvmqError(
-                    f"ONNX node {name!r} ({node.op_type}) cannot be imported: {plain(error)}{self._inputs_of(node)}"
-                ) from error
+                why = reason(node, self._nodes, self.opset, error) + self._inputs_of(node)
+                raise TvmqError(f"ONNX node {name!r} ({node.op_type}) cannot be imported: {why}") from error
             self._bind_outputs(name, node)
             if node.op_type != "Constant":
                 self._layers.append(Layer(name, node.op_type))

@@ -28,6 +28,8 @@ def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     TvmqError : its dims, dtype and data do not fit each other, or it holds no numbers.
     """
     try:
+        if any(extent < 0 for extent in tensor.dims):
+            raise ValueError("an extent is negative")
         array = numpy_helper.to_array(tensor)
     # The helper raises whatever it meets in a tensor that is not well formed.
     except Exception as error:
@@ -59,7 +61,5 @@ def input_dtype(value: onnx.ValueInfoProto) -> str:
 
 def _reason(tensor: onnx.TensorProto, error: Exception) -> str:
     """Return what does not fit, with the tensor's own numbers."""
-    if any(extent < 0 for extent in tensor.dims):
-        return f"it has the shape {list(tensor.dims)}"
     lines = str(error).splitlines()
     return f"{lines[0] if lines else type(error).__name__} (shape {list(tensor.dims)})"

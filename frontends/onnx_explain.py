@@ -1,0 +1,85 @@
+"""Why a node cannot be imported, in the words of ONNX's own checks where they find it.
+
+    Conv(x) without a weight      --> Node has input size 1 not in range [min=2, max=3]       ONNX's words
+    Conv(x, w) of other channels  --> The channel size of the data should equal ...           TVM's words
+
+TVM's importer takes most of what a node says for granted, and then meets a missing value or attribute somewhere
+inside. ONNX's checker knows what each operator takes, and its shape inference which shapes and dtypes fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import onnx
+from onnx import helper
+from tvm import relax
+
+from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
+from ..passes.tvm_messages import plain
+
+INTERNAL = (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
+"""What Python raises where TVM's importer did not expect what it met: its words mean nothing to a user."""
+
+MOST_ELEMENTS = 1024
+"""Of constants that shape inference is told; axes, pads and shapes have fewer."""
+
+
+def reason(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int, error: BaseException) -> str:
+    """Return in one line why a node cannot be imported.
+
+    Parameters
+    ----------
+    values : what each of the node's inputs is, by name.
+    opset : version of the standard operator set.
+    error : what the conversion raised.
+    """
+    if not isinstance(error, INTERNAL):
+        return plain(error)
+    found = _checked(node, opset) or _inferred(node, values, opset)
+    return found or "its inputs or attributes are none that the importer knows"
+
+
+def _checked(node: onnx.NodeProto, opset: int) -> str:
+    """Return what ONNX's checker says of the node's inputs and attributes; empty where it finds nothing."""
+    if node.domain not in ("", "ai.onnx"):
+        return ""
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = onnx.IR_VERSION
+    context.opset_imports = {"": opset}
+    try:
+        onnx.checker.check_node(node, context)
+    except (onnx.checker.ValidationError, TypeError, ValueError) as error:
+        return _tidy(str(error))
+    return ""
+
+
+def _inferred(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -> str:
+    """Return what ONNX's shape inference says against the shapes and dtypes of the inputs."""
+    types, data = {}, {}
+    try:
+        for name in node.input:
+            value = values.get(name)
+            if name and isinstance(value, relax.Expr) and isinstance(value.ty, relax.TensorType):
+                kind = helper.np_dtype_to_tensor_dtype(onnx.numpy_helper.np.dtype(dtype_of(value)))
+                types[name] = helper.make_tensor_type_proto(kind, shape_of(value))
+                if is_constant(value) and to_numpy(value).size <= MOST_ELEMENTS:
+                    data[name] = onnx.numpy_helper.from_array(to_numpy(value))
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        imports = [helper.make_opsetid(node.domain, opset)]
+        onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+    except onnx.shape_inference.InferenceError as error:
+        return _tidy(str(error))
+    except Exception:  # it does not know this operator or these types, and so says nothing about the node
+        return ""
+    return ""
+
+
+def _tidy(text: str) -> str:
+    """Return the first sentence without ONNX's tags and the context that repeats the node."""
+    text = text.split("==> Context:")[0]
+    text = re.sub(r"\[(?:ShapeInferenceError|TypeInferenceError)\]\s*|\(op_type:[^)]*\):?\s*", "", text)
+    text = re.sub(r"^[^:]*\.(?:cc|cpp|h):\d+:?\s*\S*:?\s*", "", text.strip())
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else ""
