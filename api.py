@@ -17,6 +17,7 @@ import tvm
 from tvm import relax
 
 from .errors import TvmqError
+from .frontends.given_samples import given_samples
 from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
 from .frontends.samples import CalibrationFiles
@@ -137,7 +138,7 @@ class QuantizedModel:
         """
         stages = self.stages or Stages(self.mod, self.mod)
         with explained("reporting"):
-            found = repeatable(_samples(samples, self.mod))
+            found = _samples(samples, self.mod)
             report = collect(stages, self.scheme, found, limit, run_on_host, progress)
             return report if package is None else with_package(report, package, next(iter(found)))
 
@@ -162,7 +163,8 @@ def quantize(
     model : path of an ONNX file, an ONNX model, or a Relax module.
     scheme : name of a row of ``passes.schemes.SCHEMES``.
     target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
-    calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
+    calibration : samples, each ``{input name: array}`` of the input's shape, its dtype converted where the values
+        survive (``passes.sample_check``); or a path that
         ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
@@ -383,9 +385,7 @@ def _start(
                 "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
-    data = CalibrationData(
-        repeatable(_samples(calibration, mod)), run_on_host, progress, partial(run_on_host, cores=1)
-    )
+    data = CalibrationData(_samples(calibration, mod), run_on_host, progress, partial(run_on_host, cores=1))
     recipe = Recipe(chosen, row, options, data)
     if chosen.searched:
         found = search_bits(
@@ -423,8 +423,12 @@ def _imported(model: Model, given: Given) -> tvm.IRModule:
 
 
 def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
+    """Return the samples for the module's inputs; they can be walked through again. None stay ``()``."""
+    if isinstance(calibration, tuple) and not calibration:
+        return calibration
+    specs = {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
     if isinstance(calibration, str | os.PathLike):
         calibration = CalibrationFiles(calibration)
-    if not isinstance(calibration, CalibrationFiles):
-        return calibration
-    return calibration.open({param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params})
+    if isinstance(calibration, CalibrationFiles):
+        return calibration.open(specs)
+    return given_samples(repeatable(calibration), specs)

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper
 from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
 from ..passes.tvm_messages import plain
+from .onnx_converters import CONVERTERS
 
 INTERNAL = (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
 """What Python raises where TVM's importer did not expect what it met: its words mean nothing to a user."""
@@ -39,6 +41,33 @@ def reason(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int, e
         return plain(error)
     found = _checked(node, opset) or _inferred(node, values, opset)
     return found or "its inputs or attributes are none that the importer knows"
+
+
+def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -> None:
+    """Raise ``ValueError`` where an input that the operator needs is missing, or is a sequence in place of a tensor.
+
+    What TVM's own converters do with those is not always an exception: they can go on for ever, or end the process.
+    Ours look themselves, and some of what the standard demands (``roi`` of Resize) exporters leave out.
+    """
+    converter = CONVERTERS.get(node.op_type)
+    if node.domain not in ("", "ai.onnx") or converter is None or converter.__module__ != stock.__name__:
+        return
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+    except onnx.defs.SchemaError:
+        return
+    for place, formal in enumerate(schema.inputs):
+        name = node.input[place] if place < len(node.input) else ""
+        if not name:
+            if formal.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+                raise ValueError(f"its input {formal.name!r} is missing")
+            continue
+        tensor = isinstance(values[name].ty, relax.TensorType | relax.ShapeType)
+        allowed = "".join(formal.types)
+        if tensor and "tensor(" not in allowed.replace("seq(tensor(", "").replace("optional(tensor(", ""):
+            raise ValueError(f"its input {formal.name!r} must be a sequence and is a tensor")
+        if not tensor and "seq(" not in allowed and "optional(" not in allowed:
+            raise ValueError(f"its input {formal.name!r} must be a tensor and is a sequence")
 
 
 def _checked(node: onnx.NodeProto, opset: int) -> str:

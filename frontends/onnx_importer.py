@@ -34,11 +34,11 @@ from ..passes.layers import Layer, with_layers
 from .onnx_control_flow import CONTROL_FLOW
 from .onnx_converters import CONVERTERS, can_convert
 from .onnx_cut_points import DATA_DEPENDENT, undecided, where_to_cut
-from .onnx_explain import reason
+from .onnx_explain import reason, refuse_wrong_inputs
 from .onnx_folding import Folding
 from .onnx_graph import Graph, real_inputs, unique_node_names
 from .onnx_inline import Inlined
-from .onnx_tensors import array_of, input_dtype
+from .onnx_tensors import NARROW, array_of, input_dtype, is_narrow
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
@@ -62,6 +62,7 @@ class Importer(ONNXGraphImporter):
         self.opset = opset
         self._graph = graph
         self._node_of: dict[relax.Var, str] = {}
+        self._narrow: set[str] = set()
         self._names: set[str] = set()
         self._layers: list[Layer] = []
         self._folding = Folding(opset)
@@ -94,6 +95,8 @@ class Importer(ONNXGraphImporter):
 
     def _define(self, tensor: onnx.TensorProto) -> None:
         self._nodes[tensor.name] = constant(array_of(tensor))
+        if is_narrow(tensor.data_type):
+            self._narrow.add(tensor.name)
 
     def _param(self, value: onnx.ValueInfoProto) -> relax.Var:
         shape, dtype = self._shape[value.name], input_dtype(value)
@@ -107,6 +110,8 @@ class Importer(ONNXGraphImporter):
             raise TvmqError(f"the model's output {name!r} is given by no node, input or initializer")
         if not isinstance(value.ty, relax.TensorType):
             raise TvmqError(f"the model's output {name!r} is no tensor")
+        if np.dtype(dtype_of(value)).kind not in "fiub":
+            raise TvmqError(f"the model's output {name!r} holds {dtype_of(value)} values, which no array has")
         return value
 
     def _convert(self, nodes: Sequence[onnx.NodeProto]) -> None:
@@ -142,12 +147,28 @@ class Importer(ONNXGraphImporter):
         if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
             CONTROL_FLOW[node.op_type](self, name, node)
             return
+        refuse_wrong_inputs(node, self._nodes, self.opset)
+        self._note_narrow(node)
         constants = self._folding.folded(node, self._nodes)
         self._nodes.update(constants)
         if not constants and node.op_type in DATA_DEPENDENT:
             raise self._data_dependent(name, node)
         if not constants:
             super()._construct_nodes(SimpleNamespace(node=[node]))
+
+    def _note_narrow(self, node: onnx.NodeProto) -> None:
+        """Keep in mind which values have fewer than 8 bits in the file; raise ``ValueError`` where more would."""
+        if node.op_type == "Constant" and any(
+            is_narrow(attribute.t.data_type) for attribute in node.attribute
+        ):
+            self._narrow.update(node.output)
+        asked = any(
+            attribute.name == "output_dtype" and is_narrow(attribute.i) for attribute in node.attribute
+        )
+        if node.op_type == "QuantizeLinear" and (asked or not self._narrow.isdisjoint(node.input)):
+            raise ValueError(
+                "values that are quantized to fewer than 8 bits are not supported, only constant weights"
+            )
 
     def _bind_outputs(self, name: str, node: onnx.NodeProto) -> None:
         for output in node.output:
@@ -165,6 +186,11 @@ class Importer(ONNXGraphImporter):
         if not _is_static(value.ty):
             raise self._data_dependent(name, node)
         if isinstance(value.ty, relax.TensorType):
+            if dtype_of(value) in NARROW:
+                raise TvmqError(
+                    f"ONNX node {name!r} ({node.op_type}) gives {dtype_of(value)} values; integers of fewer than 8 "
+                    "bits are supported as constant weights alone"
+                )
             what = f"ONNX node {name!r} ({node.op_type}): its result"
             _check_size([int(extent) for extent in value.ty.shape], dtype_of(value), what)
 

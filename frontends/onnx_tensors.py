@@ -20,6 +20,14 @@ NARROW: dict[str, tuple[int, int]] = {
 """The dtypes of fewer than 8 bits: the least and the greatest value."""
 
 
+def is_narrow(data_type: int) -> bool:
+    """Tell whether ONNX's data type is of integers of fewer than 8 bits."""
+    try:
+        return onnx.helper.tensor_dtype_to_np_dtype(data_type).name in NARROW
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
 def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     """Return the tensor's values, in 8 bits where it has fewer.
 

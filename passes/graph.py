@@ -6,7 +6,7 @@ A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -178,7 +178,8 @@ def rebuild(
     with main_function(builder, params, old.attrs):
         with builder.dataflow():
             for binding in bindings_of(mod):
-                with explained("rewriting", partial(describe_layer, mod, layer_name(binding.value))):
+                name = layer_name(binding.value)  # without one, whoever runs the pass looks for the place
+                with explained("rewriting", partial(describe_layer, mod, name)) if name else nullcontext():
                     value = rewrite(builder, binding.var, substitute(binding.value, env))
                 is_atom = isinstance(value, relax.Var | Constant)
                 env[binding.var] = value if is_atom else builder.emit(value)

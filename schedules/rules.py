@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 
@@ -57,4 +58,13 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
         if not refusal:
             return sch.mod["main"].with_attr("tirx.is_scheduled", True)
         logger.debug("%s: %s does not apply: it %s", name, rule.__name__, refusal)
-    return func
+    return without_scopes(func)
+
+
+def without_scopes(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return the function without the pragmas of TVM's own loops that LLVM's code generator only complains about."""
+
+    def body_of(statement: tirx.AttrStmt) -> tirx.Stmt:
+        return statement.body if statement.attr_key == "pragma_scope" else statement
+
+    return tvm_ffi.structural_map(func, [(tirx.AttrStmt, body_of)])

@@ -165,8 +165,8 @@ def _report(args: argparse.Namespace, outcomes: Iterator[tuple[int, Outcome]]) -
         print("    " + "\n    ".join(text.strip().splitlines()[-12:]))
     print(
         f"\nseed {args.seed}, {args.count} cases from {args.first}: {passed['ok']} compiled, "
-        f"{passed['refused']} refused, {sum(counts.values())} findings of {len(counts)} kinds, "
-        f"{time.monotonic() - started:.0f} s"
+        f"{passed['refused']} refused, {passed['translated']} errors of TVM's with their node, "
+        f"{sum(counts.values())} findings of {len(counts)} kinds, {time.monotonic() - started:.0f} s"
     )
     return 1 if counts else 0
 

@@ -1,8 +1,8 @@
 """One case: a seed and an index --> files with a fault, given to tvmq, and what came of it.
 
-The outcome is ``ok``, ``refused`` (an error of tvmq's own, or wrong usage), or a finding: the kind of what went wrong,
-and the text. A finding is an exception that is not tvmq's, an error that says that tvmq did not know it, or a message
-that shows TVM's or Python's insides.
+The outcome is ``ok``, ``refused`` (an error of tvmq's own, or wrong usage), ``translated`` (an error of TVM's that
+names the node), or a finding: the kind of what went wrong, and the text. A finding is an exception that is not tvmq's,
+an error that names no node, or a message that shows TVM's or Python's insides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import onnx
 from bases import Base
 from mutations import mutate, mutate_bytes
 
-PASSED = ("ok", "refused")
+PASSED = ("ok", "refused", "translated")
+"""What is no finding."""
 
 INSIDES = re.compile(
     r"has no attribute|NoneType|index out of range|subscriptable|unexpected keyword|positional argument"
@@ -106,7 +107,7 @@ def _compile(path: Path, quantize: bool) -> None:
     else:
         package = tvmq.compile(module)
     if small:
-        package.run({name: np.zeros(shape, dtype) for name, (shape, dtype) in specs.items()})
+        package.run({name: np.ones(shape, dtype) for name, (shape, dtype) in specs.items()})
 
 
 def _calibration(rng: Random, bases: Sequence[Base], folder: Path) -> Outcome:
@@ -228,7 +229,11 @@ def judged(action: Callable[[], None]) -> Outcome:
     try:
         action()
     except CompilerError as error:
-        return Outcome(f"internal: {_shape(str(error))}", f"{error}\n{_cause(error)}")
+        text = str(error)
+        kind = (
+            "translated" if " at node '" in text and not INSIDES.search(text) else f"internal: {_shape(text)}"
+        )
+        return Outcome(kind, f"{error}\n{_cause(error)}")
     except (TvmqError, _Refused) as error:
         text = str(error).strip()
         if "not an error of the" in text:

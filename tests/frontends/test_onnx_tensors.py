@@ -33,7 +33,10 @@ def _broken(**fields) -> TensorProto:
     [
         (_broken(raw_data=b"\0" * 7), "tensor 't' of the model cannot be read: .*\\(shape \\[2\\]\\)"),
         (_broken(dims=[3]), "tensor 't' of the model cannot be read: .*\\(shape \\[3\\]\\)"),
-        (_broken(dims=[-2]), "tensor 't' of the model cannot be read: an extent is negative \\(shape \\[-2\\]\\)"),
+        (
+            _broken(dims=[-2]),
+            "tensor 't' of the model cannot be read: an extent is negative \\(shape \\[-2\\]\\)",
+        ),
         (_broken(data_type=99), "tensor 't' of the model cannot be read: "),
         (
             helper.make_tensor("t", TensorProto.STRING, [1], [b"a"]),
