@@ -418,7 +418,7 @@ def _imported(model: Model, given: Given) -> tvm.IRModule:
         mod = adopt(model)
     else:
         mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
-    with explained("preparing"):
+    with explained("preparing", lambda: describe_layer(mod, failing_layer(mod, Prepare()))):
         return Prepare()(mod)
 
 

@@ -18,11 +18,13 @@ from onnx.external_data_helper import load_external_data_for_model
 from tvm import IRModule
 
 from ..errors import TvmqError
-from .onnx_graph import bound, cut, graph_of, pruned
+from ..passes.tvm_messages import plain
+from .onnx_graph import bound, cut, graph_of, names_of, pruned
 from .onnx_importer import Importer
 from .onnx_shapes import static_shapes
 
 OLDEST_IR_VERSION = 3
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
 
 def load_onnx(
@@ -54,11 +56,18 @@ def load_onnx(
         raise TvmqError(
             f"{_source(model)} has ONNX IR version {proto.ir_version}; {OLDEST_IR_VERSION} is the oldest supported"
         )
+    opset = opset_of(proto)
+    if not 0 < opset <= NEWEST_OPSET:
+        raise TvmqError(
+            f"{_source(model)} asks for version {opset} of ONNX's operators; 1 to {NEWEST_OPSET} are known"
+        )
     graph = graph_of(proto.graph)
+    if not all(isinstance(name, str) for name in names_of(graph)):
+        raise TvmqError(f"{_source(model)} has a name that is no UTF-8 text")
     if bind:
         graph = bound(graph, bind)
     graph = pruned(graph) if outputs is None else cut(graph, outputs)
-    return Importer(graph, static_shapes(graph, input_shapes), opset_of(proto)).import_graph()
+    return Importer(graph, static_shapes(graph, input_shapes), opset).import_graph()
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -78,8 +87,11 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise TvmqError(f"{str(path)!r} is no ONNX model, or a corrupt one: {error}") from error
     try:
         load_external_data_for_model(proto, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise TvmqError(f"external data of ONNX file {str(path)!r} is missing or corrupt: {error}") from error
+    # ONNX's own loader, which is C++, raises what it likes for paths that are none.
+    except Exception as error:
+        raise TvmqError(
+            f"external data of ONNX file {str(path)!r} is missing or corrupt: {plain(error)}"
+        ) from error
     return proto
 
 

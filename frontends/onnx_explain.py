@@ -24,6 +24,9 @@ from .onnx_converters import CONVERTERS
 INTERNAL = (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
 """What Python raises where TVM's importer did not expect what it met: its words mean nothing to a user."""
 
+AXES = frozenset({"axes", "axis", "batch_dims", "perm"})
+"""Attributes that count axes; not every converter looks whether there are so many."""
+
 MOST_ELEMENTS = 1024
 """Of constants that shape inference is told; axes, pads and shapes have fewer."""
 
@@ -47,8 +50,12 @@ def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], 
     """Raise ``ValueError`` where an input that the operator needs is missing, or is a sequence in place of a tensor.
 
     What TVM's own converters do with those is not always an exception: they can go on for ever, or end the process.
+    An axis that there is not is found here too, before it fails far behind the import.
     Ours look themselves, and some of what the standard demands (``roi`` of Resize) exporters leave out.
     """
+    named = {attribute.name for attribute in node.attribute}
+    if (named & AXES or node.op_type.startswith("Reduce")) and (found := _inferred(node, values, opset)):
+        raise ValueError(found)
     converter = CONVERTERS.get(node.op_type)
     if node.domain not in ("", "ai.onnx") or converter is None or converter.__module__ != stock.__name__:
         return
@@ -58,6 +65,9 @@ def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], 
         return
     for place, formal in enumerate(schema.inputs):
         name = node.input[place] if place < len(node.input) else ""
+        variadic = formal.option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+        if variadic and "" in node.input[place:]:
+            raise ValueError(f"one of its inputs {formal.name!r} is missing")
         if not name:
             if formal.option == onnx.defs.OpSchema.FormalParameterOption.Single:
                 raise ValueError(f"its input {formal.name!r} is missing")

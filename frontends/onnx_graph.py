@@ -61,6 +61,18 @@ def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return found + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
+def names_of(graph: Graph) -> Iterator[str]:
+    """Yield every name in the graph; protobuf gives ``bytes`` for one that is no UTF-8 text."""
+    yield from graph.output
+    for thing in (*graph.input, *graph.initializer):
+        yield thing.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for inner in subgraphs(node):
+            yield from names_of(graph_of(inner))
+
+
 def unique_node_names(nodes: Sequence[onnx.NodeProto], taken: set[str] | None = None) -> list[str]:
     """Return a name for each node: its own, or its first output's where it has none.
 

@@ -38,6 +38,7 @@ from .onnx_explain import reason, refuse_wrong_inputs
 from .onnx_folding import Folding
 from .onnx_graph import Graph, real_inputs, unique_node_names
 from .onnx_inline import Inlined
+from .onnx_scales import refuse_bad_scales
 from .onnx_tensors import NARROW, array_of, input_dtype, is_narrow
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
@@ -148,6 +149,7 @@ class Importer(ONNXGraphImporter):
             CONTROL_FLOW[node.op_type](self, name, node)
             return
         refuse_wrong_inputs(node, self._nodes, self.opset)
+        refuse_bad_scales(node, self._nodes)
         self._note_narrow(node)
         constants = self._folding.folded(node, self._nodes)
         self._nodes.update(constants)

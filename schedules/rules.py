@@ -40,7 +40,7 @@ class ScheduleKernels:
         updated = {}
         for var, func in mod.functions.items():
             if isinstance(func, tirx.PrimFunc) and not (func.attrs and "tirx.is_scheduled" in func.attrs):
-                updated[var] = schedule(func, self.row, self.threads, var.name_hint)
+                updated[var] = without_scopes(schedule(func, self.row, self.threads, var.name_hint))
         mod = mod.clone()
         for var, func in updated.items():
             mod.update_func(var, func)
@@ -58,7 +58,7 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
         if not refusal:
             return sch.mod["main"].with_attr("tirx.is_scheduled", True)
         logger.debug("%s: %s does not apply: it %s", name, rule.__name__, refusal)
-    return without_scopes(func)
+    return func
 
 
 def without_scopes(func: tirx.PrimFunc) -> tirx.PrimFunc:

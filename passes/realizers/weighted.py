@@ -127,7 +127,8 @@ def _addend(facts: Facts, call: relax.Call):
     for inner, other in (call.args, reversed(call.args)):
         constant = constant_value(facts, other)
         if constant is not None:
-            if _is_per_channel(constant, len(shape_of(inner)), shape_of(inner)[-1]):
+            shape = shape_of(inner)
+            if shape and _is_per_channel(constant, len(shape), shape[-1]):
                 return inner, constant.astype(np.float64).reshape(-1), None
             return None
     for inner, other in (call.args, reversed(call.args)):

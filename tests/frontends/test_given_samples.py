@@ -52,7 +52,9 @@ def test_a_program_that_raises():
 
     found = iter(given_samples(samples(), SPECS))
     next(found)
-    with pytest.raises(TvmqError, match="the calibration samples raised OSError after 1 of them: disk is gone"):
+    with pytest.raises(
+        TvmqError, match="the calibration samples raised OSError after 1 of them: disk is gone"
+    ):
         next(found)
 
 

@@ -96,7 +96,10 @@ def test_missing_members_are_named(built, tmp_path):
     [
         ({"format": 99}, r"has package format 99; this tvmq reads up to 2: install a newer one"),
         ({"layers": None}, "field 'layers' must be of type list, not NoneType"),
-        ({"inputs": [{"name": "x"}]}, "each of mod.json's inputs must have a name, a shape and a dtype"),
+        (
+            {"inputs": [{"name": "x"}]},
+            "each of mod.json's inputs must have name, shape, dtype, of the right type",
+        ),
     ],
 )
 def test_metadata_that_cannot_be_read(built, change, message):
