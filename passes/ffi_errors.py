@@ -32,10 +32,8 @@ def explained(what: str, where: Callable[[], str] = str) -> Iterator[None]:
     except TvmqError:
         raise
     except MemoryError as error:
-        raise TvmqError(
-            f"{what} the model{where()} takes more memory than there is: {plain(error)}"
-        ) from error
+        raise TvmqError(f"{what} failed{where()}: it takes more memory than there is") from error
     except Exception as error:
         raise CompilerError(
-            f"{what} the model{where()} failed: {plain(error)} (a fault of tvmq or TVM, not of yours)"
+            f"{what} failed{where()}: {plain(error)} (not an error of the model that tvmq knows)"
         ) from error

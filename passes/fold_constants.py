@@ -15,6 +15,7 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
+from .compute.power import legalize_power
 from .graph import (
     Constant,
     bindings_of,
@@ -113,7 +114,8 @@ def _evaluate(mod: IRModule, known: list[relax.VarBinding]) -> dict[relax.Var, C
                 env[binding.var] = builder.emit(_in_bounds(substitute(binding.value, env)))
             result = builder.emit_output(relax.Tuple([env[var] for var in wanted]))
         builder.emit_func_output(result)
-    executable = tvm.compile(builder.get(), target="llvm")
+    legal = relax.transform.LegalizeOps({"relax.power": legalize_power})(builder.get())
+    executable = tvm.compile(legal, target="llvm")
     values = relax.VirtualMachine(executable, tvm.cpu())["main"]()
     return {var: constant(value.numpy()) for var, value in zip(wanted, values, strict=True)}
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tvm import relax, te, tirx, topi
+from tvm import relax, te, topi
 
 from ..passes.arithmetic import Output, bounds_of
 from ..passes.compute import concat, contraction, depthwise, elementwise, functions, packing
 from ..passes.compute.contraction import Conv2d, Dot
 from ..passes.compute.naming import kernel_name
+from ..passes.compute.power import legalize_power
 from ..passes.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
 from ..targets.rows import TargetRow
 
@@ -52,7 +53,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         **dict.fromkeys(("relax.nn.conv2d", "relax.matmul"), partial(_weighted, lanes=float_lanes(row))),
         "relax.quantize": _quantize,
         "relax.concat": _concat,
-        "relax.power": _power,
+        "relax.power": legalize_power,
         "relax.take": _take,
         "relax.nn.softmax": _softmax,
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
@@ -193,23 +194,6 @@ def _flattened(builder: relax.BlockBuilder, value: relax.Expr, rows: tuple[int, 
     shape = shape_of(value)
     wanted = (*rows, math.prod(shape) // math.prod(rows))
     return value if shape == wanted else builder.emit(relax.op.reshape(value, wanted))
-
-
-def _power(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Call the function itself: TVM's own definition warns on standard error of every exponent of 3 and more."""
-    shape, dtype = shape_of(call), dtype_of(call)
-    if not dtype.startswith("float"):
-        return _stock("relax.power")(builder, call)
-
-    def power(base: te.Tensor, exponent: te.Tensor) -> te.Tensor:
-        base, exponent = topi.broadcast_to(base, shape), topi.broadcast_to(exponent, shape)
-        return te.compute(
-            shape,
-            lambda *axes: tirx.call_intrin(dtype, "tirx.pow", base(*axes), exponent(*axes)),
-            tag="broadcast",
-        )
-
-    return builder.call_te(power, *call.args, primfunc_name_hint="power")
 
 
 def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -236,7 +236,7 @@ def judged(action: Callable[[], None]) -> Outcome:
         return Outcome(kind, f"{error}\n{_cause(error)}")
     except (TvmqError, _Refused) as error:
         text = str(error).strip()
-        if "not an error of the" in text:
+        if "that tvmc knows" in text:
             return Outcome(f"internal: {_shape(text)}", text)
         if INSIDES.search(text) or ("\n" in text and isinstance(error, TvmqError)):
             return Outcome(f"unclear: {_shape(text)}", text)
