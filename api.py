@@ -418,7 +418,9 @@ def _imported(model: Model, given: Given) -> tvm.IRModule:
         mod = adopt(model)
     else:
         mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
-    with explained("preparing", lambda: describe_layer(mod, failing_layer(mod, Prepare()))):
+    with explained(
+        "preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: Prepare()(alone)))
+    ):
         return Prepare()(mod)
 
 

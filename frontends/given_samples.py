@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class GivenSamples:
 
 class CountedSamples(GivenSamples):
     """The same, where their number is known."""
+
+    _samples: Collection[Sample]
 
     def __len__(self) -> int:
         return len(self._samples)

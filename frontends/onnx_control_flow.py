@@ -19,7 +19,7 @@ from tvm import relax
 from ..passes.graph import constant, shape_of
 from .onnx_inline import Inlined, inline
 
-MOST_ROUNDS = 1024
+MOST_ROUNDS = 256
 """Of one loop: beyond it the code, and the time to compile it, grow out of hand."""
 
 

@@ -64,8 +64,8 @@ def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 def names_of(graph: Graph) -> Iterator[str]:
     """Yield every name in the graph; protobuf gives ``bytes`` for one that is no UTF-8 text."""
     yield from graph.output
-    for thing in (*graph.input, *graph.initializer):
-        yield thing.name
+    yield from (value.name for value in graph.input)
+    yield from (tensor.name for tensor in graph.initializer)
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)

@@ -39,7 +39,7 @@ from .onnx_folding import Folding
 from .onnx_graph import Graph, real_inputs, unique_node_names
 from .onnx_inline import Inlined
 from .onnx_scales import refuse_bad_scales
-from .onnx_tensors import NARROW, array_of, input_dtype, is_narrow
+from .onnx_tensors import NARROW, array_of, input_dtype, is_narrow, is_plain
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
@@ -111,7 +111,7 @@ class Importer(ONNXGraphImporter):
             raise TvmqError(f"the model's output {name!r} is given by no node, input or initializer")
         if not isinstance(value.ty, relax.TensorType):
             raise TvmqError(f"the model's output {name!r} is no tensor")
-        if np.dtype(dtype_of(value)).kind not in "fiub":
+        if not is_plain(dtype_of(value)):
             raise TvmqError(f"the model's output {name!r} holds {dtype_of(value)} values, which no array has")
         return value
 

@@ -53,6 +53,12 @@ def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     return array
 
 
+def is_plain(dtype: str) -> bool:
+    """Tell whether NumPy itself has the dtype of numbers, so that arrays of it can be fed and handed out."""
+    found = np.dtype(dtype)
+    return found.isbuiltin == 1 and found.kind in "fiub"
+
+
 def input_dtype(value: onnx.ValueInfoProto) -> str:
     """Return the dtype of an input of the graph; raises ``TvmqError`` where it is none that a model can be fed."""
     kind = value.type.tensor_type.elem_type
@@ -60,7 +66,7 @@ def input_dtype(value: onnx.ValueInfoProto) -> str:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
     except (KeyError, ValueError, TypeError):
         raise TvmqError(f"input {value.name!r} has no known dtype (ONNX data type {kind})") from None
-    if dtype.name in NARROW or dtype.kind not in "fiub":
+    if not is_plain(dtype.name):
         raise TvmqError(
             f"input {value.name!r} holds {dtype.name} values; float, integer and bool ones can be fed"
         )

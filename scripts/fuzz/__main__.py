@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,9 +43,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     bases = all_bases()
-    import tvm  # noqa: F401 (once, before the forks)
-
-    import tvmq  # noqa: F401
+    import tvmq.api  # noqa: F401 (once, before the forks)
+    import tvmq.tvmc.main  # noqa: F401
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -118,14 +118,18 @@ def _child(
     for file in shared.iterdir():
         if file.is_file():
             shutil.copy(file, folder)
-    for index in indices:
-        os.ftruncate(log, 0)
-        os.lseek(log, 0, os.SEEK_SET)
-        outcome = run_case(args.seed, index, bases, folder)
-        noise = (folder / "log").read_text(errors="replace").strip()
-        if outcome.kind in ("ok", "refused") and noise:
-            outcome = Outcome(f"noise: {noise.splitlines()[0][:100]}", noise[:2000])
-        os.write(writable, json.dumps([outcome.kind, outcome.text]).encode() + b"\n")
+    try:
+        for index in indices:
+            os.ftruncate(log, 0)
+            os.lseek(log, 0, os.SEEK_SET)
+            outcome = run_case(args.seed, index, bases, folder)
+            noise = (folder / "log").read_text(errors="replace").strip()
+            if outcome.kind in ("ok", "refused") and noise:
+                outcome = Outcome(f"noise: {noise.splitlines()[0][:100]}", noise[:2000])
+            os.write(writable, json.dumps([outcome.kind, outcome.text]).encode() + b"\n")
+    except BaseException:  # what is the parent's must not be cleaned up here
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 
@@ -156,6 +160,8 @@ def _report(args: argparse.Namespace, outcomes: Iterator[tuple[int, Outcome]]) -
             if outcome.kind not in PASSED:
                 print(f"case {index}: {outcome.kind}", file=sys.stderr, flush=True)
         others[outcome.kind].append(index)
+        if counts.total() % 500 == 0:
+            print(f"{counts.total()} cases, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     passed = {kind: counts.pop(kind, 0) for kind in PASSED}
     for kind, count in counts.most_common():
         index, text = first[kind]

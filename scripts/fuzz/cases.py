@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import onnx
@@ -121,7 +122,8 @@ def _calibration(rng: Random, bases: Sequence[Base], folder: Path) -> Outcome:
     if path.suffix == ".npy":
         np.save(buffer, array, allow_pickle=True)
     else:
-        np.savez(buffer, **{rng.choice(["x", "y", "x/../y"]): array})
+        arrays: dict[str, Any] = {rng.choice(["x", "y", "x/../y"]): array}
+        np.savez(buffer, **arrays)
     content = buffer.getvalue()
     if rng.random() < 0.7:
         content = mutate_bytes(rng, content)
