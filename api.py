@@ -82,7 +82,7 @@ Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
-class Given:
+class _Given:
     """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
 
     input_shapes: Shapes | None = None
@@ -180,7 +180,7 @@ def quantize(
     ------
     TvmqError : whatever the model, the samples or the options are at fault for.
     """
-    given = Given(input_shapes, bind, outputs)
+    given = _Given(input_shapes, bind, outputs)
     with explained("quantizing"):
         started = _start(model, scheme, target, calibration, given, options, search, progress)
         return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
@@ -225,7 +225,7 @@ def quantize_with_accuracy_control(
     # Without a search, its samples and its state are those of the control.
     of_control = replace(SearchOptions(), samples=search.samples, state=search.state) if search else None
     bits = None if search == of_control and not get_scheme(scheme).searched else search
-    given = Given(input_shapes, bind, outputs)
+    given = _Given(input_shapes, bind, outputs)
     few = (search or SearchOptions()).samples
     with explained("quantizing"):
         started = _start(model, scheme, target, calibration, given, options, bits, progress)
@@ -269,7 +269,7 @@ def compile(  # noqa: A001 (the name that users expect)
     target = parse_target(target)
     row = row_of(target)
     options = options or CompileOptions()
-    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, _Given(input_shapes, bind, outputs))
     with (
         explained("compiling"),
         nullcontext() if progress is None else progress("compile", None),
@@ -301,7 +301,7 @@ def tuning_tasks(
 
     target = parse_target(target)
     row = row_of(target)
-    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, _Given(input_shapes, bind, outputs))
     with explained("looking for kernels"):
         return extract_tasks(Realize(row)(Layout()(RestoreWeights()(prepared.mod))), target, row)
 
@@ -359,7 +359,7 @@ def _start(
     scheme: str,
     target: TargetSpec,
     calibration: Samples | None,
-    given: Given,
+    given: _Given,
     options: QuantizeOptions | None,
     search: SearchOptions | None,
     progress: Progress | None,
@@ -398,7 +398,7 @@ def _start(
     return _Start(mod, recipe)
 
 
-def _prepared(model: Model | QuantizedModel, given: Given) -> QuantizedModel:
+def _prepared(model: Model | QuantizedModel, given: _Given) -> QuantizedModel:
     """Return the module that is to be realized, with the name of the scheme that it is compiled in."""
     if isinstance(model, QuantizedModel):
         given.refuse_for("a model that quantize returned")
@@ -411,7 +411,7 @@ def _prepared(model: Model | QuantizedModel, given: Given) -> QuantizedModel:
     return QuantizedModel(mod, scheme)
 
 
-def _imported(model: Model, given: Given) -> tvm.IRModule:
+def _imported(model: Model, given: _Given) -> tvm.IRModule:
     """Return the model as the passes want it."""
     if isinstance(model, tvm.IRModule):
         given.refuse_for("a Relax module")

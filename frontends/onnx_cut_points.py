@@ -43,7 +43,7 @@ SHOWN = 6
 
 
 def where_to_cut(graph: Graph, culprit: onnx.NodeProto) -> str:
-    """Return ``". To end the model before it: --outputs a,b"`` for the node; empty where there is nothing to name."""
+    """Return the end of a message that proposes to end the model before the node; empty where nothing can be named."""
     names = cut_points(graph, culprit)
     if not names:
         return ""

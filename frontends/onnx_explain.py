@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 from onnx import helper
 from tvm import relax
@@ -20,6 +21,8 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 from ..passes.graph import dtype_of, is_constant, shape_of, to_numpy
 from ..passes.tvm_messages import plain
 from .onnx_converters import CONVERTERS
+
+Option = onnx.defs.OpSchema.FormalParameterOption
 
 INTERNAL = (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
 """What Python raises where TVM's importer did not expect what it met: its words mean nothing to a user."""
@@ -47,11 +50,11 @@ def reason(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int, e
 
 
 def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -> None:
-    """Raise ``ValueError`` where an input that the operator needs is missing, or is a sequence in place of a tensor.
+    """Raise ``ValueError`` for an axis that there is not, and for an input that is missing or of another kind.
 
-    What TVM's own converters do with those is not always an exception: they can go on for ever, or end the process.
-    An axis that there is not is found here too, before it fails far behind the import.
-    Ours look themselves, and some of what the standard demands (``roi`` of Resize) exporters leave out.
+    What TVM's own converters do with those is not always an exception: they can go on for ever, end the process, or
+    make what fails far behind the import. Ours look at all but their first input themselves, because some of what
+    the standard demands (``roi`` of Resize) exporters leave out.
     """
     named = {attribute.name for attribute in node.attribute}
     if (named & AXES or node.op_type.startswith("Reduce")) and (found := _inferred(node, values, opset)):
@@ -60,25 +63,27 @@ def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], 
     if node.domain not in ("", "ai.onnx") or converter is None:
         return
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset)
+        formals = onnx.defs.get_schema(node.op_type, opset).inputs
     except onnx.defs.SchemaError:
         return
-    checked = schema.inputs if converter.__module__ == stock.__name__ else schema.inputs[:1]
-    for place, formal in enumerate(checked):
-        name = node.input[place] if place < len(node.input) else ""
-        variadic = formal.option == onnx.defs.OpSchema.FormalParameterOption.Variadic
-        if variadic and "" in node.input[place:]:
-            raise ValueError(f"one of its inputs {formal.name!r} is missing")
-        if not name:
-            if formal.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+    for place, formal in enumerate(formals if converter.__module__ == stock.__name__ else formals[:1]):
+        given = list(node.input[place:])
+        if formal.option != Option.Variadic:
+            given = given[:1] or [""]
+        for name in given:
+            if name:
+                _refuse_another_kind(formal, values[name])
+            elif formal.option != Option.Optional:
                 raise ValueError(f"its input {formal.name!r} is missing")
-            continue
-        tensor = isinstance(values[name].ty, relax.TensorType | relax.ShapeType)
-        allowed = "".join(formal.types)
-        if tensor and "tensor(" not in allowed.replace("seq(tensor(", "").replace("optional(tensor(", ""):
-            raise ValueError(f"its input {formal.name!r} must be a sequence and is a tensor")
-        if not tensor and "seq(" not in allowed and "optional(" not in allowed:
-            raise ValueError(f"its input {formal.name!r} must be a tensor and is a sequence")
+
+
+def _refuse_another_kind(formal: onnx.defs.OpSchema.FormalParameter, value: relax.Expr) -> None:
+    """Raise ``ValueError`` for a tensor in place of a sequence, and the other way round."""
+    is_tensor = isinstance(value.ty, relax.TensorType | relax.ShapeType)
+    if is_tensor and not any(kind.startswith("tensor(") for kind in formal.types):
+        raise ValueError(f"its input {formal.name!r} must be a sequence and is a tensor")
+    if not is_tensor and all(kind.startswith("tensor(") for kind in formal.types):
+        raise ValueError(f"its input {formal.name!r} must be a tensor and is a sequence")
 
 
 def _checked(node: onnx.NodeProto, opset: int) -> str:
@@ -102,7 +107,7 @@ def _inferred(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int
         for name in node.input:
             value = values.get(name)
             if name and isinstance(value, relax.Expr) and isinstance(value.ty, relax.TensorType):
-                kind = helper.np_dtype_to_tensor_dtype(onnx.numpy_helper.np.dtype(dtype_of(value)))
+                kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype_of(value)))
                 types[name] = helper.make_tensor_type_proto(kind, shape_of(value))
                 if is_constant(value) and to_numpy(value).size <= MOST_ELEMENTS:
                     data[name] = onnx.numpy_helper.from_array(to_numpy(value))

@@ -17,7 +17,9 @@ from onnx.reference import ReferenceEvaluator
 from tvm import relax
 
 from ..passes.graph import constant, is_constant, shape_of, to_numpy
+from .onnx_cut_points import DATA_DEPENDENT
 from .onnx_low_bit import dequantized_blocks
+from .onnx_tensors import is_plain
 
 KEPT: frozenset[str] = frozenset(
     {
@@ -91,20 +93,21 @@ class Folding:
             return []
         try:
             results = ReferenceEvaluator(node, opsets={"": self._opset}).run(None, known)
-            return [np.asarray(result) for result in results]
         # It raises whatever it meets. TVM's importer, which is asked then, says what is wrong with the node.
         except Exception:
             return []
+        if not all(
+            isinstance(result, np.ndarray | np.generic) and is_plain(result.dtype) for result in results
+        ):
+            return []  # a sequence, or text
+        return [np.asarray(result) for result in results]
 
     def _is_small(self, name: str, array: np.ndarray) -> bool:
         return array.size <= (LARGEST_COMPUTED if name in self._computed else LARGEST)
 
 
 def _fits(node: onnx.NodeProto, arrays: Mapping[str, np.ndarray], opset: int) -> bool:
-    """Tell whether the outputs are small enough, before anything is evaluated: one node can ask for terabytes.
-
-    Where ONNX's shape inference does not know the extents, the inputs must be small.
-    """
+    """Tell whether the outputs are small enough, before anything is evaluated: one node can ask for terabytes."""
     types = {
         name: helper.make_tensor_type_proto(_data_type(array), array.shape) for name, array in arrays.items()
     }
@@ -117,18 +120,17 @@ def _fits(node: onnx.NodeProto, arrays: Mapping[str, np.ndarray], opset: int) ->
         found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
     except Exception:  # whatever the node is at fault for, TVM's importer says
         return False
-    small = all(array.size <= LARGEST for array in arrays.values())
-    for name in node.output:
-        shape = found[name].tensor_type.shape if name in found else None
-        extents = (
-            [dim.dim_value if dim.HasField("dim_value") else None for dim in shape.dim] if shape else [None]
-        )
-        if None in extents:
-            if not small:
-                return False
-        elif math.prod(extents) > LARGEST_COMPUTED:
-            return False
-    return True
+    return all(_is_bounded(node, found[name]) for name in node.output if name)
+
+
+def _is_bounded(node: onnx.NodeProto, kind: onnx.TypeProto) -> bool:
+    """Tell whether an output of this type is a tensor of at most ``LARGEST_COMPUTED`` elements."""
+    if not kind.HasField("tensor_type"):
+        return False
+    extents = kind.tensor_type.shape.dim
+    if not kind.tensor_type.HasField("shape") or not all(extent.HasField("dim_value") for extent in extents):
+        return node.op_type in DATA_DEPENDENT  # these take from their input, and give no more than it has
+    return math.prod(extent.dim_value for extent in extents) <= LARGEST_COMPUTED
 
 
 def _data_type(array: np.ndarray) -> int:

@@ -95,6 +95,8 @@ class Importer(ONNXGraphImporter):
         return self.bb.get()
 
     def _define(self, tensor: onnx.TensorProto) -> None:
+        if tensor.name in self._nodes:
+            raise TvmqError(f"the model has two tensors of the name {tensor.name!r}")
         self._nodes[tensor.name] = constant(array_of(tensor))
         if is_narrow(tensor.data_type):
             self._narrow.add(tensor.name)
@@ -277,7 +279,7 @@ def _refuse_unknown_operators(nodes: Sequence[onnx.NodeProto]) -> None:
 
 def _check_size(shape: Sequence[int], dtype: str, what: str) -> None:
     """Raise ``TvmqError`` for a tensor that no memory holds."""
-    size = math.prod(shape) * max(1, np.dtype(dtype).itemsize if dtype != "bool" else 1)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > LARGEST_VALUE:
         extents = ",".join(map(str, shape))
         raise TvmqError(

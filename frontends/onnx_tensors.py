@@ -53,7 +53,7 @@ def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     return array
 
 
-def is_plain(dtype: str) -> bool:
+def is_plain(dtype: str | np.dtype) -> bool:
     """Tell whether NumPy itself has the dtype of numbers, so that arrays of it can be fed and handed out."""
     found = np.dtype(dtype)
     return found.isbuiltin == 1 and found.kind in "fiub"

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from random import Random
 
+import numpy as np
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
@@ -164,10 +165,8 @@ def change_tensor_values(rng: Random, model: ModelProto) -> None:
     choices = FLOATS if array.dtype.kind == "f" else [-128, 127, 255, *INTEGERS]
     value = rng.choice(choices)
     if array.dtype.kind != "f":
-        info = array.dtype.type
-        value = max(
-            min(value, int(onnx.numpy_helper.np.iinfo(info).max)), int(onnx.numpy_helper.np.iinfo(info).min)
-        )
+        limits = np.iinfo(array.dtype)
+        value = max(min(value, int(limits.max)), int(limits.min))
     if rng.random() < 0.5:
         flat[:] = value
     else:

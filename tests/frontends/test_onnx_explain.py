@@ -34,7 +34,7 @@ W = np.zeros((4, 3, 3, 3), np.float32)
         ),
         (
             node("Concat", ["x", ""], ["y"], name="n", axis=0),
-            "one of its inputs 'inputs' is missing; its inputs are 'x' float32[1,4,8,8]",
+            "its input 'inputs' is missing; its inputs are 'x' float32[1,4,8,8]",
         ),
         (
             node("SequenceLength", ["x"], ["y"], name="n"),

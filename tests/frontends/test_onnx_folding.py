@@ -122,3 +122,14 @@ def test_what_the_evaluator_does_not_know_is_left_to_tvm() -> None:
     values = {"x": constant(np.array([1.0, 2.0], np.float32))}
     assert Folding(13).folded(helper.make_node("Neg", ["x", "x"], ["y"]), values) == {}
     assert Folding(13).folded(helper.make_node("RandomUniformLike", ["x"], ["y"]), values) == {}
+
+
+def test_a_sequence_of_constants_stays_one() -> None:
+    values = {"x": constant(np.array([1.0, 2.0], np.float32))}
+    assert Folding(13).folded(helper.make_node("SequenceConstruct", ["x", "x"], ["y"]), values) == {}
+
+
+def test_results_whose_shape_the_values_decide() -> None:
+    values = {"x": constant(np.array([0, 3, 0, 4]))}
+    (found,) = Folding(13).folded(helper.make_node("NonZero", ["x"], ["y"]), values).values()
+    np.testing.assert_array_equal(to_numpy(found), [[1, 3]])
