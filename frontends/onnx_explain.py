@@ -24,8 +24,13 @@ from .onnx_converters import CONVERTERS
 
 Option = onnx.defs.OpSchema.FormalParameterOption
 
-INTERNAL = (AssertionError, AttributeError, IndexError, KeyError, NameError, TypeError, UnboundLocalError)
+INTERNAL = (AttributeError, IndexError, KeyError, NameError)
 """What Python raises where TVM's importer did not expect what it met: its words mean nothing to a user."""
+
+INTERNAL_TEXT = re.compile(
+    r"^$|'\w+' object|NoneType|operand type|positional argument|keyword argument|Mismatched type on argument"
+)
+"""The same of assertions and type errors, which TVM raises with words of its own too."""
 
 AXES = frozenset({"axes", "axis", "batch_dims", "perm"})
 """Attributes that count axes; not every converter looks whether there are so many."""
@@ -43,7 +48,8 @@ def reason(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int, e
     opset : version of the standard operator set.
     error : what the conversion raised.
     """
-    if not isinstance(error, INTERNAL):
+    unclear = isinstance(error, AssertionError | TypeError) and INTERNAL_TEXT.search(str(error))
+    if not isinstance(error, INTERNAL) and not unclear:
         return plain(error)
     found = _checked(node, opset) or _inferred(node, values, opset)
     return found or "its inputs or attributes are none that the importer knows"
