@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,15 +16,17 @@ import tvm
 
 from .errors import TvmqError
 from .frontends.edges import check_edges
+from .frontends.given_samples import given_samples
 from .frontends.onnx import load_onnx
 from .frontends.relax_module import adopt
-from .frontends.samples import CalibrationFiles, opened
+from .frontends.samples import CalibrationFiles
 from .frontends.samples import Samples as FileSamples
 from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs, scheme_of
-from .passes.hub.graph import input_specs
+from .passes.hub.ffi_errors import explained
+from .passes.hub.graph import describe_layer, input_specs
 from .passes.hub.layers import Layer, get_layers
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
@@ -41,9 +43,9 @@ from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
+from .schedules.blame import build_explained, failing_layer
 from .schedules.context import pass_context
 from .schedules.options import CompileOptions
-from .schedules.pipeline import build
 from .schedules.sources import LoweredKernels, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.host import run_on_host
@@ -80,7 +82,22 @@ Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 TargetSpec: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
 Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Bound: TypeAlias = Mapping[str, Any]
 Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
+
+    input_shapes: Shapes | None = None
+    bind: Bound | None = None
+    outputs: Sequence[str] | None = None
+
+    def refuse_for(self, what: str) -> None:
+        """Raise ``TvmqError`` where something is said that can only be done while an ONNX file is imported."""
+        if self.bind or self.outputs is not None:
+            raise TvmqError(f"bind and outputs are for ONNX models and have no effect on {what}")
 
 
 @dataclass(frozen=True)
@@ -128,10 +145,11 @@ class QuantizedModel:
         ------
         TvmqError : no samples, or one that does not fit the model's inputs; a layer that gives NaN or infinity.
         """
-        found = repeatable(opened(samples, input_specs(self.mod)))
         stages = self.stages or Stages(self.mod, self.mod)
-        report = collect(stages, self.scheme, found, limit, run_on_host, progress)
-        return report if package is None else with_package(report, package, next(iter(found)))
+        with explained("reporting"):
+            found = _samples(samples, self.mod)
+            report = collect(stages, self.scheme, found, limit, run_on_host, progress)
+            return report if package is None else with_package(report, package, next(iter(found)))
 
     def against_float(self, package: Package, samples: Samples = ()) -> AgainstFloat | None:
         """Return how near what ``compile`` made of this model is to float, by running it; None without samples.
@@ -143,7 +161,7 @@ class QuantizedModel:
         kept = self.float_outputs
         if samples != () or not kept.pairs:
             mod = float_form(self.mod) if self.float_mod is None else self.float_mod
-            kept = float_outputs(mod, opened(samples, input_specs(mod)), run_on_host)
+            kept = float_outputs(mod, _samples(samples, mod), run_on_host)
         return against_float(package, kept.pairs, partial(compile, self)) if kept.pairs else None
 
 
@@ -154,6 +172,8 @@ def quantize(
     calibration: Samples | None = None,
     *,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
     options: QuantizeOptions | None = None,
     search: SearchOptions | None = None,
     progress: Progress | None = None,
@@ -165,12 +185,15 @@ def quantize(
     model : path of an ONNX file, an ONNX model, or a Relax module.
     scheme : name of a row of ``passes.hub.schemes.SCHEMES``.
     target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
-    calibration : samples, each ``{input name: array}`` of the input's shape and dtype; or a path that
+    calibration : samples, each ``{input name: array}`` of the input's shape, its dtype converted where the values
+        survive (``passes.calibrate.sample_check``); or a path that
         ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
         weight-only scheme, which takes them for its biases alone.
     input_shapes : shapes of the inputs that the model leaves open.
+    bind : inputs of an ONNX model that become constants, each with a number, list or array: ``{"sr": 16000}``.
+    outputs : names of values or nodes of an ONNX model at which it ends, in place of its own outputs.
     options : what is skipped, which observer is used, and so on.
     search : the budget of the search for bits, with the scheme ``"mixed"``; None keeps the cosine of the outputs.
     progress : ``(description, total) -> context of a bar with update(n)``; None shows nothing.
@@ -179,8 +202,10 @@ def quantize(
     ------
     TvmqError : whatever the model, the samples or the options are at fault for.
     """
-    started = _start(model, scheme, target, calibration, input_shapes, options, search, progress)
-    return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
+    given = _Given(input_shapes, bind, outputs)
+    with explained("quantizing"):
+        started = _start(model, scheme, target, calibration, given, options, search, progress)
+        return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
 
 
 def quantize_with_accuracy_control(
@@ -193,6 +218,8 @@ def quantize_with_accuracy_control(
     max_drop: float = 0.01,
     state: str | os.PathLike[str] | None = None,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
     options: QuantizeOptions | None = None,
     search: SearchOptions | None = None,
     progress: Progress | None = None,
@@ -205,7 +232,7 @@ def quantize_with_accuracy_control(
         ``Package.run`` does.
     max_drop : how far the metric may be below the float model's, in its own units.
     state : a file for what has been measured: what was broken off goes on from there.
-    model, scheme, target, calibration, input_shapes, options, search, progress : as for ``quantize``.
+    model, scheme, target, calibration, input_shapes, bind, outputs, options, search, progress : as for ``quantize``.
 
     Raises
     ------
@@ -220,19 +247,21 @@ def quantize_with_accuracy_control(
     # Without a search, its samples and its state are those of the control.
     of_control = replace(SearchOptions(), samples=search.samples, state=search.state) if search else None
     bits = None if search == of_control and not get_scheme(scheme).searched else search
-    started = _start(model, scheme, target, calibration, input_shapes, options, bits, progress)
-    if isinstance(started, QuantizedModel):
-        raise TvmqError("accuracy control needs a float model, and this one comes quantized")
+    given = _Given(input_shapes, bind, outputs)
     few = (search or SearchOptions()).samples
-    return control_accuracy(
-        started.mod,
-        started.recipe,
-        started.model,
-        metric,
-        max_drop,
-        few,
-        SearchState(state, search_key(started.mod, started.recipe, few)),
-    )
+    with explained("quantizing"):
+        started = _start(model, scheme, target, calibration, given, options, bits, progress)
+        if isinstance(started, QuantizedModel):
+            raise TvmqError("accuracy control needs a float model, and this one comes quantized")
+        return control_accuracy(
+            started.mod,
+            started.recipe,
+            started.model,
+            metric,
+            max_drop,
+            few,
+            SearchState(state, search_key(started.mod, started.recipe, few)),
+        )
 
 
 def compile(  # noqa: A001 (the name that users expect)
@@ -240,6 +269,8 @@ def compile(  # noqa: A001 (the name that users expect)
     target: TargetSpec = "llvm -mcpu=native",
     *,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
     options: CompileOptions | None = None,
     progress: Progress | None = None,
 ) -> Package:
@@ -250,7 +281,7 @@ def compile(  # noqa: A001 (the name that users expect)
     model : what ``quantize`` returned, or a model as it takes one. An ONNX file in Q/DQ form is compiled to integers.
     target : a target string such as ``"llvm -mcpu=znver3"``, a dict, a tag, the path of a file that holds one,
         or a ``tvm.target.Target``.
-    input_shapes, progress : as for ``quantize``.
+    input_shapes, bind, outputs, progress : as for ``quantize``.
     options : linker, tuned records, configuration of TVM's passes, code as text.
 
     Raises
@@ -260,18 +291,19 @@ def compile(  # noqa: A001 (the name that users expect)
     target = parse_target(target)
     row = row_of(target)
     options = options or CompileOptions()
-    prepared = _prepared(model, input_shapes)
+    prepared = _prepared(model, _Given(input_shapes, bind, outputs))
     lowered = [LoweredKernels()] if "tir" in options.dump_code else []
     with (
+        explained("compiling"),
         nullcontext() if progress is None else progress("compile", None),
         pass_context(options, *lowered),
     ):
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
         graph = Realize(row)(Layout()(prepared.mod))
-        built = build(graph, target, row, records)
-    metadata = describe(
-        built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
-    )
+        built = build_explained(graph, target, row, records)
+        metadata = describe(
+            built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
+        )
     package = Package.from_executable(
         built.executable,
         metadata,
@@ -297,7 +329,7 @@ def calibration_data(
     TvmqError : a file that cannot be read, or holds nothing that fits.
     """
     return CalibrationData(
-        repeatable(opened(calibration, input_specs(mod))),
+        _samples(calibration, mod),
         runner=run_on_host,
         progress=progress,
         serial_runner=partial(run_on_host, cores=1),
@@ -310,14 +342,17 @@ def tuning_tasks(
     target: TargetSpec = "llvm -mcpu=native",
     *,
     input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
 ) -> list[Task]:
     """Return the kernels of a model that ``tuning.tune.tune`` can tune; parameters and errors as for ``compile``."""
     from .tuning.tasks import extract_tasks
 
     target = parse_target(target)
     row = row_of(target)
-    mod = RestoreWeights()(_prepared(model, input_shapes).mod)
-    return extract_tasks(Realize(row)(Layout()(mod)), target, row)
+    prepared = _prepared(model, _Given(input_shapes, bind, outputs))
+    with explained("looking for kernels"):
+        return extract_tasks(Realize(row)(Layout()(RestoreWeights()(prepared.mod))), target, row)
 
 
 @dataclass(frozen=True)
@@ -342,7 +377,7 @@ def _start(
     scheme: str,
     target: TargetSpec,
     calibration: Samples | None,
-    input_shapes: Shapes | None,
+    given: _Given,
     options: QuantizeOptions | None,
     search: SearchOptions | None,
     progress: Progress | None,
@@ -355,7 +390,7 @@ def _start(
         raise TvmqError(
             f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
         )
-    mod = Prepare(in_float32=True)(_module(model, input_shapes))
+    mod = _imported(model, given, in_float32=True)
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
@@ -380,21 +415,38 @@ def _start(
     return _Start(mod, recipe)
 
 
-def _prepared(model: Model | QuantizedModel, input_shapes: Shapes | None) -> QuantizedModel:
+def _prepared(model: Model | QuantizedModel, given: _Given) -> QuantizedModel:
     """Return the module that is to be realized, with the name of the scheme that it is compiled in."""
     if isinstance(model, QuantizedModel):
+        given.refuse_for("a model that quantize returned")
         mod, scheme = model.mod, model.scheme
     else:
-        mod = _module(model, input_shapes)
-        mod = Prepare(in_float32=has_pairs(mod))(mod)
+        mod = _imported(model, given)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"
     return QuantizedModel(mod, scheme)
 
 
-def _module(model: Model, input_shapes: Shapes | None) -> tvm.IRModule:
-    is_relax = isinstance(model, tvm.IRModule)
-    mod = adopt(model) if is_relax else load_onnx(model, dict(input_shapes or {}) or None)
+def _imported(model: Model, given: _Given, in_float32: bool = False) -> tvm.IRModule:
+    """Return the model as the passes want it; quantized, or to be ``in_float32``, without other floats."""
+    if isinstance(model, tvm.IRModule):
+        given.refuse_for("a Relax module")
+        mod = adopt(model)
+    else:
+        mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
     check_edges(mod)
-    return mod
+    prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
+    with explained("preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: prepare(alone)))):
+        return prepare(mod)
+
+
+def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
+    """Return the samples for the module's inputs; they can be walked through again. None stay ``()``."""
+    if isinstance(calibration, tuple) and not calibration:
+        return calibration
+    if isinstance(calibration, str | os.PathLike):
+        calibration = CalibrationFiles(calibration)
+    if isinstance(calibration, CalibrationFiles):
+        return calibration.open(input_specs(mod))
+    return given_samples(repeatable(calibration), input_specs(mod))

@@ -13,6 +13,13 @@ class TvmqError(Exception):
     """Base of every error that is the input's fault and not the program's."""
 
 
+class CompilerError(TvmqError):
+    """What a pass or TVM could not do with a model, though nothing says that the model is at fault.
+
+    ``__cause__`` is what was raised.
+    """
+
+
 def unknown(kind: str, value: object, valid: Iterable[str]) -> TvmqError:
     """Return the error for an unknown name, with the close matches or else the valid names.
 

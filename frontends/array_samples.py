@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 
 from ..errors import TvmqError
+from ..passes.calibrate.sample_check import converted, is_convertible
 from .npy_stream import Header, RowReader, read_header
 
 InputSpecs = Mapping[str, tuple[tuple[int, ...], str]]
@@ -100,22 +101,6 @@ def open_array_file(path: Path, specs: InputSpecs, lone_sample: bool = False) ->
     return ArrayFile(path, specs, headers, count, _notes(path, unused, headers, specs))
 
 
-def converted(array: np.ndarray, dtype: str, source: str) -> np.ndarray:
-    """Return the array in the model's dtype.
-
-    Raises
-    ------
-    TvmqError : a value is NaN or infinite, or an integer does not fit the dtype.
-    """
-    with np.errstate(over="ignore"):
-        result = array.astype(dtype, copy=False)
-    bad = ~np.isfinite(result) if result.dtype.kind == "f" else result != array
-    if bad.any():
-        place = tuple(int(axis) for axis in np.argwhere(bad)[0])
-        raise TvmqError(f"{source} has {array[place]} at {list(place)}, expected finite {dtype} values")
-    return result
-
-
 @contextmanager
 def _opened(path: Path, specs: InputSpecs) -> Iterator[Mapping[str, Callable[[], IO[bytes]]]]:
     """Give for each array of the file, by the input's name, what opens it as a byte stream."""
@@ -147,8 +132,7 @@ def _check_header(header: Header, shape: tuple[int, ...], dtype: str, source: st
         raise TvmqError(f"{source} is empty: it has the shape {list(header.shape)}")
     if header.shape[0] < _rows_a_sample(header, shape):
         raise TvmqError(f"{source} has {header.shape[0]} rows, fewer than the model's batch of {shape[0]}")
-    kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
-    if header.dtype.kind not in kinds.get(np.dtype(dtype).kind, ""):
+    if not is_convertible(header.dtype, dtype):
         raise TvmqError(f"{source} has the dtype {header.dtype}, expected {dtype}")
 
 

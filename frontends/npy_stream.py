@@ -41,11 +41,17 @@ def read_header(stream: IO[bytes], source: str) -> Header:
     """
     try:
         version = np.lib.format.read_magic(stream)
-        if version not in _HEADER_READERS:
-            raise ValueError(f"format version {version} is not supported")
-        header = Header(*_HEADER_READERS[version](stream))
     except ValueError as error:
         raise TvmqError(f"{source} is not a NumPy array: {error}") from error
+    if version not in _HEADER_READERS:
+        raise TvmqError(f"{source} is not a NumPy array: format version {version} is not supported")
+    try:
+        header = Header(*_HEADER_READERS[version](stream))
+    # NumPy reads the header as Python's literals, and raises what that does.
+    except (ValueError, TypeError, SyntaxError, AttributeError, MemoryError, RecursionError) as error:
+        raise TvmqError(f"{source} is not a NumPy array: its header is damaged") from error
+    if any(extent < 0 for extent in header.shape):
+        raise TvmqError(f"{source} is not a NumPy array: it has the shape {list(header.shape)}")
     if header.dtype.hasobject or header.dtype.names is not None:
         raise TvmqError(f"{source} holds {header.dtype}, and numbers were expected")
     return header

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from .onnx_tensors import array_of
 
 
 class BatchNormalization(stock.BatchNormalization):
@@ -40,7 +40,7 @@ class Constant(stock.OnnxOpConverter):
     @classmethod
     def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
         if "value" in attr:
-            return constant(numpy_helper.to_array(attr["value"]))
+            return constant(array_of(attr["value"]))
         for name, dtype in cls.SCALARS_AND_LISTS.items():
             if name in attr:
                 return constant(np.array(attr[name], dtype))

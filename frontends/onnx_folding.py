@@ -1,103 +1,147 @@
 """Arithmetic on shapes, done at import: ``Shape -> Gather -> Concat`` becomes the constant that it is.
 
 Every shape is static here, so what exporters compute from shapes is constant. TVM folds some of these nodes
-and refuses others; ONNX's own evaluator knows all of them.
+and refuses others; ONNX's own evaluator knows nearly all of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from tvm import relax
 
 from ..passes.hub.graph import constant, is_constant, shape_of, to_numpy
+from .onnx_cut_points import DATA_DEPENDENT
+from .onnx_low_bit import dequantized_blocks
+from .onnx_tensors import is_plain
 
-FOLDED: frozenset[str] = frozenset(
+KEPT: frozenset[str] = frozenset(
     {
-        "Add",
-        "And",
-        "Cast",
-        "Ceil",
-        "Concat",
-        "ConstantOfShape",
-        "Div",
-        "Equal",
-        "Expand",
-        "Floor",
-        "Gather",
-        "Greater",
-        "Less",
-        "Max",
-        "Min",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Not",
-        "Or",
-        "Range",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceSum",
-        "Reshape",
-        "Size",
-        "Slice",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Unsqueeze",
-        "Where",
+        "Bernoulli",
+        "Constant",
+        "DequantizeLinear",
+        "Dropout",
+        "DynamicQuantizeLinear",
+        "Multinomial",
+        "QuantizeLinear",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
     }
 )
-"""Operators that are evaluated where all their inputs are constant. QuantizeLinear and DequantizeLinear are
-not among them: constants behind those are quantized weights."""
-
-DATA_DEPENDENT: frozenset[str] = frozenset(
-    {"MelWeightMatrix", "NonMaxSuppression", "NonZero", "Range", "Unique"}
-)
-"""Operators whose result has a shape that their data decide: they are evaluated whatever their size, or refused."""
+"""Operators that are not evaluated though all their inputs are constant: what is random, and what quantizes, because
+constants behind those are quantized weights."""
 
 LARGEST = 256
 """Elements: more than any shape has, and too few to be a weight that should stay as the file stores it."""
 
+LARGEST_COMPUTED = 2**22
+"""Elements of what is computed from shapes and such small constants: grids of anchors, masks of attention."""
 
-def folded(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -> dict[str, relax.Expr]:
-    """Return the node's outputs as constants; empty where it cannot be folded.
 
-    Parameters
-    ----------
-    values : what each of the node's inputs is, by name.
-    opset : version of the standard operator set.
-    """
-    if node.domain not in ("", "ai.onnx"):
-        return {}
-    if node.op_type == "Shape":
-        return {node.output[0]: constant(_shape(node, values[node.input[0]]))}
-    if node.op_type in DATA_DEPENDENT:
-        limit = math.inf
-    elif node.op_type in FOLDED:
-        limit = LARGEST
-    else:
-        return {}
-    if (node.op_type, opset < 13) == ("Unsqueeze", True):
-        return {}  # ONNX's evaluator fails on Unsqueeze's old form, which TVM folds
-    arrays = {name: _constant(values[name]) for name in node.input if name}
-    if any(array is None or array.size > limit for array in arrays.values()):
-        return {}
-    results = map(np.asarray, ReferenceEvaluator(node, opsets={"": opset}).run(None, arrays))
-    constants = dict(zip(node.output, results, strict=True))
-    if any(array.size > limit for array in constants.values()):
-        return {}
-    return {name: constant(array) for name, array in constants.items()}
+class Folding:
+    """What is folded of one graph."""
+
+    def __init__(self) -> None:
+        self._computed: set[str] = set()
+
+    def folded(
+        self, node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int
+    ) -> dict[str, relax.Expr]:
+        """Return the node's outputs as constants; empty where it cannot be folded.
+
+        Parameters
+        ----------
+        values : what each of the node's inputs is, by name.
+        opset : version of the standard operator set.
+        """
+        if node.domain not in ("", "ai.onnx"):
+            return {}
+        if node.op_type in ("Shape", "Size"):
+            results = [_shape(node, values[node.input[0]])]
+        elif node.op_type == "DequantizeLinear":
+            results = dequantized_blocks(
+                node, [_constant(values[name]) if name else None for name in node.input]
+            )
+        else:
+            results = self._evaluated(node, values, opset)
+        names = [name for name in node.output if name]
+        if not results or len(results) != len(node.output):
+            return {}
+        self._computed.update(names)
+        return {name: constant(value) for name, value in zip(node.output, results, strict=True) if name}
+
+    def _evaluated(
+        self, node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int
+    ) -> list[np.ndarray]:
+        """Return the outputs that ONNX's evaluator gives; empty where it is not to be asked, or does not know."""
+        if node.op_type in KEPT or any(attribute.HasField("g") for attribute in node.attribute):
+            return []
+        arrays = {name: _constant(values[name]) for name in node.input if name}
+        known = {name: array for name, array in arrays.items() if array is not None}
+        if len(known) < len(arrays) or any(not self._is_small(name, array) for name, array in known.items()):
+            return []
+        if not _fits(node, known, opset):
+            return []
+        try:
+            results = ReferenceEvaluator(node, opsets={"": opset}).run(None, known)
+        # It raises whatever it meets. TVM's importer, which is asked then, says what is wrong with the node.
+        except Exception:
+            return []
+        if not all(
+            isinstance(result, np.ndarray | np.generic) and is_plain(result.dtype) for result in results
+        ):
+            return []  # a sequence, or text
+        return [np.asarray(result) for result in results]
+
+    def _is_small(self, name: str, array: np.ndarray) -> bool:
+        return array.size <= (LARGEST_COMPUTED if name in self._computed else LARGEST)
+
+
+def _fits(node: onnx.NodeProto, arrays: Mapping[str, np.ndarray], opset: int) -> bool:
+    """Tell whether the outputs are small enough, before anything is evaluated: one node can ask for terabytes."""
+    types = {
+        name: helper.make_tensor_type_proto(_data_type(array), array.shape) for name, array in arrays.items()
+    }
+    data: dict[str, Any] = {
+        name: onnx.numpy_helper.from_array(array) for name, array in arrays.items() if array.size <= LARGEST
+    }
+    imports = [helper.make_opsetid("", opset)]
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+        found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+    except Exception:  # whatever the node is at fault for, TVM's importer says
+        return False
+    return all(_is_bounded(node, found[name]) for name in node.output if name)
+
+
+def _is_bounded(node: onnx.NodeProto, kind: onnx.TypeProto) -> bool:
+    """Tell whether an output of this type is a tensor of at most ``LARGEST_COMPUTED`` elements."""
+    if not kind.HasField("tensor_type"):
+        return False
+    extents = kind.tensor_type.shape.dim
+    if not kind.tensor_type.HasField("shape") or not all(extent.HasField("dim_value") for extent in extents):
+        return node.op_type in DATA_DEPENDENT  # these take from their input, and give no more than it has
+    return math.prod(extent.dim_value for extent in extents) <= LARGEST_COMPUTED
+
+
+def _data_type(array: np.ndarray) -> int:
+    return helper.np_dtype_to_tensor_dtype(array.dtype)
 
 
 def _shape(node: onnx.NodeProto, value: relax.Expr) -> np.ndarray:
+    shape = shape_of(value)
+    if node.op_type == "Size":
+        return np.array(math.prod(shape), np.int64)
     bounds = {attribute.name: attribute.i for attribute in node.attribute}
-    return np.array(shape_of(value)[bounds.get("start", 0) : bounds.get("end")], np.int64)
+    return np.array(shape[bounds.get("start", 0) : bounds.get("end")], np.int64)
 
 
 def _constant(value: relax.Expr) -> np.ndarray | None:

@@ -9,46 +9,44 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import warnings
+from collections.abc import Sequence
 from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from ..errors import TvmqError
-from ..passes.hub.graph import bindings_of, rebuild, with_layer_name
+from ..passes.hub.graph import (
+    bindings_of,
+    constant,
+    dtype_of,
+    is_constant,
+    main_function,
+    rebuild,
+    with_layer_name,
+)
 from ..passes.hub.layers import Layer, with_layers
 from .onnx_bodies import expanded, has_body
+from .onnx_control_flow import CONTROL_FLOW
 from .onnx_converters import CONVERTERS, can_convert
-from .onnx_folding import DATA_DEPENDENT, folded
+from .onnx_cut_points import REFUSED, undecided, where_to_cut
+from .onnx_explain import reason, refuse_wrong_inputs
+from .onnx_folding import Folding
+from .onnx_graph import Graph, real_inputs, unique_node_names
+from .onnx_inline import Inlined
+from .onnx_scales import refuse_bad_scales
+from .onnx_tensors import NARROW, array_of, input_dtype, is_narrow, is_plain
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
 
-
-def unique_node_names(graph: onnx.GraphProto) -> list[str]:
-    """Return a name for each node: its own, or its first output's where it has none.
-
-    One that was taken before gets ``_2``, ``_3`` and so on behind it.
-    """
-    taken: set[str] = set()
-    names = []
-    for node in graph.node:
-        base = node.name or next((output for output in node.output if output), node.op_type)
-        name, count = base, 1
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        taken.add(name)
-        names.append(name)
-    return names
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+LARGEST_VALUE = 2**36
+"""Bytes of one tensor; beyond it no machine that a model is compiled for can hold it."""
 
 
 class Importer(ONNXGraphImporter):
@@ -56,93 +54,142 @@ class Importer(ONNXGraphImporter):
 
     Parameters
     ----------
+    graph : what is imported.
     shapes : the static shape of each graph input.
+    opset : version of the standard operator set.
     """
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]]):
+    def __init__(self, graph: Graph, shapes: dict[str, tuple[int, ...]], opset: int):
         super().__init__({name: list(shape) for name, shape in shapes.items()}, None, sanitize=False)
+        self.opset = opset
+        self._graph = graph
         self._node_of: dict[relax.Var, str] = {}
+        self._narrow: set[str] = set()
+        self._names: set[str] = set()
+        self._layers: list[Layer] = []
+        self._folding = Folding()
 
-    def import_graph(self, graph: onnx.GraphProto, opset: int) -> tvm.IRModule:
+    def import_graph(self) -> tvm.IRModule:
         """Return the module; its calls carry the nodes' names and it has a layer record of each node.
 
         Raises
         ------
         TvmqError : operators that cannot be imported, or a node whose conversion failed.
         """
+        _refuse_unknown_operators(self._graph.node)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # TVM warns and prints where it also raises
-            mod = self.from_onnx(graph, opset)
-        self._refuse_data_dependent_shapes(mod)
-        mod = self._with_spans(mod)
-        names = unique_node_names(graph)
-        layers = [
-            Layer(name, node.op_type)
-            for name, node in zip(names, graph.node, strict=True)
-            if node.op_type != "Constant"
-        ]
-        mod["main"] = mod["main"].with_attr(OUTPUTS_ATTRIBUTE, json.dumps([out.name for out in graph.output]))
-        return relax.transform.DeadCodeElimination()(with_layers(mod, layers))
+            mod = self._with_spans(self._main())
+        return relax.transform.DeadCodeElimination()(with_layers(mod, self._layers))
 
-    def _refuse_data_dependent_shapes(self, mod: tvm.IRModule) -> None:
-        """Raise ``TvmqError`` naming the first node whose result has a shape that only its data decide."""
-        bindings = [binding for block in mod["main"].body.blocks for binding in block.bindings]
-        if all(isinstance(binding, relax.VarBinding) for binding in bindings):
-            return
-        for var, name in self._node_of.items():
-            if not _is_static(var.ty):
-                raise TvmqError(
-                    f"ONNX node {name!r} gives a result whose shape depends on its data; shapes must be static"
-                )
+    def _main(self) -> tvm.IRModule:
+        for tensor in self._graph.initializer:
+            self._define(tensor)
+        params = [self._param(value) for value in real_inputs(self._graph)]
+        attrs = {OUTPUTS_ATTRIBUTE: json.dumps(list(self._graph.output))}
+        with main_function(self.bb, params, attrs):
+            with self.bb.dataflow():
+                self._convert(self._graph.node)
+                outputs = [self._output(name) for name in self._graph.output]
+                result = self.bb.emit_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
+            self.bb.emit_func_output(result)
+        return self.bb.get()
 
-    def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
-        names = unique_node_names(graph)
-        missing: dict[str, list[str]] = {}
-        for name, node in zip(names, graph.node, strict=True):
-            if not can_convert(node.domain, node.op_type):
-                domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
-                missing.setdefault(domain + node.op_type, []).append(name)
-        if missing:
-            listed = "; ".join(f"{op} (node {', '.join(nodes)})" for op, nodes in sorted(missing.items()))
-            raise TvmqError(f"the model has operators that cannot be imported: {listed}")
+    def _define(self, tensor: onnx.TensorProto) -> None:
+        if tensor.name in self._nodes:
+            raise TvmqError(f"the model has two tensors of the name {tensor.name!r}")
+        self._nodes[tensor.name] = constant(array_of(tensor))
+        if is_narrow(tensor.data_type):
+            self._narrow.add(tensor.name)
 
-    def _construct_nodes(self, graph: onnx.GraphProto) -> None:
-        for name, node in zip(unique_node_names(graph), graph.node, strict=True):
-            lost = [value for value in node.input if value and value not in self._nodes]
-            if lost:
-                raise TvmqError(
-                    f"ONNX node {name!r} ({node.op_type}) reads {lost[0]!r}, which no input, initializer "
-                    "or earlier node gives"
-                )
+    def _param(self, value: onnx.ValueInfoProto) -> relax.Var:
+        shape, dtype = self._shape[value.name], input_dtype(value)
+        _check_size(shape, dtype, f"input {value.name!r}")
+        param = self._nodes[value.name] = self._new_var(value.name, shape=shape, dtype=dtype)
+        return param
+
+    def _output(self, name: str) -> relax.Expr:
+        value = self._nodes.get(name)
+        if value is None:
+            raise TvmqError(f"the model's output {name!r} is given by no node, input or initializer")
+        if not isinstance(value.ty, relax.TensorType):
+            raise TvmqError(f"the model's output {name!r} is no tensor")
+        if not is_plain(dtype_of(value)):
+            raise TvmqError(f"the model's output {name!r} holds {dtype_of(value)} values, which no array has")
+        return value
+
+    def _convert(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Convert nodes in order, those of a subgraph too."""
+        for name, node in zip(unique_node_names(nodes, self._names), nodes, strict=True):
+            self._check_names(name, node)
             try:
-                self._construct_node(name, node)
+                self._convert_node(name, node)
+            except TvmqError:
+                raise  # of a node inside, which it names
             # TVM's converters raise whatever they meet: asserts, ValueError, TVMError, AttributeError, ...
             except Exception as error:
+                why = reason(node, self._nodes, self.opset, error) + self._inputs_of(node)
+                raise TvmqError(f"ONNX node {name!r} ({node.op_type}) cannot be imported: {why}") from error
+            self._bind_outputs(name, node)
+            if node.op_type != "Constant":
+                self._layers.append(Layer(name, node.op_type))
+
+    def _check_names(self, name: str, node: onnx.NodeProto) -> None:
+        for value in node.input:
+            if value and value not in self._nodes:
                 raise TvmqError(
-                    f"ONNX node {name!r} ({node.op_type}) cannot be imported: {_first_line(error)}"
-                ) from error
+                    f"ONNX node {name!r} ({node.op_type}) reads {value!r}, which no input, initializer "
+                    "or earlier node gives"
+                )
+        for value in node.output:
+            if value and value in self._nodes:
+                raise TvmqError(
+                    f"ONNX node {name!r} ({node.op_type}) gives {value!r}, which the model has already"
+                )
 
-    def _construct_node(self, name: str, node: onnx.NodeProto) -> None:
-        """Convert a node, or the nodes of its body, as what the model calls ``name``."""
-        constants = folded(node, self._nodes, self.opset)
+    def _convert_node(self, name: str, node: onnx.NodeProto) -> None:
+        if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+            CONTROL_FLOW[node.op_type](self, name, node)
+            return
+        refuse_wrong_inputs(node, self._nodes, self.opset)
+        refuse_bad_scales(node, self._nodes)
+        self._note_narrow(node)
+        constants = self._folding.folded(node, self._nodes, self.opset)
         self._nodes.update(constants)
-        if not constants and has_body(node.domain, node.op_type):
-            self._construct_body(name, node)
-        elif not constants and node.op_type in DATA_DEPENDENT:
-            raise ValueError("the shape of its result depends on its data, and shapes must be static")
-        elif not constants:
+        if constants:
+            return
+        if has_body(node.domain, node.op_type):
+            self._convert_body(name, node)
+        elif node.op_type in REFUSED:
+            raise self._data_dependent(name, node)
+        else:
             super()._construct_nodes(SimpleNamespace(node=[node]))
-        self._bind_outputs(name, node)
 
-    def _construct_body(self, name: str, node: onnx.NodeProto) -> None:
+    def _convert_body(self, name: str, node: onnx.NodeProto) -> None:
+        """Convert the nodes of an operator's body as what the model calls ``name``."""
         inputs = [self._nodes[value] if value else None for value in node.input]
         opset = self.opset
         body, self.opset = expanded(node, inputs, opset)
         for inner in body:
             if not can_convert(inner.domain, inner.op_type):
                 raise ValueError(f"it contains {inner.op_type}, which is not supported")
-            self._construct_node(name, inner)
+            self._convert_node(name, inner)
+            self._bind_outputs(name, inner)
         self.opset = opset
+
+    def _note_narrow(self, node: onnx.NodeProto) -> None:
+        """Keep in mind which values have fewer than 8 bits in the file; raise ``ValueError`` where more would."""
+        if node.op_type == "Constant" and any(
+            is_narrow(attribute.t.data_type) for attribute in node.attribute
+        ):
+            self._narrow.update(node.output)
+        asked = any(
+            attribute.name == "output_dtype" and is_narrow(attribute.i) for attribute in node.attribute
+        )
+        if node.op_type == "QuantizeLinear" and (asked or not self._narrow.isdisjoint(node.input)):
+            raise ValueError(
+                "values that are quantized to fewer than 8 bits are not supported, only constant weights"
+            )
 
     def _bind_outputs(self, name: str, node: onnx.NodeProto) -> None:
         for output in node.output:
@@ -152,11 +199,70 @@ class Importer(ONNXGraphImporter):
             if isinstance(value, relax.Var):
                 # A node that passes its input through must not take over its name.
                 self._node_of.setdefault(value, name)
+            if isinstance(value, relax.Expr):
+                self._check_value(name, node, value)
+
+    def _check_value(self, name: str, node: onnx.NodeProto, value: relax.Expr) -> None:
+        """Raise ``TvmqError`` for a result whose shape only the data decide, or that no memory holds."""
+        if not _is_static(value.ty):
+            raise self._data_dependent(name, node)
+        if isinstance(value.ty, relax.TensorType):
+            if dtype_of(value) in NARROW:
+                raise TvmqError(
+                    f"ONNX node {name!r} ({node.op_type}) gives {dtype_of(value)} values; integers of fewer than 8 "
+                    "bits are supported as constant weights alone"
+                )
+            what = f"ONNX node {name!r} ({node.op_type}): its result"
+            _check_size([int(extent) for extent in value.ty.shape], dtype_of(value), what)
+
+    def _data_dependent(self, name: str, node: onnx.NodeProto) -> TvmqError:
+        return TvmqError(
+            f"ONNX node {name!r} ({node.op_type}) gives a result whose shape depends on its data; shapes must be "
+            f"static{where_to_cut(self._graph, node)}"
+        )
+
+    def _inputs_of(self, node: onnx.NodeProto) -> str:
+        """Return what the node reads, as the end of a message."""
+        shown = [
+            f"{name!r} {described}" for name in node.input if name and (described := self._described(name))
+        ]
+        return f"; its inputs are {', '.join(shown)}" if shown else ""
+
+    def _described(self, name: str) -> str:
+        value = self._nodes.get(name)
+        if (
+            not isinstance(value, relax.Expr)
+            or not isinstance(value.ty, relax.TensorType)
+            or not _is_static(value.ty)
+        ):
+            return ""
+        return f"{dtype_of(value)}[{','.join(str(int(extent)) for extent in value.ty.shape)}]"
 
     def _convert_operator(self, op_name: str, inputs, attrs, opset: int) -> relax.Expr:
         convert = CONVERTERS[op_name].get_converter(opset)
         value = convert(self.bb, inputs, attrs, [self._nodes, self._params])
         return self.bb.normalize(value) if isinstance(value, relax.Expr) else value
+
+    # What control flow asks for; see ``onnx_control_flow.Scope``.
+
+    def run(self, body: Inlined) -> None:
+        _refuse_unknown_operators(body.nodes)
+        for tensor in body.initializers:
+            self._define(tensor)
+        self._convert(body.nodes)
+
+    def known(self, name: str) -> np.ndarray | None:
+        value = self._nodes[name]
+        return value.value.numpy() if is_constant(value) else None
+
+    def value(self, name: str) -> relax.Expr:
+        return self._nodes[name]
+
+    def give(self, name: str, value: relax.Expr) -> None:
+        self._nodes[name] = self.bb.normalize(value)
+
+    def undecided(self, name: str) -> str:
+        return undecided(self._graph, name)
 
     def _with_spans(self, mod: tvm.IRModule) -> tvm.IRModule:
         """Return the module with each call's span set: the node whose result is bound next."""
@@ -173,6 +279,29 @@ class Importer(ONNXGraphImporter):
             return with_layer_name(value, names[var]) if named else value
 
         return rebuild(mod, name_call)
+
+
+def _refuse_unknown_operators(nodes: Sequence[onnx.NodeProto]) -> None:
+    """Raise ``TvmqError`` that names all operators that cannot be imported."""
+    missing: dict[str, list[str]] = {}
+    for name, node in zip(unique_node_names(nodes), nodes, strict=True):
+        standard = node.domain in ("", "ai.onnx")
+        if not can_convert(node.domain, node.op_type) and not (standard and node.op_type in CONTROL_FLOW):
+            domain = "" if standard else f"{node.domain}."
+            missing.setdefault(domain + node.op_type, []).append(name)
+    if missing:
+        listed = "; ".join(f"{op} (node {', '.join(nodes)})" for op, nodes in sorted(missing.items()))
+        raise TvmqError(f"the model has operators that cannot be imported: {listed}")
+
+
+def _check_size(shape: Sequence[int], dtype: str, what: str) -> None:
+    """Raise ``TvmqError`` for a tensor that no memory holds."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > LARGEST_VALUE:
+        extents = ",".join(map(str, shape))
+        raise TvmqError(
+            f"{what} has the shape [{extents}] of {dtype}, {size / 2**30:.0f} GiB; that is too large"
+        )
 
 
 def _is_static(ty: tvm.ir.Type) -> bool:

@@ -7,16 +7,11 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from ..errors import TvmqError, unknown
-
-
-def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Return the inputs that the user feeds: old files list their initializers among the inputs too."""
-    initializers = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in initializers]
+from .onnx_graph import Graph, real_inputs
 
 
 def static_shapes(
-    graph: onnx.GraphProto, given: Mapping[str, Sequence[int]] | None
+    graph: onnx.GraphProto | Graph, given: Mapping[str, Sequence[int]] | None
 ) -> dict[str, tuple[int, ...]]:
     """Return the static shape of each input.
 

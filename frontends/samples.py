@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-
-import numpy as np
 
 from ..errors import TvmqError, unknown
 from .array_samples import ArrayFile, InputSpecs, Sample, open_array_file
@@ -101,16 +99,6 @@ class CalibrationFiles:
     def open(self, input_specs: InputSpecs) -> Samples:
         """Return the samples for a model; raises ``TvmqError`` as ``read_samples`` does."""
         return read_samples(self.path, input_specs, self.images, self.limit, self.type)
-
-
-def opened(
-    samples: Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles,
-    input_specs: InputSpecs,
-) -> Iterable[Mapping[str, np.ndarray]]:
-    """Return samples as they are, or those in files; raises ``TvmqError`` as ``read_samples`` does."""
-    if isinstance(samples, str | os.PathLike):
-        samples = CalibrationFiles(samples)
-    return samples.open(input_specs) if isinstance(samples, CalibrationFiles) else samples
 
 
 def _sources(

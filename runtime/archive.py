@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -14,6 +15,8 @@ from . import metadata as _metadata
 
 METADATA = "mod.json"
 LIBRARY = "mod.so"
+CHECKSUM = "sha256"
+"""Field of ``mod.json``: of ``mod.so``."""
 
 
 def write(path: str | os.PathLike[str], metadata: Mapping[str, Any], library: bytes) -> None:
@@ -36,7 +39,7 @@ def write(path: str | os.PathLike[str], metadata: Mapping[str, Any], library: by
     try:
         with open(temporary, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
             # mod.json first: a reader that only wants it need not pass over the library.
-            _add(archive, METADATA, _metadata.encode(metadata), 0o644)
+            _add(archive, METADATA, _metadata.encode({**metadata, CHECKSUM: _checksum(library)}), 0o644)
             _add(archive, LIBRARY, library, 0o755)
         os.replace(temporary, path)
     except OSError as error:
@@ -50,15 +53,25 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises
     ------
-    TvmqError : no such file, not a package, or of a newer format.
+    TvmqError : no such file, not a package, damaged, or of a newer format.
     """
-    return _metadata.decode(_members(path, METADATA)[METADATA], str(path))
+    metadata = _metadata.decode(_members(path, METADATA)[METADATA], str(path))
+    metadata.pop(CHECKSUM, None)  # of the file, and no part of what it holds
+    return metadata
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
     """Return the metadata and the content of ``mod.so``; errors as ``read_metadata``."""
     members = _members(path, METADATA, LIBRARY)
-    return _metadata.decode(members[METADATA], str(path)), members[LIBRARY]
+    metadata, library = _metadata.decode(members[METADATA], str(path)), members[LIBRARY]
+    # Older packages have none. Damaged code would end the process without a word.
+    if metadata.pop(CHECKSUM, None) not in (None, _checksum(library)):
+        raise TvmqError(f"{path} is damaged: {LIBRARY} is not what was written")
+    return metadata, library
+
+
+def _checksum(library: bytes) -> str:
+    return hashlib.sha256(library).hexdigest()
 
 
 def _members(path: str | os.PathLike[str], *names: str) -> dict[str, bytes]:

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import TvmqError
 from ..targets import host
 
@@ -27,6 +29,16 @@ _FIELDS: dict[str, type] = {
     "layers": list,
     "kernels": list,
     "bytes": dict,
+}
+
+_TENSOR: dict[str, type] = {"name": str, "shape": list, "dtype": str}
+
+# Each field that is a list of records, with the fields of one and their types.
+_RECORDS: dict[str, dict[str, type]] = {
+    "inputs": _TENSOR,
+    "outputs": _TENSOR,
+    "layers": {"name": str, "op": str, "status": str, "reason": str, "details": dict},
+    "kernels": {"name": str, "layers": list},
 }
 
 
@@ -76,10 +88,33 @@ def check(metadata: Mapping[str, Any], source: str) -> None:
             raise TvmqError(
                 f"{source}: mod.json's field {field!r} must be of type {kind.__name__}, not {found}"
             )
-    for field in ("inputs", "outputs"):
-        for tensor in metadata[field]:
-            if not isinstance(tensor, dict) or not {"name", "shape", "dtype"} <= tensor.keys():
-                raise TvmqError(f"{source}: each of mod.json's {field} must have a name, a shape and a dtype")
+    for field, record in _RECORDS.items():
+        for entry in metadata[field]:
+            _check_record(entry, record, field, source)
+    for tensor in [*metadata["inputs"], *metadata["outputs"]]:
+        if not _is_tensor(tensor):
+            raise TvmqError(
+                f"{source}: {tensor['name']!r} in mod.json has no shape and dtype that an array can have"
+            )
+    if not all(isinstance(size, int) for size in metadata["bytes"].values()):
+        raise TvmqError(f"{source}: mod.json's field 'bytes' must hold numbers")
+
+
+def _check_record(entry: Any, record: Mapping[str, type], field: str, source: str) -> None:
+    """Raise ``TvmqError`` unless the entry has the record's fields, each of its type."""
+    fits = isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in record.items())
+    if not fits:
+        raise TvmqError(
+            f"{source}: each of mod.json's {field} must have {', '.join(record)}, of the right type"
+        )
+
+
+def _is_tensor(tensor: Mapping[str, Any]) -> bool:
+    try:
+        np.dtype(tensor["dtype"])
+    except TypeError:
+        return False
+    return all(isinstance(extent, int) and extent >= 0 for extent in tensor["shape"])
 
 
 def refuse_other_machines(metadata: Mapping[str, Any], source: str) -> None:

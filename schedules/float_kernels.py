@@ -18,6 +18,7 @@ from tvm import relax, te, tirx, topi
 from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output, bounds_of
 from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
+from ..passes.hub.power import legalize_power
 from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions
 from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
@@ -58,6 +59,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.min": partial(_extreme, combine=tirx.min, least=math.inf),
         "relax.cumprod": cumprod,
         "relax.cumsum": cumsum,
+        "relax.power": legalize_power,
         "relax.take": _take,
         "relax.nn.softmax": _softmax,
         "relax.topk": topk,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 
@@ -39,7 +40,7 @@ class ScheduleKernels:
         updated = {}
         for var, func in mod.functions.items():
             if isinstance(func, tirx.PrimFunc) and not (func.attrs and "tirx.is_scheduled" in func.attrs):
-                updated[var] = schedule(func, self.row, self.threads, var.name_hint)
+                updated[var] = without_scopes(schedule(func, self.row, self.threads, var.name_hint))
         mod = mod.clone()
         for var, func in updated.items():
             mod.update_func(var, func)
@@ -68,3 +69,12 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
 
 def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def without_scopes(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return the function without the pragmas of TVM's own loops that LLVM's code generator only complains about."""
+
+    def body_of(statement: tirx.AttrStmt) -> tirx.Stmt:
+        return statement.body if statement.attr_key == "pragma_scope" else statement
+
+    return tvm_ffi.structural_map(func, [(tirx.AttrStmt, body_of)])

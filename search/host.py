@@ -11,7 +11,7 @@ from tvm import relax
 from ..passes.realize.layout import Layout
 from ..passes.weight_only.restore import RestoreWeights
 from ..runtime.workers import run_kernels
-from ..schedules.pipeline import build
+from ..schedules.blame import build_explained
 from ..targets.features import row_of
 from ..targets.parse import parse_target
 
@@ -25,7 +25,7 @@ def run_on_host(
     """
     target = parse_target("llvm -mcpu=native")
     names = [param.name for param in mod["main"].params]
-    built = build(Layout()(RestoreWeights()(mod)), target, row_of(target))
+    built = build_explained(Layout()(RestoreWeights()(mod)), target, row_of(target))
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:

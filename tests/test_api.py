@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tvm
 from tvm import relax
 
 import tvmq
-from tvmq.errors import TvmqError
+from tvmq import api
+from tvmq.errors import CompilerError, TvmqError
 from tvmq.frontends.onnx import load_onnx
 from tvmq.passes.annotate.annotate import Annotate
 from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.passes.calibrate.calibrate import Calibrate
+from tvmq.passes.hub.graph import bindings_of, op_name, with_layer_name
 from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.improve.bias_correction import CorrectBias
 from tvmq.passes.prepare.prepare import Prepare
@@ -88,6 +91,51 @@ def test_a_relax_module_is_a_model(quantized, images):
     np.testing.assert_array_equal(
         tvmq.compile(again, TARGET).run(feed)["scores"], tvmq.compile(quantized, TARGET).run(feed)["scores"]
     )
+
+
+def test_a_model_that_ends_earlier_and_whose_input_is_bound(images):
+    graph = onnx.load(DIGITS / "digits.onnx").graph
+    inner = graph.node[2].output[0]
+    short = tvmq.quantize(
+        DIGITS / "digits.onnx",
+        target=TARGET,
+        outputs=[inner],
+        calibration=[{"image": images[:1].astype("float64")}],
+    )
+    assert list(tvmq.compile(short, TARGET).run({"image": images[:1]})) == [inner]
+    whole = tvmq.compile(DIGITS / "digits.onnx", TARGET)
+    bound = tvmq.compile(DIGITS / "digits.onnx", TARGET, bind={"image": images[:1]})
+    np.testing.assert_allclose(bound.run({})["scores"], whole.run({"image": images[:1]})["scores"], atol=1e-4)
+
+
+def test_bind_and_outputs_are_for_files(quantized):
+    with pytest.raises(TvmqError, match="have no effect on a model that quantize returned"):
+        tvmq.compile(quantized, TARGET, outputs=["scores"])
+    with pytest.raises(TvmqError, match="have no effect on a Relax module"):
+        tvmq.compile(load_onnx(DIGITS / "digits.onnx"), TARGET, bind={"image": 1})
+
+
+def test_what_tvm_cannot_compile_names_the_node(monkeypatch):
+    real = api.build
+
+    def build(mod, *arguments):
+        if "relax.nn.max_pool2d" in {op_name(binding.value) for binding in bindings_of(mod)}:
+            raise ValueError("Check failed: (false) is false: no pooling")
+        return real(mod, *arguments)
+
+    monkeypatch.setattr(api, "build", build)
+    x = relax.Var("x", relax.TensorType((1, 4, 8, 8), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            a = builder.emit(with_layer_name(relax.op.nn.relu(x), "first"))
+            b = builder.emit_output(with_layer_name(relax.op.nn.max_pool2d(a, (2, 2)), "pool"))
+        builder.emit_func_output(b)
+    with pytest.raises(CompilerError) as caught:
+        tvmq.compile(builder.get(), TARGET)
+    assert str(caught.value).startswith("compiling failed at node 'pool'")
+    assert str(caught.value).endswith(": no pooling (not an error of the model that tvmq knows)")
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_a_float_model_without_samples_is_refused():

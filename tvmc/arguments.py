@@ -51,6 +51,18 @@ def pass_config(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def binding(text: str) -> tuple[str, Any]:
+    """Return the name and the number, or list of numbers, of ``name=value``."""
+    name, equals, value = text.rpartition("=")  # a number has none, and a name may
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = None
+    if not (name and equals) or isinstance(parsed, str | dict | None):
+        raise argparse.ArgumentTypeError(f"{text!r} must look like name=16000 or name=[1,2]")
+    return name, parsed
+
+
 def names(text: str) -> list[str]:
     """Return the names between the commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -63,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has seen enough. What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        from ..passes.hub.tvm_messages import plain
+
         hint = "" if args.verbose else " (not an error of the input that tvmc knows: -v shows where)"
-        return _fail(f"{type(error).__name__}: {error}{hint}", args.verbose)
+        return _fail(f"{type(error).__name__}: {plain(error)}{hint}", args.verbose)
     return 0
 
 

@@ -35,6 +35,20 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SHAPES",
         help="shapes of inputs that the model leaves open: 'x:[1,3,224,224] y:[1,2]'",
     )
+    parser.add_argument(
+        "--bind",
+        type=arguments.binding,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="make an input a constant, a number or a JSON list: --bind sr=16000; repeatable",
+    )
+    parser.add_argument(
+        "--outputs",
+        type=arguments.names,
+        metavar="NAMES",
+        help="end the model at these values or nodes, in place of its own outputs",
+    )
 
 
 def add_linker_flags(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +121,7 @@ def import_model(args: argparse.Namespace) -> IRModule:
     from ..frontends.onnx import load_onnx
 
     with progress("import", None):
-        return load_onnx(args.FILE, args.input_shapes)
+        return load_onnx(args.FILE, args.input_shapes, dict(args.bind), args.outputs)
 
 
 def quantized(

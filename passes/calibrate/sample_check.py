@@ -1,4 +1,9 @@
-"""Calibration samples against the model's inputs."""
+"""Calibration samples against the model's inputs, and the one rule by which their dtypes are converted:
+
+    floats --> the input's float type, integers --> its integer type, where every value survives
+
+Integers never become floats: quantized images given for normalized ones would go unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,44 @@ Sample = Mapping[str, np.ndarray]
 
 Spec = tuple[tuple[int, ...], str]
 """Shape and dtype of an input."""
+
+
+KINDS = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
+"""Kind of an input's dtype -> the kinds of arrays that it takes."""
+
+
+def is_convertible(given: np.dtype, dtype: str) -> bool:
+    """Tell whether an array of that dtype may be given for an input of dtype ``dtype``."""
+    return given.kind in KINDS.get(np.dtype(dtype).kind, "")
+
+
+def converted(array: np.ndarray, dtype: str, source: str) -> np.ndarray:
+    """Return the array in the model's dtype.
+
+    Raises
+    ------
+    TvmqError : a value is NaN or infinite, or an integer does not fit the dtype.
+    """
+    with np.errstate(over="ignore"):
+        result = array.astype(dtype, copy=False)
+    bad = ~np.isfinite(result) if result.dtype.kind == "f" else result != array
+    if bad.any():
+        place = tuple(int(axis) for axis in np.argwhere(bad)[0])
+        raise TvmqError(f"{source} has {array[place]} at {list(place)}, expected finite {dtype} values")
+    return result
+
+
+def fitting_sample(sample: Sample, index: int, specs: Mapping[str, Spec]) -> dict[str, np.ndarray]:
+    """Return the ``index``-th sample in the dtypes of the inputs; errors as ``check_sample`` and ``converted``."""
+    if isinstance(sample, Mapping):
+        sample = {
+            name: converted(array, specs[name][1], f"calibration sample {index}, input {name!r}:")
+            if name in specs and isinstance(array, np.ndarray) and is_convertible(array.dtype, specs[name][1])
+            else array
+            for name, array in sample.items()
+        }
+    check_sample(sample, index, specs)
+    return dict(sample)
 
 
 def check_sample(sample: Sample, index: int, specs: Mapping[str, Spec]) -> None:

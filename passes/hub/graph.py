@@ -5,7 +5,10 @@ A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import numpy as np
 import tvm
@@ -13,7 +16,8 @@ from tvm import relax
 from tvm.ir import GenericConst as Constant  # what relax.const makes
 
 from ...errors import TvmqError
-from . import ffi_errors  # noqa: F401 (imported for its effect)
+from .ffi_errors import explained
+from .layers import get_layers
 
 
 def op_name(expr: relax.Expr) -> str:
@@ -163,8 +167,30 @@ def substitute(expr: relax.Expr, env: dict[relax.Var, relax.Expr]) -> relax.Expr
     return expr
 
 
+@contextmanager
+def main_function(
+    builder: relax.BlockBuilder, params: list[relax.Var], attrs: Mapping[str, Any] | None = None
+) -> Iterator[None]:
+    """Open ``main`` as ``builder.function`` does, and close its block too where an error ends it.
+
+    TVM leaves that block open, and says so on standard error when the builder goes.
+    """
+    with builder.function("main", params, attrs=dict(attrs) if attrs else None):
+        try:
+            yield
+        except BaseException:
+            builder._end_block()
+            raise
+
+
 Rewrite = Callable[[relax.BlockBuilder, relax.Var, relax.Expr], relax.Expr]
 """``(builder, old variable, value of rebuilt arguments) -> new value``; it may emit more bindings."""
+
+
+def describe_layer(mod: tvm.IRModule, name: str) -> str:
+    """Return a layer as messages name it: ``" at node 'conv1' (Conv)"``; empty where it has no name."""
+    op = next((layer.op for layer in get_layers(mod) if layer.name == name), "")
+    return f" at node {name!r}" + (f" ({op})" if op else "") if name else ""
 
 
 def rebuild(
@@ -188,10 +214,12 @@ def rebuild(
     # The builder would call a second "main" by another name.
     others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
     builder = relax.BlockBuilder(tvm.IRModule(others, attrs=mod.attrs))
-    with builder.function("main", params, attrs=dict(old.attrs) if old.attrs else None):
+    with main_function(builder, params, old.attrs):
         with builder.dataflow():
             for binding in bindings_of(mod):
-                value = rewrite(builder, binding.var, substitute(binding.value, env))
+                name = layer_name(binding.value)  # without one, whoever runs the pass looks for the place
+                with explained("rewriting", partial(describe_layer, mod, name)) if name else nullcontext():
+                    value = rewrite(builder, binding.var, substitute(binding.value, env))
                 is_atom = isinstance(value, relax.Var | Constant)
                 env[binding.var] = value if is_atom else builder.emit(value)
             output = builder.emit_output(substitute(old.body.body if result is None else result, env))

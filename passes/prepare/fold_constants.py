@@ -15,7 +15,18 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
-from ..hub.graph import Constant, bindings_of, constant, is_constant, op_name, rebuild, substitute, to_numpy
+from ..hub.graph import (
+    Constant,
+    bindings_of,
+    constant,
+    is_constant,
+    main_function,
+    op_name,
+    rebuild,
+    substitute,
+    to_numpy,
+)
+from ..hub.power import legalize_power
 
 NOT_LOWERED = frozenset({"relax.cumprod", "relax.cumsum", "relax.topk"})
 """Operators that TVM's own compilation does not lower; of constants too they are computed by our kernels."""
@@ -97,16 +108,23 @@ def _known_bindings(mod: IRModule) -> list[relax.VarBinding]:
 def _evaluate(mod: IRModule, known: list[relax.VarBinding]) -> dict[relax.Var, Constant]:
     """Compile and run these bindings, and return the tensors among their values."""
     env: dict[relax.Var, relax.Expr] = {}
-
-    kernels = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
-    builder = relax.BlockBuilder(IRModule(kernels))
+    others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
+    builder = relax.BlockBuilder(IRModule(others))
     wanted = [binding.var for binding in known if isinstance(binding.var.ty, relax.TensorType)]
-    with builder.function("main", []):
+    with main_function(builder, []):
         with builder.dataflow():
             for binding in known:
-                env[binding.var] = builder.emit(substitute(binding.value, env))
+                env[binding.var] = builder.emit(_in_bounds(substitute(binding.value, env)))
             result = builder.emit_output(relax.Tuple([env[var] for var in wanted]))
         builder.emit_func_output(result)
-    executable = tvm.compile(builder.get(), target="llvm")
+    legal = relax.transform.LegalizeOps({"relax.power": legalize_power})(builder.get())
+    executable = tvm.compile(legal, target="llvm")
     values = relax.VirtualMachine(executable, tvm.cpu())["main"]()
     return {var: constant(value.numpy()) for var, value in zip(wanted, values, strict=True)}
+
+
+def _in_bounds(value: relax.Expr) -> relax.Expr:
+    """take(data, indices) --> the nearest element for an index out of range, and not whatever memory is there."""
+    if op_name(value) != "relax.take" or value.attrs.mode != "fast":
+        return value
+    return relax.op.take(*value.args, value.attrs.axis, mode="clip")

@@ -161,11 +161,11 @@ class TestGraphs:
             helper.make_node("Foo", ["x"], ["a"], name="n1"),
             helper.make_node("Foo", ["a"], ["b"], name="n2"),
             helper.make_node("Relu", ["b"], ["c"], domain="my.domain"),
-            helper.make_node("Loop", ["c"], ["y"]),
+            helper.make_node("Bar", ["c"], ["y"]),
         ]
         message = refused(model(nodes, [tensor("x", (2, 3))], [tensor("y", None)]))
         assert message == (
-            "the model has operators that cannot be imported: Foo (node n1, n2); Loop (node y); "
+            "the model has operators that cannot be imported: Bar (node y); Foo (node n1, n2); "
             "my.domain.Relu (node c)"
         )
 

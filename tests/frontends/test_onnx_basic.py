@@ -46,7 +46,7 @@ def test_constant(attributes: dict, value: np.ndarray) -> None:
 def test_a_constant_of_strings_is_refused() -> None:
     model = _model(
         helper.make_node("Constant", [], ["c"], name="text", value_strings=["a"]),
-        helper.make_node("Identity", ["x"], ["y"]),
+        helper.make_node("Concat", ["x", "c"], ["y"], axis=0),
     )
     with pytest.raises(TvmqError, match=r"'text' \(Constant\).*a constant of strings"):
         load_onnx(model)

@@ -8,8 +8,8 @@ from onnx import helper, numpy_helper
 from tvm import relax
 
 from tvmq.frontends.onnx import load_onnx
-from tvmq.frontends.onnx_folding import LARGEST, folded
-from tvmq.passes.hub.graph import bindings_of, op_name, shape_of
+from tvmq.frontends.onnx_folding import LARGEST, Folding
+from tvmq.passes.hub.graph import bindings_of, constant, op_name, shape_of, to_numpy
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -69,10 +69,67 @@ def test_quantized_weights_stay_quantized() -> None:
 def test_large_constants_stay_as_they_are_stored() -> None:
     negative = helper.make_node("Neg", ["weight"], ["kernel"])
     small, large = (relax.const(np.ones(size, np.float32)) for size in (LARGEST, LARGEST + 1))
-    assert list(folded(negative, {"weight": small}, 13)) == ["kernel"]
-    assert folded(negative, {"weight": large}, 13) == {}
+    assert list(Folding(13).folded(negative, {"weight": small})) == ["kernel"]
+    assert Folding(13).folded(negative, {"weight": large}) == {}
 
 
 def test_operators_of_other_domains_stay() -> None:
     node = helper.make_node("Neg", ["value"], ["result"], domain="com.example")
-    assert folded(node, {"value": relax.const(1.0)}, 13) == {}
+    assert Folding(13).folded(node, {"value": relax.const(1.0)}) == {}
+
+
+def test_a_slice_computed_from_shapes() -> None:
+    mod = _load(
+        [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Slice", ["shape", "one", "three", "zero"], ["tail"]),
+            helper.make_node("ReduceProd", ["tail"], ["area"], keepdims=1),
+            helper.make_node("Div", ["area", "two"], ["half"]),
+            helper.make_node("Reshape", ["x", "rows"], ["flat"]),
+            helper.make_node("Slice", ["flat", "zero", "half", "one"], ["y"]),
+        ],
+        {
+            "zero": np.array([0]),
+            "one": np.array([1]),
+            "two": np.array([2]),
+            "three": np.array([3]),
+            "rows": np.array([2, -1]),
+        },
+    )
+    assert _operators(mod) == ["relax.reshape", "relax.strided_slice"]
+    assert shape_of(mod["main"].body.body) == (2, 6)
+
+
+def test_what_grows_from_shapes_is_a_constant_up_to_a_size() -> None:
+    def grid(extent: int) -> dict:
+        fold = Folding(13)
+        values = {"shape": constant(np.array([extent, extent]))}
+        return fold.folded(helper.make_node("ConstantOfShape", ["shape"], ["zeros"]), values)
+
+    assert shape_of(grid(1024)["zeros"]) == (1024, 1024)
+    assert grid(2**20) == {}  # terabytes
+
+
+def test_large_results_can_be_computed_with() -> None:
+    fold = Folding(13)
+    values = {"from": constant(np.array(0)), "to": constant(np.array(1000)), "step": constant(np.array(1))}
+    values |= fold.folded(helper.make_node("Range", ["from", "to", "step"], ["grid"]), values)
+    doubled = fold.folded(helper.make_node("Add", ["grid", "grid"], ["twice"]), values)
+    np.testing.assert_array_equal(to_numpy(doubled["twice"]), 2 * np.arange(1000))
+
+
+def test_what_the_evaluator_does_not_know_is_left_to_tvm() -> None:
+    values = {"x": constant(np.array([1.0, 2.0], np.float32))}
+    assert Folding(13).folded(helper.make_node("Neg", ["x", "x"], ["y"]), values) == {}
+    assert Folding(13).folded(helper.make_node("RandomUniformLike", ["x"], ["y"]), values) == {}
+
+
+def test_a_sequence_of_constants_stays_one() -> None:
+    values = {"x": constant(np.array([1.0, 2.0], np.float32))}
+    assert Folding(13).folded(helper.make_node("SequenceConstruct", ["x", "x"], ["y"]), values) == {}
+
+
+def test_results_whose_shape_the_values_decide() -> None:
+    values = {"x": constant(np.array([0, 3, 0, 4]))}
+    (found,) = Folding(13).folded(helper.make_node("NonZero", ["x"], ["y"]), values).values()
+    np.testing.assert_array_equal(to_numpy(found), [[1, 3]])

@@ -6,7 +6,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tvmq.errors import TvmqError
-from tvmq.frontends.onnx_shapes import declared_shape, real_inputs, static_shapes
+from tvmq.frontends.onnx_graph import real_inputs
+from tvmq.frontends.onnx_shapes import declared_shape, static_shapes
 
 
 def graph(**shapes):

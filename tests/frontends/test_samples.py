@@ -176,6 +176,17 @@ def test_files_that_are_no_arrays(tmp_path):
     (tmp_path / "s.npz").write_bytes(b"PK but no zip")
     with pytest.raises(TvmqError, match="s.npz is not a readable .npz file"):
         read_samples(tmp_path / "s.npz", SPECS)
+    np.save(tmp_path / "s.npy", random_array(3, 2))
+    content = (tmp_path / "s.npy").read_bytes()
+    for old, new, message in (
+        (b"'<f4'", b"f(4,)", "its header is damaged"),
+        (b"(3, 2)", b"(-3,2)", r"it has the shape \[-3, 2\]"),
+        (b"NUMPY\x01", b"NUMPY\x09", r"format version \(9, 0\) is not supported"),
+    ):
+        assert old in content
+        (tmp_path / "s.npy").write_bytes(content.replace(old, new))
+        with pytest.raises(TvmqError, match=f"s.npy is not a NumPy array: {message}"):
+            read_samples(tmp_path / "s.npy", SPECS)
     (tmp_path / "s.npy").write_bytes(b"")
     with pytest.raises(TvmqError, match="s.npy is not a NumPy array"):
         read_samples(tmp_path / "s.npy", SPECS)

@@ -19,6 +19,10 @@ OPERATORS: dict[str, tuple[int, ...]] = {
     "ConvInteger": (1, 2, 3),
     "QLinearConv": (1, 2, 3, 4, 5, 6, 7, 8),
     "QLinearMatMul": (1, 2, 3, 4, 5, 6, 7),
+    # Decided at import.
+    "If": (0,),
+    "Loop": (0, 1),
+    "Scan": (),
     # What can run on integers.
     "Conv": (1, 2),
     "MatMul": (),

@@ -91,12 +91,45 @@ def test_missing_members_are_named(built, tmp_path):
         archive.read(path)
 
 
+def test_damaged_code_is_not_loaded(built, tmp_path):
+    path = tmp_path / "model.tar"
+    built.export(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TvmqError, match="model.tar is damaged: mod.so is not what was written"):
+        archive.read(path)
+
+
+def test_a_package_without_a_checksum_is_read(built, tmp_path):
+    path = tmp_path / "old.tar"
+    write_tar(path, {"mod.json": metadata.encode(built.metadata), "mod.so": b"code"})
+    assert archive.read(path) == (built.metadata, b"code")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"format": 99}, r"has package format 99; this tvmq reads up to 2: install a newer one"),
         ({"layers": None}, "field 'layers' must be of type list, not NoneType"),
-        ({"inputs": [{"name": "x"}]}, "each of mod.json's inputs must have a name, a shape and a dtype"),
+        (
+            {"inputs": [{"name": "x"}]},
+            "each of mod.json's inputs must have name, shape, dtype, of the right type",
+        ),
+        ({"kernels": ["k"]}, "each of mod.json's kernels must have name, layers, of the right type"),
+        (
+            {"layers": [{"name": "n"}]},
+            "each of mod.json's layers must have name, op, status, reason, details",
+        ),
+        (
+            {"outputs": [{"name": "y", "shape": [-1], "dtype": "float32"}]},
+            "'y' in mod.json has no shape and dtype that an array can have",
+        ),
+        (
+            {"inputs": [{"name": "x", "shape": [1], "dtype": "float33"}]},
+            "'x' in mod.json has no shape and dtype that an array can have",
+        ),
+        ({"bytes": {"total": "many"}}, "field 'bytes' must hold numbers"),
     ],
 )
 def test_metadata_that_cannot_be_read(built, change, message):

@@ -96,3 +96,23 @@ def test_target_flags_are_those_of_tvm():
     internal = {"kind", "tag", "host", "from_device", "target_device_type"}
     for kind, attributes in ATTRIBUTES.items():
         assert set(attributes) == {str(name) for name in TargetKind.options_from_name(kind)} - internal
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sr=16000", ("sr", 16000)),
+        ("x=0.5", ("x", 0.5)),
+        ("flag=true", ("flag", True)),
+        ("x=[1, 2]", ("x", [1, 2])),
+        ("a=b=3", ("a=b", 3)),
+    ],
+)
+def test_binding(text, expected):
+    assert arguments.binding(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "sr", "sr=", "=1", "sr=text", 'sr="text"', "sr={}", "sr=null"])
+def test_bindings_that_are_none(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="must look like name=16000"):
+        arguments.binding(text)

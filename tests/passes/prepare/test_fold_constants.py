@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tvm import relax
+from tvm import relax, topi
 
 from tvmq.passes.hub.graph import constant, is_constant, to_numpy
 from tvmq.passes.prepare.fold_constants import FoldConstants
@@ -73,3 +73,27 @@ def test_unknown_parameters_are_left():
 def test_what_depends_on_an_input_is_left():
     mod = module({"x": (3, 4)}, lambda b, x: b.add(relax.op.permute_dims(x)))
     assert operators(FoldConstants()(mod)) == ["permute_dims"]
+
+
+def test_an_index_out_of_range_reads_the_nearest_element():
+    def body(b, x):
+        taken = b.add(relax.op.take(const(3, 4), relax.const([0, 7], "int64"), axis=0))
+        return b.add(relax.op.add(x, taken))
+
+    new = FoldConstants()(module({"x": (2, 4)}, body))
+    (addition,) = calls(new, "add")
+    np.testing.assert_array_equal(to_numpy(addition.args[1]), random(3, 4, seed=1)[[0, 2]])
+
+
+def test_constants_that_functions_of_the_module_compute():
+    x = relax.Var("x", relax.TensorType((2,), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            two = builder.emit_te(
+                topi.add, relax.const([1.0, 2.0], "float32"), relax.const([3.0, 4.0], "float32")
+            )
+            result = builder.emit_output(relax.op.add(x, two))
+        builder.emit_func_output(result)
+    (addition,) = calls(FoldConstants()(builder.get()), "add")
+    assert to_numpy(addition.args[1]).tolist() == [4.0, 6.0]

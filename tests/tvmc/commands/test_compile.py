@@ -366,3 +366,65 @@ class TestPrintPasses:
         (tmp_path / "file").write_text("")
         result = tvmc("compile", model, "--target", HERE, "--print-passes", tmp_path / "file")
         assert result.code == 1 and "cannot write the passes to" in result.err
+
+
+def save_branching(path):
+    """Write ``y = x * 2`` where ``mode`` is 1, else ``-x``, behind a relu named ``head``; ``mode`` int64[]."""
+    result = [helper.make_tensor_value_info("r", TensorProto.FLOAT, None)]
+    branches = {
+        name: helper.make_graph([helper.make_node(op, inputs, ["r"])], name, [], result)
+        for name, op, inputs in (("then_branch", "Add", ["h", "h"]), ("else_branch", "Neg", ["h"]))
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Relu", ["x"], ["h"], name="head"),
+            helper.make_node("Equal", ["mode", "one"], ["c"]),
+            helper.make_node("If", ["c"], ["y"], name="which", **branches),
+        ],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3]),
+            helper.make_tensor_value_info("mode", TensorProto.INT64, []),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(1), "one")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "output", "expected"),
+    [
+        (["--bind", "mode=1"], "y", [2.0, 0.0, 6.0]),
+        (["--bind", "mode=0"], "y", [-1.0, 0.0, -3.0]),
+        (["--outputs", "head"], "h", [1.0, 0.0, 3.0]),
+    ],
+)
+def test_inputs_that_are_bound_and_outputs_that_are_cut(tvmc, tmp_path, flags, output, expected):
+    model = save_branching(tmp_path / "m.onnx")
+    result = tvmc("compile", model, "--target", HERE, "-o", tmp_path / "m.tar", *flags)
+    assert result.code == 0, result.err
+    np.savez(tmp_path / "in.npz", x=np.array([[1, -2, 3]], np.float32))
+    assert (
+        tvmc("run", tmp_path / "m.tar", "--inputs", tmp_path / "in.npz", "--outputs", tmp_path / "o.npz").code
+        == 0
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npz")[output][0], expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "ONNX node 'which' (If) cannot be imported: a branch is chosen by the input 'mode'"),
+        (["--bind", "mod=1"], "unknown input 'mod'; did you mean 'mode'?"),
+        (["--bind", "mode=0.5"], "input 'mode' cannot be bound to 0.5: it holds int64 values"),
+        (["--outputs", "hea"], "unknown output 'hea'; did you mean 'head'"),
+    ],
+)
+def test_inputs_and_outputs_that_are_refused(tvmc, tmp_path, flags, message):
+    result = tvmc(
+        "compile", save_branching(tmp_path / "m.onnx"), "--target", HERE, "-o", tmp_path / "m.tar", *flags
+    )
+    assert result.code == 1 and result.err.count("\n") == 1
+    assert result.err.startswith(f"tvmc: error: {message}")
