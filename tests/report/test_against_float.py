@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 import tvmq
 from tvmq.errors import TvmqError
-from tvmq.passes.calibrate.kept_outputs import SAMPLES, KeptOutputs
-from tvmq.report.nearness import AgainstFloat, OutputNearness
+from tvmq.passes.calibrate.kept_outputs import SAMPLES
+from tvmq.report.nearness import AgainstFloat
 from tvmq.runtime.metadata import decode, encode
 
 from .networks import heads, samples
@@ -92,27 +91,3 @@ def test_the_record_survives_the_package(quantized, package):
     metadata = {**package.metadata, "against_float": found.as_metadata()}
     assert AgainstFloat.of_metadata(decode(encode(metadata), "p")["against_float"]) == found
     json.dumps(found.as_metadata())
-
-
-def test_text():
-    outputs = (
-        OutputNearness("a", 0.98765, None),
-        OutputNearness("b", 0.5, 0.25),
-        OutputNearness("c", None, 1.0),
-    )
-    found = AgainstFloat(8, {"kind": "llvm"}, True, outputs)
-    assert (
-        str(found)
-        == "cosine to float on 8 samples: a 0.9877, b 0.5000 (25 % the same class), c (100 % the same)"
-    )
-    assert AgainstFloat(8, {}, True, outputs[2:]).farthest is None
-
-
-def test_no_more_is_kept_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr("tvmq.passes.calibrate.kept_outputs.BYTES", 100)
-    kept, sample = KeptOutputs(), {"x": np.zeros(20, np.float32)}
-    for _ in range(4):
-        kept.update(sample, [np.zeros(1, np.float32)])
-    assert len(kept.pairs) == 2
-    kept.restart()
-    assert kept.pairs == []

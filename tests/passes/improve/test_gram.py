@@ -87,3 +87,10 @@ def test_covariances_of_blocks_are_those_on_the_diagonal(monkeypatch):
             blocks.cross_covariance[place], whole.cross_covariance[0, part, part], atol=1e-6
         )
     np.testing.assert_allclose(blocks.means[1], whole.means[1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("groups", "length"), [(1, 25088), (1, 60000), (512, 9), (2, 9216)])
+def test_covariances_of_wide_layers_stay_within_their_room(groups, length):
+    blocks = Blocks.of(groups, length)
+    assert blocks.count * blocks.size >= length
+    assert groups * blocks.count * blocks.size**2 <= 1.01 * gram.ELEMENTS
