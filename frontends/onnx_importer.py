@@ -10,7 +10,9 @@ import contextlib
 import io
 import json
 import warnings
+from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import onnx
 import tvm
@@ -23,6 +25,7 @@ from ..passes.layers import Layer, with_layers
 from .onnx_bodies import expanded, has_body
 from .onnx_converters import CONVERTERS, can_convert
 from .onnx_folding import DATA_DEPENDENT, folded
+from .onnx_sparse import densified
 
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
@@ -94,6 +97,18 @@ class Importer(ONNXGraphImporter):
                 raise TvmqError(
                     f"ONNX node {name!r} gives a result whose shape depends on its data; shapes must be static"
                 )
+
+    def _parse_graph_initializers(self, graph: onnx.GraphProto) -> None:
+        super()._parse_graph_initializers(graph)
+        super()._parse_graph_initializers(SimpleNamespace(initializer=densified(graph)))
+
+    def _parse_attr(self, attr_proto: Iterable[onnx.AttributeProto]) -> dict[str, Any]:
+        """Return the attributes by name; TVM knows no sparse ones, and takes an empty list for an error."""
+        attributes = {}
+        for attribute in attr_proto:
+            value = onnx.helper.get_attribute_value(attribute)
+            attributes[attribute.name] = tuple(value) if isinstance(value, list) else value
+        return attributes
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
         names = unique_node_names(graph)

@@ -12,6 +12,7 @@ from ..errors import TvmqError, unknown
 def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """Return the inputs that the user feeds: old files list their initializers among the inputs too."""
     initializers = {tensor.name for tensor in graph.initializer}
+    initializers |= {sparse.values.name for sparse in graph.sparse_initializer}
     return [value for value in graph.input if value.name not in initializers]
 
 
