@@ -437,7 +437,9 @@ def _imported(model: Model, given: _Given, in_float32: bool = False) -> tvm.IRMo
         mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
     check_edges(mod)
     prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
-    with explained("preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: prepare(alone)))):
+    with explained(
+        "preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: prepare(alone)))
+    ):
         return prepare(mod)
 
 

@@ -9,6 +9,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from .onnx_sparse import dense_array
 from .onnx_tensors import array_of
 
 
@@ -41,10 +42,12 @@ class Constant(stock.OnnxOpConverter):
     def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
         if "value" in attr:
             return constant(array_of(attr["value"]))
+        if "sparse_value" in attr:
+            return constant(dense_array(attr["sparse_value"]))
         for name, dtype in cls.SCALARS_AND_LISTS.items():
             if name in attr:
                 return constant(np.array(attr[name], dtype))
-        raise ValueError("a constant of strings or a sparse one is not supported")
+        raise ValueError("a constant of strings is not supported")
 
 
 class DequantizeLinear(stock.DequantizeLinear):

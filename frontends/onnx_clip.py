@@ -44,9 +44,9 @@ class Clip(stock.OnnxOpConverter):
                 np.inf if high is None else to_numpy(high).item(),
             )
         quantized = bb.lookup_binding(data) if isinstance(data, relax.Var) else None
-        if quantized is not None and op_name(quantized) == "relax.quantize":
-            return _clip_before(bb, quantized, low, high) or _clip_by(bb, data, low, high)
-        return _clip_by(bb, data, low, high)
+        is_quantizer = quantized is not None and op_name(quantized) == "relax.quantize"
+        clipped = _clip_before(bb, quantized, low, high) if is_quantizer else None
+        return _clip_by(bb, data, low, high) if clipped is None else clipped
 
 
 def _clipped(values: np.ndarray, low: relax.Expr | None, high: relax.Expr | None) -> np.ndarray:

@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import TvmqError, unknown
+from .onnx_sparse import densified
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,14 @@ class Graph:
 
 
 def graph_of(proto: onnx.GraphProto) -> Graph:
-    """Return the graph as the file has it."""
-    return Graph(proto.node, proto.input, proto.initializer, [value.name for value in proto.output])
+    """Return the graph as the file has it, sparse tensors as the dense ones that they stand for.
+
+    Raises
+    ------
+    TvmqError : a sparse tensor that cannot be read.
+    """
+    initializers = [*proto.initializer, *densified(proto)]
+    return Graph(proto.node, proto.input, initializers, [value.name for value in proto.output])
 
 
 def real_inputs(graph: onnx.GraphProto | Graph) -> list[onnx.ValueInfoProto]:

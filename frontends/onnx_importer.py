@@ -11,8 +11,9 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,6 +102,14 @@ class Importer(ONNXGraphImporter):
         self._nodes[tensor.name] = constant(array_of(tensor))
         if is_narrow(tensor.data_type):
             self._narrow.add(tensor.name)
+
+    def _parse_attr(self, attr_proto: Iterable[onnx.AttributeProto]) -> dict[str, Any]:
+        """Return the attributes by name; TVM knows no sparse ones, and takes an empty list for an error."""
+        attributes = {}
+        for attribute in attr_proto:
+            value = onnx.helper.get_attribute_value(attribute)
+            attributes[attribute.name] = tuple(value) if isinstance(value, list) else value
+        return attributes
 
     def _param(self, value: onnx.ValueInfoProto) -> relax.Var:
         shape, dtype = self._shape[value.name], input_dtype(value)

@@ -11,7 +11,6 @@ import tvm
 from tvm import relax
 
 import tvmq
-from tvmq import api
 from tvmq.errors import CompilerError, TvmqError
 from tvmq.frontends.onnx import load_onnx
 from tvmq.passes.annotate.annotate import Annotate
@@ -24,6 +23,7 @@ from tvmq.passes.prepare.prepare import Prepare
 from tvmq.passes.realize.fold_weights import FoldWeights
 from tvmq.passes.realize.layout import Layout
 from tvmq.passes.realize.realize import Realize
+from tvmq.schedules import blame
 from tvmq.schedules.pipeline import build
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
@@ -116,14 +116,14 @@ def test_bind_and_outputs_are_for_files(quantized):
 
 
 def test_what_tvm_cannot_compile_names_the_node(monkeypatch):
-    real = api.build
+    real = blame.build
 
     def build(mod, *arguments):
         if "relax.nn.max_pool2d" in {op_name(binding.value) for binding in bindings_of(mod)}:
             raise ValueError("Check failed: (false) is false: no pooling")
         return real(mod, *arguments)
 
-    monkeypatch.setattr(api, "build", build)
+    monkeypatch.setattr(blame, "build", build)
     x = relax.Var("x", relax.TensorType((1, 4, 8, 8), "float32"))
     builder = relax.BlockBuilder()
     with builder.function("main", [x]):

@@ -15,6 +15,7 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 
+from ..hub.compressed import unpacks
 from ..hub.graph import (
     Constant,
     bindings_of,
@@ -43,7 +44,7 @@ def _is_value(expr: relax.Expr) -> bool:
 
 def can_fold(call: relax.Call) -> bool:
     """Tell whether a call whose arguments are all known may be replaced by its value."""
-    if op_name(call) in ("relax.dequantize", "relax.call_tir") or op_name(call) in NOT_LOWERED:
+    if op_name(call) == "relax.dequantize" or op_name(call) in NOT_LOWERED:
         return False
     if op_name(call) == "relax.quantize":
         scale = call.args[1]
@@ -95,7 +96,11 @@ def _known_bindings(mod: IRModule) -> list[relax.VarBinding]:
     for binding in bindings_of(mod):
         value = binding.value
         if isinstance(value, relax.Call):
-            folds = can_fold(value) and all(is_known(argument) for argument in value.args)
+            folds = (
+                can_fold(value)
+                and not unpacks(mod, value)
+                and all(is_known(argument) for argument in value.args)
+            )
         elif isinstance(value, relax.TupleGetItem):
             folds = is_known(value.tuple_value)
         else:

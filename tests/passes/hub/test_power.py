@@ -7,7 +7,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from tvmq.passes.realize.compute.power import legalize_power
+from tvmq.passes.hub.power import legalize_power
 
 
 @pytest.mark.parametrize("exponent", [3.0, [0.5, 2.0, -1.0]])
