@@ -10,7 +10,7 @@ from tvm import IRModule, relax
 from ..errors import TvmqError
 from ..passes.graph import bindings_of, layer_name, op_name, rebuild, with_layer_name
 from ..passes.layers import Layer, get_layers, with_layers
-from .onnx_importer import OUTPUTS_ATTRIBUTE
+from .onnx_importer import OUTPUTS_ATTRIBUTE, is_static
 
 
 def adopt(mod: IRModule) -> IRModule:
@@ -43,12 +43,8 @@ def _check(mod: IRModule) -> None:
     if any(isinstance(binding.value, relax.If | relax.Function) for binding in bindings):
         raise TvmqError("the Relax module cannot be used: main has control flow or inner functions")
     for var in [*mod["main"].params, *(binding.var for binding in bindings)]:
-        if isinstance(var.ty, relax.TensorType) and not _is_static(var.ty):
+        if isinstance(var.ty, relax.TensorType) and not is_static(var.ty):
             raise TvmqError(f"shapes must be static, and {var.name!r} in the Relax module has {var.ty}")
-
-
-def _is_static(kind: relax.TensorType) -> bool:
-    return kind.shape is not None and all(isinstance(extent, tvm.tirx.IntImm) for extent in kind.shape)
 
 
 def _named(mod: IRModule) -> IRModule:
