@@ -35,6 +35,9 @@ INTERNAL_TEXT = re.compile(
 AXES = frozenset({"axes", "axis", "batch_dims", "perm"})
 """Attributes that count axes; not every converter looks whether there are so many."""
 
+MOST_AXES = 64
+"""More than any tensor has."""
+
 MOST_ELEMENTS = 1024
 """Of constants that shape inference is told; axes, pads and shapes have fewer."""
 
@@ -62,8 +65,11 @@ def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], 
     make what fails far behind the import. Ours look at all but their first input themselves, because some of what
     the standard demands (``roi`` of Resize) exporters leave out.
     """
-    named = {attribute.name for attribute in node.attribute}
-    if (named & AXES or node.op_type.startswith("Reduce")) and (found := _inferred(node, values, opset)):
+    axes = [attribute for attribute in node.attribute if attribute.name in AXES]
+    for axis in (axis for attribute in axes for axis in (attribute.i, *attribute.ints)):
+        if abs(axis) > MOST_AXES:  # ONNX's shape inference cuts it to 32 bits, and so may miss it
+            raise ValueError(f"it has no axis {axis}")
+    if (axes or node.op_type.startswith("Reduce")) and (found := _inferred(node, values, opset)):
         raise ValueError(found)
     converter = CONVERTERS.get(node.op_type)
     if node.domain not in ("", "ai.onnx") or converter is None:

@@ -213,7 +213,7 @@ class Importer(ONNXGraphImporter):
 
     def _check_value(self, name: str, node: onnx.NodeProto, value: relax.Expr) -> None:
         """Raise ``TvmqError`` for a result whose shape only the data decide, or that no memory holds."""
-        if not _is_static(value.ty):
+        if not is_static(value.ty):
             raise self._data_dependent(name, node)
         if isinstance(value.ty, relax.TensorType):
             if dtype_of(value) in NARROW:
@@ -242,7 +242,7 @@ class Importer(ONNXGraphImporter):
         if (
             not isinstance(value, relax.Expr)
             or not isinstance(value.ty, relax.TensorType)
-            or not _is_static(value.ty)
+            or not is_static(value.ty)
         ):
             return ""
         return f"{dtype_of(value)}[{','.join(str(int(extent)) for extent in value.ty.shape)}]"
@@ -313,10 +313,13 @@ def _check_size(shape: Sequence[int], dtype: str, what: str) -> None:
         )
 
 
-def _is_static(ty: tvm.ir.Type) -> bool:
+def is_static(ty: tvm.ir.Type) -> bool:
     """Tell whether every tensor of the type has constant extents."""
     if isinstance(ty, relax.TupleType):
-        return all(_is_static(field) for field in ty.fields)
+        return all(is_static(field) for field in ty.fields)
     if not isinstance(ty, relax.TensorType):
         return True
-    return ty.shape is not None and all(isinstance(extent, tvm.tirx.IntImm) for extent in ty.shape)
+    # The shape may be a variable itself, where data decide even the rank.
+    return isinstance(ty.shape, relax.ShapeExpr) and all(
+        isinstance(extent, tvm.tirx.IntImm) for extent in ty.shape
+    )

@@ -10,7 +10,7 @@ from tvm import IRModule, relax
 from ..errors import TvmqError
 from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, tupled, with_layer_name
 from ..passes.hub.layers import Layer, get_layers, with_layers
-from .onnx_importer import OUTPUTS_ATTRIBUTE
+from .onnx_importer import OUTPUTS_ATTRIBUTE, is_static
 
 
 def adopt(mod: IRModule) -> IRModule:
@@ -47,20 +47,12 @@ def _check(mod: IRModule) -> None:
     if any(isinstance(binding.value, relax.If | relax.Function) for binding in bindings):
         raise TvmqError("the Relax module cannot be used: main has control flow or inner functions")
     for var in [*mod["main"].params, *(binding.var for binding in bindings)]:
-        if isinstance(var.ty, relax.TensorType) and not _is_static(var.ty):
+        if isinstance(var.ty, relax.TensorType) and not is_static(var.ty):
             raise TvmqError(f"shapes must be static, and {var.name!r} in the Relax module has {var.ty}")
     result = mod["main"].ret_ty
     results = result.fields if isinstance(result, relax.TupleType) else [result]
     if not all(isinstance(each, relax.TensorType) for each in results):
         raise TvmqError("the Relax module cannot be used: main must return a tensor, or a tuple of tensors")
-
-    results = main.ret_ty.fields if isinstance(main.ret_ty, relax.TupleType) else [main.ret_ty]
-    if not all(isinstance(result, relax.TensorType) for result in results):
-        raise TvmqError("the Relax module cannot be used: main must return a tensor, or a tuple of tensors")
-
-
-def _is_static(kind: relax.TensorType) -> bool:
-    return kind.shape is not None and all(isinstance(extent, tvm.tirx.IntImm) for extent in kind.shape)
 
 
 def _named(mod: IRModule) -> IRModule:

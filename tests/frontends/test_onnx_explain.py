@@ -44,6 +44,10 @@ W = np.zeros((4, 3, 3, 3), np.float32)
             node("Concat", ["x", "x"], ["y"], name="n", axis=9),
             "axis must be in [-rank, rank-1]; its inputs are 'x' float32[1,4,8,8], 'x' float32[1,4,8,8]",
         ),
+        (
+            node("Softmax", ["x"], ["y"], name="n", axis=2**31),
+            "it has no axis 2147483648; its inputs are 'x' float32[1,4,8,8]",
+        ),
     ],
 )
 def test_reasons(made, message):

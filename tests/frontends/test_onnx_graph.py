@@ -161,3 +161,10 @@ def test_import_that_fails_leaves_nothing_open(capfd):
     assert "cannot be imported" in refused(load_onnx, proto)
     relax.BlockBuilder()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_shape_that_only_the_data_decide():
+    nodes = [node("ConstantOfShape", ["s"], ["y"], name="n")]
+    proto = model(nodes, [value("s", (3,), TensorProto.INT64)], ["y"])
+    message = "ONNX node 'n' (ConstantOfShape) gives a result whose shape depends on its data; shapes must be static"
+    assert refused(load_onnx, proto) == message
