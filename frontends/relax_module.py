@@ -39,7 +39,6 @@ def adopt(mod: IRModule) -> IRModule:
 
 
 def _check(mod: IRModule) -> None:
-    main = mod["main"]
     try:
         bindings = bindings_of(mod)
     except ValueError as error:

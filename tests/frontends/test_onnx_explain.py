@@ -18,9 +18,9 @@ W = np.zeros((4, 3, 3, 3), np.float32)
     ("made", "message"),
     [
         (
-            node("LRN", ["x"], ["y"], name="n", size=4),
-            "In divide, the first input shape at dim 1 is 4 and the second input shape at dim 1 is 5, which are not "
-            "broadcastable.; its inputs are 'x' float32[1,4,8,8]",
+            node("Add", ["x", "w"], ["y"], name="n"),
+            "In add, the first input shape at dim 3 is 8 and the second input shape at dim 3 is 3, which are not "
+            "broadcastable.; its inputs are 'x' float32[1,4,8,8], 'w' float32[4,3,3,3]",
         ),
         (
             node("Conv", ["x", "w"], ["y"], name="n"),
@@ -29,7 +29,7 @@ W = np.zeros((4, 3, 3, 3), np.float32)
             "groups are 3 and 1; its inputs are 'x' float32[1,4,8,8], 'w' float32[4,3,3,3]",
         ),
         (
-            node("MatMul", ["x"], ["y"], name="n"),
+            node("Greater", ["x"], ["y"], name="n"),
             "its input 'B' is missing; its inputs are 'x' float32[1,4,8,8]",
         ),
         (
