@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 from tvm import relax
 
 import tvmq
@@ -115,3 +117,39 @@ def test_the_integers_are_what_the_module_says():
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
     sums = np.einsum("nchwij,ocij->nohw", windows, _weights(-8, 7))
     np.testing.assert_allclose(result, sums * np.float32(SCALE) * np.float32(0.1), rtol=1e-6)
+
+
+def test_a_qcdq_file_has_the_bits_that_its_clips_leave():
+    rng = np.random.default_rng(2)
+    node = onnx.helper.make_node
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        node("Clip", ["xq", "low", "high"], ["xc"], name="x clip"),
+        node("DequantizeLinear", ["xc", "s", "z"], ["xd"]),
+        node("Clip", ["q", "least", "high"], ["qc"]),
+        node("DequantizeLinear", ["qc", "s", "z"], ["w"]),
+        node("Conv", ["xd", "w"], ["y"], name="conv"),
+    ]
+    arrays = {
+        "s": np.float32(0.3),
+        "z": np.int8(0),
+        "low": np.int8(-8),
+        "least": np.int8(-7),
+        "high": np.int8(7),
+        "q": rng.integers(-20, 21, (6, 4, 1, 1)).astype(np.int8),
+    }
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "qcdq",
+        [value("x", onnx.TensorProto.FLOAT, SHAPE)],
+        [value("y", onnx.TensorProto.FLOAT, (1, 6, 6, 6))],
+        [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    quantized = tvmq.quantize(model)
+    assert get_bits(quantized.mod) == Bits(weights={"conv": 4}, activations={"x clip": 4})
+    sample = {"x": (3.0 * rng.standard_normal(SHAPE)).astype(np.float32)}
+    (result,) = tvmq.compile(quantized).run(sample).values()
+    (expected,) = ReferenceEvaluator(model).run(None, sample)
+    np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
