@@ -6,17 +6,21 @@ model's opset.
 
 | operator | here | in TVM's importer |
 |---|---|---|
-| Clip | ``relax.clip`` | an opaque TIR function |
-| Conv | pads explicit, bias a constant of shape (1, C, 1, ...) | ``auto_pad`` as an opaque TIR function |
+| Clip | ``relax.clip``; any dtype, also behind a quantizer | an opaque TIR function |
+| Conv, ConvTranspose, pooling | pads explicit; ``output_shape``, positions of maxima | some of them wrong or missing |
 | Pad | ``relax.nn.pad`` | an opaque TIR function |
 | Dropout | its input, as in inference | an operator that cannot be lowered |
-| BatchNormalization | refused in training mode | taken for one in inference |
-| Constant | ``value_float``, ``value_ints``, ... too | ``value`` only |
+| BatchNormalization | refused in training mode; five outputs | taken for one in inference |
+| Constant | ``value_float``, ``value_ints``, sparse ones, ... too | ``value`` only |
 | LayerNormalization | its mean and deviation too | zeros |
-| Pow | an exponent of another dtype | refused |
+| QuantizeLinear, DequantizeLinear | float16 scales by way of float32 | an operator that the passes do not know |
 | Resize, Upsample | every mode | some modes, some of them wrong |
 | QLinearConv, QLinearMatMul | dequantize, the float operator, quantize | missing |
 | ConvInteger | a convolution of int32 | missing |
+| LSTM, GRU, RNN | one matrix product, and a kernel for the steps | missing |
+| DFT, STFT, Det, DeformConv, Col2Im, ... | products, convolutions, one kernel | missing |
+| those of ``onnx_bodies`` | their bodies | missing, or another operator of that name |
+| of ``onnx_elementwise``, ``onnx_positions``, ``onnx_reductions`` | every dtype and attribute | some wrong |
 """
 
 from __future__ import annotations

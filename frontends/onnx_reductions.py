@@ -1,4 +1,4 @@
-"""ONNX's reductions of dtypes that TVM's converters do not keep.
+"""ONNX's reductions, of dtypes that TVM's converters do not keep, and over no axis.
 
 ReduceMax(bool)              -->  cast to int8 and back: TIR has no least boolean to start from
 ReduceMean(int32 constant)   -->  a constant of int32; NumPy, which folds it, gives another dtype
@@ -6,6 +6,7 @@ ReduceMean(int32 constant)   -->  a constant of int32; NumPy, which folds it, gi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tvm import relax
@@ -13,11 +14,21 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ..passes.hub.graph import constant, dtype_of, is_constant, to_numpy
 
+OVER_NO_AXIS: dict[str, Callable[[relax.Expr], relax.Expr]] = {
+    "L1": relax.op.abs,
+    "L2": relax.op.abs,
+    "LogSum": relax.op.log,
+    "SumSquare": relax.op.square,
+}
+"""What a reduction does beside the sum; the others do nothing."""
+
 NAMES = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 
-def _keeping_dtype(converter: type[stock.OnnxOpConverter], of_integers: str) -> type[stock.OnnxOpConverter]:
-    """Return the converter with booleans in int8 and integers in a dtype, and its result in that of the input."""
+def _reduction(name: str) -> type[stock.OnnxOpConverter]:
+    """Return the converter with booleans in int8 and means in float64, and its result in the dtype of the input."""
+    converter = stock._get_convert_map()[f"Reduce{name}"]
+    of_integers = "float64" if name == "Mean" else ""
 
     class Reduction(converter):
         @classmethod
@@ -26,6 +37,12 @@ def _keeping_dtype(converter: type[stock.OnnxOpConverter], of_integers: str) -> 
 
             def kept(bb, inputs: list[relax.Expr | None], attr: dict[str, Any], params) -> relax.Expr:
                 dtype = dtype_of(inputs[0])
+                if (
+                    name in OVER_NO_AXIS
+                    and attr.get("noop_with_empty_axes", 0)
+                    and _has_no_axes(inputs, attr)
+                ):
+                    return OVER_NO_AXIS[name](inputs[0])
                 wide = "int8" if dtype == "bool" else of_integers if "int" in dtype else ""
                 result = bb.normalize(convert(bb, _with_first(bb, inputs, wide or dtype), attr, params))
                 if dtype_of(result) == dtype:
@@ -47,10 +64,10 @@ def _with_first(bb, inputs: list[relax.Expr | None], dtype: str) -> list[relax.E
     return stock.onnx_input([bb.normalize(relax.op.astype(first, dtype)), *inputs[1:]])
 
 
-REDUCTIONS = {
-    f"Reduce{name}": _keeping_dtype(
-        stock._get_convert_map()[f"Reduce{name}"], "float64" if name == "Mean" else ""
-    )
-    for name in NAMES
-}
+def _has_no_axes(inputs: list[relax.Expr | None], attr: dict[str, Any]) -> bool:
+    axes = inputs[1] if len(inputs) > 1 else None
+    return not attr.get("axes") and (axes is None or (is_constant(axes) and not to_numpy(axes).size))
+
+
+REDUCTIONS = {f"Reduce{name}": _reduction(name) for name in NAMES}
 """Operator to its converter."""

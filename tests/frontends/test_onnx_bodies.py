@@ -1,4 +1,4 @@
-"""Operators imported as their bodies, and functions of a model's own; ONNX's node tests cover the numbers."""
+"""Operators imported as their bodies, and functions of a model's own. ONNX's node tests cover the numbers."""
 
 from __future__ import annotations
 

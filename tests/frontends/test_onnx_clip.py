@@ -1,4 +1,4 @@
-"""Clip of integers, of constants, behind a quantizer, with computed bounds. Floats: test_onnx_converters."""
+"""Clip of integers, of constants, behind a quantizer, with computed bounds. Of floats: test_onnx_converters."""
 
 from __future__ import annotations
 
