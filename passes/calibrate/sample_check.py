@@ -48,14 +48,19 @@ def converted(array: np.ndarray, dtype: str, source: str) -> np.ndarray:
 def fitting_sample(sample: Sample, index: int, specs: Mapping[str, Spec]) -> dict[str, np.ndarray]:
     """Return the ``index``-th sample in the dtypes of the inputs; errors as ``check_sample`` and ``converted``."""
     if isinstance(sample, Mapping):
-        sample = {
-            name: converted(array, specs[name][1], f"calibration sample {index}, input {name!r}:")
-            if name in specs and isinstance(array, np.ndarray) and is_convertible(array.dtype, specs[name][1])
-            else array
-            for name, array in sample.items()
-        }
+        sample = {name: _fitting(array, index, name, specs) for name, array in sample.items()}
     check_sample(sample, index, specs)
     return dict(sample)
+
+
+def _fitting(array: np.ndarray, index: int, name: str, specs: Mapping[str, Spec]) -> np.ndarray:
+    """Return the array in the input's dtype; as it is where it cannot be converted, which ``check_sample`` reports."""
+    if name not in specs or not isinstance(array, np.ndarray):
+        return array
+    dtype = specs[name][1]
+    if str(array.dtype) == dtype or not is_convertible(array.dtype, dtype):
+        return array
+    return converted(array, dtype, f"calibration sample {index}, input {name!r}:")
 
 
 def check_sample(sample: Sample, index: int, specs: Mapping[str, Spec]) -> None:
