@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import onnx
 import tvm
 
 from .errors import TvmqError
-from .frontends.edges import check_edges
-from .frontends.given_samples import given_samples
-from .frontends.onnx import load_onnx
-from .frontends.relax_module import adopt
-from .frontends.samples import CalibrationFiles
 from .frontends.samples import Samples as FileSamples
+from .given import Bound, Given, Model, Samples, Shapes, imported, samples_for
 from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
-from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs, scheme_of
 from .passes.hub.ffi_errors import explained
-from .passes.hub.graph import describe_layer, input_specs
 from .passes.hub.layers import Layer, get_layers
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
-from .passes.prepare.prepare import Prepare
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
 from .passes.weight_only.restore import RestoreWeights
@@ -43,7 +34,7 @@ from .report.report import Report
 from .report.stages import Stages, run_passes
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .schedules.blame import build_explained, failing_layer
+from .schedules.blame import build_explained
 from .schedules.context import pass_context
 from .schedules.options import CompileOptions
 from .schedules.sources import LoweredKernels, sources_of
@@ -78,26 +69,8 @@ __all__ = [
     "run_on_host",
 ]
 
-Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 TargetSpec: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | tvm.target.Target
-Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-Bound: TypeAlias = Mapping[str, Any]
 Progress: TypeAlias = Callable[[str, int | None], AbstractContextManager[Any]]
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
-
-    input_shapes: Shapes | None = None
-    bind: Bound | None = None
-    outputs: Sequence[str] | None = None
-
-    def refuse_for(self, what: str) -> None:
-        """Raise ``TvmqError`` where something is said that can only be done while an ONNX file is imported."""
-        if self.bind or self.outputs is not None:
-            raise TvmqError(f"bind and outputs are for ONNX models and have no effect on {what}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +120,7 @@ class QuantizedModel:
         """
         stages = self.stages or Stages(self.mod, self.mod)
         with explained("reporting"):
-            found = _samples(samples, self.mod)
+            found = samples_for(samples, self.mod)
             report = collect(stages, self.scheme, found, limit, run_on_host, progress)
             return report if package is None else with_package(report, package, next(iter(found)))
 
@@ -161,7 +134,7 @@ class QuantizedModel:
         kept = self.float_outputs
         if samples != () or not kept.pairs:
             mod = float_form(self.mod) if self.float_mod is None else self.float_mod
-            kept = float_outputs(mod, _samples(samples, mod), run_on_host)
+            kept = float_outputs(mod, samples_for(samples, mod), run_on_host)
         return against_float(package, kept.pairs, partial(compile, self)) if kept.pairs else None
 
 
@@ -202,7 +175,7 @@ def quantize(
     ------
     TvmqError : whatever the model, the samples or the options are at fault for.
     """
-    given = _Given(input_shapes, bind, outputs)
+    given = Given(input_shapes, bind, outputs)
     with explained("quantizing"):
         started = _start(model, scheme, target, calibration, given, options, search, progress)
         return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
@@ -247,7 +220,7 @@ def quantize_with_accuracy_control(
     # Without a search, its samples and its state are those of the control.
     of_control = replace(SearchOptions(), samples=search.samples, state=search.state) if search else None
     bits = None if search == of_control and not get_scheme(scheme).searched else search
-    given = _Given(input_shapes, bind, outputs)
+    given = Given(input_shapes, bind, outputs)
     few = (search or SearchOptions()).samples
     with explained("quantizing"):
         started = _start(model, scheme, target, calibration, given, options, bits, progress)
@@ -291,7 +264,7 @@ def compile(  # noqa: A001 (the name that users expect)
     target = parse_target(target)
     row = row_of(target)
     options = options or CompileOptions()
-    prepared = _prepared(model, _Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, Given(input_shapes, bind, outputs))
     lowered = [LoweredKernels()] if "tir" in options.dump_code else []
     with (
         explained("compiling"),
@@ -329,7 +302,7 @@ def calibration_data(
     TvmqError : a file that cannot be read, or holds nothing that fits.
     """
     return CalibrationData(
-        _samples(calibration, mod),
+        samples_for(calibration, mod),
         runner=run_on_host,
         progress=progress,
         serial_runner=partial(run_on_host, cores=1),
@@ -350,7 +323,7 @@ def tuning_tasks(
 
     target = parse_target(target)
     row = row_of(target)
-    prepared = _prepared(model, _Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with explained("looking for kernels"):
         return extract_tasks(Realize(row)(Layout()(RestoreWeights()(prepared.mod))), target, row)
 
@@ -377,7 +350,7 @@ def _start(
     scheme: str,
     target: TargetSpec,
     calibration: Samples | None,
-    given: _Given,
+    given: Given,
     options: QuantizeOptions | None,
     search: SearchOptions | None,
     progress: Progress | None,
@@ -390,7 +363,7 @@ def _start(
         raise TvmqError(
             f"options of the search have no effect with the scheme {chosen.name!r}, only with 'mixed'"
         )
-    mod = _imported(model, given, in_float32=True)
+    mod = imported(model, given, in_float32=True)
     if has_pairs(mod):
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
@@ -415,40 +388,14 @@ def _start(
     return _Start(mod, recipe)
 
 
-def _prepared(model: Model | QuantizedModel, given: _Given) -> QuantizedModel:
+def _prepared(model: Model | QuantizedModel, given: Given) -> QuantizedModel:
     """Return the module that is to be realized, with the name of the scheme that it is compiled in."""
     if isinstance(model, QuantizedModel):
         given.refuse_for("a model that quantize returned")
         mod, scheme = model.mod, model.scheme
     else:
-        mod = _imported(model, given)
+        mod = imported(model, given)
         scheme = "int8" if has_pairs(mod) else "float"
     if scheme_of(mod) is not None and not has_pairs(mod):
         scheme = "float"
     return QuantizedModel(mod, scheme)
-
-
-def _imported(model: Model, given: _Given, in_float32: bool = False) -> tvm.IRModule:
-    """Return the model as the passes want it; quantized, or to be ``in_float32``, without other floats."""
-    if isinstance(model, tvm.IRModule):
-        given.refuse_for("a Relax module")
-        mod = adopt(model)
-    else:
-        mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
-    check_edges(mod)
-    prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
-    with explained(
-        "preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: prepare(alone)))
-    ):
-        return prepare(mod)
-
-
-def _samples(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
-    """Return the samples for the module's inputs; they can be walked through again. None stay ``()``."""
-    if isinstance(calibration, tuple) and not calibration:
-        return calibration
-    if isinstance(calibration, str | os.PathLike):
-        calibration = CalibrationFiles(calibration)
-    if isinstance(calibration, CalibrationFiles):
-        return calibration.open(input_specs(mod))
-    return given_samples(repeatable(calibration), input_specs(mod))

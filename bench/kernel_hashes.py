@@ -19,6 +19,7 @@ from tvm import relax, tirx
 
 from .. import api
 from ..errors import TvmqError, unknown
+from ..frontends.onnx import load_onnx
 from ..passes.hub.graph import is_constant, to_numpy
 from ..passes.prepare.prepare import Prepare
 from ..passes.realize.layout import Layout
@@ -51,7 +52,7 @@ def hashes_of(subject: Subject, scheme: str, target_text: str) -> dict[str, str]
     row = row_of(target)
     shapes = {subject.model.input: subject.input_shape}
     if scheme == "float":
-        mod = Prepare()(api.load_onnx(str(subject.path), shapes))
+        mod = Prepare()(load_onnx(str(subject.path), shapes))
     else:
         feeds = [feed for feed, _ in zip(calibration_feeds(subject), range(SAMPLES), strict=False)]
         mod = api.quantize(str(subject.path), scheme, target, feeds, input_shapes=shapes).mod

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tvm import IRModule
     from tvm.target import Target
 
-    from ..api import QuantizedModel, Samples
+    from ..api import QuantizedModel
     from ..config.config import Config
+    from ..given import Samples
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tvm import IRModule
     from tvm.target import Target
 
-    from ...api import Samples
+    from ...given import Samples
     from ...tuning.remote import Remote
 
 

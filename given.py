@@ -1,0 +1,70 @@
+"""What users give, as passes take it: a model to a prepared module, samples to arrays of its inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import tvm
+
+from .errors import TvmqError
+from .frontends.edges import check_edges
+from .frontends.given_samples import given_samples
+from .frontends.onnx import load_onnx
+from .frontends.relax_module import adopt
+from .frontends.samples import CalibrationFiles
+from .passes.calibrate.spool import repeatable
+from .passes.hub.annotation import has_pairs
+from .passes.hub.ffi_errors import explained
+from .passes.hub.graph import describe_layer, input_specs
+from .passes.prepare.prepare import Prepare
+from .schedules.blame import failing_layer
+
+Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
+Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Bound: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
+
+    input_shapes: Shapes | None = None
+    bind: Bound | None = None
+    outputs: Sequence[str] | None = None
+
+    def refuse_for(self, what: str) -> None:
+        """Raise ``TvmqError`` where something is said that can only be done while an ONNX file is imported."""
+        if self.bind or self.outputs is not None:
+            raise TvmqError(f"bind and outputs are for ONNX models and have no effect on {what}")
+
+
+def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModule:
+    """Return the model as the passes want it; quantized, or to be ``in_float32``, without other floats."""
+    if isinstance(model, tvm.IRModule):
+        given.refuse_for("a Relax module")
+        mod = adopt(model)
+    else:
+        mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
+    check_edges(mod)
+    prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
+    with explained(
+        "preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: prepare(alone)))
+    ):
+        return prepare(mod)
+
+
+def samples_for(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:
+    """Return the samples for the module's inputs; they can be walked through again. None stay ``()``."""
+    if isinstance(calibration, tuple) and not calibration:
+        return calibration
+    if isinstance(calibration, str | os.PathLike):
+        calibration = CalibrationFiles(calibration)
+    if isinstance(calibration, CalibrationFiles):
+        return calibration.open(input_specs(mod))
+    return given_samples(repeatable(calibration), input_specs(mod))
