@@ -65,6 +65,7 @@ class Importer(ONNXGraphImporter):
     def __init__(self, shapes: dict[str, tuple[int, ...]]):
         super().__init__({name: list(shape) for name, shape in shapes.items()}, None, sanitize=False)
         self._node_of: dict[relax.Var, str] = {}
+        self.opset = 0
 
     def import_graph(self, graph: onnx.GraphProto, opset: int) -> tvm.IRModule:
         """Return the module; its calls carry the nodes' names and it has a layer record of each node.
@@ -151,7 +152,7 @@ class Importer(ONNXGraphImporter):
 
     def _construct_body(self, name: str, node: onnx.NodeProto) -> None:
         inputs = [self._nodes[value] if value else None for value in node.input]
-        opset = self.opset
+        opset: int = self.opset
         body, self.opset = expanded(node, inputs, opset)
         for inner in body:
             if not can_convert(inner.domain, inner.op_type):
