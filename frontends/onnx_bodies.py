@@ -10,6 +10,7 @@ node's name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -120,9 +121,9 @@ def _standard_body(
         "body"  # else the inliner takes ONNX's own, and for that wants to know all types
     )
     results = [onnx.ValueInfoProto(name=name) for name in call.output if name]
-    types = [helper.make_empty_tensor_value_info(name) for name in call.input if name]
+    fed = [helper.make_empty_tensor_value_info(name) for name in call.input if name]
     model = helper.make_model(
-        helper.make_graph([call], "body", types, results),
+        helper.make_graph([call], "body", fed, results),
         opset_imports=[*function.opset_import, helper.make_opsetid("body", 1)],
         functions=[function],
     )
@@ -130,9 +131,9 @@ def _standard_body(
     return list(body), opset_of(function)
 
 
-def _schema_with_body(op_type: str, opset: int) -> defs.OpSchema:
+def _schema_with_body(op_type: str, opset: int) -> Any:
     """Return the definition of the operator in that version of the standard, or in the first that gives a body."""
-    versions = [
+    versions: list[Any] = [
         schema
         for schema in defs.get_all_schemas_with_history()
         if (schema.domain, schema.name) == ("", op_type)
@@ -161,7 +162,7 @@ def _type(value: relax.Expr) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), _shape(value))
 
 
-def _set_defaults(node: onnx.NodeProto, schema: defs.OpSchema) -> None:
+def _set_defaults(node: onnx.NodeProto, schema: Any) -> None:
     """Write the attributes' defaults out: the inliner knows only those that a node has."""
     given = {attribute.name for attribute in node.attribute}
     for name, attribute in schema.attributes.items():

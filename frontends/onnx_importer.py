@@ -177,7 +177,7 @@ class Importer(ONNXGraphImporter):
     def _convert_body(self, name: str, node: onnx.NodeProto) -> None:
         """Convert the nodes of an operator's body as what the model calls ``name``."""
         inputs = [self._nodes[value] if value else None for value in node.input]
-        opset = self.opset
+        opset: int = self.opset
         body, self.opset = expanded(node, inputs, opset)
         for inner in body:
             if not can_convert(inner.domain, inner.op_type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ Attributes = dict[str, Any]
 class _Running(stock.OnnxOpConverter):
     """A running sum or product, with ``reverse`` from the end, and with ``exclusive`` without the element itself."""
 
-    operator = None
+    operator: Callable[..., relax.Call]
 
     @classmethod
     def _impl_v11(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
@@ -91,8 +92,9 @@ class EyeLike(stock.OnnxOpConverter):
 
     @classmethod
     def _impl_v9(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        rows, columns = shape_of(inputs[0])
         dtype = helper.tensor_dtype_to_np_dtype(attr["dtype"]) if "dtype" in attr else dtype_of(inputs[0])
-        return constant(np.eye(*shape_of(inputs[0]), k=attr.get("k", 0), dtype=dtype))
+        return constant(np.eye(rows, columns, attr.get("k", 0)).astype(dtype))
 
 
 class OneHot(stock.OnnxOpConverter):

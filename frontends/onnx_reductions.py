@@ -27,7 +27,7 @@ NAMES = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum",
 
 def _reduction(name: str) -> type[stock.OnnxOpConverter]:
     """Return the converter with booleans in int8 and means in float64, and its result in the dtype of the input."""
-    converter = stock._get_convert_map()[f"Reduce{name}"]
+    converter: Any = stock._get_convert_map()[f"Reduce{name}"]
     of_integers = "float64" if name == "Mean" else ""
 
     class Reduction(converter):
