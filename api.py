@@ -419,7 +419,7 @@ def _imported(model: Model, given: _Given) -> tvm.IRModule:
     else:
         mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
     with explained(
-        "preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: Prepare()(alone)))
+        "preparing", lambda: describe_layer(mod, failing_layer(mod, partial(tvm.compile, target="llvm")))
     ):
         return Prepare()(mod)
 
