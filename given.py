@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,9 +54,11 @@ def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModu
         mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
     check_edges(mod)
     prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
-    with explained(
-        "preparing", lambda: describe_layer(mod, failing_layer(mod, lambda alone: prepare(alone)))
-    ):
+
+    def where() -> str:
+        return describe_layer(mod, failing_layer(mod, partial(tvm.compile, target="llvm")))
+
+    with explained("preparing", where):
         return prepare(mod)
 
 
