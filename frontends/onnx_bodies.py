@@ -83,15 +83,12 @@ def expanded(
     ValueError : attributes, dtypes or ranks for which the operator has no body.
     """
     names = [f"input_{position}" if value is not None else "" for position, value in enumerate(inputs)]
-    given = {name: value for name, value in zip(names, inputs, strict=True) if value is not None}
     call = onnx.NodeProto()
     call.CopyFrom(node)
     call.input[:] = names
     if node.op_type in CONTRIB.get(node.domain, ()):
-        body, opset = (
-            contrib_body(call, {name: _shape(value) for name, value in given.items()}),
-            CONTRIB_OPSET,
-        )
+        shapes = {name: _shape(value) for name, value in zip(names, inputs, strict=True) if value is not None}
+        body, opset = contrib_body(call, shapes), CONTRIB_OPSET
     else:
         body, opset = _standard_body(call, inputs, opset)
     outer = dict(zip(names, node.input, strict=True)) | {name: name for name in node.output}
@@ -117,9 +114,8 @@ def _standard_body(
         )
     if not function.node:
         raise ValueError("ONNX defines no body of it for these attributes and dtypes")
-    call.domain = function.domain = (
-        "body"  # else the inliner takes ONNX's own, and for that wants to know all types
-    )
+    # By its own name the inliner would take ONNX's function, and want to know the types of inputs left out.
+    call.domain = function.domain = "body"
     results = [onnx.ValueInfoProto(name=name) for name in call.output if name]
     fed = [helper.make_empty_tensor_value_info(name) for name in call.input if name]
     model = helper.make_model(

@@ -100,13 +100,8 @@ def skip_simplified_layer_normalization(
     body: Body, x: str, skip: str, gamma: str, bias: str = "", *, epsilon: float = 1e-12
 ) -> tuple[str, ...]:
     total = body.sum(x, skip, bias)
-    body = _with_shape(body, total, body.shapes[x])
+    body.shapes = {**body.shapes, total: body.shapes[x]}
     return simplified_layer_normalization(body, total, gamma, epsilon=epsilon)[0], "", "", total
-
-
-def _with_shape(body: Body, name: str, shape: tuple[int, ...]) -> Body:
-    body.shapes = {**body.shapes, name: shape}
-    return body
 
 
 def embed_layer_normalization(

@@ -35,7 +35,7 @@ class Recurrence:
     steps, batch, hidden : extents.
     activations : those of ONNX in their order: f, and of GRU and LSTM g, and of LSTM h.
     is_reverse : from the last step to the first.
-    clip : bound of what the activations are applied to; None for none.
+    clip : bound of what the activations are applied to, but for c, as in onnxruntime; None for none.
     is_coupled : the forget gate of the LSTM is 1 - i.
     resets_product : the reset gate of the GRU comes behind the product.
     """

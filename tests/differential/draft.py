@@ -15,6 +15,12 @@ OPSETS = (13, 17, 18, 21, 23)
 
 MAX_RANK = 5
 
+FLOATS = ("float32", "float32", "float32", "float16", "float64")
+"""Dtypes to draw from, the usual one more often."""
+
+SIGNED = ("int8", "int16", "int32", "int64")
+INTEGERS = (*SIGNED, "uint8", "uint16", "uint32", "uint64")
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -84,6 +90,17 @@ class Draft:
         """Return some different axes in any order."""
         chosen = self.rng.permutation(rank)[: self.integer(low, rank)]
         return [int(axis) - rank * self.chance(0.3) for axis in chosen]
+
+    def broadcast_pair(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return two shapes that broadcast together."""
+        whole = self.shape()
+        pair = []
+        for _ in range(2):
+            own = tuple(1 if self.chance(0.25) else extent for extent in whole)
+            pair.append(own[self.integer(0, len(own)) :] if self.chance(0.3) else own)
+        if self.chance():
+            pair[0] = whole
+        return pair[0], pair[1]
 
     # Values.
 
