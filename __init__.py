@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     )
     from .config.config import read_config as read_config
     from .errors import TvmqError as TvmqError
-    from .frontends.onnx import load_onnx as load_onnx
-    from .frontends.samples import CalibrationFiles as CalibrationFiles
+    from .frontends.onnx.load import load_onnx as load_onnx
+    from .frontends.samples.files import CalibrationFiles as CalibrationFiles
     from .runtime.package import load as load
     from .search.options import SearchOptions as SearchOptions
 
 __version__ = "0.1.0"
 
 _LOCATIONS = {
-    "CalibrationFiles": "frontends.samples",
+    "CalibrationFiles": "frontends.samples.files",
     "CompileOptions": "schedules.options",
     "Package": "runtime.package",
     "QuantizeOptions": "passes.annotate.options",
@@ -52,7 +52,7 @@ _LOCATIONS = {
     "calibration_data": "api",
     "compile": "api",
     "load": "runtime.package",
-    "load_onnx": "frontends.onnx",
+    "load_onnx": "frontends.onnx.load",
     "quantize": "api",
     "quantize_with_accuracy_control": "api",
     "read_config": "config.config",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import tvm
 
 from .errors import TvmqError
-from .frontends.samples import Samples as FileSamples
+from .frontends.samples.files import Samples as FileSamples
 from .given import Bound, Given, Model, Samples, Shapes, imported, samples_for
 from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
@@ -160,7 +160,7 @@ def quantize(
     target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
     calibration : samples, each ``{input name: array}`` of the input's shape, its dtype converted where the values
         survive (``passes.calibrate.sample_check``); or a path that
-        ``frontends.samples.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
+        ``frontends.samples.files.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
         weight-only scheme, which takes them for its biases alone.

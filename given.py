@@ -14,10 +14,10 @@ import tvm
 
 from .errors import TvmqError
 from .frontends.edges import check_edges
-from .frontends.given_samples import given_samples
-from .frontends.onnx import load_onnx
+from .frontends.onnx.load import load_onnx
 from .frontends.relax_module import adopt
-from .frontends.samples import CalibrationFiles
+from .frontends.samples.files import CalibrationFiles
+from .frontends.samples.given import given_samples
 from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs
 from .passes.hub.ffi_errors import explained

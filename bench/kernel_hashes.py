@@ -19,7 +19,7 @@ from tvm import relax, tirx
 
 from .. import api
 from ..errors import TvmqError, unknown
-from ..frontends.onnx import load_onnx
+from ..frontends.onnx.load import load_onnx
 from ..passes.hub.graph import is_constant, to_numpy
 from ..passes.prepare.prepare import Prepare
 from ..passes.realize.layout import Layout

@@ -36,8 +36,8 @@ from .table import (
 from .toml_file import TomlFile, read_toml
 
 if TYPE_CHECKING:
-    from ..frontends.labelled import LabelledFiles
-    from ..frontends.samples import CalibrationFiles
+    from ..frontends.samples.files import CalibrationFiles
+    from ..frontends.samples.labelled import LabelledFiles
     from ..passes.annotate.options import QuantizeOptions
     from ..search.options import SearchOptions
 
@@ -121,9 +121,9 @@ def make_config(values: Mapping[Option, Any]) -> Config:
     ------
     TvmqError : a value that an option does not take; one that has no effect because another is absent.
     """
-    from ..frontends.images import ImageOptions
-    from ..frontends.labelled import LabelledFiles
-    from ..frontends.samples import CalibrationFiles
+    from ..frontends.samples.files import CalibrationFiles
+    from ..frontends.samples.images import ImageOptions
+    from ..frontends.samples.labelled import LabelledFiles
     from ..passes.annotate.options import QuantizeOptions
     from ..passes.hub.schemes import get_scheme
     from ..search.options import SearchOptions, check_drop

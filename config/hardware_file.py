@@ -69,7 +69,7 @@ def _value(file: TomlFile, key: str, value: Any) -> Any:
 
 def _check_operators(operators: tuple[str, ...]) -> None:
     """Raise ``TvmqError`` for an operator that no ONNX model that can be imported has."""
-    from ..frontends.onnx_converters import CONVERTERS
+    from ..frontends.onnx.converters.table import CONVERTERS
 
     for operator in operators:
         if operator not in CONVERTERS:

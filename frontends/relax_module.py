@@ -10,7 +10,7 @@ from tvm import IRModule, relax
 from ..errors import TvmqError
 from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, tupled, with_layer_name
 from ..passes.hub.layers import Layer, get_layers, with_layers
-from .onnx_importer import OUTPUTS_ATTRIBUTE, is_static
+from .onnx.importer import OUTPUTS_ATTRIBUTE, is_static
 
 
 def adopt(mod: IRModule) -> IRModule:

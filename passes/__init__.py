@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from .improve.smooth import Smooth as Smooth
     from .improve.training import Learning as Learning
     from .improve.tune_mixed_bits import TuneMixedBits as TuneMixedBits
-    from .instruments import PassFiles as PassFiles
-    from .instruments import PassTimes as PassTimes
-    from .instruments import VerifyPasses as VerifyPasses
-    from .pass_list import Pipeline as Pipeline
     from .pipeline import CalibrationData as CalibrationData
     from .pipeline import default_pipeline as default_pipeline
     from .prepare.prepare import Prepare as Prepare
     from .realize.fold_weights import FoldWeights as FoldWeights
     from .realize.layout import Layout as Layout
     from .realize.realize import Realize as Realize
+    from .scripting.instruments import PassFiles as PassFiles
+    from .scripting.instruments import PassTimes as PassTimes
+    from .scripting.instruments import VerifyPasses as VerifyPasses
+    from .scripting.pass_list import Pipeline as Pipeline
     from .weight_only.compress import CompressWeights as CompressWeights
     from .weight_only.restore import RestoreWeights as RestoreWeights
 
@@ -90,8 +90,8 @@ _LOCATIONS = {
     "improve.smooth": "Smooth",
     "improve.training": "Learning",
     "improve.tune_mixed_bits": "TuneMixedBits",
-    "instruments": "PassFiles PassTimes VerifyPasses",
-    "pass_list": "Pipeline",
+    "scripting.instruments": "PassFiles PassTimes VerifyPasses",
+    "scripting.pass_list": "Pipeline",
     "pipeline": "CalibrationData default_pipeline",
     "realize.fold_weights": "FoldWeights",
     "realize.layout": "Layout",

@@ -38,9 +38,9 @@ from .improve.rounding import RoundWeights
 from .improve.sequential_bias import CorrectBiasSequentially
 from .improve.smooth import Smooth
 from .improve.tune_mixed_bits import TuneMixedBits
-from .pass_list import Pipeline
 from .prepare.prepare import Prepare
 from .realize.fold_weights import FoldWeights
+from .scripting.pass_list import Pipeline
 from .weight_only.compress import CompressWeights
 
 

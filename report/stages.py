@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from tvm import IRModule
 
 from ..passes.hub.annotation import has_pairs
-from ..passes.pass_list import Pipeline
 from ..passes.realize.fold_weights import FoldWeights
+from ..passes.scripting.pass_list import Pipeline
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tvm import relax
 
 import tvmq
 from tvmq.errors import CompilerError, TvmqError
-from tvmq.frontends.onnx import load_onnx
+from tvmq.frontends.onnx.load import load_onnx
 from tvmq.passes.annotate.annotate import Annotate
 from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.passes.calibrate.calibrate import Calibrate

@@ -57,11 +57,11 @@ def load(
 
     Raises
     ------
-    TvmqError : another format; as ``frontends.onnx.load_onnx`` does.
+    TvmqError : another format; as ``frontends.onnx.load.load_onnx`` does.
     """
     say(COMPILE, {"model_format": model_format}, keywords=True)
     check_format(Path(path), model_format)
-    from ..frontends.onnx import load_onnx
+    from ..frontends.onnx.load import load_onnx
 
     return TVMCModel(
         load_onnx(path, {name: tuple(shape) for name, shape in (shape_dict or {}).items()} or None)

@@ -119,7 +119,7 @@ def known_pass_config(given: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Any]
 def import_model(args: argparse.Namespace) -> IRModule:
     """Return the model; raises ``TvmqError`` where it cannot be read or has operators that are not known."""
     check_format(args.FILE, args.model_format)
-    from ..frontends.onnx import load_onnx
+    from ..frontends.onnx.load import load_onnx
 
     with progress("import", None):
         return load_onnx(args.FILE, args.input_shapes, dict(args.bind), args.outputs)

@@ -40,7 +40,7 @@ def node_tests() -> list[Base]:
     """Return ONNX's node tests, each with its inputs behind the first as constants, and some as they are."""
     from onnx.backend.test.loader import load_model_tests
 
-    from tvmq.frontends.onnx_converters import can_convert
+    from tvmq.frontends.onnx.converters.table import can_convert
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

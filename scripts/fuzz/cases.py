@@ -92,7 +92,7 @@ def _model_file(rng: Random, content: bytes, folder: Path) -> Outcome:
 
 def _compile(path: Path, quantize: bool) -> None:
     import tvmq
-    from tvmq.frontends.onnx import load_onnx
+    from tvmq.frontends.onnx.load import load_onnx
     from tvmq.passes.hub.graph import dtype_of, shape_of
 
     module = load_onnx(path)

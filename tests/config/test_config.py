@@ -13,9 +13,9 @@ import tvmq
 from tvmq.config.config import DEFAULT_SCHEME, read_config, read_values
 from tvmq.config.table import CALIBRATION, IMAGE, OPTIONS, QUANTIZATION, SCHEME, SEARCH, SECTIONS
 from tvmq.errors import TvmqError
-from tvmq.frontends.images import ImageOptions
-from tvmq.frontends.labelled import LabelledFiles
-from tvmq.frontends.samples import CalibrationFiles
+from tvmq.frontends.samples.files import CalibrationFiles
+from tvmq.frontends.samples.images import ImageOptions
+from tvmq.frontends.samples.labelled import LabelledFiles
 from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.search.options import SearchOptions
 

@@ -8,7 +8,7 @@ import tvm
 from onnx import helper, numpy_helper
 from tvm import relax
 
-from tvmq.frontends.onnx import load_onnx
+from tvmq.frontends.onnx.load import load_onnx
 from tvmq.passes.prepare.prepare import Prepare
 from tvmq.passes.realize.layout import Layout
 from tvmq.passes.realize.realize import Realize

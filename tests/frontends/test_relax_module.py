@@ -11,7 +11,7 @@ from tvm.script import ir as I
 from tvm.script import relax as R
 
 from tvmq.errors import TvmqError
-from tvmq.frontends.onnx_importer import OUTPUTS_ATTRIBUTE
+from tvmq.frontends.onnx.importer import OUTPUTS_ATTRIBUTE
 from tvmq.frontends.relax_module import adopt
 from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, results_of, shape_of, with_layer_name
 from tvmq.passes.hub.layers import Layer, get_layers, with_layers

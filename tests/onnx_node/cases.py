@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tvmq.frontends.onnx_bodies import has_body
+from tvmq.frontends.onnx.bodies import has_body
 
 OPERATORS: dict[str, tuple[int, ...]] = {
     # Quantization and integer arithmetic.

@@ -62,7 +62,7 @@ def test_other_samples_run_on_the_float_model(quantized, package):
 
 
 def test_without_samples_there_is_nothing_to_compare(package):
-    model = tvmq.api.QuantizedModel(None, "int8", None, tvmq.frontends.onnx.load_onnx(heads("boxes")))
+    model = tvmq.api.QuantizedModel(None, "int8", None, tvmq.frontends.onnx.load.load_onnx(heads("boxes")))
     assert model.against_float(package) is None
 
 

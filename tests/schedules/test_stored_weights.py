@@ -9,7 +9,7 @@ import tvm
 from onnx import helper, numpy_helper
 
 from tvmq import api
-from tvmq.frontends.onnx import load_onnx
+from tvmq.frontends.onnx.load import load_onnx
 from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.passes.hub.compressed import compressed
 from tvmq.passes.hub.pairs import activation_pairs, weight_pairs

@@ -9,8 +9,8 @@ import pytest
 from tvmq.config.config import Config
 from tvmq.config.table import OPTIONS
 from tvmq.errors import TvmqError
-from tvmq.frontends.images import ImageOptions
-from tvmq.frontends.samples import CalibrationFiles
+from tvmq.frontends.samples.files import CalibrationFiles
+from tvmq.frontends.samples.images import ImageOptions
 from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.schedules.options import CompileOptions
 from tvmq.tvmc.main import make_parser

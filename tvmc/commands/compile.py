@@ -147,7 +147,7 @@ def _pass_files(folder: Path | None) -> AbstractContextManager[Any]:
         return nullcontext()
     from tvm.ir.transform import PassContext
 
-    from ...passes.instruments import PassFiles
+    from ...passes.scripting.instruments import PassFiles
 
     return PassContext(instruments=[PassFiles(folder)])
 

@@ -1,0 +1,1 @@
+"""ONNX operators of which TVM's importer knows nothing, or only a part."""

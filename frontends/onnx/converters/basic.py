@@ -1,0 +1,126 @@
+"""Small ONNX operators whose converters in TVM know only part of the specification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from ..sparse import dense_array
+from ..tensors import array_of
+
+
+class BatchNormalization(stock.BatchNormalization):
+    """For inference; TVM takes one in training mode for one in inference, which gives other numbers."""
+
+    @classmethod
+    def _impl_v15(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        if attr.get("training_mode", 0):
+            raise ValueError("training_mode is 1; export the model for inference")
+        normalized = super()._impl_v15(bb, inputs, attr, params)[0]
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normalized
+        # Files of old exporters name all outputs of training: the running statistics, and those of the batch.
+        return relax.Tuple([bb.emit(normalized), *inputs[3:5], *inputs[3:5]])
+
+
+class Constant(stock.OnnxOpConverter):
+    """A constant in any of its spellings; TVM reads only ``value``."""
+
+    # Attribute -> dtype.
+    SCALARS_AND_LISTS = {
+        "value_float": "float32",
+        "value_floats": "float32",
+        "value_int": "int64",
+        "value_ints": "int64",
+    }
+
+    @classmethod
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        if "value" in attr:
+            return constant(array_of(attr["value"]))
+        if "sparse_value" in attr:
+            return constant(dense_array(attr["sparse_value"]))
+        for name, dtype in cls.SCALARS_AND_LISTS.items():
+            if name in attr:
+                return constant(np.array(attr[name], dtype))
+        raise ValueError("a constant of strings is not supported")
+
+
+class DequantizeLinear(stock.DequantizeLinear):
+    """In float32, as the passes know it, and then in the dtype of the scale."""
+
+    @classmethod
+    def get_converter(cls, opset: int):
+        convert = super().get_converter(opset)
+
+        def in_float32(bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+            dtype = dtype_of(inputs[1])
+            if dtype == "float32":
+                return convert(bb, inputs, attr, params)
+            operands = stock.onnx_input([inputs[0], _as_float32(bb, inputs[1]), *inputs[2:]])
+            return relax.op.astype(bb.emit(convert(bb, operands, attr, params)), dtype)
+
+        return in_float32
+
+
+class QuantizeLinear(stock.QuantizeLinear):
+    """In float32, as the passes know it, whatever the dtype of values and scale."""
+
+    @classmethod
+    def get_converter(cls, opset: int):
+        convert = super().get_converter(opset)
+
+        def in_float32(bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+            operands = [_as_float32(bb, value) for value in inputs[:2]]
+            return convert(bb, stock.onnx_input([*operands, *inputs[2:]]), attr, params)
+
+        return in_float32
+
+
+def _as_float32(bb, value: relax.Expr) -> relax.Expr:
+    if is_constant(value):
+        return constant(to_numpy(value).astype(np.float32))
+    return value if dtype_of(value) == "float32" else bb.emit(relax.op.astype(value, "float32"))
+
+
+class LayerNormalization(stock.LayerNormalization):
+    """With its mean and inverse deviation too, where they are asked for; TVM gives a zero in their place."""
+
+    @classmethod
+    def _impl_v17(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        normalized = super()._impl_v17(bb, inputs, attr, params)[0]
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normalized
+        data = inputs[0]
+        rank = len(shape_of(data))
+        axes = list(range(attr.get("axis", -1) % rank, rank))
+        epsilon = relax.const(attr.get("epsilon", 1e-5), dtype_of(data))
+        variance = relax.op.add(relax.op.variance(data, axes, keepdims=True), epsilon)
+        mean = relax.op.mean(data, axes, keepdims=True)
+        return relax.Tuple([normalized, bb.emit(mean), bb.emit(relax.op.rsqrt(bb.normalize(variance)))])
+
+
+class LRN(stock.OnnxOpConverter):
+    """x / (bias + alpha / size * (sum of squares of neighbouring channels))^beta, for any rank and size."""
+
+    @classmethod
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        data, size = inputs[0], attr["size"]
+        shape, dtype = shape_of(data), dtype_of(data)
+        # From floor((size - 1) / 2) channels before to ceil((size - 1) / 2) behind.
+        width = [0, 0, (size - 1) // 2, size // 2] + [0, 0] * (len(shape) - 2)
+        squares = bb.emit(relax.op.nn.pad(bb.emit(relax.op.multiply(data, data)), width))
+        total = bb.emit(relax.op.strided_slice(squares, [1], [0], [shape[1]]))
+        for at in range(1, size):
+            part = bb.emit(relax.op.strided_slice(squares, [1], [at], [at + shape[1]]))
+            total = bb.emit(relax.op.add(total, part))
+        share = relax.const(attr.get("alpha", 1e-4) / size, dtype)
+        base = bb.emit(relax.op.multiply(total, share))
+        base = bb.emit(relax.op.add(base, relax.const(attr.get("bias", 1.0), dtype)))
+        return relax.op.divide(
+            data, bb.emit(relax.op.power(base, relax.const(attr.get("beta", 0.75), dtype)))
+        )

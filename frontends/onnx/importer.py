@@ -1,0 +1,325 @@
+"""TVM's ONNX importer, with our converters, one-line errors, and each node's name on the calls it became.
+
+TVM keeps a node's result as an expression that nobody has bound yet. Here each is bound when its node is
+done, so that whatever was bound since the node before belongs to this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+
+from ...errors import TvmqError
+from ...passes.hub.graph import (
+    bindings_of,
+    constant,
+    dtype_of,
+    is_constant,
+    main_function,
+    rebuild,
+    with_layer_name,
+)
+from ...passes.hub.layers import Layer, with_layers
+from .bodies import expanded, has_body
+from .control_flow import CONTROL_FLOW
+from .converters.table import CONVERTERS, can_convert
+from .cut_points import REFUSED, undecided, where_to_cut
+from .explain import reason, refuse_wrong_inputs
+from .folding import Folding
+from .graph import Graph, real_inputs, unique_node_names
+from .inline import Inlined
+from .scales import refuse_bad_scales
+from .tensors import NARROW, array_of, input_dtype, is_narrow, is_plain
+
+OUTPUTS_ATTRIBUTE = "tvmq.outputs"
+"""Attribute of ``main``: the names of the graph's outputs, a JSON list."""
+
+LARGEST_VALUE = 2**36
+"""Bytes of one tensor; beyond it no machine that a model is compiled for can hold it."""
+
+
+class Importer(ONNXGraphImporter):
+    """One import of one graph.
+
+    Parameters
+    ----------
+    graph : what is imported.
+    shapes : the static shape of each graph input.
+    opset : version of the standard operator set.
+    """
+
+    def __init__(self, graph: Graph, shapes: dict[str, tuple[int, ...]], opset: int):
+        super().__init__({name: list(shape) for name, shape in shapes.items()}, None, sanitize=False)
+        self.opset = opset
+        self._graph = graph
+        self._node_of: dict[relax.Var, str] = {}
+        self._narrow: set[str] = set()
+        self._names: set[str] = set()
+        self._layers: list[Layer] = []
+        self._folding = Folding()
+
+    def import_graph(self) -> tvm.IRModule:
+        """Return the module; its calls carry the nodes' names and it has a layer record of each node.
+
+        Raises
+        ------
+        TvmqError : operators that cannot be imported, or a node whose conversion failed.
+        """
+        _refuse_unknown_operators(self._graph.node)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # TVM warns and prints where it also raises
+            mod = self._with_spans(self._main())
+        return relax.transform.DeadCodeElimination()(with_layers(mod, self._layers))
+
+    def _main(self) -> tvm.IRModule:
+        for tensor in self._graph.initializer:
+            self._define(tensor)
+        params = [self._param(value) for value in real_inputs(self._graph)]
+        attrs = {OUTPUTS_ATTRIBUTE: json.dumps(list(self._graph.output))}
+        with main_function(self.bb, params, attrs):
+            with self.bb.dataflow():
+                self._convert(self._graph.node)
+                outputs = [self._output(name) for name in self._graph.output]
+                result = self.bb.emit_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
+            self.bb.emit_func_output(result)
+        return self.bb.get()
+
+    def _define(self, tensor: onnx.TensorProto) -> None:
+        if tensor.name in self._nodes:
+            raise TvmqError(f"the model has two tensors of the name {tensor.name!r}")
+        self._nodes[tensor.name] = constant(array_of(tensor))
+        if is_narrow(tensor.data_type):
+            self._narrow.add(tensor.name)
+
+    def _parse_attr(self, attr_proto: Iterable[onnx.AttributeProto]) -> dict[str, Any]:
+        """Return the attributes by name; TVM knows no sparse ones, and takes an empty list for an error."""
+        attributes = {}
+        for attribute in attr_proto:
+            value = onnx.helper.get_attribute_value(attribute)
+            attributes[attribute.name] = tuple(value) if isinstance(value, list) else value
+        return attributes
+
+    def _param(self, value: onnx.ValueInfoProto) -> relax.Var:
+        shape, dtype = self._shape[value.name], input_dtype(value)
+        _check_size(shape, dtype, f"input {value.name!r}")
+        param = self._nodes[value.name] = self._new_var(value.name, shape=shape, dtype=dtype)
+        return param
+
+    def _output(self, name: str) -> relax.Expr:
+        value = self._nodes.get(name)
+        if value is None:
+            raise TvmqError(f"the model's output {name!r} is given by no node, input or initializer")
+        if not isinstance(value.ty, relax.TensorType):
+            raise TvmqError(f"the model's output {name!r} is no tensor")
+        if not is_plain(dtype_of(value)):
+            raise TvmqError(f"the model's output {name!r} holds {dtype_of(value)} values, which no array has")
+        return value
+
+    def _convert(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Convert nodes in order, those of a subgraph too."""
+        for name, node in zip(unique_node_names(nodes, self._names), nodes, strict=True):
+            self._check_names(name, node)
+            try:
+                self._convert_node(name, node)
+            except TvmqError:
+                raise  # of a node inside, which it names
+            # TVM's converters raise whatever they meet: asserts, ValueError, TVMError, AttributeError, ...
+            except Exception as error:
+                why = reason(node, self._nodes, self.opset, error) + self._inputs_of(node)
+                raise TvmqError(f"ONNX node {name!r} ({node.op_type}) cannot be imported: {why}") from error
+            self._bind_outputs(name, node)
+            if node.op_type != "Constant":
+                self._layers.append(Layer(name, node.op_type))
+
+    def _check_names(self, name: str, node: onnx.NodeProto) -> None:
+        for value in node.input:
+            if value and value not in self._nodes:
+                raise TvmqError(
+                    f"ONNX node {name!r} ({node.op_type}) reads {value!r}, which no input, initializer "
+                    "or earlier node gives"
+                )
+        for value in node.output:
+            if value and value in self._nodes:
+                raise TvmqError(
+                    f"ONNX node {name!r} ({node.op_type}) gives {value!r}, which the model has already"
+                )
+
+    def _convert_node(self, name: str, node: onnx.NodeProto) -> None:
+        if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+            CONTROL_FLOW[node.op_type](self, name, node)
+            return
+        refuse_wrong_inputs(node, self._nodes, self.opset)
+        refuse_bad_scales(node, self._nodes)
+        self._note_narrow(node)
+        constants = self._folding.folded(node, self._nodes, self.opset)
+        self._nodes.update(constants)
+        if constants:
+            return
+        if has_body(node.domain, node.op_type):
+            self._convert_body(name, node)
+        elif node.op_type in REFUSED:
+            raise self._data_dependent(name, node)
+        else:
+            super()._construct_nodes(SimpleNamespace(node=[node]))
+
+    def _convert_body(self, name: str, node: onnx.NodeProto) -> None:
+        """Convert the nodes of an operator's body as what the model calls ``name``."""
+        inputs = [self._nodes[value] if value else None for value in node.input]
+        opset: int = self.opset
+        body, self.opset = expanded(node, inputs, opset)
+        for inner in body:
+            if not can_convert(inner.domain, inner.op_type):
+                raise ValueError(f"it contains {inner.op_type}, which is not supported")
+            self._convert_node(name, inner)
+            self._bind_outputs(name, inner)
+        self.opset = opset
+
+    def _note_narrow(self, node: onnx.NodeProto) -> None:
+        """Keep in mind which values have fewer than 8 bits in the file; raise ``ValueError`` where more would."""
+        if node.op_type == "Constant" and any(
+            is_narrow(attribute.t.data_type) for attribute in node.attribute
+        ):
+            self._narrow.update(node.output)
+        asked = any(
+            attribute.name == "output_dtype" and is_narrow(attribute.i) for attribute in node.attribute
+        )
+        if node.op_type == "QuantizeLinear" and (asked or not self._narrow.isdisjoint(node.input)):
+            raise ValueError(
+                "values that are quantized to fewer than 8 bits are not supported, only constant weights"
+            )
+
+    def _bind_outputs(self, name: str, node: onnx.NodeProto) -> None:
+        for output in node.output:
+            value = self._nodes.get(output)
+            if isinstance(value, relax.Call | relax.TupleGetItem):
+                value = self._nodes[output] = self.bb.emit(value)
+            if isinstance(value, relax.Var):
+                # A node that passes its input through must not take over its name.
+                self._node_of.setdefault(value, name)
+            if isinstance(value, relax.Expr):
+                self._check_value(name, node, value)
+
+    def _check_value(self, name: str, node: onnx.NodeProto, value: relax.Expr) -> None:
+        """Raise ``TvmqError`` for a result whose shape only the data decide, or that no memory holds."""
+        if not is_static(value.ty):
+            raise self._data_dependent(name, node)
+        if isinstance(value.ty, relax.TensorType):
+            if dtype_of(value) in NARROW:
+                raise TvmqError(
+                    f"ONNX node {name!r} ({node.op_type}) gives {dtype_of(value)} values; integers of fewer than 8 "
+                    "bits are supported as constant weights alone"
+                )
+            what = f"ONNX node {name!r} ({node.op_type}): its result"
+            _check_size([int(extent) for extent in value.ty.shape], dtype_of(value), what)
+
+    def _data_dependent(self, name: str, node: onnx.NodeProto) -> TvmqError:
+        return TvmqError(
+            f"ONNX node {name!r} ({node.op_type}) gives a result whose shape depends on its data; shapes must be "
+            f"static{where_to_cut(self._graph, node)}"
+        )
+
+    def _inputs_of(self, node: onnx.NodeProto) -> str:
+        """Return what the node reads, as the end of a message."""
+        shown = [
+            f"{name!r} {described}" for name in node.input if name and (described := self._described(name))
+        ]
+        return f"; its inputs are {', '.join(shown)}" if shown else ""
+
+    def _described(self, name: str) -> str:
+        value = self._nodes.get(name)
+        if (
+            not isinstance(value, relax.Expr)
+            or not isinstance(value.ty, relax.TensorType)
+            or not is_static(value.ty)
+        ):
+            return ""
+        return f"{dtype_of(value)}[{','.join(str(int(extent)) for extent in value.ty.shape)}]"
+
+    def _convert_operator(self, op_name: str, inputs, attrs, opset: int) -> relax.Expr:
+        convert = CONVERTERS[op_name].get_converter(opset)
+        value = convert(self.bb, inputs, attrs, [self._nodes, self._params])
+        return self.bb.normalize(value) if isinstance(value, relax.Expr) else value
+
+    # What control flow asks for; see ``onnx_control_flow.Scope``.
+
+    def run(self, body: Inlined) -> None:
+        _refuse_unknown_operators(body.nodes)
+        for tensor in body.initializers:
+            self._define(tensor)
+        self._convert(body.nodes)
+
+    def known(self, name: str) -> np.ndarray | None:
+        value = self._nodes[name]
+        return value.value.numpy() if is_constant(value) else None
+
+    def value(self, name: str) -> relax.Expr:
+        return self._nodes[name]
+
+    def give(self, name: str, value: relax.Expr) -> None:
+        self._nodes[name] = self.bb.normalize(value)
+
+    def undecided(self, name: str) -> str:
+        return undecided(self._graph, name)
+
+    def _with_spans(self, mod: tvm.IRModule) -> tvm.IRModule:
+        """Return the module with each call's span set: the node whose result is bound next."""
+        names: dict[relax.Var, str] = {}
+        waiting: list[relax.Var] = []
+        for binding in bindings_of(mod):
+            waiting.append(binding.var)
+            if binding.var in self._node_of:
+                names.update(dict.fromkeys(waiting, self._node_of[binding.var]))
+                waiting.clear()
+
+        def name_call(builder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+            named = isinstance(value, relax.Call) and var in names
+            return with_layer_name(value, names[var]) if named else value
+
+        return rebuild(mod, name_call)
+
+
+def _refuse_unknown_operators(nodes: Sequence[onnx.NodeProto]) -> None:
+    """Raise ``TvmqError`` that names all operators that cannot be imported."""
+    missing: dict[str, list[str]] = {}
+    for name, node in zip(unique_node_names(nodes), nodes, strict=True):
+        standard = node.domain in ("", "ai.onnx")
+        if not can_convert(node.domain, node.op_type) and not (standard and node.op_type in CONTROL_FLOW):
+            domain = "" if standard else f"{node.domain}."
+            missing.setdefault(domain + node.op_type, []).append(name)
+    if missing:
+        listed = "; ".join(f"{op} (node {', '.join(nodes)})" for op, nodes in sorted(missing.items()))
+        raise TvmqError(f"the model has operators that cannot be imported: {listed}")
+
+
+def _check_size(shape: Sequence[int], dtype: str, what: str) -> None:
+    """Raise ``TvmqError`` for a tensor that no memory holds."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size > LARGEST_VALUE:
+        extents = ",".join(map(str, shape))
+        raise TvmqError(
+            f"{what} has the shape [{extents}] of {dtype}, {size / 2**30:.0f} GiB; that is too large"
+        )
+
+
+def is_static(ty: tvm.ir.Type) -> bool:
+    """Tell whether every tensor of the type has constant extents."""
+    if isinstance(ty, relax.TupleType):
+        return all(is_static(field) for field in ty.fields)
+    if not isinstance(ty, relax.TensorType):
+        return True
+    # The shape may be a variable itself, where data decide even the rank.
+    return isinstance(ty.shape, relax.ShapeExpr) and all(
+        isinstance(extent, tvm.tirx.IntImm) for extent in ty.shape
+    )

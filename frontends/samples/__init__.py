@@ -1,0 +1,1 @@
+"""Samples from files, folders, images and programs."""

@@ -1,0 +1,1 @@
+"""Passes in lists, and what watches them."""
