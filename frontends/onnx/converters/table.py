@@ -37,6 +37,7 @@ from ..folding import DATA_DEPENDENT
 from .basic import LRN, BatchNormalization, Constant, DequantizeLinear, LayerNormalization, QuantizeLinear
 from .clip import Clip
 from .convolution import Col2Im, Conv, ConvTranspose, DeformConv
+from .division import Div, Mod
 from .elementwise import (
     BitCast,
     BitShift,
@@ -194,6 +195,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "DeformConv": DeformConv,
     "DequantizeLinear": DequantizeLinear,
     "Det": Det,
+    "Div": Div,
     "Dropout": Dropout,
     "Elu": Elu,
     "Equal": Equal,
@@ -208,6 +210,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "MatMul": MatMul,
     "MaxPool": MaxPool,
     "MaxUnpool": MaxUnpool,
+    "Mod": Mod,
     "OneHot": OneHot,
     "Pad": Pad,
     "Pow": Pow,

@@ -1,0 +1,69 @@
+"""Integer division and remainder where the divisor is an input.
+
+    x / 0 = 0        x % 0 = 0        x / -1 = -x        x % -1 = 0
+
+A processor's division ends the process for a divisor of 0, and for the least integer divided by -1. ONNX leaves the
+first open; these are NumPy's results.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+from ....passes.hub.graph import dtype_of, is_constant
+from .elementwise import number
+
+Inputs = list[relax.Expr | None]
+
+
+def _may_trap(inputs: Inputs) -> bool:
+    """Tell whether the divisor is a tensor of integers that nobody knows before the model runs."""
+    tensors = all(isinstance(value.ty, relax.TensorType) for value in inputs[:2])
+    return tensors and not is_constant(inputs[1]) and "int" in dtype_of(inputs[1])
+
+
+def _guarded(base: type[stock.OnnxOpConverter], is_quotient: bool) -> type[stock.OnnxOpConverter]:
+    """Return the converter with 1 in place of divisors that trap; a quotient is multiplied by what it should be.
+
+    No ``where`` chooses a result: TVM's simplifier knows in its branches that no divisor is 0, and takes the guard
+    away.
+    """
+
+    class Guarded(base):  # type: ignore[misc, valid-type]
+        @classmethod
+        def get_converter(cls, opset: int):
+            convert = super().get_converter(opset)
+
+            def guarded(bb, inputs: Inputs, attr: dict[str, Any], params) -> relax.Expr:
+                if not _may_trap(inputs):
+                    return convert(bb, inputs, attr, params)
+                data, divisor = inputs[:2]
+                dtype = dtype_of(divisor)
+
+                def count(value: int) -> relax.Expr:
+                    """1 where the divisor has this value, else 0."""
+                    return bb.emit(
+                        relax.op.astype(bb.emit(relax.op.equal(divisor, number(value, divisor))), dtype)
+                    )
+
+                added = count(0)
+                factor = bb.emit(relax.op.subtract(number(1, divisor), added))
+                if dtype.startswith("int"):
+                    twice = bb.emit(relax.op.multiply(count(-1), number(2, divisor)))
+                    added = bb.emit(relax.op.add(added, twice))
+                    factor = bb.emit(relax.op.subtract(factor, twice))
+                safe = bb.emit(relax.op.add(divisor, added))
+                result = convert(bb, stock.onnx_input([data, safe]), attr, params)
+                return relax.op.multiply(bb.emit(result), factor) if is_quotient else result
+
+            return guarded
+
+    Guarded.__name__ = base.__name__
+    return Guarded
+
+
+Div = _guarded(stock.Div, is_quotient=True)
+Mod = _guarded(stock.Mod, is_quotient=False)
