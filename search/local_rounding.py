@@ -23,8 +23,7 @@ from ..passes.hub.graph import bindings_of, op_name
 from ..passes.hub.pairs import WeightPair, WeightParameters, edit, weight_pairs
 from ..passes.improve.bias_correction import ChannelMean, mean_error, shift_results
 from ..passes.improve.gram import Blocks, Moments, grouped_shape
-from ..passes.improve.round_layer import rounded, shift_of
-from ..passes.improve.rounding import RoundWeights
+from ..passes.improve.round_layer import LayerOptions, rounded, shift_of
 from ..passes.pipeline import CalibrationData
 from ..passes.prepare.affine import CHANNEL_AXIS
 
@@ -124,7 +123,7 @@ class LocalRounding:
             for operand in self.operands[pair.name]
             if isinstance(operand, MomentsOperand)
         ]
-        return rounded(pair, seen, RoundWeights(()), scheme_of(mod))
+        return rounded(pair, seen, LayerOptions(), scheme_of(mod))
 
 
 def _groups(

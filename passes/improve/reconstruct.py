@@ -53,7 +53,8 @@ from .backward import channels_last
 from .blocks import blocks_of, cut_out
 from .learned import LearnedWeights
 from .outlook import Ahead
-from .rounding import DAMPING, Changes, Rounded, RoundWeights, round_blocks
+from .round_layer import DAMPING
+from .rounding import Changes, Rounded, RoundWeights, round_blocks
 from .trainable import NoRule, Through, Trainable
 from .training import Learning, Record, error_of, learn
 from .walk import State

@@ -45,7 +45,7 @@ from .bias_correction import shift_results
 from .blocks import Block, blocks_of, cut_out, sections_of
 from .gram import Moments
 from .outlook import Ahead, Outlook
-from .round_layer import rounded, shift_of
+from .round_layer import DAMPING, MAKING_UP, LayerOptions, rounded, shift_of
 from .walk import (
     Reader,
     State,
@@ -56,13 +56,6 @@ from .walk import (
     quantized_form,
     readers_in,
 )
-
-DAMPING = 1.0
-"""``r``. Suits 100 pictures: with 0.1, MobileNetV2's error in 4 bits is 20 times as large on others as on them."""
-
-MAKING_UP = 1000.0
-"""``m``: on 200 pictures the ridge is 0.01 of the diagonal for MobileNetV2's first layers and 98 for its last ones.
-Neighbouring columns are much alike, so it takes so many of them to tell what one weight should be."""
 
 
 @module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
@@ -259,7 +252,8 @@ class _Work:
             return part
         pair = weight_pairs(part)[reader.place]
         seen = self.seen.pop(name)
-        new = rounded(pair, seen, self.options, scheme_of(part))
+        options = LayerOptions(self.options.damping, self.options.making_up, self.options.fit_scales)
+        new = rounded(pair, seen, options, scheme_of(part))
         part = edit(part, weights={pair.name: new})
         pair = weight_pairs(part)[reader.place]
         shifts = [shift_of(pair, *each) for each in seen]

@@ -32,7 +32,7 @@ def _guarded(base: type[stock.OnnxOpConverter], is_quotient: bool) -> type[stock
     away.
     """
 
-    class Guarded(base):  # type: ignore[misc, valid-type]
+    class Guarded(base):
         @classmethod
         def get_converter(cls, opset: int):
             convert = super().get_converter(opset)
