@@ -9,7 +9,7 @@ from typing import Any
 import tvm
 import tvm_ffi
 
-from ..errors import TvmqError, unknown
+from ..errors import CompilerError, TvmqError, unknown
 from .options import CompileOptions
 
 _PREFIXES = {"relax.transform.": "", "tirx.transform.": "tirx.", "s_tir.transform.": "s_tir."}
@@ -52,10 +52,9 @@ def pass_context(options: CompileOptions, *instruments: Any) -> Iterator[None]:
     try:
         with context:
             yield
-    except TvmqError:
-        raise
     except Exception as error:
-        if not options.disabled_passes:
+        of_model = isinstance(error, TvmqError) and not isinstance(error, CompilerError)
+        if of_model or not options.disabled_passes:
             raise
         raise TvmqError(
             f"TVM cannot compile the model without {', '.join(options.disabled_passes)}"

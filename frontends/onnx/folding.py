@@ -21,23 +21,87 @@ from .cut_points import DATA_DEPENDENT
 from .low_bit import dequantized_blocks
 from .tensors import is_plain
 
-KEPT: frozenset[str] = frozenset(
+FOLDED: frozenset[str] = frozenset(
     {
-        "Bernoulli",
-        "Constant",
-        "DequantizeLinear",
-        "Dropout",
-        "DynamicQuantizeLinear",
-        "Multinomial",
-        "QuantizeLinear",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
+        "Abs",
+        "Add",
+        "And",
+        "ArgMax",
+        "ArgMin",
+        "BitShift",
+        "Cast",
+        "CastLike",
+        "Ceil",
+        "Clip",
+        "Compress",
+        "Concat",
+        "ConstantOfShape",
+        "Cos",
+        "CumSum",
+        "Div",
+        "Equal",
+        "Exp",
+        "Expand",
+        "EyeLike",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Greater",
+        "GreaterOrEqual",
+        "Identity",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "Max",
+        "Mean",
+        "MelWeightMatrix",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "NonMaxSuppression",
+        "NonZero",
+        "Not",
+        "OneHot",
+        "Or",
+        "Pad",
+        "Pow",
+        "Range",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "Round",
+        "ScatterElements",
+        "ScatterND",
+        "Sign",
+        "Sin",
+        "Slice",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tile",
+        "TopK",
+        "Transpose",
+        "Trilu",
+        "Unique",
+        "Unsqueeze",
+        "Where",
+        "Xor",
     }
 )
-"""Operators that are not evaluated though all their inputs are constant: what is random, and what quantizes, because
-constants behind those are quantized weights."""
+"""Operators that are evaluated where all their inputs are constant: what shapes, grids and masks are made of. Others
+are left to the compiler, since ONNX's evaluator is wrong here and there; and QuantizeLinear and DequantizeLinear must
+stay, because constants behind those are quantized weights."""
 
 LARGEST = 256
 """Elements: more than any shape has, and too few to be a weight that should stay as the file stores it."""
@@ -82,7 +146,7 @@ class Folding:
         self, node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int
     ) -> list[np.ndarray]:
         """Return the outputs that ONNX's evaluator gives; empty where it is not to be asked, or does not know."""
-        if node.op_type in KEPT or any(attribute.HasField("g") for attribute in node.attribute):
+        if node.op_type not in FOLDED:
             return []
         arrays = {name: _constant(values[name]) for name in node.input if name}
         known = {name: array for name, array in arrays.items() if array is not None}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import helper
 
-from tvmq.passes import arithmetic
+from tvmq.passes.hub import arithmetic
 
 from .draft import FLOATS, INTEGERS, SIGNED, Draft
 

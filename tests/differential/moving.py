@@ -187,7 +187,7 @@ def scatter_nd(draft: Draft, op_type: str) -> None:
 def one_hot(draft: Draft, op_type: str) -> None:
     depth = draft.integer(1, 7)
     indices = draft.input(
-        draft.array(draft.shape(0, 3), draft.one_of("int32", "int64", "float32"), -depth, depth - 1).round()
+        draft.array(draft.shape(1, 3), draft.one_of("int32", "int64", "float32"), -depth, depth - 1).round()
     )
     values = draft.constant(draft.array((2,), draft.one_of("float32", "int32", "int64")))
     axis = draft.integer(-draft.rank(indices) - 1, draft.rank(indices))
