@@ -10,7 +10,7 @@ import pytest
 from tvmq.errors import TvmqError
 from tvmq.frontends.samples.files import read_samples
 
-from . import SPECS, assert_samples, random_array
+from ..sample_arrays import SPECS, assert_samples, random_array
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

@@ -12,7 +12,7 @@ from tvmq.errors import TvmqError
 from tvmq.frontends.samples.files import read_samples
 from tvmq.frontends.samples.images import ImageOptions
 
-from . import SPECS, assert_samples, random_array
+from ..sample_arrays import SPECS, assert_samples, random_array
 
 PICTURE = {"x": ((1, 3, 8, 8), "float32")}
 
