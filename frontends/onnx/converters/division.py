@@ -25,6 +25,22 @@ def _may_trap(inputs: Inputs) -> bool:
     return tensors and not is_constant(inputs[1]) and "int" in dtype_of(inputs[1])
 
 
+def _with_sign_of(bb, remainder: relax.Expr, divisor: relax.Expr) -> relax.Expr:
+    """Return the remainder of a division that rounds down, from that of one towards 0.
+
+    TVM's own lowering of the first fails for vectors whose divisor is computed.
+    """
+    zero = number(0, divisor)
+    signs = [bb.emit(relax.op.less(value, zero)) for value in (remainder, divisor)]
+    differs = bb.emit(
+        relax.op.logical_and(
+            bb.emit(relax.op.not_equal(remainder, zero)), bb.emit(relax.op.logical_xor(*signs))
+        )
+    )
+    added = bb.emit(relax.op.multiply(bb.emit(relax.op.astype(differs, dtype_of(divisor))), divisor))
+    return relax.op.add(remainder, added)
+
+
 def _guarded(base: type[stock.OnnxOpConverter], is_quotient: bool) -> type[stock.OnnxOpConverter]:
     """Return the converter with 1 in place of divisors that trap; a quotient is multiplied by what it should be.
 
@@ -56,8 +72,11 @@ def _guarded(base: type[stock.OnnxOpConverter], is_quotient: bool) -> type[stock
                     added = bb.emit(relax.op.add(added, twice))
                     factor = bb.emit(relax.op.subtract(factor, twice))
                 safe = bb.emit(relax.op.add(divisor, added))
-                result = convert(bb, stock.onnx_input([data, safe]), attr, params)
-                return relax.op.multiply(bb.emit(result), factor) if is_quotient else result
+                if is_quotient:
+                    result = convert(bb, stock.onnx_input([data, safe]), attr, params)
+                    return relax.op.multiply(bb.emit(result), factor)
+                remainder = bb.emit(relax.op.mod(data, safe))
+                return remainder if attr.get("fmod", 0) else _with_sign_of(bb, remainder, safe)
 
             return guarded
 

@@ -22,6 +22,19 @@ def test_signed(dtype: str) -> None:
     np.testing.assert_array_equal(remainder, np.array([0, 0, 0, -1, 1, 0, 1], dtype))
 
 
+@pytest.mark.parametrize("shapes", [((8,), (8,)), ((1, 5, 2, 2), (1, 1, 1, 2))])
+def test_vectors(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    rng = np.random.default_rng(0)
+    data, divisor = (rng.integers(-9, 10, shape) for shape in shapes)
+    divisor[divisor == 0] = 4
+    (quotient,) = run_node("Div", data, divisor)
+    np.testing.assert_array_equal(quotient, np.trunc(data / divisor))
+    (remainder,) = run_node("Mod", data, divisor)
+    np.testing.assert_array_equal(remainder, data % divisor)
+    (remainder,) = run_node("Mod", data, divisor, fmod=1)
+    np.testing.assert_array_equal(remainder, np.fmod(data, divisor))
+
+
 def test_unsigned_and_broadcast() -> None:
     data, divisor = np.arange(6, dtype="uint8").reshape(2, 3), np.array([0, 2, 255], "uint8")
     (quotient,) = run_node("Div", data, divisor)
