@@ -42,7 +42,8 @@ class Histogram:
         # An odd stride shares few factors with the extents of images and channels, so it meets them all.
         stride = -(-values.size // MAX_SAMPLES) | 1
         self._grow(max(-self.low, self.high))
-        if self.width == 0.0:
+        # Of smaller widths the reciprocal is infinite; such values count as zeros.
+        if self.width < np.finfo(np.float32).tiny:
             self.counts[BINS] += -(-values.size // stride)
             return
         places = values[::stride] * np.float32(1.0 / self.width) + np.float32(BINS)

@@ -65,3 +65,9 @@ def test_memory_is_constant():
     for exponent in range(-30, 30):
         histogram.update(np.array([10.0**exponent], "float32"))
     assert histogram.counts.shape == (2 * BINS,) and histogram.counts.sum() == 60
+
+
+def test_values_too_small_for_a_bin_count_as_zeros():
+    histogram = Histogram()
+    histogram.update(np.array([0.0, 1e-42, -1e-42], np.float32))
+    assert histogram.counts[BINS] == histogram.counts.sum() == 3
