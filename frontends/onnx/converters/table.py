@@ -52,6 +52,7 @@ from .elementwise import (
     ThresholdedRelu,
     in_float32,
 )
+from .indexing import GatherElements, GatherND, ScatterElements, ScatterND
 from .matrix import DFT, STFT, Det, LpNormalization, MatMul
 from .pooling import AveragePool, LpPool, MaxPool, MaxUnpool
 from .positions import (
@@ -201,6 +202,8 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "Equal": Equal,
     "EyeLike": EyeLike,
     "GRU": GRU,
+    "GatherElements": GatherElements,
+    "GatherND": GatherND,
     "IsInf": IsInf,
     "LRN": LRN,
     "LSTM": LSTM,
@@ -221,6 +224,8 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "Resize": Resize,
     "ReverseSequence": ReverseSequence,
     "STFT": STFT,
+    "ScatterElements": ScatterElements,
+    "ScatterND": ScatterND,
     "Selu": Selu,
     "Sinh": Sinh,
     "SpaceToDepth": SpaceToDepth,
