@@ -15,8 +15,7 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import dtype_of, is_constant
 from .elementwise import number
-
-Inputs = list[relax.Expr | None]
+from .wrapping import Convert, Inputs, wrapped
 
 
 def _may_trap(inputs: Inputs) -> bool:
@@ -48,40 +47,30 @@ def _guarded(base: type[stock.OnnxOpConverter], is_quotient: bool) -> type[stock
     away.
     """
 
-    class Guarded(base):
-        @classmethod
-        def get_converter(cls, opset: int):
-            convert = super().get_converter(opset)
+    def guarded(convert: Convert, bb, inputs: Inputs, attr: dict[str, Any], params) -> relax.Expr:
+        if not _may_trap(inputs):
+            return convert(bb, inputs, attr, params)
+        data, divisor = inputs[:2]
+        dtype = dtype_of(divisor)
 
-            def guarded(bb, inputs: Inputs, attr: dict[str, Any], params) -> relax.Expr:
-                if not _may_trap(inputs):
-                    return convert(bb, inputs, attr, params)
-                data, divisor = inputs[:2]
-                dtype = dtype_of(divisor)
+        def count(value: int) -> relax.Expr:
+            """1 where the divisor has this value, else 0."""
+            return bb.emit(relax.op.astype(bb.emit(relax.op.equal(divisor, number(value, divisor))), dtype))
 
-                def count(value: int) -> relax.Expr:
-                    """1 where the divisor has this value, else 0."""
-                    return bb.emit(
-                        relax.op.astype(bb.emit(relax.op.equal(divisor, number(value, divisor))), dtype)
-                    )
+        added = count(0)
+        factor = bb.emit(relax.op.subtract(number(1, divisor), added))
+        if dtype.startswith("int"):
+            twice = bb.emit(relax.op.multiply(count(-1), number(2, divisor)))
+            added = bb.emit(relax.op.add(added, twice))
+            factor = bb.emit(relax.op.subtract(factor, twice))
+        safe = bb.emit(relax.op.add(divisor, added))
+        if is_quotient:
+            result = convert(bb, stock.onnx_input([data, safe]), attr, params)
+            return relax.op.multiply(bb.emit(result), factor)
+        remainder = bb.emit(relax.op.mod(data, safe))
+        return remainder if attr.get("fmod", 0) else _with_sign_of(bb, remainder, safe)
 
-                added = count(0)
-                factor = bb.emit(relax.op.subtract(number(1, divisor), added))
-                if dtype.startswith("int"):
-                    twice = bb.emit(relax.op.multiply(count(-1), number(2, divisor)))
-                    added = bb.emit(relax.op.add(added, twice))
-                    factor = bb.emit(relax.op.subtract(factor, twice))
-                safe = bb.emit(relax.op.add(divisor, added))
-                if is_quotient:
-                    result = convert(bb, stock.onnx_input([data, safe]), attr, params)
-                    return relax.op.multiply(bb.emit(result), factor)
-                remainder = bb.emit(relax.op.mod(data, safe))
-                return remainder if attr.get("fmod", 0) else _with_sign_of(bb, remainder, safe)
-
-            return guarded
-
-    Guarded.__name__ = base.__name__
-    return Guarded
+    return wrapped(base, guarded)
 
 
 Div = _guarded(stock.Div, is_quotient=True)

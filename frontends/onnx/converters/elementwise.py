@@ -11,8 +11,8 @@ from tvm import relax, te, tirx
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, to_numpy
+from .wrapping import Convert, Inputs, wrapped
 
-Inputs = list[relax.Expr | None]
 Attributes = dict[str, Any]
 
 
@@ -190,19 +190,10 @@ class Pow(stock.Pow):
 def in_float32(converter: type[stock.OnnxOpConverter]) -> type[stock.OnnxOpConverter]:
     """Return a converter that computes float16 in float32: LLVM has no such function for it."""
 
-    class InFloat32(converter):
-        @classmethod
-        def get_converter(cls, opset: int):
-            convert = super().get_converter(opset)
+    def cast_around(convert: Convert, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        if dtype_of(inputs[0]) != "float16":
+            return convert(bb, inputs, attr, params)
+        wide = bb.normalize(relax.op.astype(inputs[0], "float32"))
+        return relax.op.astype(bb.normalize(convert(bb, stock.onnx_input([wide]), attr, params)), "float16")
 
-            def cast_around(bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
-                if dtype_of(inputs[0]) != "float16":
-                    return convert(bb, inputs, attr, params)
-                wide = bb.normalize(relax.op.astype(inputs[0], "float32"))
-                return relax.op.astype(
-                    bb.normalize(convert(bb, stock.onnx_input([wide]), attr, params)), "float16"
-                )
-
-            return cast_around
-
-    return InFloat32
+    return wrapped(converter, cast_around)

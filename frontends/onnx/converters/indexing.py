@@ -16,8 +16,8 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from .wrapping import Convert, Inputs, wrapped
 
-Inputs = list[relax.Expr | None]
 Extents = Callable[[Inputs, dict[str, Any]], np.ndarray]
 """``(inputs, attributes) -> extents`` that the indices, the second input, count in; broadcast to them."""
 
@@ -40,19 +40,11 @@ def _within(bb, indices: relax.Expr, extents: np.ndarray) -> relax.Expr:
 
 
 def _kept_within(base: type[stock.OnnxOpConverter], extents: Extents) -> type[stock.OnnxOpConverter]:
-    class Within(base):
-        @classmethod
-        def get_converter(cls, opset: int):
-            convert = super().get_converter(opset)
+    def within(convert: Convert, bb, inputs: Inputs, attr: dict[str, Any], params) -> relax.Expr:
+        indices = _within(bb, inputs[1], extents(inputs, attr))
+        return convert(bb, stock.onnx_input([inputs[0], indices, *inputs[2:]]), attr, params)
 
-            def within(bb, inputs: Inputs, attr: dict[str, Any], params) -> relax.Expr:
-                indices = _within(bb, inputs[1], extents(inputs, attr))
-                return convert(bb, stock.onnx_input([inputs[0], indices, *inputs[2:]]), attr, params)
-
-            return within
-
-    Within.__name__ = base.__name__
-    return Within
+    return wrapped(base, within)
 
 
 GatherElements = _kept_within(stock.GatherElements, _of_axis)
