@@ -9,6 +9,7 @@ from pathlib import Path
 import tvm
 from tvm import relax
 
+from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
@@ -127,7 +128,7 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     """
     mod, kernels = to_scheduled_kernels(mod, target, row, records)
     with target:
-        planned = plan_memory()(mod)
+        planned = plan_memory()(allocate_empty(mod))
         executable = tvm.compile(planned, target=target, relax_pipeline=to_virtual_machine())
     return Built(executable, kernels, mod, _storage_bytes(planned))
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import tvm
-import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 
+from ..passes.hub.scopes import without_scopes
 from ..targets.row import TargetRow
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
@@ -69,12 +69,3 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
 
 def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-def without_scopes(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Return the function without the pragmas of TVM's own loops that LLVM's code generator only complains about."""
-
-    def body_of(statement: tirx.AttrStmt) -> tirx.Stmt:
-        return statement.body if statement.attr_key == "pragma_scope" else statement
-
-    return tvm_ffi.structural_map(func, [(tirx.AttrStmt, body_of)])

@@ -51,7 +51,9 @@ def reason(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int, e
     opset : version of the standard operator set.
     error : what the conversion raised.
     """
-    unclear = isinstance(error, AssertionError | TypeError) and INTERNAL_TEXT.search(str(error))
+    unclear = isinstance(error, AssertionError | TypeError | NotImplementedError) and INTERNAL_TEXT.search(
+        str(error)
+    )
     if not isinstance(error, INTERNAL) and not unclear:
         return plain(error)
     found = _checked(node, opset) or _inferred(node, values, opset)

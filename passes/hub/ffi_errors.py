@@ -31,9 +31,9 @@ def explained(what: str, where: Callable[[], str] = str) -> Iterator[None]:
         yield
     except TvmqError:
         raise
-    except MemoryError as error:
-        raise TvmqError(f"{what} failed{where()}: it takes more memory than there is") from error
     except Exception as error:
+        if isinstance(error, MemoryError) or "std::bad_alloc" in str(error):
+            raise TvmqError(f"{what} failed{where()}: it takes more memory than there is") from error
         raise CompilerError(
             f"{what} failed{where()}: {plain(error)} (not an error of the model that tvmq knows)"
         ) from error

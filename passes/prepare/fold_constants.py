@@ -16,6 +16,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ..hub.compressed import unpacks
+from ..hub.empty import allocate_empty
 from ..hub.graph import (
     Constant,
     bindings_of,
@@ -28,6 +29,7 @@ from ..hub.graph import (
     to_numpy,
 )
 from ..hub.power import legalize_power
+from ..hub.scopes import all_without_scopes
 
 NOT_LOWERED = frozenset({"relax.cumprod", "relax.cumsum", "relax.topk"})
 """Operators that TVM's own compilation does not lower; of constants too they are computed by our kernels."""
@@ -123,7 +125,7 @@ def _evaluate(mod: IRModule, known: list[relax.VarBinding]) -> dict[relax.Var, C
             result = builder.emit_output(relax.Tuple([env[var] for var in wanted]))
         builder.emit_func_output(result)
     legal = relax.transform.LegalizeOps({"relax.power": legalize_power})(builder.get())
-    executable = tvm.compile(legal, target="llvm")
+    executable = tvm.compile(all_without_scopes(allocate_empty(legal)), target="llvm")
     values = relax.VirtualMachine(executable, tvm.cpu())["main"]()
     return {var: constant(value.numpy()) for var, value in zip(wanted, values, strict=True)}
 

@@ -112,18 +112,25 @@ def pad(draft: Draft, op_type: str) -> None:
     shape = draft.shape(1, 4)
     dtype = draft.one_of(*FLOATS, "int32", "int8", "int64")
     data = draft.fresh(shape, dtype)
-    most = {"reflect": lambda n: n - 1, "wrap": lambda n: n, "edge": lambda n: 3, "constant": lambda n: 3}[
-        mode
-    ]
+    most = {
+        "reflect": lambda n: n - 1,
+        "wrap": lambda n: 2 * n,
+        "edge": lambda n: 3,
+        "constant": lambda n: 3,
+    }[mode]
     pads = [draft.integer(0, max(0, min(3, most(extent)))) for _ in range(2) for extent in shape]
-    if mode == "constant" and draft.chance(0.2):
-        pads[0] = -min(1, shape[0] - 1)
-    extra = (
-        [draft.constant(np.array(draft.integer(-2, 2), dtype))]
-        if mode == "constant" and draft.chance()
-        else []
+    fill = (
+        draft.constant(np.array(draft.integer(-2, 2), dtype)) if mode == "constant" and draft.chance() else ""
     )
-    draft.node(op_type, data, draft.constant(pads), *extra, mode=mode)
+    expected = None
+    if mode == "constant" and shape[0] > 1 and draft.chance(0.2):  # ONNX's evaluator cannot crop
+        before, after = [0, *pads[1 : len(shape)]], pads[len(shape) :]
+        pads[0] = -1
+        value = draft.values[fill] if fill else 0
+        expected = [
+            np.pad(draft.values[data][1:], list(zip(before, after, strict=True)), constant_values=value)
+        ]
+    draft.node(op_type, data, draft.constant(pads), *([fill] if fill else []), mode=mode, expected=expected)
 
 
 def gather(draft: Draft, op_type: str) -> None:

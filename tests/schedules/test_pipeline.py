@@ -43,3 +43,16 @@ def test_a_fused_kernel_names_all_its_nodes():
     assert [names for _, names in built.kernels] == [[f"dense_{i}", f"relu_{i}"] for i in range(3)]
     # Equal shapes share one function.
     assert len({name for name, _ in built.kernels}) == 1
+
+
+def test_a_constant_without_elements_can_be_loaded(tmp_path):
+    x = relax.Var("x", relax.TensorType((2, 4), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            empty = relax.const(np.zeros((2, 0), np.float32))
+            out = builder.emit_output(builder.emit(relax.op.concat([x, empty], 1)))
+        builder.emit_func_output(out)
+    library = tmp_path / "mod.so"
+    pipeline.build(builder.get(), TARGET, ROW).executable.export_library(str(library))
+    tvm.runtime.load_module(str(library))

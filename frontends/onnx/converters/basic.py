@@ -112,10 +112,11 @@ class LRN(stock.OnnxOpConverter):
         data, size = inputs[0], attr["size"]
         shape, dtype = shape_of(data), dtype_of(data)
         # From floor((size - 1) / 2) channels before to ceil((size - 1) / 2) behind.
-        width = [0, 0, (size - 1) // 2, size // 2] + [0, 0] * (len(shape) - 2)
+        before, behind = (min(reach, shape[1] - 1) for reach in ((size - 1) // 2, size // 2))
+        width = [0, 0, before, behind] + [0, 0] * (len(shape) - 2)
         squares = bb.emit(relax.op.nn.pad(bb.emit(relax.op.multiply(data, data)), width))
         total = bb.emit(relax.op.strided_slice(squares, [1], [0], [shape[1]]))
-        for at in range(1, size):
+        for at in range(1, before + 1 + behind):
             part = bb.emit(relax.op.strided_slice(squares, [1], [at], [at + shape[1]]))
             total = bb.emit(relax.op.add(total, part))
         share = relax.const(attr.get("alpha", 1e-4) / size, dtype)

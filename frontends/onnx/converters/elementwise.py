@@ -188,7 +188,7 @@ class Pow(stock.Pow):
 
 
 def in_float32(converter: type[stock.OnnxOpConverter]) -> type[stock.OnnxOpConverter]:
-    """Return a converter that computes float16 in float32: LLVM has no such function for it."""
+    """Return a converter that computes float16 in float32: LLVM has no such function for it, or a coarse one."""
 
     def cast_around(convert: Convert, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
         if dtype_of(inputs[0]) != "float16":

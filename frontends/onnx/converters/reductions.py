@@ -1,6 +1,7 @@
 """ONNX's reductions, of dtypes that TVM's converters do not keep, and over no axis.
 
 ReduceMax(bool)              -->  cast to int8 and back: TIR has no least boolean to start from
+ReduceL1(float16)            -->  in float32 and back: sums of float16 stop growing at 2048
 ReduceMean(int32 constant)   -->  a constant of int32; NumPy, which folds it, gives another dtype
 """
 
@@ -26,9 +27,8 @@ NAMES = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum",
 
 
 def _reduction(name: str) -> type[stock.OnnxOpConverter]:
-    """Return the converter with booleans in int8 and means in float64, and its result in the dtype of the input."""
+    """Return the converter with its sums in a wider dtype, and its result in the dtype of the input."""
     converter: Any = stock._get_convert_map()[f"Reduce{name}"]
-    of_integers = "float64" if name == "Mean" else ""
 
     class Reduction(converter):
         @classmethod
@@ -43,8 +43,9 @@ def _reduction(name: str) -> type[stock.OnnxOpConverter]:
                     and _has_no_axes(inputs, attr)
                 ):
                     return OVER_NO_AXIS[name](inputs[0])
-                wide = "int8" if dtype == "bool" else of_integers if "int" in dtype else ""
-                result = bb.normalize(convert(bb, _with_first(bb, inputs, wide or dtype), attr, params))
+                result = bb.normalize(
+                    convert(bb, _with_first(bb, inputs, _inside(name, dtype)), attr, params)
+                )
                 if dtype_of(result) == dtype:
                     return result
                 return relax.op.astype(result, dtype)
@@ -52,6 +53,15 @@ def _reduction(name: str) -> type[stock.OnnxOpConverter]:
             return kept
 
     return Reduction
+
+
+def _inside(name: str, dtype: str) -> str:
+    """Return the dtype in which a reduction of this name works."""
+    if dtype == "bool":
+        return "int8"
+    if name == "Mean" and "int" in dtype:
+        return "float64"
+    return "float32" if dtype == "float16" and name not in ("Max", "Min") else dtype
 
 
 def _with_first(bb, inputs: list[relax.Expr | None], dtype: str) -> list[relax.Expr | None]:

@@ -75,11 +75,15 @@ Attributes = dict[str, Any]
 
 
 # ONNX's mode, and the one of relax.nn.pad.
-PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 
 
 class Pad(stock.Pad):
-    """``relax.nn.pad``, where the pads are constant, none of them crops, and the values are float."""
+    """``relax.nn.pad``, where the pads are constant, none of them crops, and the values are float.
+
+    Not ``wrap``: the indices ``(i + before) % extent`` of ``relax.nn.pad`` come out wrong where TVM flattens a buffer
+    whose loops are fused, since it takes one axis' offset for another's.
+    """
 
     @classmethod
     def _impl_v2(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
@@ -89,6 +93,8 @@ class Pad(stock.Pad):
     @classmethod
     def _lower_pad(cls, bb, inputs: Inputs, attr: Attributes, params, allowed_modes) -> relax.Expr:
         before, after, value = cls._parse_pads_and_axes(inputs, params)
+        if attr.get("mode") == b"wrap":
+            return cls._wrap(bb, inputs[0], before, after)
         crops = min([*before, *after], default=0) < 0
         if crops or not dtype_of(inputs[0]).startswith("float"):
             return super()._lower_pad(bb, inputs, attr, params, allowed_modes)
@@ -98,9 +104,18 @@ class Pad(stock.Pad):
     def _pad(data: relax.Expr, before, after, value: float, attr: Attributes) -> relax.Expr:
         mode = attr.get("mode", b"constant").decode("utf-8")
         if mode not in PAD_MODES:
-            raise ValueError(f"mode {mode!r} is unknown; valid: {', '.join(PAD_MODES)}")
+            raise ValueError(f"mode {mode!r} is unknown; valid: {', '.join([*PAD_MODES, 'wrap'])}")
         width = [int(count) for pair in zip(before, after, strict=True) for count in pair]
         return relax.op.nn.pad(data, width, PAD_MODES[mode], float(value))
+
+    @staticmethod
+    def _wrap(bb, data: relax.Expr, before, after) -> relax.Expr:
+        """Repeat the data along each axis, or crop them: any number of elements at either end."""
+        for axis, extent in enumerate(shape_of(data)):
+            places = np.arange(-int(before[axis]), extent + int(after[axis]))
+            if len(places) != extent or before[axis]:
+                data = bb.emit(relax.op.take(data, constant(places % max(extent, 1)), axis))
+        return data
 
 
 class Dropout(stock.OnnxOpConverter):
@@ -174,7 +189,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     **stock._get_convert_map(),
     **{
         name: in_float32(stock._get_convert_map()[name])
-        for name in ("Acos", "Acosh", "Asin", "Asinh", "Atan")
+        for name in ("Acos", "Acosh", "Asin", "Asinh", "Atan", "Tanh")
     },
     **REDUCTIONS,
     "AveragePool": AveragePool,

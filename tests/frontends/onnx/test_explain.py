@@ -18,6 +18,10 @@ W = np.zeros((4, 3, 3, 3), np.float32)
     ("made", "message"),
     [
         (
+            node("AffineGrid", ["x"], ["y"], name="n"),
+            "No Op registered for AffineGrid with domain_version of 17; its inputs are 'x' float32[1,4,8,8]",
+        ),
+        (
             node("Add", ["x", "w"], ["y"], name="n"),
             "In add, the first input shape at dim 3 is 8 and the second input shape at dim 3 is 3, which are not "
             "broadcastable.; its inputs are 'x' float32[1,4,8,8], 'w' float32[4,3,3,3]",

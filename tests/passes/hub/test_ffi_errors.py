@@ -18,9 +18,10 @@ def test_another_error():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_no_memory():
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_no_memory(error):
     with pytest.raises(TvmqError) as caught, explained("compiling"):
-        raise MemoryError
+        raise error
     assert type(caught.value) is TvmqError
     assert str(caught.value) == "compiling failed: it takes more memory than there is"
 

@@ -97,3 +97,23 @@ def test_constants_that_functions_of_the_module_compute():
         builder.emit_func_output(result)
     (addition,) = calls(FoldConstants()(builder.get()), "add")
     assert to_numpy(addition.args[1]).tolist() == [4.0, 6.0]
+
+
+def test_a_constant_without_elements():
+    def body(b, x):
+        empty = b.add(relax.op.mean(relax.const(np.zeros((2, 3, 0), "float32")), 1))
+        return b.add(relax.op.concat([x, empty], 1))
+
+    (joined,) = calls(FoldConstants()(module({"x": (2, 4)}, body)), "concat")
+    assert to_numpy(joined.args[0].fields[1]).shape == (2, 0)
+
+
+def test_kernels_of_tvm_are_compiled_without_a_word(capfd):
+    """Those with a pragma around their loops, such as a scatter's, make LLVM's code generator complain."""
+
+    def body(b, x):
+        target = relax.const(np.zeros((1, 4), "int64"))
+        return b.add(relax.op.add(x, b.add(relax.op.scatter_elements(const(2, 4), target, const(1, 4), 0))))
+
+    FoldConstants()(module({"x": (2, 4)}, body))
+    assert capfd.readouterr() == ("", "")

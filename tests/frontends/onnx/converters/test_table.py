@@ -13,7 +13,14 @@ from tvmq.frontends.onnx.converters.table import can_convert
 from tvmq.frontends.onnx.load import load_onnx
 from tvmq.passes.hub.graph import bindings_of, op_name, shape_of
 
-DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
+from ....onnx_node.path import compile_and_run
+
+DTYPES = {
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "uint8": TensorProto.UINT8,
+    "int8": TensorProto.INT8,
+}
 
 
 def make(node, inputs, constants=None, opset=17):
@@ -110,6 +117,20 @@ def test_pad(mode):
     constants = {"pads": np.array([0, 1, 2, 0, 0, 1], "int64"), "value": np.float32(0.5)}
     node = helper.make_node("Pad", ["x", "pads", "value"], ["y"], mode=mode)
     assert operators(compare(make(node, inputs, constants), inputs, exact=True)) == ["pad"]
+
+
+@pytest.mark.parametrize("pads", [(3, 1, 1, 3, 1, 1), (0, 5, 0, 0, 0, 0), (-1, 0, 2, 0, -1, 0)])
+def test_pad_that_wraps(pads):
+    """Also of more than the extent, and beside an axis that is cut."""
+    x = np.arange(10.0, dtype="float32").reshape(5, 2, 1)
+    proto = make(
+        helper.make_node("Pad", ["x", "pads"], ["y"], mode="wrap"), {"x": x}, {"pads": np.array(pads)}, 19
+    )
+    taken = [
+        np.arange(-before, extent + after) % extent
+        for extent, before, after in zip(x.shape, pads[:3], pads[3:], strict=True)
+    ]
+    np.testing.assert_array_equal(compile_and_run(proto, {"x": x})[0], x[np.ix_(*taken)])
 
 
 def test_pad_that_crops():
