@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 from onnx import helper
 from tvm import relax
-from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ...passes.hub.graph import dtype_of, is_constant, shape_of, to_numpy
 from ...passes.hub.tvm_messages import plain
@@ -64,8 +63,7 @@ def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], 
     """Raise ``ValueError`` for an axis that there is not, and for an input that is missing or of another kind.
 
     What TVM's own converters do with those is not always an exception: they can go on for ever, end the process, or
-    make what fails far behind the import. Ours look at all but their first input themselves, because some of what
-    the standard demands (``roi`` of Resize) exporters leave out.
+    make what fails far behind the import. ``roi`` of Resize, which the standard demands, exporters leave out.
     """
     axes = [attribute for attribute in node.attribute if attribute.name in AXES]
     for axis in (axis for attribute in axes for axis in (attribute.i, *attribute.ints)):
@@ -73,14 +71,13 @@ def refuse_wrong_inputs(node: onnx.NodeProto, values: Mapping[str, relax.Expr], 
             raise ValueError(f"it has no axis {axis}")
     if (axes or node.op_type.startswith("Reduce")) and (found := _inferred(node, values, opset)):
         raise ValueError(found)
-    converter = CONVERTERS.get(node.op_type)
-    if node.domain not in ("", "ai.onnx") or converter is None:
+    if node.domain not in ("", "ai.onnx") or node.op_type not in CONVERTERS:
         return
     try:
         formals = onnx.defs.get_schema(node.op_type, opset).inputs
     except onnx.defs.SchemaError:
         return
-    for place, formal in enumerate(formals if converter.__module__ == stock.__name__ else formals[:1]):
+    for place, formal in enumerate(formals[:1] if node.op_type == "Resize" else formals):
         given = list(node.input[place:])
         if formal.option != Option.Variadic:
             given = given[:1] or [""]

@@ -95,9 +95,9 @@ def _dynamic_error(dynamic: dict[str, tuple[int | str, ...] | None]) -> TvmqErro
         for name, shape in dynamic.items()
     )
     proposal = ",".join(
-        f"{name}:{_show(1 if isinstance(extent, str) else extent for extent in shape)}"
+        f"{repr(name)[1:-1]}:{_show(1 if isinstance(extent, str) else extent for extent in shape)}"
         if shape is not None
-        else f"{name}:[...]"
+        else f"{repr(name)[1:-1]}:[...]"
         for name, shape in dynamic.items()
     )
     return TvmqError(

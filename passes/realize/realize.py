@@ -143,7 +143,7 @@ class _Analysis:
     def own_parameters(self, call: relax.Call) -> Parameters | None:
         """Return the parameters of a quantize or dequantize of one whole tensor; None for any other."""
         data, scale, zero_point = call.args
-        if not is_constant(scale) or not is_constant(zero_point) or to_numpy(scale).size != 1:
+        if not all(is_constant(value) and to_numpy(value).size == 1 for value in (scale, zero_point)):
             return None
         dtype = str(call.attrs.out_dtype if op_name(call) == "relax.quantize" else data.ty.dtype)
         if dtype not in STORED_DTYPES:

@@ -116,11 +116,6 @@ _LIMITS: tuple[Limit, ...] = (
         ),
     ),
     Limit(
-        "a constant without elements, which TVM's runtime does not read back from a package",
-        "Invalid DLTensor file format",
-        ("test_causal_conv_with_state_kernel_size_one",),
-    ),
-    Limit(
         "sums of float16 in another order",
         "Not equal to tolerance",
         (

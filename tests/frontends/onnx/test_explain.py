@@ -37,6 +37,10 @@ W = np.zeros((4, 3, 3, 3), np.float32)
             "its input 'B' is missing; its inputs are 'x' float32[1,4,8,8]",
         ),
         (
+            node("ReverseSequence", ["x"], ["y"], name="n"),
+            "its input 'sequence_lens' is missing; its inputs are 'x' float32[1,4,8,8]",
+        ),
+        (
             node("Concat", ["x", ""], ["y"], name="n", axis=0),
             "its input 'inputs' is missing; its inputs are 'x' float32[1,4,8,8]",
         ),

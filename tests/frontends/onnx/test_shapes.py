@@ -46,6 +46,12 @@ def test_static(declared, given, expected):
             "shapes must be static, and input 'x' has the shape [N,3], 'z' has no shape at all: give them, such "
             'as --input-shapes "x:[1,3],z:[...]"',
         ),
+        (
+            {"a\nb": ("N", 3)},
+            None,
+            "shapes must be static, and input 'a\\nb' has the shape [N,3]: give them, such as "
+            '--input-shapes "a\\nb:[1,3]"',
+        ),
         ({"x": (1, 3)}, {"xx": (1, 3)}, "unknown input 'xx'; did you mean 'x'?"),
         (
             {"x": (1, 3)},

@@ -284,6 +284,17 @@ def test_float_weights_stay_float():
     assert "weight is not quantized" in refused(define)
 
 
+def test_a_pair_of_one_scale_and_several_zero_points_stays_float():
+    def define(hub):
+        data = hub.emit(
+            relax.op.quantize(hub.params["x"], relax.const(F32(0.1)), relax.const(np.uint8(128)), 3, "uint8")
+        )
+        zeros = relax.const(np.zeros(SHAPE[3], np.int8))
+        return hub.emit(relax.op.dequantize(data, relax.const(F32(0.1)), zeros, 3))
+
+    assert "relax.dequantize" in kernels(realize(Hub(x=(SHAPE, "float32")).module(define)))
+
+
 def test_asymmetric_weights_beyond_int8_stay_float():
     def define(hub):
         x = hub.pair(hub.params["x"], 0.02, 100)
