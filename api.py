@@ -39,7 +39,7 @@ from .schedules.context import pass_context
 from .schedules.options import CompileOptions
 from .schedules.sources import LoweredKernels, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
-from .search.host import run_on_host
+from .search.host import KeepsLast, run_on_host
 from .search.metrics import Metric
 from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
@@ -303,7 +303,7 @@ def calibration_data(
     """
     return CalibrationData(
         samples_for(calibration, mod),
-        runner=run_on_host,
+        runner=KeepsLast(run_on_host),
         progress=progress,
         serial_runner=partial(run_on_host, cores=1),
         outputs=KeptOutputs(),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import TvmqError
+from ..parallel import in_parallel
 
 if TYPE_CHECKING:
-    from tvm.relax import VMExecutable
+    from tvm.runtime import Executable, Module
 
 
 def link(
-    executable: VMExecutable,
+    executable: Executable,
     output: Path,
     cross_compiler: str | None = None,
     cross_compiler_options: Sequence[str] = (),
@@ -23,7 +25,7 @@ def link(
 
     Parameters
     ----------
-    executable : what ``tvm.compile`` gave for a Relax module.
+    executable : what ``schedules.code.generate`` or ``tvm.compile`` gave.
     output : the library to write.
     cross_compiler : command that links for the target, such as ``"aarch64-linux-gnu-g++"``; None takes
         ``$CXX`` or the machine's own compiler.
@@ -43,9 +45,35 @@ def link(
     # "-s" leaves out symbols and debug sections, which no run needs.
     options = ["-s", *cross_compiler_options]
     try:
-        executable.export_library(str(output), fcompile=cc.cross_compiler(command, options=options))
+        with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
+            objects = _objects(executable.mod, Path(folder))
+            cc.create_shared(str(output), objects, options, cc=command)
     except RuntimeError as error:
         raise TvmqError(f"{command} cannot link mod.so: {_cause(str(error))}") from error
+
+
+def _objects(root: Module, folder: Path) -> list[str]:
+    """Write object files with the code, and one with everything else that the modules hold; return their paths.
+
+    ``Module.export_library`` writes them one by one.
+    """
+    import tvm
+
+    modules, waiting = [root], [root]
+    while waiting:
+        new = [module for module in waiting.pop().imports if module not in modules]
+        modules += new
+        waiting += new
+    code = {
+        folder / f"code{index}.o": module for index, module in enumerate(modules) if module.kind == "llvm"
+    }
+    in_parallel(lambda item: item[1].write_to_file(str(item[0])), code.items())
+    if not root.imports:
+        return [*map(str, code)]
+    target = next(iter(code.values())).get_function("_get_target_string")()
+    rest = folder / "rest.o"
+    tvm.get_global_func("runtime.ModulePackImportsToLLVM")(root, False, target, "").write_to_file(str(rest))
+    return [*map(str, code), str(rest)]
 
 
 def _cause(message: str) -> str:

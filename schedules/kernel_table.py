@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import tvm
 from tvm import relax, tirx
-from tvm.s_tir import Schedule
 
 from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild
 from .blocks import root_blocks
+from .schedule import Schedule
 
 CALL = "tvmq.call"
 

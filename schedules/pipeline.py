@@ -13,6 +13,7 @@ from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
+from .code import generate
 from .float_kernels import float_lanes, legalize_map
 from .kernel_table import KernelTable
 from .records import apply_records, read_records
@@ -129,7 +130,7 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     mod, kernels = to_scheduled_kernels(mod, target, row, records)
     with target:
         planned = plan_memory()(allocate_empty(mod))
-        executable = tvm.compile(planned, target=target, relax_pipeline=to_virtual_machine())
+        executable = generate(to_virtual_machine()(planned), target)
     return Built(executable, kernels, mod, _storage_bytes(planned))
 
 

@@ -20,13 +20,14 @@ from typing import Any
 
 import tvm
 from tvm import tirx
-from tvm.s_tir import Schedule, Trace
+from tvm.s_tir import Trace
 from tvm.target import Target
 
 from ..errors import TvmqError
 from ..targets import intrinsics
 from ..targets.features import row_of, threads_of
 from ..targets.row import TargetRow
+from .schedule import Schedule
 from .workload import hash_of, workload_of
 
 logger = logging.getLogger(__name__)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import tvm
 from tvm import tirx
-from tvm.s_tir import Schedule, ScheduleError
+from tvm.s_tir import ScheduleError
 
 from ..passes.hub.scopes import without_scopes
 from ..targets.row import TargetRow
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
+from .schedule import Schedule
 
 logger = logging.getLogger(__name__)
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 
+from ..parallel import in_parallel
+from ..passes.calibrate.watch import Run, Runner
 from ..passes.realize.layout import Layout
 from ..passes.weight_only.restore import RestoreWeights
 from ..runtime.workers import run_kernels
 from ..schedules.blame import build_explained
+from ..schedules.pipeline import Built
 from ..targets.features import row_of
 from ..targets.parse import parse_target
 
 
-def run_on_host(
-    mod: tvm.IRModule, cores: int | None = None
-) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+def run_on_host(mod: tvm.IRModule, cores: int | None = None) -> Run:
     """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration.
 
     They run on so many cores; None means all of them.
@@ -26,6 +26,7 @@ def run_on_host(
     target = parse_target("llvm -mcpu=native")
     names = [param.name for param in mod["main"].params]
     built = build_explained(Layout()(RestoreWeights()(mod)), target, row_of(target))
+    _make_code(built)
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -33,3 +34,32 @@ def run_on_host(
         return [value.numpy() for value in run_kernels(cores, lambda: main(*tensors))]
 
     return run
+
+
+def _make_code(built: Built) -> None:
+    """Let LLVM compile each part of the code, which it does when the first of its functions is asked for."""
+    names = [var.name_hint for var in built.mod.get_global_vars()]
+
+    def make(module: tvm.runtime.Module) -> None:
+        for name in names:
+            if module.implements_function(name):
+                module.get_function(name)
+                return
+
+    in_parallel(make, built.executable.mod.imports)
+
+
+class KeepsLast:
+    """A runner that keeps what another made of the last module, for passes that watch one model one after another."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._last: tuple[tvm.IRModule, Run] | None = None
+
+    def __call__(self, mod: tvm.IRModule) -> Run:
+        if self._last is None or not tvm_ffi.structural_equal(
+            self._last[0]["main"], mod["main"], map_free_vars=True
+        ):
+            self._last = None  # what it holds goes before more is made
+            self._last = mod, self._runner(mod)
+        return self._last[1]

@@ -6,6 +6,7 @@ number of samples, and they may come from a generator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -15,8 +16,9 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..hub.graph import bindings_of, input_specs, layer_name, results_of
-from ..hub.pairs import float_form
+from ..hub.graph import bindings_of, input_specs, layer_name, op_name, results_of
+from ..hub.operators import WEIGHT_AXIS
+from ..hub.pairs import activation_pairs, float_form
 from .kept_outputs import KeptOutputs
 from .sample_check import Sample, check_sample
 
@@ -33,10 +35,16 @@ class Watcher(Protocol):
     def update(self, array: np.ndarray) -> None: ...
 
 
+SMALL = 1 << 15
+"""Numbers in all values of a module under which LLVM's optimizations take longer than they save."""
+
+
 def compile_for_host(mod: IRModule) -> Run:
     """Compile a float module with TVM's default pipeline."""
     names = [param.name for param in mod["main"].params]
-    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
+    level = 0 if _size_of(mod) < SMALL else 3
+    executable = tvm.compile(mod, target=tvm.target.Target({"kind": "llvm", "opt-level": level}))
+    main = relax.VirtualMachine(executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
@@ -44,9 +52,32 @@ def compile_for_host(mod: IRModule) -> Run:
     return run
 
 
+def _size_of(mod: IRModule) -> int:
+    """Return how many numbers all values of a module are together."""
+    tensors = [
+        binding.value.ty for binding in bindings_of(mod) if isinstance(binding.value.ty, relax.TensorType)
+    ]
+    return sum(math.prod(int(extent) for extent in tensor.shape.values) for tensor in tensors)
+
+
 def watched(mod: IRModule, values: Sequence[relax.Expr]) -> IRModule:
     """Return the float module whose result is the tuple of these values."""
     return float_form(mod, relax.Tuple(list(values)))
+
+
+def _with_all(mod: IRModule, values: Sequence[relax.Expr]) -> tuple[IRModule, list[int]]:
+    """Return a float module that gives these values, and where each is in its result.
+
+    It gives all that stands before pairs, all that weighted operators read and all results beside them, in one order,
+    so that it is the same module for most passes that watch one model: a runner may keep what it made of the last.
+    """
+    sources = [pair.source for pair in activation_pairs(mod)]
+    read = [binding.value.args[0] for binding in bindings_of(mod) if op_name(binding.value) in WEIGHT_AXIS]
+    form = watched(mod, [*values, *sources, *read, *results_of(mod)])
+    fields = results_of(form)
+    order = {var: place for place, var in enumerate(binding.var for binding in bindings_of(form))}
+    unique = sorted(set(fields), key=lambda field: order.get(field, -1))
+    return watched(form, unique), [unique.index(field) for field in fields[: len(values)]]
 
 
 def watch(
@@ -72,13 +103,15 @@ def watch(
     if outputs is not None:
         outputs.restart()
         values += results_of(mod)
-    run = runner(watched(mod, values))
+    form, places = _with_all(mod, values)
+    run = runner(form)
     total = len(samples) if isinstance(samples, Sized) else None
     count = 0
     with nullcontext() if progress is None else progress(description, total) as bar:
         for count, sample in enumerate(samples, start=1):
             check_sample(sample, count - 1, specs)
-            given = run(dict(sample))
+            every = run(dict(sample))
+            given = [every[place] for place in places]
             if outputs is not None:
                 outputs.update(sample, given[len(watchers) :])
             for (var, group), value in zip(watchers.items(), given, strict=False):

@@ -1,0 +1,47 @@
+"""Lowered Relax and kernels to machine code, the kernels in parts that are made at the same time.
+
+LLVM works on one module in one thread, so the kernels are dealt out to several modules. How many depends on the number
+of kernels alone: a package is the same from any machine.
+"""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax, tirx
+from tvm.tirx.build import codegen_build, split_host_device_mods
+
+from ..parallel import in_parallel
+
+KERNELS_A_PART = 8
+MAX_PARTS = 16
+
+
+def generate(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable:
+    """Return the executable of a module of kernels and calls of the virtual machine, for a CPU.
+
+    It is what ``tvm.compile`` makes, but for the parts.
+    """
+    config = dict(tvm.transform.PassContext.current().config)
+
+    def code_of(part: tvm.IRModule) -> tvm.runtime.Module:
+        # Each thread has a context of its own. That of the caller may hold instruments, which are of one thread.
+        with tvm.transform.PassContext(config=config):
+            return codegen_build(part, target)
+
+    builder = relax.ExecBuilder()
+    kernels = tvm.get_global_func("relax.VMCodeGen")(builder, mod)
+    library, *further = in_parallel(code_of, _parts(_lowered(kernels, target)))
+    return relax.VMExecutable(tvm.get_global_func("relax.VMLink")(builder, target, library, further, {}))
+
+
+def _lowered(kernels: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
+    pipeline, finalize, _ = tirx.get_default_tir_pipeline(target)
+    host, _ = split_host_device_mods(pipeline(tirx.transform.BindTarget(target.with_host(target))(kernels)))
+    return finalize()(host)
+
+
+def _parts(kernels: tvm.IRModule) -> list[tvm.IRModule]:
+    """Return the kernels dealt out: neighbours, which are often alike, to different parts."""
+    functions = list(kernels.functions.items())
+    count = min(MAX_PARTS, max(1, -(-len(functions) // KERNELS_A_PART)))
+    return [tvm.IRModule(dict(functions[start::count]), attrs=kernels.attrs) for start in range(count)]
