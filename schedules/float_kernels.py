@@ -19,7 +19,7 @@ from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output, bounds_of
 from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
 from ..passes.hub.power import legalize_power
-from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions
+from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions, product
 from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
@@ -52,7 +52,8 @@ def float_lanes(row: TargetRow) -> int:
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:
     """Return the legalizations of ``relax.transform.LegalizeOps`` that replace TVM's own."""
     return {
-        **dict.fromkeys(("relax.nn.conv2d", "relax.matmul"), partial(_weighted, lanes=float_lanes(row))),
+        "relax.nn.conv2d": partial(_weighted, lanes=float_lanes(row)),
+        "relax.matmul": partial(_product, lanes=float_lanes(row)),
         "relax.quantize": _quantize,
         "relax.concat": _concat,
         "relax.max": partial(_extreme, combine=tirx.max, least=-math.inf),
@@ -121,6 +122,16 @@ def _weighted(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> r
     if kernel is None:
         return _stock(op_name(call))(builder, call)
     return kernel.call(builder, data, relax.const(kernel.arrange(to_numpy(weight))))
+
+
+def _product(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+    data, other = call.args
+    shapes = shape_of(data), shape_of(other)
+    of_two = not is_constant(other) and all(len(shape) > 1 and 0 not in shape for shape in shapes)
+    if not of_two or {dtype_of(data), dtype_of(other)} != {"float32"}:
+        return _weighted(builder, call, lanes=lanes)
+    name = kernel_name("matmul", shapes[0], shapes[1][-1])
+    return _kernel(builder, partial(product.matmul, dot=_dot(lanes)), [data, other], name)
 
 
 def _conv2d(call: relax.Call, lanes: int) -> WeightedKernel | None:

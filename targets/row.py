@@ -89,3 +89,8 @@ class TargetRow:
     def sought_dot(self) -> DotInstruction | None:
         """The instruction that ``Calibrate`` makes weights for; None where all are exact for any weights."""
         return next((dot for dot in self.dots if dot.is_sought), None)
+
+    @property
+    def any_dot(self) -> DotInstruction:
+        """The instruction that is exact for any weights."""
+        return self.dots[-1]

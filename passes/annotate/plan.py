@@ -3,9 +3,9 @@
 Forwards, each operator gets its role from the operator table and its neighbours. Backwards, from what reads
 it, follows whether its result is wanted in integers:
 
-- A *weighted* operator is worth converting its input to integers for. Every other one is quantized where an
-  input of it is in integers anyway (or is an input of the model), and another quantized operator reads its
-  result; results that only float operators or the model's outputs read stay in float.
+- A *weighted* operator, or a product of two activations, is worth converting its inputs to integers for. Every other
+  one is quantized where an input of it is in integers anyway (or is an input of the model), and another quantized
+  operator reads its result; results that only float operators or the model's outputs read stay in float.
 - A value gets a pair behind the last operator that its kernel absorbs: ``conv -> bias -> relu -> pair``.
 - In ``conv -> bias -> add(residual) -> relu`` the addition is absorbed too, and the convolution gets no pair
   of its own. Where both operands are such convolutions, that is the later one.
@@ -22,7 +22,19 @@ from dataclasses import dataclass, field
 from tvm import IRModule, relax
 
 from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, shape_of
-from ..hub.operators import BINARY, MOVE, OPERATORS, RANGE, TABLE, WEIGHT_AXIS, WEIGHTED, is_scalar, pointwise
+from ..hub.operators import (
+    BINARY,
+    MOVE,
+    OPERATORS,
+    PRODUCT,
+    RANGE,
+    TABLE,
+    WEIGHT_AXIS,
+    WEIGHTED,
+    is_scalar,
+    kind_of,
+    pointwise,
+)
 from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel
 from .options import QuantizeOptions
 from .selection import Selection
@@ -158,7 +170,7 @@ class _Planner:
 
     def _reason_as_compute(self, var: relax.Var, value: relax.Call) -> str:
         """Give the operator the role of its kind; return the reason where that fails."""
-        kind = OPERATORS[op_name(value)].kind
+        kind = kind_of(value)
         if kind == MOVE:
             return self._assign_move(var, value)
         if layer_name(value) in self.selection.unwanted:
@@ -169,10 +181,14 @@ class _Planner:
                 return f"{_short(value)} of more than one tensor"
             kind = TABLE
             self.roots[var] = root
-        reason = "" if kind == TABLE else OPERATORS[op_name(value)].refuse(value)
+        reason = "" if kind in (TABLE, PRODUCT) else OPERATORS[op_name(value)].refuse(value)
         if not reason and kind == WEIGHTED:
             reason = too_small(value, self.options)
-        if not reason and kind != WEIGHTED and not any(self._is_live(item) for item in activations(value)):
+        if (
+            not reason
+            and kind not in (WEIGHTED, PRODUCT)
+            and not any(self._is_live(item) for item in activations(value))
+        ):
             reason = "its inputs are float"
         if reason:
             self.roots.pop(var, None)
@@ -217,8 +233,8 @@ class _Planner:
         if role is None or role == FUSED:
             return
         tail = self.tails.get(var, var)
-        if role == WEIGHTED:
-            wanted.add(value.args[0])
+        if role in (WEIGHTED, PRODUCT):
+            wanted.update(activations(value))
             return
         if tail not in wanted and var not in inner:
             self._drop(var)

@@ -3,6 +3,7 @@
 | kind | on integers it is | its result |
 |---|---|---|
 | weighted | a sum of products with constant weights | quantized anew, or float from the accumulator |
+| product | a matrix product of two quantized tensors | quantized anew, or float from the accumulator |
 | binary | a sum or product of two quantized tensors | quantized anew |
 | concat | its inputs, at the result's scale | quantized anew, or as its inputs where they share a scale |
 | average | a sum of quantized values | quantized anew |
@@ -22,7 +23,7 @@ from tvm import relax
 
 from .graph import dtype_of, is_constant, op_name, shape_of, to_numpy
 
-WEIGHTED, BINARY, CONCAT, AVERAGE = "weighted", "binary", "concat", "average"
+WEIGHTED, PRODUCT, BINARY, CONCAT, AVERAGE = "weighted", "product", "binary", "concat", "average"
 RANGE, TABLE, MOVE = "range", "table", "move"
 
 WEIGHT_AXIS = {"relax.nn.conv2d": 0, "relax.matmul": 1}
@@ -157,6 +158,18 @@ OPERATORS: dict[str, Operator] = {
         Operator("relax.tile", MOVE),
     )
 }
+
+
+def kind_of(call: relax.Call) -> str:
+    """Return the kind of a call of an operator in the table; a matrix product with weights that vary is a product."""
+    return PRODUCT if is_product(call) else OPERATORS[op_name(call)].kind
+
+
+def is_product(expr: relax.Expr) -> bool:
+    """Tell whether the expression is the matrix product of two activations."""
+    if op_name(expr) != "relax.matmul" or _constants(expr):
+        return False
+    return all(len(shape_of(argument)) > 1 and 0 not in shape_of(argument) for argument in expr.args)
 
 
 def is_scalar(expr: relax.Expr) -> bool:

@@ -44,11 +44,13 @@ from .realizers.binary import plan_product, plan_sum
 from .realizers.concat import plan_concat
 from .realizers.functions import plan_function
 from .realizers.moves import move, move_inputs, moved_parameters
+from .realizers.product import plan_matrix_product
 from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rule
 from .realizers.weighted import plan_weighted
 
 RULES: tuple[Rule, ...] = (
     plan_weighted,
+    plan_matrix_product,
     plan_sum,
     plan_product,
     plan_average,

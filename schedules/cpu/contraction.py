@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ...passes.realize.compute.annotations import KERNEL, STEPS
+from ...passes.realize.compute.annotations import KERNEL, PACK, STEPS
 from ...targets import intrinsics
 from ...targets.row import TargetRow
 from ..blocks import (
@@ -132,6 +132,10 @@ class _Inputs:
             return cls(data, None, weights)
         return cls(_producer(sch, data, sources, -1), data, weights)
 
+    def is_packed(self, sch: Schedule) -> bool:
+        """Tell whether the weights are an activation, of which each batch has its own."""
+        return self.weights is not None and PACK in sch.get(self.weights).annotations
+
     def place(
         self,
         sch: Schedule,
@@ -159,7 +163,11 @@ class _Inputs:
             sch.tensorize(sch.get_loops(self.groups)[-2], intrinsics.register(row.lane_dot.interleave))
         elif self.rows is not None:
             _schedule_rows(sch, self.rows, at_chunk, row)
-        if self.weights is not None:
+        if self.is_packed(sch):
+            *outer, lane, depth = sch.get_loops(self.weights)
+            sch.vectorize(sch.fuse(lane, depth))
+            sch.parallel(sch.fuse(*outer))
+        elif self.weights is not None:
             sch.compute_at(self.weights, at_block, preserve_unit_loops=True)
             *_, lane, depth = sch.get_loops(self.weights)
             sch.vectorize(sch.fuse(lane, depth))
@@ -184,6 +192,8 @@ def _schedule(
     family = str(block.annotations[KERNEL])
     nest = _nest_of(sch, accumulator, len(block.writes[0].source.shape), family)
     data_bytes, weight_bytes = [bytes_of(region.source) for region in block.reads][-2:]
+    if inputs.is_packed(sch):
+        weight_bytes //= math.prod(int(extent) for extent in block.reads[-1].source.shape[:-4])
     lanes = extent_of(sch, nest.lane)
     tile_rows, tile_blocks = decide(
         "tile",

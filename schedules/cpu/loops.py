@@ -94,7 +94,10 @@ def _schedule_reduction(
         return
     sch.reorder(*spatial, *reduction)
     rows = _parallel(sch, spatial, work)
-    width = math.gcd(extent_of(sch, reduction[-1]), 2 * row.vector_bits // bits)
+    extent = extent_of(sch, reduction[-1])
+    width = math.gcd(extent, 2 * row.vector_bits // bits)
+    if width == extent:
+        width //= 2  # a lane that sums up one number has no loop to be vectorized
     if width > 1 and _last_axis_is_reduced(sch, block):
         reduction = [_reduce_by_lanes(sch, block, rows, reduction, width)]
     sch.decompose_reduction(block, reduction[0])

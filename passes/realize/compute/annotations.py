@@ -10,3 +10,6 @@ START = "tvmq.start"
 
 STEPS = "tvmq.steps"
 """How many groups of the inner product an instruction of the accumulator takes at a time."""
+
+PACK = "tvmq.pack"
+"""Marks the block that brings an activation into the layout of weights: all of it once, before the accumulator."""

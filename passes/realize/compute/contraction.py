@@ -299,22 +299,30 @@ def matmul(
     """
     *lead, inner = (int(extent) for extent in data.shape)
     blocks, steps, lanes, depth = (int(extent) for extent in weight.shape)
-    outer = lead[:-1] if lead else []
-    rows = padded_rows(lead[-1]) if lead else 1
-    exact = inner == steps * depth and (not lead or rows == lead[-1])
-    source: Callable[..., tirx.Expr] = data
+    axis = _rows_axis(lead)
+    outer = [extent for place, extent in enumerate(lead) if place != axis]
+    length = lead[axis] if lead else 1
+    rows = padded_rows(length)
+    exact = inner == steps * depth and rows == length
 
-    if not exact or data.dtype != dot.data_dtype or not lead:
+    def ordered(front: Sequence[tirx.Expr], row: tirx.Expr) -> list[tirx.Expr]:
+        """Return the leading indices of data and result for those of the accumulator."""
+        return [*front[:axis], row, *front[axis:]] if lead else []
+
+    def as_it_is(*index: tirx.Expr) -> tirx.Expr:
+        return data(*ordered(index[:-2], index[-2]), index[-1])
+
+    source: Callable[..., tirx.Expr] = as_it_is
+    if not exact or data.dtype != dot.data_dtype:
 
         def body(*index):
             *front, row, channel = index
             conditions = []
-            if lead and rows != lead[-1]:
-                conditions.append(row < lead[-1])
+            if rows != length:
+                conditions.append(row < length)
             if inner != steps * depth:
                 conditions.append(channel < inner)
-            where = [*front, row, channel] if lead else [channel]
-            value = data(*where).astype(dot.data_dtype)
+            value = data(*ordered(front, row), channel).astype(dot.data_dtype)
             if not conditions:
                 return value
             return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, dot.data_dtype))
@@ -340,6 +348,14 @@ def matmul(
 
     def position(index):
         *front, channel = index
-        return [*(front if lead else [0]), channel // lanes, channel % lanes], channel, index
+        others = [each for place, each in enumerate(front) if place != axis]
+        row = front[axis] if lead else 0
+        return [*others, row, channel // lanes, channel % lanes], channel, index
 
     return finish(accumulator, (*lead, out_channels), position, arrays, epilogue)
+
+
+def _rows_axis(lead: Sequence[int]) -> int:
+    """Return which of the leading axes gives the rows of register tiles: the last that has several."""
+    several = [axis for axis, extent in enumerate(lead) if extent > 1]
+    return several[-1] if several else max(len(lead) - 1, 0)

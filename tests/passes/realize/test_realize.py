@@ -367,3 +367,22 @@ def test_a_value_read_as_integers_and_as_float_is_both():
 
 def test_row_of_the_tests_has_no_instruction():
     assert [dot.intrinsic for dot in ROW.dots] == [None]
+
+
+def test_product_of_two_activations():
+    def define(hub):
+        queries = hub.pair(hub.params["q"], 0.02, 100)
+        keys = hub.pair(hub.params["k"], 0.03, 77)
+        return hub.emit(relax.op.matmul(queries, keys), "scores")
+
+    realized = realize(Hub(q=((2, 5, 7), "float32"), k=((2, 7, 9), "float32")).module(define))
+    assert kernels(realized) == ["quantize", "quantize", "offsets", "offsets", "qmatmul"]
+    queries, keys = image((2, 5, 7)), image((2, 7, 9), seed=1)
+    integers = [
+        arithmetic.quantize(array, F32(scale), np.uint8(zero), "uint8").astype(np.int16) - zero
+        for array, scale, zero in ((queries, 0.02, 100), (keys, 0.03, 77))
+    ]
+    multiplier = F32(float(F32(0.02)) * float(F32(0.03)))
+    expected = arithmetic.matmul_accumulator(*integers).astype(F32) * multiplier
+    np.testing.assert_array_equal(run(realized, queries, keys)[0], expected)
+    assert {layer.name: layer.status for layer in get_layers(realized)}["scores"] == "int8"
