@@ -24,6 +24,7 @@ from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
 from .scan_kernels import cumprod, cumsum, topk
+from .softmax import softmax
 
 OUT_ELEMWISE_FUSABLE = 4
 """TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""
@@ -62,7 +63,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.cumsum": cumsum,
         "relax.power": legalize_power,
         "relax.take": _take,
-        "relax.nn.softmax": _softmax,
+        "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row)),
         "relax.topk": topk,
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }
@@ -254,9 +255,12 @@ def _approximated(
     return builder.call_te(define, call.args[0], primfunc_name_hint=name.split(".")[-1])
 
 
-def _softmax(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+def _softmax(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
     """Use a polynomial for the exponential, off by 3e-7 of its value at most, as for ``APPROXIMATIONS``."""
-    if dtype_of(call.args[0]) != "float32":
+    shape = shape_of(call)
+    if dtype_of(call.args[0]) != "float32" or 0 in shape:
         return _stock("relax.nn.softmax")(builder, call)
-    axis = int(call.attrs.axis) % len(shape_of(call.args[0]))
+    axis = int(call.attrs.axis) % len(shape)
+    if axis == len(shape) - 1 > 0:
+        return _kernel(builder, partial(softmax, lanes=lanes), [call.args[0]], "softmax")
     return builder.call_te(topi.nn.fast_softmax, call.args[0], axis, primfunc_name_hint="softmax")

@@ -14,6 +14,7 @@ from ..passes.hub.scopes import without_scopes
 from ..targets.row import TargetRow
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
+from .cpu.rows import schedule_rows
 from .schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 Rule = Callable[[Schedule, TargetRow, int], str]
 """``(schedule, row, threads) -> ""`` and the schedule is done; or the reason why the rule does not apply."""
 
-RULES: tuple[Rule, ...] = (schedule_contraction, schedule_loops)
+RULES: tuple[Rule, ...] = (schedule_contraction, schedule_rows, schedule_loops)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.ScheduleKernels")

@@ -13,3 +13,6 @@ STEPS = "tvmq.steps"
 
 PACK = "tvmq.pack"
 """Marks the block that brings an activation into the layout of weights: all of it once, before the accumulator."""
+
+ROWS = "tvmq.rows"
+"""Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""

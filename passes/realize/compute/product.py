@@ -29,6 +29,12 @@ def batch_of(data: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(pair) if 0 not in pair else 0 for pair in zip(*leads, strict=True))
 
 
+def _shape(data: te.Tensor, other: te.Tensor) -> tuple[int, ...]:
+    """Return the shape of the product."""
+    shapes = [[int(extent) for extent in tensor.shape] for tensor in (data, other)]
+    return (*batch_of(*shapes), shapes[0][-2], shapes[1][-1])
+
+
 def _lead(batch: Sequence[tirx.Expr], tensor: te.Tensor) -> list[tirx.Expr]:
     """Return the leading indices of a tensor for those of the result."""
     own = [int(extent) for extent in tensor.shape[:-2]]
@@ -85,12 +91,13 @@ def _rows(data: te.Tensor, dot: Dot) -> te.Tensor:
             return value
         return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, dot.data_dtype))
 
-    return te.compute((*data.shape[:-2], rows, depth), body, name="rows")
+    lead = (int(extent) for extent in data.shape[:-2])
+    return te.compute((*lead, rows, depth), body, name="rows")
 
 
 def _accumulator(data: te.Tensor, other: te.Tensor, dot: Dot, centre: int = 0) -> te.Tensor:
     """Return the sums in whole register tiles, ``(..., rows, N/lanes, lanes)``."""
-    batch = batch_of(*([int(extent) for extent in tensor.shape] for tensor in (data, other)))
+    *batch, _, _ = _shape(data, other)
     length, inner = (int(extent) for extent in data.shape[-2:])
     lanes, depth, wide = dot.lanes, dot.depth, dot.accumulator_dtype
     blocks, steps = ceil_div(int(other.shape[-1]), lanes), ceil_div(inner, depth)
@@ -132,7 +139,7 @@ def matmul(data: te.Tensor, other: te.Tensor, *, dot: Dot) -> te.Tensor:
     """
     accumulator = _accumulator(data, other, dot)
     return te.compute(
-        (*accumulator.shape[:-3], data.shape[-2], other.shape[-1]),
+        _shape(data, other),
         lambda *index: accumulator(*index[:-1], index[-1] // dot.lanes, index[-1] % dot.lanes),
         name="result",
     )
@@ -194,5 +201,4 @@ def integer_matmul(
             total = total + offsets(*_lead(index[:-2], data), index[-2])
         return epilogue(total, tirx.const(multiplier, "float32"), index, ())
 
-    shape = (*accumulator.shape[:-3], data.shape[-2], other.shape[-1])
-    return te.compute(shape, body, name="result")
+    return te.compute(_shape(data, other), body, name="result")
