@@ -1,4 +1,4 @@
-"""From TVM's executable to ``mod.so``: object code linked by a C++ compiler, ours or the target's."""
+"""From TVM's modules to ``mod.so``: object code linked by a C++ compiler, ours or the target's."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..errors import TvmqError
 from ..parallel import in_parallel
 
 if TYPE_CHECKING:
-    from tvm.runtime import Executable, Module
+    from tvm.runtime import Module
 
 
 def link(
-    executable: Executable,
+    module: Module,
     output: Path,
     cross_compiler: str | None = None,
     cross_compiler_options: Sequence[str] = (),
 ) -> None:
-    """Link the executable into a shared library that TVM's runtime loads; constants are inside.
+    """Link a module into a shared library that TVM's runtime loads; constants are inside.
 
     Parameters
     ----------
-    executable : what ``schedules.code.generate`` or ``tvm.compile`` gave.
+    module : that of an executable, or a kernel's.
     output : the library to write.
     cross_compiler : command that links for the target, such as ``"aarch64-linux-gnu-g++"``; None takes
         ``$CXX`` or the machine's own compiler.
@@ -46,7 +46,7 @@ def link(
     options = ["-s", *cross_compiler_options]
     try:
         with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
-            objects = _objects(executable.mod, Path(folder))
+            objects = _objects(module, Path(folder))
             cc.create_shared(str(output), objects, options, cc=command)
     except RuntimeError as error:
         raise TvmqError(f"{command} cannot link mod.so: {_cause(str(error))}") from error

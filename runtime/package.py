@@ -71,7 +71,7 @@ class Package:
         """
         with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
             output = Path(folder) / archive.LIBRARY
-            link(executable, output, cross_compiler, cross_compiler_options)
+            link(executable.mod, output, cross_compiler, cross_compiler_options)
             library = output.read_bytes()
         weights = int(metadata["bytes"]["weights"])
         sizes = {**metadata["bytes"], "code": len(library) - weights, "total": len(library)}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tvm
 from tvm import relax, tirx
-from tvm.tirx.build import codegen_build, split_host_device_mods
+from tvm.tirx.build import codegen_build
 
 from ..parallel import in_parallel
+from .lowering import lower
 
 KERNELS_A_PART = 8
 MAX_PARTS = 16
@@ -34,10 +35,14 @@ def generate(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable
     return relax.VMExecutable(tvm.get_global_func("relax.VMLink")(builder, target, library, further, {}))
 
 
+def compile_kernel(func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
+    """Return a module whose function ``main`` is a scheduled kernel, with the code that it has in a model."""
+    kernel = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
+    return codegen_build(_lowered(kernel, target), target)
+
+
 def _lowered(kernels: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
-    pipeline, finalize, _ = tirx.get_default_tir_pipeline(target)
-    host, _ = split_host_device_mods(pipeline(tirx.transform.BindTarget(target.with_host(target))(kernels)))
-    return finalize()(host)
+    return lower(tirx.transform.BindTarget(target.with_host(target))(kernels))
 
 
 def _parts(kernels: tvm.IRModule) -> list[tvm.IRModule]:

@@ -17,6 +17,7 @@ from ..passes.hub.graph import bindings_of, is_constant, layer_name, op_name, re
 from ..passes.hub.steps import Steps, arguments
 from ..passes.realize.layout import Layout
 from ..runtime.workers import run_kernels
+from ..schedules.code import generate
 from ..schedules.pipeline import fuse, legalize, plan_memory, to_virtual_machine
 from ..schedules.rules import ScheduleKernels
 from ..targets.features import row_of, threads_of
@@ -43,9 +44,7 @@ class Simulator:
         lifted, self._units = _lifted(legalized, tags)
         with self._target:
             scheduled = ScheduleKernels(self._row, threads_of(self._target))(fuse()(lifted))
-            executable = tvm.compile(
-                plan_memory()(scheduled), target=self._target, relax_pipeline=to_virtual_machine()
-            )
+            executable = generate(to_virtual_machine()(plan_memory()(scheduled)), self._target)
         self._main = relax.VirtualMachine(executable, tvm.cpu())["main"]
 
     def constants(self, mod: IRModule) -> dict[str, Constants]:

@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo, TensorInfo
 
 from ..runtime.workers import run_kernels
+from ..schedules.code import compile_kernel
 
 Evaluate = Callable[[int, int, int], Sequence[float]]
 """``(number, repeat, minimum_ms) -> seconds``: ``repeat`` times, each the mean of at least ``number`` runs, and of so
@@ -23,15 +24,13 @@ Prepare = Callable[[tirx.PrimFunc, tvm.target.Target], Evaluate]
 
 def prepare_here(func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
     """Build the function for this machine."""
-    library = tvm.compile(func, target=target)
+    library = compile_kernel(func, target)
 
     def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
         device = tvm.cpu()
         arrays = [tvm.runtime.tensor(array, device) for array in random_arguments(func)]
         # Its first run is not timed.
-        timer = library.mod.time_evaluator(
-            "main", device, number=number, repeat=repeat, min_repeat_ms=minimum_ms
-        )
+        timer = library.time_evaluator("main", device, number=number, repeat=repeat, min_repeat_ms=minimum_ms)
         return run_kernels(target.attrs.get("num-cores"), lambda: timer(*arrays).results)
 
     return evaluate

@@ -18,6 +18,7 @@ from tvm import rpc, tirx
 
 from ..errors import TvmqError
 from ..runtime.link import link
+from ..schedules.code import compile_kernel
 from .evaluate import Evaluate, random_arguments
 
 CONNECT_SECONDS = 5
@@ -78,7 +79,7 @@ class Remote:
         """Build the function and link it for the device."""
         folder = tempfile.TemporaryDirectory(prefix="tvmq-tune-")
         library = Path(folder.name) / "kernel.so"
-        link(tvm.compile(func, target=target), library, self.cross_compiler, self.cross_compiler_options)
+        link(compile_kernel(func, target), library, self.cross_compiler, self.cross_compiler_options)
 
         def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
             with folder:

@@ -206,8 +206,9 @@ def _schedule(
     block_outer, block_inner = sch.split(nest.blocks, [None, tile_blocks])
 
     # Rows of one chunk share a pass over the weights: image rows, or register tiles of a matrix's rows.
-    *outer, chunked = [*nest.outer, row_outer] if not nest.outer else nest.outer
-    inner_rows = [row_outer] if nest.outer else []
+    by_rows = not nest.outer or inputs.is_packed(sch)
+    *outer, chunked = [*nest.outer, row_outer] if by_rows else nest.outer
+    inner_rows = [] if by_rows else [row_outer]
     outer_extent, chunked_extent = extent_of_all(sch, outer), extent_of(sch, chunked)
     row_bytes = max(1, data_bytes // (outer_extent * chunked_extent))
     possible_chunks = tiles.chunks(

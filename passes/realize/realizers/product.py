@@ -54,14 +54,14 @@ def plan_matrix_product(facts: Facts, value: relax.Expr, target: Parameters | No
         own = emitter.row.any_dot
         operands = [emitter.integers(argument) for argument in call.args]
         # The sums of a column are of the integers as they are stored, so is the zero point in front of them.
-        zeros = {"zero_points": (data.zero_point, other.zero_point), "inner": inner}
-        offsets = [
-            emitter.call(partial(product.column_offsets, **zeros), operands[1], name="offsets", layer=layer)
-        ]
+        define_columns = partial(
+            product.column_offsets, zero_points=(data.zero_point, other.zero_point), inner=inner
+        )
+        offsets = [emitter.call(define_columns, operands[1], name="offsets", layer=layer)]
         other_zero = other.zero_point - product.centre_of(other.dtype)
         if other_zero:
-            define = partial(product.row_offsets, other_zero=other_zero)
-            offsets.append(emitter.call(define, operands[0], name="offsets", layer=layer))
+            define_rows = partial(product.row_offsets, other_zero=other_zero)
+            offsets.append(emitter.call(define_rows, operands[0], name="offsets", layer=layer))
         define = partial(
             product.integer_matmul,
             multiplier=float(np.float32(multiplier)),
