@@ -26,6 +26,7 @@ from .imported_bits import ImportedBits
 from .in_float32 import InFloat32
 from .share_weights import ShareWeights
 from .split_batch_norm import SplitBatchNorm
+from .transposed_convolution import TransposedConvolution
 from .widen_1d import Widen1d
 
 
@@ -49,6 +50,7 @@ class Prepare:
             DropIdentities(),
             SplitBatchNorm(),
             Widen1d(),
+            TransposedConvolution(),
             FoldPad(),
             FoldAffineForward(),
             FoldAffine(),

@@ -100,14 +100,9 @@ def _conv(call: relax.Call, data: relax.Expr, scope: Scope) -> relax.Call | None
     attrs = call.attrs
     if (attrs.data_layout, attrs.kernel_layout) != ("NCW", "OIW"):
         return None
-    weight = call.args[1]
-    if is_constant(weight):
-        weight = constant(to_numpy(weight)[:, :, None])
-    else:
-        weight = scope.emit(relax.op.expand_dims(weight, HEIGHT), layer_name(call))
     return relax.op.nn.conv2d(
         data,
-        weight,
+        _widened(scope, call.args[1], layer_name(call)),
         strides=(1, attrs.strides[0]),
         padding=_padding(attrs),
         dilation=(1, attrs.dilation[0]),
@@ -140,8 +135,32 @@ def _pool(pool: Callable[..., relax.Call]) -> Callable[[relax.Call, relax.Expr, 
     return make
 
 
+def _transposed(call: relax.Call, data: relax.Expr, scope: Scope) -> relax.Call | None:
+    attrs = call.attrs
+    if (attrs.data_layout, attrs.kernel_layout) != ("NCW", "IOW"):
+        return None
+    return relax.op.nn.conv2d_transpose(
+        data,
+        _widened(scope, call.args[1], layer_name(call)),
+        strides=(1, attrs.strides[0]),
+        padding=_padding(attrs),
+        output_padding=(0, attrs.output_padding[0]),
+        dilation=(1, attrs.dilation[0]),
+        groups=attrs.groups,
+        out_dtype=attrs.out_dtype,
+    )
+
+
+def _widened(scope: Scope, weight: relax.Expr, name: str) -> relax.Expr:
+    """Return weights of signals as those of images."""
+    if is_constant(weight):
+        return constant(to_numpy(weight)[:, :, None])
+    return scope.emit(relax.op.expand_dims(weight, HEIGHT), name)
+
+
 WIDENED: dict[str, Callable[[relax.Call, relax.Expr, Scope], relax.Call | None]] = {
     "relax.nn.conv1d": _conv,
+    "relax.nn.conv1d_transpose": _transposed,
     "relax.nn.max_pool1d": _pool(relax.op.nn.max_pool2d),
     "relax.nn.avg_pool1d": _pool(relax.op.nn.avg_pool2d),
 }

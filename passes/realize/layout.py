@@ -81,6 +81,8 @@ class _Rewriter:
     def rewrite(self, builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.items:
             return self.items[value.tuple_value][value.index]
+        if op_name(value) == "relax.permute_dims" and len(shape_of(value.args[0])) == 4:
+            return self._permuted(builder, value)
         convert = _CONVERTERS.get(op_name(value))
         if convert is None:
             return value
@@ -95,6 +97,18 @@ class _Rewriter:
         whole = builder.emit(relax.Tuple([self.back(item) for item in items]))
         self.items[whole] = list(builder.lookup_binding(whole).fields)
         return whole
+
+    def _permuted(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """Return an image's transpose to NHWC, or one from there, as what it is: the same value."""
+        data, axes = call.args[0], call.attrs.axes
+        order = (3, 2, 1, 0) if axes is None else tuple(int(axis) for axis in axes)
+        if order == TO_NHWC and data in self.nhwc:
+            return self.nhwc[data]
+        if order != TO_NCHW:
+            return call
+        original = builder.emit(call)
+        self.nhwc[original] = data
+        return original
 
     def back(self, moved: relax.Var) -> relax.Expr:
         """Return the NCHW form of an NHWC value; a value that has lost its image axes needs none."""

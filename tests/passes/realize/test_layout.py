@@ -120,3 +120,15 @@ def test_four_dimensions_without_an_image_are_left_alone():
 def test_running_it_twice_changes_nothing():
     mod = Layout()(Hub(x=(SHAPE, "float32")).module(lambda hub: conv(hub, hub.params["x"])))
     assert names(Layout()(mod)) == names(mod)
+
+
+def test_a_transpose_to_nhwc_is_the_value_before_the_one_from_there():
+    def define(hub):
+        image = hub.emit(relax.op.permute_dims(conv(hub, hub.params["x"]), [0, 2, 3, 1]))
+        again = hub.emit(relax.op.permute_dims(hub.emit(relax.op.nn.relu(image)), [0, 3, 1, 2]))
+        return conv(hub, again)
+
+    mod = Layout()(Hub(x=(SHAPE, "float32")).module(define))
+    assert names(mod) == [
+        f"relax.{name}" for name in ("permute_dims", "nn.conv2d", "nn.relu", "nn.conv2d", "permute_dims")
+    ]
