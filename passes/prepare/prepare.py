@@ -18,6 +18,7 @@ from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
 from ..hub.layers import get_layers, with_layers
 from .drop_identities import DropIdentities
+from .flatten_volumes import FlattenVolumes
 from .fold_affine import FoldAffine
 from .fold_affine_forward import FoldAffineForward
 from .fold_constants import FoldConstants
@@ -50,6 +51,7 @@ class Prepare:
             DropIdentities(),
             SplitBatchNorm(),
             Widen1d(),
+            FlattenVolumes(),
             TransposedConvolution(),
             FoldPad(),
             FoldAffineForward(),
