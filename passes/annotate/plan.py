@@ -10,7 +10,7 @@ it, follows whether its result is wanted in integers:
 - In ``conv -> bias -> add(residual) -> relu`` the addition is absorbed too, and the convolution gets no pair
   of its own. Where both operands are such convolutions, that is the later one.
 - Pointwise operators of one tensor, however many, are one table and get one pair, behind the last.
-- What only moves values gets none.
+- What only moves values gets none; nor does a concatenation of parts of one tensor.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tvm import IRModule, relax
 from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, shape_of
 from ..hub.operators import (
     BINARY,
+    CONCAT,
     MOVE,
     OPERATORS,
     PRODUCT,
@@ -104,6 +105,7 @@ class _Planner:
         self.result = Plan()
         self.tails: dict[relax.Var, relax.Var] = {}  # anchor -> last operator that its kernel absorbs
         self.roots: dict[relax.Var, relax.Var] = {}  # pointwise value -> the one tensor that it depends on
+        self.origins: dict[relax.Var, relax.Var] = {}  # what is only moved -> where it comes from
         # Values that come in integers without converting anything for them alone.
         self.live = {param for param in mod["main"].params if _is_float(param)}
         weighted = [
@@ -171,7 +173,7 @@ class _Planner:
     def _reason_as_compute(self, var: relax.Var, value: relax.Call) -> str:
         """Give the operator the role of its kind; return the reason where that fails."""
         kind = kind_of(value)
-        if kind == MOVE:
+        if kind == MOVE or (kind == CONCAT and self._is_of_one_tensor(value)):
             return self._assign_move(var, value)
         if layer_name(value) in self.selection.unwanted:
             return "not among the layers to quantize"
@@ -213,9 +215,14 @@ class _Planner:
             if reason:
                 return reason
         self.result.roles[var] = MOVE
+        self.origins[var] = self.origins.get(source, source)
         if source in self.live:
             self.live.add(var)
         return ""
+
+    def _is_of_one_tensor(self, concat: relax.Call) -> bool:
+        """Tell whether a concatenation puts together parts of one tensor, which have one scale."""
+        return len({self.origins.get(part, part) for part in activations(concat)}) == 1
 
     def _root(self, value: relax.Call) -> relax.Var | None:
         """Return the one tensor of which the value is a pointwise function; None where there is none."""

@@ -31,7 +31,7 @@ from .graph import (
     to_numpy,
     with_layer_name,
 )
-from .operators import MOVE, OPERATORS
+from .operators import CONCAT, MOVE, OPERATORS
 from .parameters import MAX_BITS, along, quantize_weight, represented_range
 
 
@@ -269,7 +269,8 @@ class _Reader:
                 if isinstance(weight, relax.Var):
                     self._operators.setdefault(weight, []).append(binding.var)
         self._names: dict[tuple[bool, str], int] = {}
-        self._carrying: set[relax.Var] = set()  # values of activation pairs, and what only moves these
+        # Values of activation pairs, and what only moves these: the pair's.
+        self._carrying: dict[relax.Var, relax.Var] = {}
 
     def pairs(self) -> Iterator[ActivationPair | WeightPair]:
         for binding in self._bindings:
@@ -287,13 +288,19 @@ class _Reader:
                 yield self._weight_pair(quantize, binding.var, call, *weights)
             elif shape_of(call.args[1]) == ():
                 yield self._activation_pair(quantize, binding.var, call)
-                self._carrying.add(binding.var)
+                self._carrying[binding.var] = binding.var
 
     def _carry(self, binding: relax.VarBinding) -> None:
         row = OPERATORS.get(op_name(binding.value))
-        moves = row.kind == MOVE if row is not None else isinstance(binding.value, relax.TupleGetItem)
-        if moves and not self._carrying.isdisjoint(read_by(binding.value)[:1]):
-            self._carrying.add(binding.var)
+        moves = (
+            row.kind in (MOVE, CONCAT) if row is not None else isinstance(binding.value, relax.TupleGetItem)
+        )
+        moved = (
+            read_by(binding.value) if row is not None and row.kind == CONCAT else read_by(binding.value)[:1]
+        )
+        found = {self._carrying.get(var) for var in moved}
+        if moves and len(found) == 1 and None not in found:
+            self._carrying[binding.var] = found.pop()
 
     def _weights_of(self, data: relax.Expr) -> tuple[np.ndarray, np.ndarray] | None:
         """Return float weights and the same with their offset; None for an activation."""

@@ -242,6 +242,14 @@ class TestDemand:
         assert op_name(values[calls(mod, "exp")[0].args[0]]) == "relax.nn.softmax"
         assert reasons(mod) == {"softmax": "no integer form of softmax", "exp": "its inputs are float"}
 
+    def test_concatenation_of_parts_of_one_tensor(self):
+        def body(b, x):
+            wide = relu(b, conv(b, x, "c1"))
+            parts = [b.add(relax.op.strided_slice(wide, [2], [place], [place + 3])) for place in range(2)]
+            return conv(b, b.add(relax.op.concat(parts, axis=2), "concat"), "c2")
+
+        assert paired(annotated(body)) == ["x", "relu"]
+
     def test_concatenation(self):
         def body(b, x):
             joined = b.add(relax.op.concat([relu(b, conv(b, x, "c1")), conv(b, x, "c2")], axis=1), "concat")
