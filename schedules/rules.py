@@ -16,6 +16,7 @@ from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
 from .cpu.rows import schedule_rows
 from .schedule import Schedule
+from .tables import table_kernel
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,13 @@ class ScheduleKernels:
 def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> tirx.PrimFunc:
     """Return the function scheduled by the first rule that applies; as it is where none does.
 
+    One that only looks up in a table needs no schedule: ``tables`` has its code.
+
     What a rule did not foresee costs speed, with a warning, and never the compilation.
     """
+    by_table = table_kernel(func, row)
+    if by_table is not None:
+        return by_table
     for rule in RULES:
         sch = Schedule(func)
         try:

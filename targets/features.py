@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tvm.target import Target, codegen
 
 from ..errors import TvmqError
@@ -56,7 +58,8 @@ def row_of(target: Target) -> TargetRow:
     features = features_of(target)
     for row in rows:
         if features.issuperset(row.features):
-            return row
+            look_ups = tuple(each for each in row.look_ups if features.issuperset(each.features))
+            return replace(row, look_ups=look_ups)
     least = rows[-1]
     lacking = ", ".join(sorted(set(least.features) - features))
     raise TvmqError(

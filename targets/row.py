@@ -58,6 +58,22 @@ class LaneDot:
 
 
 @dataclass(frozen=True)
+class LookUp:
+    """Instructions that look up a vector of bytes in a table of 256.
+
+    Attributes
+    ----------
+    name : its key in the look-ups of its architecture.
+    lanes : bytes at a time.
+    features : LLVM features that it takes beside those of its row.
+    """
+
+    name: str
+    lanes: int
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TargetRow:
     """Capabilities of one target family.
 
@@ -72,6 +88,7 @@ class TargetRow:
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
+    look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     """
 
     name: str
@@ -84,6 +101,7 @@ class TargetRow:
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
     lane_dot: LaneDot | None = None
+    look_ups: tuple[LookUp, ...] = ()
 
     @property
     def sought_dot(self) -> DotInstruction | None:

@@ -68,14 +68,30 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
     if shared:
         _parallel(sch, shared, work)
         return
-    if extent_of(sch, spatial[-1]) % lanes:
+    width = extent_of(sch, spatial[-1])
+    if len(spatial) > 1 and width > 1 and _broadcasts(sch, block):
+        lanes = min(lanes, width)
+    elif width % lanes:
         spatial = [sch.fuse(*spatial)]
-    width = math.gcd(extent_of(sch, spatial[-1]), lanes)
+        width = extent_of(sch, spatial[0])
+        lanes = math.gcd(width, lanes)
     *outer, last = spatial
-    outside, inside = sch.split(last, [None, width])
-    if width > 1:
+    outside, inside = sch.split(last, [None, lanes])
+    if lanes > 1:
         sch.vectorize(inside)
-    _parallel(sch, [*outer, outside], work)
+    if width % lanes:
+        sch.annotate(outside, "pragma_loop_partition_hint", 1)  # the last, shorter vector is one of its own
+        _parallel(sch, outer, work)
+    else:
+        _parallel(sch, [*outer, outside], work)
+
+
+def _broadcasts(sch: Schedule, block: SBlockRV) -> bool:
+    """Tell whether the block reads something along some of its axes only, so that one loop over all would divide."""
+    found = sch.get(block)
+    shape = [int(extent) for extent in found.writes[0].source.shape]
+    sizes = [math.prod(int(extent) for extent in region.source.shape) for region in found.reads]
+    return any(1 < size < math.prod(shape) for size in sizes)
 
 
 def _schedule_reduction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..row import DotInstruction, LaneDot, TargetRow
+from ..row import DotInstruction, LaneDot, LookUp, TargetRow
 
 ROWS = (
     TargetRow(
@@ -18,6 +18,10 @@ ROWS = (
         lane_dot=LaneDot(
             "lane_dot_16x4_u8s8_avx512vnni", "interleave_16x4_u8", lanes=16, depth=4, data_dtype="uint8"
         ),
+        look_ups=(
+            LookUp("look_up_64_avx512vbmi", 64, features=("avx512vbmi",)),
+            LookUp("look_up_64_avx512", 64),
+        ),
     ),
     TargetRow(
         name="x86-avxvnni",
@@ -32,6 +36,7 @@ ROWS = (
         lane_dot=LaneDot(
             "lane_dot_8x4_u8s8_avxvnni", "interleave_8x4_u8", lanes=8, depth=4, data_dtype="uint8"
         ),
+        look_ups=(LookUp("look_up_32_avx2", 32),),
     ),
     TargetRow(
         name="x86-avx512",
@@ -55,6 +60,7 @@ ROWS = (
         lane_dot=LaneDot(
             "lane_dot_16x2_s16s8_avx512", "interleave_16x2_s16", lanes=16, depth=2, data_dtype="int16"
         ),
+        look_ups=(LookUp("look_up_64_avx512", 64),),
     ),
     TargetRow(
         name="x86-avx2",
@@ -74,5 +80,6 @@ ROWS = (
         lane_dot=LaneDot(
             "lane_dot_8x2_s16s8_avx2", "interleave_8x2_s16", lanes=8, depth=2, data_dtype="int16"
         ),
+        look_ups=(LookUp("look_up_32_avx2", 32),),
     ),
 )

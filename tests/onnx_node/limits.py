@@ -121,7 +121,6 @@ _LIMITS: tuple[Limit, ...] = (
         (
             "test_attention_4d_causal_fp16",
             "test_attention_4d_fp16",
-            "test_attention_4d_gqa_causal_nonpad_decode_fp16",
             "test_attention_4d_gqa_with_past_and_present_fp16",
             "test_causal_conv_with_state_silu_fp16",
         ),

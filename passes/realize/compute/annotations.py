@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KERNEL = "tvmq.kernel"
-"""Kernel family of an accumulator block: ``"contraction"``, ``"depthwise"`` or ``"pool"``."""
+"""Kernel family: of an accumulator block ``"contraction"``, ``"depthwise"`` or ``"pool"``; ``"table"`` of a look-up."""
 
 START = "tvmq.start"
 """Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""

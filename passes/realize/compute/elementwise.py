@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tvm import te, tirx
 
 from ...hub.arithmetic import Addend, Output
+from .annotations import KERNEL
 from .epilogue import requantized, shifted, weighed
 
 
@@ -61,7 +62,7 @@ def look_up(data: te.Tensor, table: te.Tensor) -> te.Tensor:
         entry = data(*index).astype("int32")
         return table(entry + bias if bias else entry)
 
-    return te.compute(data.shape, body, name="looked_up")
+    return te.compute(data.shape, body, name="looked_up", attrs={KERNEL: "table"})
 
 
 def add(*tensors: te.Tensor, addends: tuple[Addend, ...], shift: int, out: Output) -> te.Tensor:

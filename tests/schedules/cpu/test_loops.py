@@ -131,3 +131,26 @@ def test_each_lane_sums_up_its_own_part_of_a_row():
     assert text.count("T.vectorized(T.int64(8))") == 2
     text, _ = build(lambda _, x: relax.op.sum(x, -1), integers((3, 37)))
     assert "T.vectorized" not in text
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 37), (2, 4, 3, 5), (1, 1, 1, 40), (1, 7, 2, 1)], ids=str)
+def test_a_number_a_channel_meets_every_place(shape):
+    gate = integers((1, 1, 1, shape[-1]))
+    _, result = build(lambda _, x, y: relax.op.multiply(x, y), integers(shape), gate)
+    np.testing.assert_array_equal(result, integers(shape) * gate)
+
+
+def test_a_loop_with_a_tail_keeps_its_vectors():
+    """What is left of a row is a vector of its own: no condition is asked for each of its lanes."""
+    lowered = []
+    rows, columns = integers((4, 3, 37)), integers((1, 1, 37))
+
+    @tvm.ir.instrument.pass_instrument
+    class Lowered:
+        def run_before_pass(self, mod, info):
+            if info.name == "tirx.SplitHostDevice":
+                lowered.append(mod.script())
+
+    with tvm.transform.PassContext(instruments=[Lowered()]):
+        build(lambda _, x, y: relax.op.multiply(x, y), rows, columns)
+    assert "if " not in lowered[-1]

@@ -1,0 +1,68 @@
+"""Look-ups in a table of bytes, by each instruction that this CPU has, at sizes around a vector."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tvm
+from tvm import te, tirx
+
+from tvmq.passes.realize.compute import elementwise
+from tvmq.schedules.code import compile_kernel
+from tvmq.schedules.rules import schedule
+from tvmq.targets import host
+from tvmq.targets.features import row_of
+from tvmq.targets.parse import parse_target
+from tvmq.targets.rows import ROWS
+
+LOOK_UPS = [(row, each) for row in ROWS for each in row.look_ups]
+CPUS = {
+    "look_up_64_avx512vbmi": "icelake-server",
+    "look_up_64_avx512": "cascadelake",
+    "look_up_32_avx2": "haswell",
+}
+
+
+def look_up(shape):
+    data, table = (
+        te.placeholder([tirx.IntImm("int64", extent) for extent in extents], "uint8", name)
+        for extents, name in ((shape, "data"), ((256,), "table"))
+    )
+    return te.create_prim_func([data, table, elementwise.look_up(data, table)])
+
+
+@pytest.mark.parametrize("shape", [(64,), (3, 5, 7), (1, 32), (2, 65), (130,), (1, 9, 9, 24)], ids=str)
+@pytest.mark.parametrize(("row", "own"), LOOK_UPS, ids=lambda item: getattr(item, "name", ""))
+def test_every_byte_finds_its_entry(row, own, shape):
+    if host.missing_features("x86_64", [*row.features, *own.features]):
+        pytest.skip("this CPU has no such instruction")
+    rng = np.random.default_rng(0)
+    data, table = (rng.permutation(np.arange(size) % 256).astype(np.uint8) for size in (np.prod(shape), 256))
+    data = data.reshape(shape)
+    made = schedule(look_up(shape), dataclasses.replace(row, look_ups=(own,)), 1, "main")
+    library = compile_kernel(made, tvm.target.Target({"kind": "llvm", "mcpu": CPUS[own.name]}))
+    out = tvm.runtime.tensor(np.zeros(shape, np.uint8))
+    library["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(table), out)
+    np.testing.assert_array_equal(out.numpy(), table[data])
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        ("znver4", "look_up_64_avx512vbmi"),
+        ("cascadelake", "look_up_64_avx512"),
+        ("znver3", "look_up_32_avx2"),
+    ],
+)
+def test_a_target_has_what_its_cpu_has(cpu, expected):
+    assert row_of(parse_target(f"llvm -mcpu={cpu}")).look_ups[0].name == expected
+
+
+def test_what_does_more_than_look_up_has_a_schedule():
+    row = next(row for row in ROWS if row.look_ups)
+    data = te.placeholder((128,), "int8", "data")
+    table = te.placeholder((256,), "int8", "table")
+    func = te.create_prim_func([data, table, elementwise.look_up(data, table)])
+    assert "looked_up" in schedule(func, row, 1, "main").script()
