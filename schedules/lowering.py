@@ -3,12 +3,14 @@
 It is TVM's default list without what only GPUs need, and with one change. A hint that a loop is to be split where its
 condition changes names the loop's variable, and narrowing indices to 32 bits gives the loop another: so in TVM's order
 no hint is heard, and each vector of a loop with a tail is taken apart into its lanes. Here loops are split before
-indices are narrowed, and conditions that have become constant go.
+indices are narrowed, conditions that have become constant go, and the vector at the end of a row is as short as what is
+left of it.
 """
 
 from __future__ import annotations
 
 import tvm
+import tvm_ffi
 from tvm import s_tir, tirx
 
 
@@ -36,6 +38,7 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         # Loops become straight code and vectors.
         s_tir.transform.LoopPartition(),
         s_tir.transform.StmtSimplify(),
+        shorten_vectors,
         tirx.transform.NarrowDataType(32),
         tirx.transform.VectorizeLoop(wanted("tirx.disable_vectorize")),
         *([tirx.transform.StorageRewrite()] if wanted("tirx.disable_storage_rewrite") else []),
@@ -59,3 +62,38 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         tirx.transform.LowerIntrin(),
     ]
     return tvm.transform.Sequential(passes)(mod)
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.ShortenVectors")
+def shorten_vectors(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Let a vector loop end where a condition on its lanes does, which would take its vectors apart.
+
+    for lane in vectorized(16): if lane < 5: f(lane)  -->  for lane in vectorized(5): f(lane)
+    """
+    mod = mod.clone()
+    for var, func in mod.functions.items():
+        if isinstance(func, tirx.PrimFunc):
+            mod.update_func(var, tvm_ffi.structural_map(func, [(tirx.For, _shortened)]))
+    return mod
+
+
+def _shortened(loop: tirx.For) -> tirx.For:
+    body = loop.body
+    if (
+        loop.kind != tirx.ForKind.VECTORIZED
+        or not isinstance(body, tirx.IfThenElse)
+        or body.else_case is not None
+    ):
+        return loop
+    lanes = _lanes_of(body.condition, loop.loop_var)
+    if lanes is None or not 0 < lanes < int(loop.extent):
+        return loop
+    kind = loop.kind if lanes > 1 else tirx.ForKind.SERIAL
+    return tirx.For(loop.loop_var, loop.min, tirx.IntImm(loop.loop_var.ty, lanes), kind, body.then_case)
+
+
+def _lanes_of(condition: tirx.Expr, lane: tirx.Var) -> int | None:
+    """Return n for the condition ``lane < n``; None for any other."""
+    if isinstance(condition, tirx.LT) and condition.a.same_as(lane) and isinstance(condition.b, tirx.IntImm):
+        return int(condition.b)
+    return None
