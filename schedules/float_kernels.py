@@ -29,6 +29,9 @@ from .softmax import softmax
 OUT_ELEMWISE_FUSABLE = 4
 """TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""
 
+INJECTIVE = 2
+"""The same: it is fused with what is before and behind it. TVM takes one that reads its indices for opaque."""
+
 OPAQUE = 8
 """The same: nothing is fused with it."""
 
@@ -218,7 +221,12 @@ def _flattened(builder: relax.BlockBuilder, value: relax.Expr, rows: tuple[int, 
 def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """Read the nearest element for an index out of range; Relax's own would read whatever memory is there."""
     mode = "clip" if call.attrs.mode == "fast" else str(call.attrs.mode)
-    return builder.call_te(topi.take, *call.args, call.attrs.axis, mode=mode, primfunc_name_hint="take")
+    return builder.call_te(
+        *(topi.take, *call.args, call.attrs.axis),
+        mode=mode,
+        primfunc_name_hint="take",
+        primfunc_attrs={"op_pattern": INJECTIVE},
+    )
 
 
 def _extreme(

@@ -28,6 +28,7 @@ from .in_float32 import InFloat32
 from .share_weights import ShareWeights
 from .split_batch_norm import SplitBatchNorm
 from .transposed_convolution import TransposedConvolution
+from .trim_taps import TrimTaps
 from .widen_1d import Widen1d
 
 
@@ -54,6 +55,7 @@ class Prepare:
             FlattenVolumes(),
             TransposedConvolution(),
             FoldPad(),
+            TrimTaps(),
             FoldAffineForward(),
             FoldAffine(),
             ShareWeights(),

@@ -263,6 +263,13 @@ def _strided_slice(rewriter: _Rewriter, call: relax.Call) -> relax.Expr | None:
     return relax.Call(call.op, [rewriter.moved(data), moved_axes, *bounds], call.attrs, call.ty_args)
 
 
+def _take(rewriter: _Rewriter, call: relax.Call) -> relax.Expr | None:
+    data, indices = call.args
+    if not rewriter.follows(data) or call.attrs.axis is None or len(shape_of(indices)) != 1:
+        return None
+    return relax.op.take(rewriter.moved(data), indices, _AXIS[int(call.attrs.axis) % 4], call.attrs.mode)
+
+
 _CONVERTERS: dict[str, Converter] = {
     "relax.nn.conv2d": _conv2d,
     **dict.fromkeys(WINDOWED, _windowed),
@@ -275,4 +282,5 @@ _CONVERTERS: dict[str, Converter] = {
     "relax.mean": _mean,
     "relax.nn.pad": _pad,
     "relax.strided_slice": _strided_slice,
+    "relax.take": _take,
 }
