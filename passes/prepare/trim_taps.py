@@ -65,4 +65,4 @@ def _trimmed(scope: Scope, call: relax.Expr) -> relax.Call | None:
 def _useful(extent: int, count: int, taps: int, step: int, spread: int, padding: int) -> np.ndarray:
     """Tell of each tap whether it reads data at some of the positions, bool ``[taps]``."""
     places = np.arange(count) * step + np.arange(taps)[:, None] * spread - padding
-    return ((places >= 0) & (places < extent)).any(axis=1)
+    return np.asarray(((places >= 0) & (places < extent)).any(axis=1))
