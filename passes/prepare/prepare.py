@@ -25,6 +25,7 @@ from .fold_constants import FoldConstants
 from .fold_pad import FoldPad
 from .imported_bits import ImportedBits
 from .in_float32 import InFloat32
+from .lay_down import LayDown
 from .share_weights import ShareWeights
 from .split_batch_norm import SplitBatchNorm
 from .transposed_convolution import TransposedConvolution
@@ -55,6 +56,7 @@ class Prepare:
             FlattenVolumes(),
             TransposedConvolution(),
             FoldPad(),
+            LayDown(),
             TrimTaps(),
             FoldAffineForward(),
             FoldAffine(),

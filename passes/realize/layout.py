@@ -104,8 +104,11 @@ class _Rewriter:
         order = (3, 2, 1, 0) if axes is None else tuple(int(axis) for axis in axes)
         if order == TO_NHWC and data in self.nhwc:
             return self.nhwc[data]
+        if data in self.nhwc and order == (0, 1, 3, 2) and 1 in shape_of(data)[2:]:
+            self.builder, self.name = builder, layer_name(call)
+            return self.back(transpose(builder, self.nhwc[data], (0, 2, 1, 3), self.name))
         if order != TO_NCHW:
-            return call
+            return transpose(builder, data, order, layer_name(call))
         original = builder.emit(call)
         self.nhwc[original] = data
         return original
