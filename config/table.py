@@ -291,6 +291,13 @@ OPTIONS: tuple[Option, ...] = (
         "not at all",
     ),
     _quantization(
+        "float_below",
+        kinds.NUMBER,
+        "small layers whose input's rounding alone leaves a signal-to-noise ratio below this, in dB, stay in float; "
+        "0 for none",
+        "20; 0 for schemes of fewer bits",
+    ),
+    _quantization(
         "pair_safe_weights",
         kinds.SWITCH,
         "on CPUs whose fast multiply could saturate, give up a little of some weights' precision so that it cannot; "

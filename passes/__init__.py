@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .improve.rounding import RoundWeights as RoundWeights
     from .improve.sequential_bias import CorrectBiasSequentially as CorrectBiasSequentially
     from .improve.smooth import Smooth as Smooth
+    from .improve.spare_layers import SpareLayers as SpareLayers
     from .improve.training import Learning as Learning
     from .improve.tune_mixed_bits import TuneMixedBits as TuneMixedBits
     from .pipeline import CalibrationData as CalibrationData
@@ -88,6 +89,7 @@ _LOCATIONS = {
     "improve.rounding": "RoundWeights",
     "improve.sequential_bias": "CorrectBiasSequentially",
     "improve.smooth": "Smooth",
+    "improve.spare_layers": "SpareLayers",
     "improve.training": "Learning",
     "improve.tune_mixed_bits": "TuneMixedBits",
     "scripting.instruments": "PassFiles PassTimes VerifyPasses",

@@ -37,6 +37,7 @@ from .improve.reconstruct import Reconstruct
 from .improve.rounding import RoundWeights
 from .improve.sequential_bias import CorrectBiasSequentially
 from .improve.smooth import Smooth
+from .improve.spare_layers import SpareLayers
 from .improve.tune_mixed_bits import TuneMixedBits
 from .prepare.prepare import Prepare
 from .realize.fold_weights import FoldWeights
@@ -113,6 +114,7 @@ def quantization_passes(
     return Pipeline(
         [
             *calibration_passes(scheme, row, options, data),
+            *_sparing_passes(scheme, options, data),
             *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),
             FoldWeights(),
         ]
@@ -165,6 +167,15 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
         passes.append(CenterActivations(**data.arguments))
         passes.append(EqualizeActivations(strength=strength, **data.arguments))
     return passes
+
+
+def _sparing_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationData) -> list[Pass]:
+    """Return the pass that leaves layers in float; none where the user has said which, or what runs has no float."""
+    below = scheme.float_below if options.float_below is None else options.float_below
+    said = options.quantize_only or options.bits or options.hardware is not None
+    if not below or (said and options.float_below is None):
+        return []
+    return [SpareLayers(below=below, **data.arguments)]
 
 
 def _rounding_passes(rounding: str, bias_correction: str | None, data: CalibrationData) -> list[Pass]:

@@ -53,6 +53,8 @@ class QuantizeOptions:
         the scheme's.
     smooth : move the ranges of activations into the weights of the matrix products that read them first, the larger
         the more, from 0 to 1 (``passes.improve.smooth``); None does not.
+    float_below : small layers whose input's rounding alone leaves a ratio of signal to noise below this, in decibels,
+        in their result stay in float (``passes.improve.spare_layers``); 0 spares none, None takes the scheme's.
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
     activations : ``"asymmetric"`` or ``"symmetric"``; None takes the scheme's.
     weight_bits, activation_bits : 2 to 8; None takes the scheme's. The first and the last layer keep the scheme's.
@@ -88,6 +90,7 @@ class QuantizeOptions:
     absorb_bias: bool = False
     equalize_activations: float | None = None
     smooth: float | None = None
+    float_below: float | None = None
     per_channel: bool | None = None
     activations: str | None = None
     weight_bits: int | None = None
@@ -118,6 +121,8 @@ class QuantizeOptions:
             share = getattr(self, which)
             if share is not None and not 0.0 <= share <= 1.0:
                 raise TvmqError(f"{which} must be from 0 to 1, got {share}")
+        if self.float_below is not None and not self.float_below >= 0.0:
+            raise TvmqError(f"float_below must be at least 0 decibels, got {self.float_below}")
         most = MAX_CODEBOOK_BITS if self.codebook else MAX_BITS
         if self.weight_bits is not None and not 0 <= self.weight_bits <= most:
             with_codebook = " with a codebook" if self.codebook else ""

@@ -36,6 +36,8 @@ class Scheme:
     equalize_activations : how far channels of activations are made alike, from 0 to 1, where the user does not say.
         What weights of few bits must take back costs them more than it gains; what is free for them is done wholly.
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
+    float_below : small layers whose input's rounding leaves less of their result than so many decibels stay in float,
+        where the user does not say (``passes.improve.spare_layers``); 0 for none.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
     """
@@ -55,6 +57,7 @@ class Scheme:
     observer: str | None = None
     equalize_activations: float = 0.0
     rounding: str = "nearest"
+    float_below: float = 0.0
     searched: bool = False
     weight_only: bool = False
 
@@ -62,7 +65,7 @@ class Scheme:
 SCHEMES: dict[str, Scheme] = {
     row.name: row
     for row in (
-        Scheme("int8"),
+        Scheme("int8", float_below=20.0),
         Scheme("w4a8", weight_bits=4, rounding="hessian"),
         Scheme(
             "w4a4",

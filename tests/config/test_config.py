@@ -49,6 +49,7 @@ equalize = true
 absorb_bias = true
 equalize_activations = 0.25
 smooth = 0.4
+float_below = 12.5
 group_size = 32
 codebook = true
 pair_safe_weights = false
@@ -144,6 +145,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
         absorb_bias=True,
         equalize_activations=0.25,
         smooth=0.4,
+        float_below=12.5,
         group_size=32,
         codebook=True,
         pair_safe_weights=False,

@@ -23,7 +23,9 @@ def _names(scheme: str = "int8", **options) -> list[str]:
 
 
 def test_the_defaults():
-    assert _names() == ["Annotate", "SetParameters", "Calibrate", "CorrectBias", "FoldWeights"]
+    assert _names() == [
+        *("Annotate", "SetParameters", "Calibrate", "SpareLayers", "CorrectBias", "FoldWeights")
+    ]
 
 
 def test_what_changes_the_float_model_comes_first():
@@ -49,7 +51,7 @@ def test_what_changes_the_float_model_comes_first():
     ],
 )
 def test_bias_corrections(kind, step):
-    assert _names(bias_correction=kind)[3:-1] == step
+    assert _names(bias_correction=kind)[4:-1] == step
 
 
 @pytest.mark.parametrize("kind", BIAS_CORRECTIONS)
@@ -110,6 +112,7 @@ def test_all_methods_together_on_a_real_model():
         "calibrate",
         "see distributions",
         "clip by the loss",
+        "look for layers to spare",
         "correct biases",
     ]
     assert sum(item for item in seen if isinstance(item, int)) > 5 * len(samples)

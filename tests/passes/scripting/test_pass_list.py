@@ -65,10 +65,11 @@ def test_it_is_a_list(pipeline):
         "Annotate",
         "SetParameters",
         "Calibrate",
+        "SpareLayers",
         "CorrectBias",
         "FoldWeights",
     ]
-    assert len(pipeline) == 6 and isinstance(pipeline[0], Prepare)
+    assert len(pipeline) == 7 and isinstance(pipeline[0], Prepare)
     pipeline.append(Layout())
     pipeline[1], pipeline[2] = pipeline[2], pipeline[1]
     assert _names(pipeline)[1:3] == ["SetParameters", "Annotate"] and _names(pipeline)[-1] == "Layout"
@@ -89,6 +90,7 @@ def test_passes_are_found_by_class_name_or_themselves(pipeline):
         "mine",
         "Annotate",
         "Calibrate",
+        "SpareLayers",
         "CorrectBias",
         "mine",
         "FoldWeights",
@@ -120,7 +122,9 @@ def _scales(mod):
 def test_options_and_schemes(samples):
     options = QuantizeOptions(equalize=True, bias_correction="none")
     names = _names(default_pipeline(get_scheme("int8"), TARGET, CalibrationData(samples), options=options))
-    assert names == ["Prepare", "Equalize", "Annotate", "SetParameters", "Calibrate", "FoldWeights"]
+    assert names == [
+        *("Prepare", "Equalize", "Annotate", "SetParameters", "Calibrate", "SpareLayers", "FoldWeights")
+    ]
     assert _names(default_pipeline("weight-only", None, ())) == ["Prepare", "CompressWeights"]
     with pytest.raises(TvmqError, match="unknown quantization scheme 'int9'; did you mean 'int8'"):
         default_pipeline("int9", None, [])
