@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ from tvmq.errors import TvmqError
 from tvmq.runtime.board import BOARDS, make_bundle, run_bundle
 from tvmq.runtime.libraries import runtime_libraries
 
+CORES = os.sched_getaffinity(0)
 QEMU = ("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")
+
+
+@pytest.fixture(autouse=True)
+def any_core() -> Iterator[None]:
+    """Let the tests run on all cores again: TVM's pool binds the thread that first runs a parallel kernel to one."""
+    yield
+    os.sched_setaffinity(0, CORES)
 
 
 @pytest.fixture(scope="session")

@@ -34,15 +34,18 @@ class _Bar:
         self.count += steps
 
 
+SPARE = "look for layers to spare"
+
+
 @pytest.mark.parametrize(
     ("options", "bars"),
     [
-        (QuantizeOptions(observer="kl"), {"calibrate", "correct biases"}),
+        (QuantizeOptions(observer="kl"), {"calibrate", SPARE, "correct biases"}),
         (
             QuantizeOptions(observer="lapq", bias_correction="none"),
-            {"calibrate", "see distributions", "clip by the loss"},
+            {"calibrate", "see distributions", "clip by the loss", SPARE},
         ),
-        (QuantizeOptions(rounding="reconstruct"), {"calibrate", "round weights"}),
+        (QuantizeOptions(rounding="reconstruct"), {"calibrate", SPARE, "round weights"}),
     ],
 )
 def test_methods(options, bars):
