@@ -7,6 +7,7 @@ random, and times those of whole calls from Python.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ class Family:
         for place, constant in enumerate(self.constants):
             names.append("" if constant is None else f"c{place}")
             if isinstance(constant, tuple):
-                scale = 1 / np.sqrt(max(1, np.prod(constant[1:])))
+                scale = 1 / math.sqrt(max(1, math.prod(constant[1:])))
                 constant = (rng.standard_normal(constant) * scale).astype(np.float32)
             if constant is not None:
                 weights.append(numpy_helper.from_array(constant, names[-1]))
