@@ -26,6 +26,9 @@ from .graph import dtype_of, is_constant, op_name, shape_of, to_numpy
 WEIGHTED, PRODUCT, BINARY, CONCAT, AVERAGE = "weighted", "product", "binary", "concat", "average"
 RANGE, TABLE, MOVE = "range", "table", "move"
 
+PRODUCT_ROWS = 4
+"""Rows of the first operand from which on a product of two activations is one on integers."""
+
 WEIGHT_AXIS = {"relax.nn.conv2d": 0, "relax.matmul": 1}
 """The axis of a weighted operator's second operand with one filter each: OIHW, and ``[K, N]``."""
 
@@ -166,10 +169,14 @@ def kind_of(call: relax.Call) -> str:
 
 
 def is_product(expr: relax.Expr) -> bool:
-    """Tell whether the expression is the matrix product of two activations."""
+    """Tell whether the expression is the matrix product of two activations, of enough rows for integers to pay.
+
+    The second operand is packed for integers, which takes as long as some rows of products in float.
+    """
     if op_name(expr) != "relax.matmul" or _constants(expr):
         return False
-    return all(len(shape_of(argument)) > 1 and 0 not in shape_of(argument) for argument in expr.args)
+    shapes = [shape_of(argument) for argument in expr.args]
+    return all(len(shape) > 1 and 0 not in shape for shape in shapes) and shapes[0][-2] >= PRODUCT_ROWS
 
 
 def is_scalar(expr: relax.Expr) -> bool:

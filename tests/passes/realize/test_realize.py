@@ -369,6 +369,16 @@ def test_row_of_the_tests_has_no_instruction():
     assert [dot.intrinsic for dot in ROW.dots] == [None]
 
 
+def test_a_product_of_few_rows_stays_float():
+    def define(hub):
+        query = hub.pair(hub.params["q"], 0.02, 100)
+        return hub.emit(relax.op.matmul(query, hub.pair(hub.params["k"], 0.03, 77)), "scores")
+
+    realized = realize(Hub(q=((2, 1, 7), "float32"), k=((2, 7, 9), "float32")).module(define))
+    assert "matmul" in kernels(realized)[-1] and "qmatmul" not in kernels(realized)
+    assert {layer.name: layer.status for layer in get_layers(realized)}["scores"] == "float"
+
+
 def test_product_of_two_activations():
     def define(hub):
         queries = hub.pair(hub.params["q"], 0.02, 100)
