@@ -53,6 +53,10 @@ W = np.zeros((4, 3, 3, 3), np.float32)
             "axis must be in [-rank, rank-1]; its inputs are 'x' float32[1,4,8,8], 'x' float32[1,4,8,8]",
         ),
         (
+            node("Split", ["x"], ["y", "z", "u"], name="n", axis=1, num_outputs=2),
+            "num_outputs is 2, and it has 3; its inputs are 'x' float32[1,4,8,8]",
+        ),
+        (
             node("Softmax", ["x"], ["y"], name="n", axis=2**31),
             "it has no axis 2147483648; its inputs are 'x' float32[1,4,8,8]",
         ),
