@@ -19,8 +19,8 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
     """Lower every kernel of the module; the pass context's configuration counts as for ``tvm.compile``."""
     config = ctx.config
 
-    def wanted(name: str) -> bool:
-        return not config.get(name, False)
+    def is_set(name: str) -> bool:
+        return bool(config.get(name, False))
 
     passes = [
         # Blocks become loops, and their buffers are as large as what is alive.
@@ -40,16 +40,16 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         s_tir.transform.StmtSimplify(),
         shorten_vectors,
         tirx.transform.NarrowDataType(32),
-        tirx.transform.VectorizeLoop(wanted("tirx.disable_vectorize")),
-        *([tirx.transform.StorageRewrite()] if wanted("tirx.disable_storage_rewrite") else []),
+        tirx.transform.VectorizeLoop(not is_set("tirx.disable_vectorize")),
+        *([] if is_set("tirx.disable_storage_rewrite") else [tirx.transform.StorageRewrite()]),
         s_tir.transform.HoistIfThenElse(),
         tirx.transform.UnrollLoop(),
         s_tir.transform.RenormalizeSplitPattern(),
         tirx.transform.StmtSimplify(),
         tirx.transform.RemoveNoOp(),
         s_tir.transform.RewriteUnsafeSelect(),
-        *([] if wanted("tirx.instrument_bound_checkers") else [s_tir.transform.InstrumentBoundCheckers()]),
-        *([tirx.transform.CommonSubexprElim()] if wanted("tirx.disable_cse_tir") else []),
+        *([s_tir.transform.InstrumentBoundCheckers()] if is_set("tirx.instrument_bound_checkers") else []),
+        *([] if is_set("tirx.disable_cse_tir") else [tirx.transform.CommonSubexprElim()]),
         # Functions that anyone can call.
         tirx.transform.FP8ComputeLegalize(),
         tirx.transform.VerifyMemory(),

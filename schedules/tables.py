@@ -15,34 +15,34 @@ from tvm.script.ir_builder import tirx as T
 
 from ..passes.hub.packing import ceil_div
 from ..passes.realize.compute.annotations import KERNEL
+from ..targets.look_ups import LOOK_UPS
 from ..targets.row import TargetRow
-from ..targets.x86.look_ups import LOOK_UPS
 from .cpu.loops import PARALLEL_WORK
 
 
 def table_kernel(func: tirx.PrimFunc, row: TargetRow) -> tirx.PrimFunc | None:
     """Return the function with vectors; None where it does more than look up, or the target has no instruction."""
-    inner: list[SBlock] = []
-
-    def note(block: SBlock) -> SBlock:
-        if block.iter_vars:
-            inner.append(block)
-        return block
-
-    tvm_ffi.structural_map(func, [(SBlock, note)])
-    if not row.look_ups or len(inner) != 1 or str(inner[0].annotations.get(KERNEL, "")) != "table":
-        return None
     buffers = list(func.params)
-    shape = [int(extent) for extent in buffers[0].shape]
-    lanes = row.look_ups[0].lanes
-    if (
-        len(buffers) != 3
-        or {str(buffer.dtype) for buffer in buffers} != {"uint8"}
-        or math.prod(shape) < lanes
-    ):
+    if not row.look_ups or len(buffers) != 3 or {str(buffer.dtype) for buffer in buffers} != {"uint8"}:
+        return None
+    shape, lanes = [int(extent) for extent in buffers[0].shape], row.look_ups[0].lanes
+    if math.prod(shape) < lanes or _kinds(func) != ["table"]:
         return None
     made = _kernel(shape, lanes, row.look_ups[0].name)
     return made.with_attrs({**dict(func.attrs or {}), "tirx.is_scheduled": True})
+
+
+def _kinds(func: tirx.PrimFunc) -> list[str]:
+    """Return the kernel family of each block with axes; empty for one that has none."""
+    found: list[str] = []
+
+    def note(block: SBlock) -> SBlock:
+        if block.iter_vars:
+            found.append(str(block.annotations.get(KERNEL, "")))
+        return block
+
+    tvm_ffi.structural_map(func, [(SBlock, note)])
+    return found
 
 
 def _kernel(shape: list[int], lanes: int, name: str) -> tirx.PrimFunc:

@@ -71,13 +71,19 @@ def _with_all(mod: IRModule, values: Sequence[relax.Expr]) -> tuple[IRModule, li
     It gives all that stands before pairs, all that weighted operators read and all results beside them, in one order,
     so that it is the same module for most passes that watch one model: a runner may keep what it made of the last.
     """
-    sources = [pair.source for pair in activation_pairs(mod)]
+    pairs = activation_pairs(mod)
+    given = {pair.dequantize: pair.source for pair in pairs}
+
+    def bare(value: relax.Expr) -> relax.Expr:
+        while value in given:
+            value = given[value]
+        return value
+
+    sources = [pair.source for pair in pairs]
     read = [binding.value.args[0] for binding in bindings_of(mod) if op_name(binding.value) in WEIGHT_AXIS]
-    form = watched(mod, [*values, *sources, *read, *results_of(mod)])
-    fields = results_of(form)
-    order = {var: place for place, var in enumerate(binding.var for binding in bindings_of(form))}
-    unique = sorted(set(fields), key=lambda field: order.get(field, -1))
-    return watched(form, unique), [unique.index(field) for field in fields[: len(values)]]
+    everything = dict.fromkeys(map(bare, [*sources, *read, *results_of(mod), *values]))
+    place = {value: index for index, value in enumerate(everything)}
+    return watched(mod, list(everything)), [place[bare(value)] for value in values]
 
 
 def watch(

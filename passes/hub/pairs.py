@@ -291,15 +291,11 @@ class _Reader:
                 self._carrying[binding.var] = binding.var
 
     def _carry(self, binding: relax.VarBinding) -> None:
-        row = OPERATORS.get(op_name(binding.value))
-        moves = (
-            row.kind in (MOVE, CONCAT) if row is not None else isinstance(binding.value, relax.TupleGetItem)
-        )
-        moved = (
-            read_by(binding.value) if row is not None and row.kind == CONCAT else read_by(binding.value)[:1]
-        )
-        found = {self._carrying.get(var) for var in moved}
-        if moves and len(found) == 1 and None not in found:
+        row, read = OPERATORS.get(op_name(binding.value)), read_by(binding.value)
+        is_concat = row is not None and row.kind == CONCAT
+        moves = row.kind == MOVE if row is not None else isinstance(binding.value, relax.TupleGetItem)
+        found = {self._carrying.get(var) for var in (read if is_concat else read[:1])}
+        if (moves or is_concat) and len(found) == 1 and None not in found:
             self._carrying[binding.var] = found.pop()
 
     def _weights_of(self, data: relax.Expr) -> tuple[np.ndarray, np.ndarray] | None:

@@ -88,11 +88,6 @@ class _Layer:
     weights: WeightPair
     result: ActivationPair
 
-    @property
-    def multiplications(self) -> int:
-        filters = self.weights.values.shape[self.weights.axis]
-        return math.prod(shape_of(self.var)) * (self.weights.values.size // filters)
-
     def ratio(self, variance: float) -> float:
         """Return signal to noise of the result, in decibels, for a variance of the result."""
         others = tuple(axis for axis in range(self.weights.values.ndim) if axis != self.weights.axis)
@@ -118,11 +113,13 @@ def _candidates(mod: IRModule) -> list[_Layer]:
 
     found = []
     for weights in weight_pairs(mod):
-        for reader in weights.readers[:1] if len(weights.readers) == 1 else ():
-            data, result = given.get(values[reader].args[0]), behind(reader)
-            # Fewer bits are what the user wants, and are clipped before they are rounded.
-            if data is not None and result is not None and data.bits == MAX_BITS:
-                found.append(_Layer(reader, data, weights, result))
+        if len(weights.readers) != 1:
+            continue
+        (reader,) = weights.readers
+        data, result = given.get(values[reader].args[0]), behind(reader)
+        # Fewer bits are what the user wants, and are clipped before they are rounded.
+        if data is not None and result is not None and data.bits == MAX_BITS:
+            found.append(_Layer(reader, data, weights, result))
     return found
 
 
@@ -135,17 +132,16 @@ def _readers_of(mod: IRModule) -> dict[relax.Var, list[relax.Var]]:
     return readers
 
 
+def _multiplications(result: relax.Var, weights: WeightPair) -> int:
+    return math.prod(shape_of(result)) * (weights.values.size // weights.values.shape[weights.axis])
+
+
 def _affordable(layers: list[_Layer], mod: IRModule, ratios: Mapping[relax.Var, float]) -> list[_Layer]:
     """Return those of the layers that may stay in float, the worst first."""
-    values = {binding.var: binding.value for binding in bindings_of(mod)}
-    whole = sum(
-        math.prod(shape_of(values[reader])) * (pair.values.size // pair.values.shape[pair.axis])
-        for pair in weight_pairs(mod)
-        for reader in pair.readers
-    )
+    whole = sum(_multiplications(reader, pair) for pair in weight_pairs(mod) for reader in pair.readers)
     chosen, used = [], 0.0
     for layer in sorted(layers, key=lambda layer: ratios[layer.var]):
-        share = layer.multiplications / whole
+        share = _multiplications(layer.var, layer.weights) / whole
         if share <= SHARE and used + share <= TOGETHER:
             chosen.append(layer)
             used += share

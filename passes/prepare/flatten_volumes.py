@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tvm
 from tvm import IRModule, relax
 
 from ..hub.graph import constant, is_constant, layer_name, op_name, shape_of, to_numpy
-from ..hub.operators import is_scalar
+from .pointwise import POINTWISE, before_move
 from .rewriting import Scope, apply_rule
-from .widen_1d import POINTWISE
 
 AXES = 5
 
@@ -125,26 +125,22 @@ class _Rewriter:
 
     def _pointwise(self, scope: Scope, call: relax.Call) -> _Volume | None:
         """Return the call on frames, where each operand is a volume of the same depth, or a constant that fits."""
-        args: list[relax.Expr] = []
         found: list[_Volume] = []
-        for argument in call.args:
-            if is_scalar(argument):
-                args.append(argument)
-            elif is_constant(argument):
-                value = to_numpy(argument)
-                full = (1,) * (AXES - value.ndim) + value.shape
-                if full[0] != 1 or full[2] != 1:
-                    return None
-                args.append(constant(value.reshape(1, full[1], *full[3:])))
-            elif argument in self._volumes and shape_of(argument) == shape_of(call):
-                found.append(self._volumes[argument])
-                args.append(found[-1].frames)
-            else:
+
+        def frames_of(argument: relax.Expr) -> relax.Expr | None:
+            if argument not in self._volumes or shape_of(argument) != shape_of(call):
                 return None
-        if not found:
+            found.append(self._volumes[argument])
+            return found[-1].frames
+
+        def of_a_slice(value: np.ndarray) -> relax.Expr | None:
+            full = (1,) * (AXES - value.ndim) + value.shape
+            return constant(value.reshape(1, full[1], *full[3:])) if full[0] == full[2] == 1 else None
+
+        made = before_move(call, frames_of, of_a_slice)
+        if made is None or not found:
             return None
-        frames = scope.emit(relax.Call(call.op, args, call.attrs), layer_name(call))
-        return _Volume(frames, found[0].depth)
+        return _Volume(scope.emit(made, layer_name(call)), found[0].depth)
 
     def _mean(self, scope: Scope, call: relax.Call) -> relax.Expr | None:
         """Return the average over the whole volume as that of one image."""

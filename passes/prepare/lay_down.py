@@ -16,9 +16,8 @@ import tvm
 from tvm import IRModule, relax
 
 from ..hub.graph import constant, is_constant, layer_name, op_name, shape_of, to_numpy
-from ..hub.operators import is_scalar
+from .pointwise import POINTWISE, before_move
 from .rewriting import Scope, apply_rule
-from .widen_1d import POINTWISE
 
 TURN = (0, 1, 3, 2)
 
@@ -76,18 +75,10 @@ def _conv(scope: Scope, call: relax.Call) -> relax.Call | None:
 
 
 def _pointwise(scope: Scope, call: relax.Call) -> relax.Call | None:
-    args: list[relax.Expr] = []
-    for argument in call.args:
-        if is_scalar(argument):
-            args.append(argument)
-        elif is_constant(argument):
-            value = to_numpy(argument)
-            if value.ndim > len(TURN) or value.shape[-2:] != (1, 1):
-                return None
-            args.append(argument)
-        else:
-            row = _row(scope, argument)
-            if row is None or shape_of(argument) != shape_of(call):
-                return None
-            args.append(row)
-    return relax.Call(call.op, args, call.attrs)
+    def moved(argument: relax.Expr) -> relax.Expr | None:
+        return _row(scope, argument) if shape_of(argument) == shape_of(call) else None
+
+    def per_channel(value: np.ndarray) -> relax.Expr | None:
+        return constant(value) if value.ndim <= len(TURN) and value.shape[-2:] == (1, 1) else None
+
+    return before_move(call, moved, per_channel)

@@ -18,10 +18,9 @@ import tvm
 from tvm import IRModule, relax
 
 from ..hub.graph import constant, is_constant, layer_name, op_name, shape_of, to_numpy
-from ..hub.operators import is_scalar
 from ..hub.packing import ceil_div
+from .pointwise import POINTWISE, before_move
 from .rewriting import Scope, apply_rule
-from .widen_1d import POINTWISE
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.TransposedConvolution")
@@ -110,23 +109,20 @@ class _Rewriter:
         images = [item for item in call.args if isinstance(item, relax.Var) and item in self._placed]
         if len(images) != 1 or not scope.used_once(images[0]):
             return None
-        placed, channels = self._placed[images[0]], shape_of(images[0])[1]
-        args: list[relax.Expr] = []
-        for argument in call.args:
-            if argument.same_as(images[0]):
-                args.append(placed.phases)
-            elif is_scalar(argument):
-                args.append(argument)
-            elif is_constant(argument) and _is_per_channel(shape_of(argument), channels):
-                args.append(placed.constant(to_numpy(argument)))
-            else:
-                return None
-        phases = scope.emit(relax.Call(call.op, args, call.attrs), layer_name(call))
-        return _Placed(phases, placed.groups, placed.axes)
+        image, placed = images[0], self._placed[images[0]]
 
+        def phases_of(argument: relax.Expr) -> relax.Expr | None:
+            return placed.phases if argument.same_as(image) else None
 
-def _is_per_channel(shape: tuple[int, ...], channels: int) -> bool:
-    return shape in ((channels, 1, 1), (1, channels, 1, 1))
+        def per_channel(value: np.ndarray) -> relax.Expr | None:
+            channels = shape_of(image)[1]
+            fits = value.shape in ((channels, 1, 1), (1, channels, 1, 1))
+            return placed.constant(value) if fits else None
+
+        made = before_move(call, phases_of, per_channel)
+        if made is None:
+            return None
+        return _Placed(scope.emit(made, layer_name(call)), placed.groups, placed.axes)
 
 
 def _by_phases(scope: Scope, call: relax.Call) -> _Placed | None:

@@ -11,35 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import tvm
 from tvm import IRModule, relax
 
 from ..hub.graph import constant, is_constant, layer_name, op_name, shape_of, to_numpy
-from ..hub.operators import is_scalar
+from .pointwise import POINTWISE, before_move
 from .rewriting import Scope, apply_rule
 
 HEIGHT = 2
 """The axis that images have and signals lack."""
-
-POINTWISE = frozenset(
-    {
-        "relax.add",
-        "relax.clip",
-        "relax.divide",
-        "relax.exp",
-        "relax.maximum",
-        "relax.minimum",
-        "relax.multiply",
-        "relax.nn.gelu",
-        "relax.nn.leakyrelu",
-        "relax.nn.relu",
-        "relax.nn.silu",
-        "relax.sigmoid",
-        "relax.subtract",
-        "relax.tanh",
-    }
-)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.Widen1d")
@@ -80,20 +63,12 @@ def _wide(scope: Scope, expr: relax.Expr, name: str) -> relax.Expr:
 
 def _pointwise(scope: Scope, call: relax.Call) -> relax.Call | None:
     """Return the call on images, where each operand is one, or a constant that can be."""
-    args: list[relax.Expr] = []
-    for argument in call.args:
-        if is_scalar(argument):
-            args.append(argument)
-        elif is_constant(argument):
-            value = to_numpy(argument)
-            full = (1,) * (HEIGHT + 1 - value.ndim) + value.shape
-            args.append(constant(value.reshape(*full[:HEIGHT], 1, *full[HEIGHT:])))
-        else:
-            image = _squeezed(scope, argument)
-            if image is None:
-                return None
-            args.append(image)
-    return relax.Call(call.op, args, call.attrs)
+
+    def with_height(value: np.ndarray) -> relax.Expr:
+        full = (1,) * (HEIGHT + 1 - value.ndim) + value.shape
+        return constant(value.reshape(*full[:HEIGHT], 1, *full[HEIGHT:]))
+
+    return before_move(call, partial(_squeezed, scope), with_height)
 
 
 def _conv(call: relax.Call, data: relax.Expr, scope: Scope) -> relax.Call | None:

@@ -169,7 +169,7 @@ def _rows(
         if not exact:
             conditions.append(channel < group_in)
         value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)
-        return _or_outside(value, conditions, geometry)
+        return or_outside(value, conditions, geometry.pad_value)
 
     shape = (batch, height + top + bottom, max(span_w, 1), groups, group_depth)
     return te.compute(shape, body, name="rows")
@@ -193,17 +193,16 @@ def _merged_rows(data: te.Tensor, geometry: Conv2d, dot: Dot, merged: int) -> te
         if top or bottom:
             conditions += [row >= 0, row < height]
         value = data[n, row, inside // channels, inside % channels].astype(dot.data_dtype)
-        return _or_outside(value, conditions, geometry)
+        return or_outside(value, conditions, geometry.pad_value)
 
     return te.compute((batch, height + top + bottom, length), body, name="rows")
 
 
-def _or_outside(value: tirx.Expr, conditions: list[tirx.Expr], geometry: Conv2d) -> tirx.Expr:
+def or_outside(value: tirx.Expr, conditions: Sequence[tirx.Expr], outside: float = 0) -> tirx.Expr:
     """Return the value where the conditions hold, and what stands outside of the data elsewhere."""
     if not conditions:
         return value
-    outside = tirx.const(geometry.pad_value, str(value.ty))
-    return tirx.if_then_else(tirx.all(*conditions), value, outside)
+    return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(outside, str(value.ty)))
 
 
 def conv2d(
@@ -322,10 +321,7 @@ def matmul(
                 conditions.append(row < length)
             if inner != steps * depth:
                 conditions.append(channel < inner)
-            value = data(*ordered(front, row), channel).astype(dot.data_dtype)
-            if not conditions:
-                return value
-            return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, dot.data_dtype))
+            return or_outside(data(*ordered(front, row), channel).astype(dot.data_dtype), conditions)
 
         source = te.compute((*outer, rows, steps * depth), body, name="rows")
 

@@ -15,7 +15,7 @@ from tvm import te, tirx
 
 from ...hub.packing import ceil_div, padded_rows
 from .annotations import KERNEL, PACK, STEPS
-from .contraction import Dot
+from .contraction import Dot, or_outside
 from .epilogue import Dequantize, Requantize
 
 PACKING_ROWS = 4
@@ -70,9 +70,7 @@ def _within(other: te.Tensor, dot: Dot, row: tirx.Expr, column: tirx.Expr, value
     conditions = [row < inner] if inner % dot.depth else []
     if columns % dot.lanes:
         conditions.append(column < columns)
-    if not conditions:
-        return value
-    return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, str(value.ty)))
+    return or_outside(value, conditions)
 
 
 def _rows(data: te.Tensor, dot: Dot) -> te.Tensor:
@@ -86,10 +84,7 @@ def _rows(data: te.Tensor, dot: Dot) -> te.Tensor:
         conditions = [index[-2] < length] if rows != length else []
         if depth != inner:
             conditions.append(index[-1] < inner)
-        value = data(*index).astype(dot.data_dtype)
-        if not conditions:
-            return value
-        return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(0, dot.data_dtype))
+        return or_outside(data(*index).astype(dot.data_dtype), conditions)
 
     lead = (int(extent) for extent in data.shape[:-2])
     return te.compute((*lead, rows, depth), body, name="rows")
