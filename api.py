@@ -36,6 +36,7 @@ from .runtime.describe import describe
 from .runtime.package import Package, load
 from .schedules.blame import build_explained
 from .schedules.context import pass_context
+from .schedules.lowering import ALIGNMENT
 from .schedules.options import CompileOptions
 from .schedules.sources import LoweredKernels, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
@@ -275,7 +276,10 @@ def compile(  # noqa: A001 (the name that users expect)
         graph = Realize(row)(Layout()(prepared.mod))
         built = build_explained(graph, target, row, records)
         metadata = describe(
-            built.mod, target, prepared.scheme, kernels=built.kernels, activation_bytes=built.activation_bytes
+            *(built.mod, target, prepared.scheme),
+            kernels=built.kernels,
+            activation_bytes=built.activation_bytes,
+            alignment=ALIGNMENT,
         )
     package = Package.from_executable(
         built.executable,

@@ -19,7 +19,7 @@ from tvm import relax
 from ..passes.hub.layers import Layer, get_layers
 from ..schedules.stored_weights import inputs_of
 from ..targets import host
-from .metadata import FORMAT
+from .metadata import ALIGNMENT, FORMAT
 
 OUTPUTS = "tvmq.outputs"
 """Attribute of ``main``: the names of its outputs, a JSON list."""
@@ -32,6 +32,7 @@ def describe(
     layers: Sequence[Layer] | None = None,
     kernels: Iterable[tuple[str, Sequence[str]]] = (),
     activation_bytes: int = 0,
+    alignment: int = ALIGNMENT,
 ) -> dict[str, Any]:
     """Return the metadata of the package that ``mod`` will be; see ``docs/package-format.md``.
 
@@ -43,6 +44,7 @@ def describe(
     layers : what was decided for each of the user's nodes; None takes the module's own records.
     kernels : for each kernel call in order, the kernel's name and the names of the nodes that it computes.
     activation_bytes : memory planned for values between kernels.
+    alignment : what addresses of inputs are to be multiples of, in bytes.
     """
     arch = host.arch_of_triple(_triple(target))
     features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
@@ -53,6 +55,7 @@ def describe(
         "arch": arch,
         "cpu_features": host.required_features(arch, [str(name) for name in features]),
         "scheme": scheme,
+        "alignment": alignment,
         "inputs": [_tensor(param.name, param.ty) for param in inputs_of(mod)],
         "outputs": _outputs(mod),
         "layers": [dataclasses.asdict(layer) for layer in (get_layers(mod) if layers is None else layers)],

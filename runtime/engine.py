@@ -27,6 +27,11 @@ from .workers import WORKERS
 
 Result = TypeVar("Result")
 
+OWN_BYTES = 1 << 16
+"""Outputs from this size on are handed over where they are: pages of a new array cost more than the copy. The pool
+rounds up to whole pages, so smaller ones are copied.
+"""
+
 
 @dataclass(frozen=True)
 class KernelTime:
@@ -65,6 +70,7 @@ class Engine:
     ----------
     library : path of ``mod.so``; the file may go once the engine is made.
     threads : on so many its kernels run where nothing else runs.
+    alignment : what the addresses of inputs are to be multiples of, in bytes.
 
     Raises
     ------
@@ -73,12 +79,15 @@ class Engine:
     It is made within ``Workers.run``: compressed weights are unpacked by kernels.
     """
 
-    def __init__(self, library: Path, threads: int) -> None:
+    def __init__(self, library: Path, threads: int, alignment: int) -> None:
         self._threads = threads
+        self._alignment = alignment
         self._idle: list[Machine] = []
+        self._first: list[np.ndarray] | None = None
+        self._constant: set[int] | None = None
         try:
             self._executable = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
-            machine = Machine(self._executable)
+            machine = Machine(self._executable, alignment)
             self._weights = machine.weights()
         except (RuntimeError, AttributeError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -97,10 +106,12 @@ class Engine:
         """
 
         def run(machine: Machine) -> list[np.ndarray]:
-            outputs = machine.run([*machine.prepare(arrays), *self._weights])
-            places = out or [None] * len(outputs)
+            inputs = machine.prepare(arrays)
+            results = [np.from_dlpack(output) for output in machine.run([*inputs, *self._weights])]
+            owned = self._owned(results, {np.from_dlpack(tensor).ctypes.data for tensor in inputs})
             return [
-                _copied(np.from_dlpack(output), place) for output, place in zip(outputs, places, strict=True)
+                _handed_over(result, place, own)
+                for result, place, own in zip(results, out or [None] * len(results), owned, strict=True)
             ]
 
         return self._call(run)
@@ -151,6 +162,30 @@ class Engine:
 
         return self._call(measure)
 
+    def _owned(self, results: Sequence[np.ndarray], inputs: set[int]) -> list[bool]:
+        """Return for each result whether its memory is nobody else's: no input, constant or result before it.
+
+        Constants are told by the second run, when the results of the first still exist: theirs lie where they lay.
+
+        Parameters
+        ----------
+        results : of one run, in memory of the machine's.
+        inputs : addresses of that run's inputs.
+        """
+        addresses = [result.ctypes.data for result in results]
+        if self._constant is None:
+            first, self._first = self._first, list(results)
+            if first is None:
+                return [False] * len(results)
+            self._constant = {result.ctypes.data for result in first} & set(addresses)
+            self._first = None
+        return [
+            result.nbytes >= OWN_BYTES
+            and address not in inputs | self._constant
+            and address not in addresses[:index]
+            for index, (result, address) in enumerate(zip(results, addresses, strict=True))
+        ]
+
     def _call(self, function: Callable[[Machine], Result]) -> Result:
         """Return what the function makes with a machine of its own, on the threads that are due to it."""
 
@@ -158,7 +193,7 @@ class Engine:
             try:
                 machine = self._idle.pop()  # of several threads each gets another
             except IndexError:
-                machine = Machine(self._executable)
+                machine = Machine(self._executable, self._alignment)
             result = function(machine)
             self._idle.append(machine)  # not after an error: its registers may hold anything
             return result
@@ -188,9 +223,9 @@ class _Recorder:
         return 0  # run the call
 
 
-def _copied(output: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """Return the output's values in ``out``, or else in a new array."""
+def _handed_over(result: np.ndarray, out: np.ndarray | None, own: bool) -> np.ndarray:
+    """Return the result's values in ``out``, or else in its own memory where it has some, or a new array."""
     if out is None:
-        return np.array(output)
-    np.copyto(out, output)
+        return result if own else np.array(result)
+    np.copyto(out, result)
     return out

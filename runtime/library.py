@@ -33,12 +33,13 @@ class Library:
         # Taken only within ``Workers.run``, so that no fork ever finds it locked.
         self._lock = threading.Lock()
 
-    def load(self, cores: int | None) -> Engine:
+    def load(self, cores: int | None, alignment: int) -> Engine:
         """Return the loaded library, which is ``loaded`` from now on.
 
         Parameters
         ----------
         cores : number of threads, where the environment says none; see ``runtime.threads``.
+        alignment : what the addresses of inputs are to be multiples of, in bytes.
 
         Raises
         ------
@@ -46,15 +47,15 @@ class Library:
         """
         load_runtime()
         threads = thread_count(cores) if _PARALLEL in self.content else 1
-        return WORKERS.run(threads, lambda: self._load(threads))
+        return WORKERS.run(threads, lambda: self._load(threads, alignment))
 
-    def _load(self, threads: int) -> Engine:
+    def _load(self, threads: int, alignment: int) -> Engine:
         with self._lock, tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
             if self.loaded is None:
                 # The file may go once it is mapped.
                 path = Path(folder) / LIBRARY
                 path.write_bytes(self.content)
-                self.loaded = Engine(path, threads)
+                self.loaded = Engine(path, threads, alignment)
             return self.loaded
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Library:

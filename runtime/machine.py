@@ -13,7 +13,6 @@ from .arrays import as_writable
 _CPU = 1  # kDLCPU
 _POOLED_ALLOCATOR = 2
 _LOADER = "load_weights"
-_ALIGNMENT = 64  # bytes; generated code may assume it of every tensor
 
 
 class Machine:
@@ -22,17 +21,22 @@ class Machine:
     Parameters
     ----------
     executable : the module that ``mod.so`` exports; its constants lie in it, and no machine copies them.
+    alignment : what the addresses of inputs are to be multiples of, in bytes; the code may rely on it.
     """
 
-    def __init__(self, executable: tvm_ffi.Module) -> None:
+    def __init__(self, executable: tvm_ffi.Module, alignment: int) -> None:
         self._module = executable.get_function("vm_load_executable")()
         self._module.get_function("vm_initialization")(_CPU, 0, _POOLED_ALLOCATOR)
         self._main = self._module.get_function("main")
         self._places: dict[int, _Place] = {}
+        self._alignment = alignment
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> list[tvm_ffi.Tensor]:
         """Return the inputs as tensors, valid until the next call of this method."""
-        return [self._places.setdefault(index, _Place()).put(array) for index, array in enumerate(arrays)]
+        return [
+            self._places.setdefault(index, _Place(self._alignment)).put(array)
+            for index, array in enumerate(arrays)
+        ]
 
     def run(self, tensors: Sequence[tvm_ffi.Tensor]) -> Sequence[tvm_ffi.Tensor]:
         """Return the outputs of ``main``; what they lie in may also be an input or a constant."""
@@ -56,15 +60,16 @@ class _Place:
     Fresh memory for each run would cost more than the copy: the system hands it out page by page.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alignment: int) -> None:
+        self._alignment = alignment
         self._room = np.empty(0, np.uint8)
 
     def put(self, array: np.ndarray) -> tvm_ffi.Tensor:
-        """Return the array as a tensor that starts at a multiple of ``_ALIGNMENT``; valid until the next one is put."""
-        if not (array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0):
-            if self._room.nbytes < array.nbytes + _ALIGNMENT:
-                self._room = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-            start = -self._room.ctypes.data % _ALIGNMENT
+        """Return the array as a tensor that starts at a multiple of the alignment; valid until the next one is put."""
+        if not (array.flags.c_contiguous and array.ctypes.data % self._alignment == 0):
+            if self._room.nbytes < array.nbytes + self._alignment:
+                self._room = np.empty(array.nbytes + self._alignment, np.uint8)
+            start = -self._room.ctypes.data % self._alignment
             copy = self._room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
             copy[...] = array
             array = copy

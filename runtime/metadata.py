@@ -15,6 +15,8 @@ from ..errors import TvmqError
 from ..targets import host
 
 FORMAT = 2
+ALIGNMENT = 64
+"""What addresses of inputs are to be multiples of where a package does not say: those of version 0.1."""
 
 # Each field that a reader may count on, with its JSON type.
 _FIELDS: dict[str, type] = {

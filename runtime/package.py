@@ -17,7 +17,7 @@ from .engine import Engine, KernelTime
 from .inputs import bind_inputs
 from .library import Library
 from .link import link
-from .metadata import check, refuse_other_machines
+from .metadata import ALIGNMENT, check, refuse_other_machines
 from .outputs import bind_outputs
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ class Package:
         ----------
         inputs : an array for each input name, or the array itself of a model that has one input: NumPy's, or what has
             DLPack, the array interface or the buffer protocol. C-contiguous ones of the model's dtype that start at a
-            multiple of 64 bytes are not copied. See ``runtime.inputs`` for the dtypes that are converted.
+            multiple of 16 bytes are not copied. See ``runtime.inputs`` for the dtypes that are converted.
         out : arrays to write outputs to, by name, or the array itself for a model of one output; of the output's shape
             and dtype, in any layout.
 
         Returns
         -------
-        An array for each output name: a new one, or the memory given in ``out``.
+        An array for each output name: one that is the caller's alone, or the memory given in ``out``.
 
         Raises
         ------
@@ -148,7 +148,9 @@ class Package:
         engine = self._library.loaded
         if engine is None:
             refuse_other_machines(self._metadata, self._source)
-            engine = self._library.load(self._metadata["target"].get("num-cores"))
+            engine = self._library.load(
+                self._metadata["target"].get("num-cores"), self._metadata.get("alignment", ALIGNMENT)
+            )
         return engine
 
     def _bind(self, inputs: Any) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tvm import relax, te, tirx, topi
+from tvm import relax, te, topi
 
 from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output, bounds_of
@@ -23,6 +23,7 @@ from ..passes.realize.compute import concat, contraction, depthwise, elementwise
 from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
+from .reductions import REDUCTIONS, legalize_reduction
 from .scan_kernels import cumprod, cumsum, topk
 from .softmax import softmax
 
@@ -60,14 +61,13 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.matmul": partial(_product, lanes=float_lanes(row)),
         "relax.quantize": _quantize,
         "relax.concat": _concat,
-        "relax.max": partial(_extreme, combine=tirx.max, least=-math.inf),
-        "relax.min": partial(_extreme, combine=tirx.min, least=math.inf),
         "relax.cumprod": cumprod,
         "relax.cumsum": cumsum,
         "relax.power": legalize_power,
         "relax.take": _take,
         "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row)),
         "relax.topk": topk,
+        **{name: partial(legalize_reduction, lanes=float_lanes(row)) for name in REDUCTIONS},
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }
 
@@ -227,31 +227,6 @@ def _take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         primfunc_name_hint="take",
         primfunc_attrs={"op_pattern": INJECTIVE},
     )
-
-
-def _extreme(
-    builder: relax.BlockBuilder, call: relax.Call, *, combine: Callable[..., tirx.Expr], least: float
-) -> relax.Expr:
-    """Start from infinity; Relax's own starts from the largest number, which a row of infinities does not reach."""
-    if not dtype_of(call.args[0]).startswith("float"):
-        return _stock(op_name(call))(builder, call)
-    reducer = te.comm_reducer(lambda x, y: combine(x, y), lambda dtype: tirx.const(least, dtype))
-    rank = len(shape_of(call.args[0]))
-    axes = range(rank) if call.attrs.axis is None else [int(axis) % rank for axis in call.attrs.axis]
-
-    def define(data: te.Tensor) -> te.Tensor:
-        steps = {axis: te.reduce_axis((0, data.shape[axis])) for axis in axes}
-        kept = [axis for axis in range(rank) if call.attrs.keepdims or axis not in steps]
-
-        def element(*at):
-            place = dict(zip(kept, at, strict=True))
-            return reducer(
-                data(*(steps.get(axis, place.get(axis)) for axis in range(rank))), axis=[*steps.values()]
-            )
-
-        return te.compute([1 if axis in steps else data.shape[axis] for axis in kept], element)
-
-    return builder.call_te(define, call.args[0], primfunc_name_hint=op_name(call).split(".")[-1])
 
 
 def _approximated(

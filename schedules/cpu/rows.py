@@ -28,18 +28,21 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
         sch.compute_inline(block)
     result = inline_elementwise(sch, blocks[marked[-1] :])
     steps = [block for block in blocks[marked[0] : marked[-1]] if not _inlined(sch, block)]
-    *outer, last = sch.get_loops(result)
-    work = extent_of_all(sch, [*outer, last])
-    rows = sch.fuse(*outer)
-    for block in reversed(steps):
-        sch.compute_at(block, rows, preserve_unit_loops=True)
-    if work >= PARALLEL_WORK:
-        sch.parallel(rows)  # first: a reduction in two blocks is none that TVM knows as one
+    loops = sch.get_loops(result)
+    work = extent_of_all(sch, loops) * max(extent_of_all(sch, sch.get_loops(block)[lead:]) for block in steps)
+    if lead:
+        rows = sch.fuse(*loops[:lead])
+        for block in reversed(steps):
+            sch.compute_at(block, rows, preserve_unit_loops=True)
+        if work >= PARALLEL_WORK:
+            sch.parallel(rows)  # first: a reduction in two blocks is none that TVM knows as one
     for block in steps:
         _vectorize(sch, block, lead)
-    groups, lane = sch.split(last, [None, row.vector_bits // 32])
-    sch.annotate(groups, "pragma_loop_partition_hint", 1)
-    sch.vectorize(lane)
+    own = loops[lead:]
+    if extent_of_all(sch, own) > 1:
+        groups, lane = sch.split(own[-1], [None, row.vector_bits // 32])
+        sch.annotate(groups, "pragma_loop_partition_hint", 1)
+        sch.vectorize(lane)
     return ""
 
 

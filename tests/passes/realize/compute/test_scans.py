@@ -30,6 +30,22 @@ def test_order_is_stable(extent: int, count: int, descending: bool) -> None:
     np.testing.assert_array_equal(values, np.take_along_axis(data, expected, 1))
 
 
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("kind", ["random", "ascending", "descending"])
+@pytest.mark.parametrize(("extent", "count"), [(65, 1), (129, 3), (300, 40), (700, 10)])
+def test_few_of_many(extent: int, count: int, kind: str, descending: bool) -> None:
+    data = np.random.default_rng(extent).integers(0, extent, (2, extent)).astype("float32")
+    if kind != "random":
+        data.sort()
+    if kind == "descending":
+        data = np.ascontiguousarray(data[:, ::-1])
+    func = order(2, extent, count, "float32", "int64", descending)
+    values, indices = _run(func, data, np.zeros((2, count), "float32"), np.zeros((2, count), "int64"))
+    expected = np.argsort(-data if descending else data, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(data, expected, 1))
+
+
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize(
     ("combine", "first", "accumulate"), [(operator.add, 0, np.cumsum), (operator.mul, 1, np.cumprod)]
