@@ -6,7 +6,7 @@ Every loader returns float32 samples ``[n, ...]``, ready to be a model's input, 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +116,13 @@ def random_images(_root: Path, limit: int) -> Split:
     return Split(samples[:RANDOM_SAMPLES], samples[RANDOM_SAMPLES:], None)
 
 
+def random(shape: Sequence[int], limit: int) -> Split:
+    """Normal noise, ``[n, *shape]``."""
+    rng = np.random.default_rng(1)
+    samples = rng.standard_normal((RANDOM_SAMPLES + min(limit, RANDOM_SAMPLES), *shape), np.float32)
+    return Split(samples[:RANDOM_SAMPLES], samples[RANDOM_SAMPLES:], None)
+
+
 def random_tokens(_root: Path, limit: int) -> Split:
     """What a layer norm hands to an encoder: normal vectors, ``[n, 128, 768]``."""
-    rng = np.random.default_rng(1)
-    samples = rng.standard_normal((RANDOM_SAMPLES + min(limit, RANDOM_SAMPLES), *TOKENS), np.float32)
-    return Split(samples[:RANDOM_SAMPLES], samples[RANDOM_SAMPLES:], None)
+    return random(TOKENS, limit)

@@ -50,6 +50,10 @@ MODELS: dict[str, Model] = {
 }
 
 
+SUFFIX = ".onnx"
+"""End of a name that is a file's."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model that is on disk, with its data loaded.
@@ -98,10 +102,17 @@ def data_root() -> Path:
 def load_subject(name: str, limit: int) -> Subject:
     """Return the model of that name with its data, at most ``limit`` samples to evaluate on.
 
+    Parameters
+    ----------
+    name : of a row; or the path of an ONNX file, ``*.onnx``, of one float32 input with static shapes, which gets random
+        samples.
+
     Raises
     ------
-    TvmqError : no model has that name, or its file is missing.
+    TvmqError : no model has that name, its file is missing, or has other inputs.
     """
+    if name.endswith(SUFFIX):
+        return _from_file(Path(name), limit)
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     model = MODELS[name]
@@ -112,6 +123,27 @@ def load_subject(name: str, limit: int) -> Subject:
     if not path.is_file():
         raise TvmqError(f"model {name!r}: no file {path}")
     return Subject(model, path, model.load(root, limit))
+
+
+def _from_file(path: Path, limit: int) -> Subject:
+    """Return an ONNX file as a subject: good for speed, and for the distance to its float outputs."""
+    if not path.is_file():
+        raise TvmqError(f"no file {path}")
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
+    if (
+        len(inputs) != 1
+        or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT
+        or 0 in shapes[0]
+        or shapes[0][:1] != [1]
+    ):
+        raise TvmqError(f"{path}: expected one float32 input [1, ...] of static shape, found {shapes}")
+    model = Model(
+        path.stem, str(path), inputs[0].name, lambda _root, limit: datasets.random(shapes[0][1:], limit)
+    )
+    return Subject(model, path, model.load(Path(), limit))
 
 
 def _made(name: str, make: Callable[[], onnx.ModelProto]) -> Path:

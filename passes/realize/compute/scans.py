@@ -3,9 +3,9 @@
     order:  values[r, j], indices[r, j] = the j-th of row r, the larger (or the smaller) first, of equals the former
     scan:   result[r, i] = data[r, 0] op .. op data[r, i]
 
-A row is ordered by merging, bottom up: n * log2(n) comparisons. Where few numbers are wanted (k), twice as many are kept
-as candidates: a number that the k-th best beats is none, and when there is room for no more, the best k stay. That takes
-n * log2(2 * k) comparisons at most, and little more than n of most rows.
+A row is ordered by merging, bottom up: n * log2(n) comparisons. Where few numbers are wanted (k), twice as many are
+kept as candidates: a number that the k-th best beats is none, and when there is room for no more, the best k stay. That
+takes n * log2(2 * k) comparisons at most, and little more than n of most rows.
 """
 
 from __future__ import annotations
