@@ -263,8 +263,8 @@ def compile(  # noqa: A001 (the name that users expect)
     TvmqError : whatever the model, the target or the options are at fault for.
     """
     target = parse_target(target)
-    row = row_of(target)
     options = options or CompileOptions()
+    row = row_of(target, options.float_type)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     lowered = [LoweredKernels()] if "tir" in options.dump_code else []
     with (

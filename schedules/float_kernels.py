@@ -20,6 +20,7 @@ from ..passes.hub.arithmetic import Output, bounds_of
 from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
 from ..passes.hub.power import legalize_power
 from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions, product
+from ..passes.realize.compute.bfloat16 import BFLOAT16, bits_of
 from ..passes.realize.compute.contraction import Conv2d, Dot
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
@@ -54,11 +55,22 @@ def float_lanes(row: TargetRow) -> int:
     return row.vector_bits // 32
 
 
+def float_dot(row: TargetRow) -> Dot:
+    """Return how products of floats are laid out."""
+    kind = row.float_dot
+    return Dot(float_lanes(row), kind.depth, kind.data_dtype, "float32", weight_dtype=kind.weight_dtype)
+
+
+def float32_dot(row: TargetRow) -> Dot:
+    """Return how products of float32 are laid out, whatever type floats have."""
+    return Dot(float_lanes(row), 1, "float32", "float32", weight_dtype="float32")
+
+
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:
     """Return the legalizations of ``relax.transform.LegalizeOps`` that replace TVM's own."""
     return {
-        "relax.nn.conv2d": partial(_weighted, lanes=float_lanes(row)),
-        "relax.matmul": partial(_product, lanes=float_lanes(row)),
+        "relax.nn.conv2d": partial(_weighted, dot=float_dot(row)),
+        "relax.matmul": partial(_product, dot=float_dot(row), few_rows=float32_dot(row)),
         "relax.quantize": _quantize,
         "relax.concat": _concat,
         "relax.cumprod": cumprod,
@@ -94,6 +106,7 @@ class WeightedKernel:
     arrange : brings weights, and whatever has their output channels, to the kernel's layout; padding is zero.
     define, name : what it computes of data and arranged weights.
     shape : of the result.
+    weight_dtype : ``"float32"`` or ``"bfloat16"``.
     is_grouped : the kernel's result has its groups apart, and is to be reshaped.
     """
 
@@ -102,7 +115,13 @@ class WeightedKernel:
     define: Callable[..., te.Tensor]
     name: str
     shape: tuple[int, ...]
+    weight_dtype: str
     is_grouped: bool = False
+
+    def stored(self, weight: np.ndarray) -> np.ndarray:
+        """Return float32 weights as the kernel takes them."""
+        arranged = self.arrange(weight)
+        return bits_of(arranged) if self.weight_dtype == BFLOAT16 else arranged
 
     def call(
         self, builder: relax.BlockBuilder, data: relax.Expr, weight: relax.Expr, layer: str = ""
@@ -112,33 +131,36 @@ class WeightedKernel:
         return relax.op.reshape(builder.emit(call), self.shape) if self.is_grouped else call
 
 
-def weighted_kernel(call: relax.Call, lanes: int) -> WeightedKernel | None:
+def weighted_kernel(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     """Return the kernel of a convolution or a matrix product; None where only Relax's own fits."""
     data, weight = call.args
     if dtype_of(data) != "float32" or dtype_of(weight) != "float32":
         return None
-    return (_conv2d if op_name(call) == "relax.nn.conv2d" else _matmul)(call, lanes)
+    return (_conv2d if op_name(call) == "relax.nn.conv2d" else _matmul)(call, dot)
 
 
-def _weighted(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+def _weighted(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot) -> relax.Expr:
     data, weight = call.args
-    kernel = weighted_kernel(call, lanes) if is_constant(weight) else None
+    kernel = weighted_kernel(call, dot) if is_constant(weight) else None
     if kernel is None:
         return _stock(op_name(call))(builder, call)
-    return kernel.call(builder, data, relax.const(kernel.arrange(to_numpy(weight))))
+    return kernel.call(builder, data, relax.const(kernel.stored(to_numpy(weight))))
 
 
-def _product(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+def _product(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, few_rows: Dot) -> relax.Expr:
+    """Legalize a product; a few rows of one take the other operand as it lies, in float32."""
     data, other = call.args
     shapes = shape_of(data), shape_of(other)
     of_two = not is_constant(other) and all(len(shape) > 1 and 0 not in shape for shape in shapes)
     if not of_two or {dtype_of(data), dtype_of(other)} != {"float32"}:
-        return _weighted(builder, call, lanes=lanes)
+        return _weighted(builder, call, dot=dot)
+    if shapes[0][-2] < product.PACKING_ROWS:
+        dot = few_rows
     name = kernel_name("matmul", shapes[0], shapes[1][-1])
-    return _kernel(builder, partial(product.matmul, dot=_dot(lanes)), [data, other], name)
+    return _kernel(builder, partial(product.matmul, dot=dot), [data, other], name)
 
 
-def _conv2d(call: relax.Call, lanes: int) -> WeightedKernel | None:
+def _conv2d(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     data, weight = call.args
     if (call.attrs.data_layout, call.attrs.kernel_layout) != ("NHWC", "OIHW"):
         return None
@@ -148,37 +170,36 @@ def _conv2d(call: relax.Call, lanes: int) -> WeightedKernel | None:
     if groups == channels > 1 and inputs == 1:
         return WeightedKernel(
             ("depthwise_conv2d",),
-            partial(depthwise.pack_depthwise, lanes=lanes),
+            partial(depthwise.pack_depthwise, lanes=dot.lanes),
             partial(depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32"),
             kernel_name("depthwise_conv2d", shape_of(data), channels, geometry.kernel),
             shape_of(call),
+            "float32",
         )
     return WeightedKernel(
         ("conv2d", groups),
-        partial(packing.pack_conv2d, groups=groups, lanes=lanes, depth=1),
-        partial(contraction.conv2d, geometry=geometry, dot=_dot(lanes)),
+        partial(packing.pack_conv2d, groups=groups, lanes=dot.lanes, depth=dot.depth),
+        partial(contraction.conv2d, geometry=geometry, dot=dot),
         kernel_name("conv2d", shape_of(data), channels, geometry.kernel),
         shape_of(call),
+        dot.weight_dtype,
         groups > 1,
     )
 
 
-def _matmul(call: relax.Call, lanes: int) -> WeightedKernel | None:
+def _matmul(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     data, weight = call.args
     if len(shape_of(weight)) != 2 or not shape_of(data):
         return None
     columns = shape_of(weight)[1]
     return WeightedKernel(
         ("matmul",),
-        partial(packing.pack_matmul, lanes=lanes, depth=1),
-        partial(contraction.matmul, out_channels=columns, dot=_dot(lanes)),
+        partial(packing.pack_matmul, lanes=dot.lanes, depth=dot.depth),
+        partial(contraction.matmul, out_channels=columns, dot=dot),
         kernel_name("matmul", shape_of(data), columns),
         shape_of(call),
+        dot.weight_dtype,
     )
-
-
-def _dot(lanes: int) -> Dot:
-    return Dot(lanes, 1, "float32", "float32")
 
 
 def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

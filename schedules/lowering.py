@@ -13,6 +13,8 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from ..targets.intrinsics import LLVM_CODE
+
 ALIGNMENT = 16
 """Bytes that a tensor's address is a multiple of: what malloc gives, and so NumPy and others. With TVM's 64 most inputs
 would have to be copied first; the instructions that take any address are as fast on those that 64 divides.
@@ -62,6 +64,7 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         tirx.transform.AnnotateEntryFunc(),
         tirx.transform.SplitHostDevice(),
         take_any_address,
+        bring_llvm_code,
         tirx.transform.MakePackedAPI(),
         tirx.transform.FP8StorageLegalize(),
         tirx.transform.BF16StorageLegalize(),
@@ -79,6 +82,27 @@ def take_any_address(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.I
         if isinstance(func, tirx.PrimFunc):
             mod.update_func(var, _renamed(func, {param: _aligned(param) for param in func.params}))
     return mod
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.BringLlvmCode")
+def bring_llvm_code(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Put the functions of ``LLVM_CODE`` before the kernels that call them."""
+    mod = mod.clone()
+    for var, func in mod.functions.items():
+        if isinstance(func, tirx.PrimFunc):
+            body = func.body
+            for name in sorted(_llvm_functions(body)):
+                code = tvm.ir.StringImm(LLVM_CODE[name])
+                body = tirx.AttrStmt(tirx.IntImm("int32", 0), "pragma_import_llvm", code, body)
+            mod.update_func(var, func.with_body(body))
+    return mod
+
+
+def _llvm_functions(body: tirx.Stmt) -> set[str]:
+    """Return the names in ``LLVM_CODE`` that the body calls."""
+    found: set[str] = set()
+    tvm_ffi.structural_walk(body, [(tvm.ir.StringImm, lambda text: found.add(str(text.value)))])
+    return found & LLVM_CODE.keys()
 
 
 def _renamed(func: tirx.PrimFunc, others: dict[tirx.Var, tirx.Var]) -> tirx.PrimFunc:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TvmqError, unknown
+from ..targets.row import FLOAT_TYPES
 
 CODE_FORMATS = ("asm", "ll", "tir", "relax")
 """What ``schedules.sources`` can show of a compiled model."""
@@ -29,6 +30,8 @@ class CompileOptions:
     opt_level : 0 to 3; passes of TVM's of a higher level are left out.
     disabled_passes : names of passes of TVM's that are left out, such as ``"FuseOps"``.
     instruments : pass instruments that watch the compilation (``tvm.ir.instrument``).
+    float_type : of ``FLOAT_TYPES``: what convolutions and products of floats multiply, ``"f32"`` or ``"bf16"``; sums
+        are float32 in any case.
     dump_code : those of ``CODE_FORMATS`` in which the package keeps its code as text, in ``Package.sources``.
     """
 
@@ -39,6 +42,7 @@ class CompileOptions:
     opt_level: int = 3
     disabled_passes: tuple[str, ...] = ()
     instruments: tuple[Any, ...] = ()
+    float_type: str = "f32"
     dump_code: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class CompileOptions:
                 raise TvmqError(f"tuning records {str(self.tuning_records)!r} do not exist")
         if self.opt_level not in range(4):
             raise TvmqError(f"opt_level must be 0, 1, 2 or 3, got {self.opt_level!r}")
+        if self.float_type not in FLOAT_TYPES:
+            raise unknown("float type", self.float_type, FLOAT_TYPES)
         for name in self.dump_code:
             if name not in CODE_FORMATS:
                 raise unknown("format of code (dump_code)", name, CODE_FORMATS)

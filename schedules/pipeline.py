@@ -14,7 +14,7 @@ from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
 from .code import generate
-from .float_kernels import float_lanes, legalize_map
+from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
 from .records import apply_records, read_records
 from .rules import ScheduleKernels
@@ -94,7 +94,7 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod, stored = lift_weights(mod, float_lanes(row))
+    mod, stored = lift_weights(mod, float32_dot(row))
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))

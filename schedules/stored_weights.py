@@ -16,6 +16,7 @@ from ..passes.hub.codes import Codes
 from ..passes.hub.compressed import compressed
 from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild
 from ..passes.hub.operators import WEIGHT_AXIS
+from ..passes.realize.compute.contraction import Dot
 from ..passes.weight_only.emit import emit
 from .float_kernels import WeightedKernel, weighted_kernel
 
@@ -31,7 +32,7 @@ def inputs_of(mod: IRModule) -> list[relax.Var]:
     return list(function.params)[:count]
 
 
-def lift_weights(mod: IRModule, lanes: int) -> tuple[IRModule, list[Codes]]:
+def lift_weights(mod: IRModule, dot: Dot) -> tuple[IRModule, list[Codes]]:
     """Return the module with compressed weights as parameters of ``main``, and what each stands for.
 
     The operators that read them become calls of their kernels. One that has none of ours keeps its weights where they
@@ -39,7 +40,7 @@ def lift_weights(mod: IRModule, lanes: int) -> tuple[IRModule, list[Codes]]:
 
     Parameters
     ----------
-    lanes : of the target's float vectors.
+    dot : how products of float32 are laid out.
     """
     weights = compressed(mod)
     kernels: dict[relax.Var, WeightedKernel] = {}
@@ -49,7 +50,7 @@ def lift_weights(mod: IRModule, lanes: int) -> tuple[IRModule, list[Codes]]:
         call = binding.value
         if op_name(call) not in WEIGHT_AXIS or call.args[1] not in weights:
             continue
-        kernel = weighted_kernel(call, lanes)
+        kernel = weighted_kernel(call, dot)
         if kernel is None:
             continue
         kernels[binding.var] = kernel

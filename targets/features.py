@@ -8,7 +8,7 @@ from tvm.target import Target, codegen
 
 from ..errors import TvmqError
 from .host import arch_of_triple
-from .row import TargetRow
+from .row import F32, TargetRow
 from .rows import ROWS
 
 DEFAULT_THREADS = 4
@@ -41,8 +41,12 @@ def describe(target: Target) -> str:
     return " ".join(words)
 
 
-def row_of(target: Target) -> TargetRow:
-    """Return the most capable row that the target fulfils.
+def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
+    """Return the most capable row that the target fulfils, with the look-ups and products of floats that it has.
+
+    Parameters
+    ----------
+    float_type : of ``FLOAT_TYPES``: what floats are multiplied in.
 
     Raises
     ------
@@ -59,7 +63,12 @@ def row_of(target: Target) -> TargetRow:
     for row in rows:
         if features.issuperset(row.features):
             look_ups = tuple(each for each in row.look_ups if features.issuperset(each.features))
-            return replace(row, look_ups=look_ups)
+            float_dot = next(
+                each
+                for each in row.float_dots
+                if each.float_type == float_type and features.issuperset(each.features)
+            )
+            return replace(row, look_ups=look_ups, float_dot=float_dot)
     least = rows[-1]
     lacking = ", ".join(sorted(set(least.features) - features))
     raise TvmqError(

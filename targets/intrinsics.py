@@ -11,9 +11,13 @@ from tvm.s_tir import TensorIntrin
 
 from .row import TargetRow
 from .x86.intrinsics import INTRINSICS as X86
+from .x86.intrinsics import LLVM_CODE as X86_CODE
 
 INTRINSICS = {**X86}
 """Those of all architectures: name -> ``() -> (meaning, code)``."""
+
+LLVM_CODE = {**X86_CODE}
+"""Functions that their code calls: name -> LLVM's assembly."""
 
 
 @cache
@@ -34,6 +38,7 @@ def register_all(row: TargetRow) -> None:
     names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
     if row.lane_dot is not None:
         names += [row.lane_dot.intrinsic, row.lane_dot.interleave]
+    names += [dot.intrinsic for dot in row.float_dots]
     for name in names:
         if name is not None:
             register(name)

@@ -1,6 +1,7 @@
 """What tensor intrinsics mean: the blocks that a schedule looks for, whatever the architecture.
 
     dot product   accumulator[lane] += sum over depth of data[depth] * weight[lane, depth]
+    bfloat16 dot  the same of floats, whose bits lie in uint16
     lane dot      accumulator[lane] += sum over rows of groups[lane, row] * weight[lane, row]
     interleave    groups[lane, row] = rows[row, lane]
 
@@ -58,6 +59,31 @@ def _dot_product_of_steps(lanes: int, depth: int, data_dtype: str, weight_dtype:
                             C[vi] = C[vi] + T.cast(A[vs * depth + vk], "int32") * T.cast(
                                 B[vs, vi, vk], "int32"
                             )
+
+    return meaning
+
+
+def bfloat16_dot(lanes: int, depth: int) -> PrimFunc:
+    """Return a dot product of bfloat16 in float32."""
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((depth,), "uint16", offset_factor=1),
+        B: T.Buffer((lanes, depth), "uint16", offset_factor=1),
+        C: T.Buffer((lanes,), "float32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, depth):
+                    with T.sblock("update"):
+                        vi, vk = T.axis.remap("SR", [i, k])
+                        C[vi] = C[vi] + T.reinterpret(
+                            T.shift_left(T.cast(A[vk], "uint32"), T.uint32(16)), dtype="float32"
+                        ) * T.reinterpret(
+                            T.shift_left(T.cast(B[vi, vk], "uint32"), T.uint32(16)), dtype="float32"
+                        )
 
     return meaning
 

@@ -58,6 +58,33 @@ class LaneDot:
 
 
 @dataclass(frozen=True)
+class FloatDot:
+    """How products of floats are computed; sums are float32 in any case.
+
+    Attributes
+    ----------
+    float_type : what users ask for it by, ``"f32"`` or ``"bf16"``.
+    intrinsic : name in ``targets.intrinsics``; None leaves the code to LLVM's vectorizer.
+    depth : activations that the instruction takes at a time.
+    data_dtype, weight_dtype : of its operands; weights of fewer bits than activations are widened in registers.
+    features : LLVM features that it takes beside those of its row.
+    """
+
+    float_type: str
+    intrinsic: str | None
+    depth: int
+    data_dtype: str
+    weight_dtype: str
+    features: tuple[str, ...] = ()
+
+
+F32 = FloatDot("f32", None, 1, "float32", "float32")
+BF16 = FloatDot("bf16", None, 1, "float32", "bfloat16")
+FLOAT_TYPES = (F32.float_type, BF16.float_type)
+"""What users may have floats computed in."""
+
+
+@dataclass(frozen=True)
 class LookUp:
     """Instructions that look up a vector of bytes in a table of 256.
 
@@ -89,6 +116,8 @@ class TargetRow:
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
+    float_dots : products of floats, the fastest of each type first.
+    float_dot : the one of them that is used.
     """
 
     name: str
@@ -102,6 +131,8 @@ class TargetRow:
     dots: tuple[DotInstruction, ...]
     lane_dot: LaneDot | None = None
     look_ups: tuple[LookUp, ...] = ()
+    float_dots: tuple[FloatDot, ...] = (F32, BF16)
+    float_dot: FloatDot = F32
 
     @property
     def sought_dot(self) -> DotInstruction | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import unknown
+from ..targets.row import FLOAT_TYPES
 from . import arguments
 from .files import check_output, write_text
 from .old.passes import current_passes
@@ -30,6 +31,13 @@ def add_code_flags(parser: argparse.ArgumentParser) -> None:
         default=3,
         metavar="N",
         help="0 to 3: passes of TVM's of a higher level are left out (default: %(default)s)",
+    )
+    group.add_argument(
+        "--float-type",
+        choices=FLOAT_TYPES,
+        default=FLOAT_TYPES[0],
+        help="what convolutions and products of what stays in float multiply; bf16 is faster on CPUs with AVX512-BF16 "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--disabled-pass",

@@ -20,6 +20,7 @@ from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from ...passes.realize.compute.annotations import KERNEL, PACK, STEPS
+from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
 from ..blocks import (
@@ -294,8 +295,10 @@ def _ends_in_one_lane(sch: Schedule, result: SBlockRV, lanes: int) -> bool:
 
 def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow, family: str) -> str | None:
     """Return the intrinsic of the dot product that the accumulator was laid out for, None for plain code."""
-    if str(sch.get(accumulator).writes[0].source.dtype) != "int32" or family == "depthwise":
+    if family == "depthwise":
         return None
+    if str(sch.get(accumulator).writes[0].source.dtype) == "float32":
+        return _float_instruction(sch, accumulator, row)
     if family == "row groups":
         return intrinsics.register(row.lane_dot.intrinsic)
     data, weight = [region.source for region in sch.get(accumulator).reads][-2:]
@@ -306,6 +309,16 @@ def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow, family: s
             name = dot.intrinsic if str(weight.dtype) == "int8" else dot.widened
             return intrinsics.register(name) if name is not None else None
     return None
+
+
+def _float_instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow) -> str | None:
+    """Return the intrinsic of a product of floats; None for plain code."""
+    data, weight = [region.source for region in sch.get(accumulator).reads][-2:]
+    dot = row.float_dot
+    wanted = stored_dtype(dot.data_dtype), stored_dtype(dot.weight_dtype)
+    if dot.intrinsic is None or (str(data.dtype), str(weight.dtype)) != wanted:
+        return None
+    return intrinsics.register(dot.intrinsic)
 
 
 def _steps_of(sch: Schedule, accumulator: SBlockRV) -> int:

@@ -14,6 +14,7 @@ dot_8x2_s16s8_avx2       avx2.pmadd.wd             the same
 dot_*_s16s16_*           as above                  for weights that have been widened before
 lane_dot_*               as above                  each lane has activations of its own
 interleave_*             a shuffle                 rows side by side, for the lane dots
+dot_16x2_bf16_avx512bf16 avx512bf16.dpbf16ps.512   pairs of products of bfloat16 and their sums in float32
 =======================  ========================  ================================================================
 """
 
@@ -41,6 +42,7 @@ def _code(
     data: tuple[Sequence[int], str],
     weight: tuple[Sequence[int], str],
     update: Update,
+    total: str = "int32",
 ) -> PrimFunc:
     """Return ``accumulator = update(data, weight, accumulator)`` over whole buffers of these shapes and dtypes."""
     (data_shape, data_dtype), (weight_shape, weight_dtype) = data, weight
@@ -49,7 +51,7 @@ def _code(
     def implementation(
         A: T.Buffer(data_shape, data_dtype, offset_factor=1),
         B: T.Buffer(weight_shape, weight_dtype, offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1),
+        C: T.Buffer((lanes,), total, offset_factor=1),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:lanes], _whole(A), _whole(B))
@@ -158,6 +160,34 @@ def lane_dot_madd(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
     return meanings.lane_dot(lanes, 2, "int16"), code
 
 
+_DOT_BF16 = "tvmq_dot_16x2_bf16"
+
+LLVM_CODE: dict[str, str] = {
+    _DOT_BF16: """
+declare <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float>, <32 x bfloat>, <32 x bfloat>)
+define <16 x float> @tvmq_dot_16x2_bf16(<16 x float> %total, <32 x i16> %data, <32 x i16> %weight) {
+  %a = bitcast <32 x i16> %data to <32 x bfloat>
+  %b = bitcast <32 x i16> %weight to <32 x bfloat>
+  %sum = call <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float> %total, <32 x bfloat> %a, <32 x bfloat> %b)
+  ret <16 x float> %sum
+}
+"""
+}
+"""Functions that code calls, by name: instructions on types that TVM does not know."""
+
+
+def dot_bf16(lanes: int, function: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``vdpbf16ps``, which a function of ``LLVM_CODE`` calls."""
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        pair = _everywhere(data.vload([0], "uint16x2"), lanes, f"int16x{2 * lanes}")
+        factors = T.reinterpret(_vector(weight, 2 * lanes), dtype=f"int16x{2 * lanes}")
+        return T.call_pure_extern(f"float32x{lanes}", function, _vector(total, lanes), pair, factors)
+
+    code = _code(lanes, ((2,), "uint16"), ((lanes, 2), "uint16"), update, "float32")
+    return meanings.bfloat16_dot(lanes, 2), code
+
+
 def interleave(lanes: int, depth: int, data_dtype: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of bringing rows side by side."""
     places = [row * lanes + lane for lane in range(lanes) for row in range(depth)]
@@ -184,6 +214,7 @@ _PAIRS_512 = ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512")
 _PAIRS_256 = ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd")
 
 INTRINSICS: dict[str, Intrinsic] = {
+    "dot_16x2_bf16_avx512bf16": partial(dot_bf16, 16, _DOT_BF16),
     "dot_16x4_u8s8_avx512vnni": partial(dot_vnni, 16, _VNNI_512),
     "dot_8x4_u8s8_avxvnni": partial(dot_vnni, 8, _VNNI_256),
     "dot_16x4_u8s8_avx512": partial(dot_pairs, 16, *_PAIRS_512),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..row import DotInstruction, LaneDot, LookUp, TargetRow
+from ..row import BF16, F32, DotInstruction, FloatDot, LaneDot, LookUp, TargetRow
 
 ROWS = (
     TargetRow(
@@ -21,6 +21,11 @@ ROWS = (
         look_ups=(
             LookUp("look_up_64_avx512vbmi", 64, features=("avx512vbmi",)),
             LookUp("look_up_64_avx512", 64),
+        ),
+        float_dots=(
+            F32,
+            FloatDot("bf16", "dot_16x2_bf16_avx512bf16", 2, "bfloat16", "bfloat16", ("avx512bf16",)),
+            BF16,
         ),
     ),
     TargetRow(

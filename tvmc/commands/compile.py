@@ -224,6 +224,7 @@ def _compile_options(
         tuning_records=current_records(args.tuning_records),
         pass_config=pass_config,
         opt_level=args.opt_level,
+        float_type=args.float_type,
         disabled_passes=disabled_passes(args.disabled_pass),
         instruments=instruments.all,
         dump_code=args.dump_code,

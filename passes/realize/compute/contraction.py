@@ -15,6 +15,7 @@ from tvm import relax, te, tirx
 
 from ...hub.packing import padded_rows
 from .annotations import KERNEL, START, STEPS
+from .bfloat16 import BFLOAT16, convert, widened
 from .epilogue import Epilogue
 
 WIDENING_ROWS = 16
@@ -25,8 +26,8 @@ WIDENING_ROWS = 16
 class Dot:
     """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
 
-    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators. An instruction takes ``steps`` groups of
-    ``depth`` at a time.
+    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators, whose data and weights may be
+    ``"bfloat16"``. An instruction takes ``steps`` groups of ``depth`` at a time.
     """
 
     lanes: int
@@ -34,6 +35,7 @@ class Dot:
     data_dtype: str
     accumulator_dtype: str = "int32"
     steps: int = 1
+    weight_dtype: str = "int8"
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ class Conv2d:
 
 def widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
     """Return the weights in the dtype of the data where so many rows use them that it pays to widen them once."""
-    if dot.data_dtype != "int16" or rows < WIDENING_ROWS:
+    is_wider = dot.data_dtype == "int16" or (dot.data_dtype, dot.weight_dtype) == ("float32", BFLOAT16)
+    if not is_wider or rows < WIDENING_ROWS:
         return weight
-    return te.compute(weight.shape, lambda *index: weight(*index).astype("int16"), name="weights")
+    return te.compute(weight.shape, lambda *index: widened(weight(*index), dot.data_dtype), name="weights")
 
 
 def finish(
@@ -162,13 +165,13 @@ def _rows(
     group_in, span_w = channels // groups, geometry.span(padded_rows(geometry.out_size(height, width)[1]))
     exact = group_in == group_depth
     if exact and not any(geometry.padding) and span_w <= width and data.dtype == dot.data_dtype:
-        return lambda n, h, w, group, channel: data[n, h, w, group * group_in + channel]
+        return lambda n, h, w, group, channel: data(n, h, w, group * group_in + channel)
 
     def body(n, h, w, group, channel):
         row, column, conditions = geometry.locate(h, w, height, width, span_w)
         if not exact:
             conditions.append(channel < group_in)
-        value = data[n, row, column, group * group_in + channel].astype(dot.data_dtype)
+        value = convert(data(n, row, column, group * group_in + channel), dot.data_dtype)
         return or_outside(value, conditions, geometry.pad_value)
 
     shape = (batch, height + top + bottom, max(span_w, 1), groups, group_depth)
@@ -192,7 +195,7 @@ def _merged_rows(data: te.Tensor, geometry: Conv2d, dot: Dot, merged: int) -> te
             conditions.append(inside < width * channels)
         if top or bottom:
             conditions += [row >= 0, row < height]
-        value = data[n, row, inside // channels, inside % channels].astype(dot.data_dtype)
+        value = convert(data(n, row, inside // channels, inside % channels), dot.data_dtype)
         return or_outside(value, conditions, geometry.pad_value)
 
     return te.compute((batch, height + top + bottom, length), body, name="rows")
@@ -254,8 +257,8 @@ def conv2d(
             value = source(n, row, w * stride_w + taps_w * dilation_w, group, channel)
         else:
             value = source(n, row, w * (stride_w * channels) + channel)
-        factor = weight[group, block, taps_h, taps_w, step, lane, lane_step]
-        return te.sum(value.astype(wide) * factor.astype(wide), axis=[taps_h, taps_w, step, lane_step])
+        factor = weight(group, block, taps_h, taps_w, step, lane, lane_step)
+        return te.sum(widened(value, wide) * widened(factor, wide), axis=[taps_h, taps_w, step, lane_step])
 
     accumulator = te.compute(
         (batch, groups, out_h, rows, blocks, lanes),
@@ -321,7 +324,7 @@ def matmul(
                 conditions.append(row < length)
             if inner != steps * depth:
                 conditions.append(channel < inner)
-            return or_outside(data(*ordered(front, row), channel).astype(dot.data_dtype), conditions)
+            return or_outside(convert(data(*ordered(front, row), channel), dot.data_dtype), conditions)
 
         source = te.compute((*outer, rows, steps * depth), body, name="rows")
 
@@ -332,8 +335,8 @@ def matmul(
 
     def product(*index):
         *front, block, lane = index
-        value = source(*front, step * depth + lane_step).astype(wide)
-        return te.sum(value * weight[block, step, lane, lane_step].astype(wide), axis=[step, lane_step])
+        value, factor = source(*front, step * depth + lane_step), weight(block, step, lane, lane_step)
+        return te.sum(widened(value, wide) * widened(factor, wide), axis=[step, lane_step])
 
     accumulator = te.compute(
         (*outer, rows, blocks, lanes),

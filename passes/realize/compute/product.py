@@ -15,6 +15,7 @@ from tvm import te, tirx
 
 from ...hub.packing import ceil_div, padded_rows
 from .annotations import KERNEL, PACK, STEPS
+from .bfloat16 import convert, widened
 from .contraction import Dot, or_outside
 from .epilogue import Dequantize, Requantize
 
@@ -50,7 +51,6 @@ def packed(other: te.Tensor, dot: Dot, centre: int = 0) -> te.Tensor:
     Integers become int8; ``centre`` is what takes them there.
     """
     *lead, inner, columns = (int(extent) for extent in other.shape)
-    dtype = "float32" if dot.accumulator_dtype == "float32" else "int8"
 
     def body(*index: tirx.Expr) -> tirx.Expr:
         *front, block, step, lane, lane_step = index
@@ -58,7 +58,7 @@ def packed(other: te.Tensor, dot: Dot, centre: int = 0) -> te.Tensor:
         value = other(*front, row, column)
         if centre:
             value = value ^ tirx.const(centre, str(value.ty))
-        return _within(other, dot, row, column, value.astype(dtype))
+        return _within(other, dot, row, column, convert(value, dot.weight_dtype))
 
     shape = (*lead, ceil_div(columns, dot.lanes), ceil_div(inner, dot.depth), dot.lanes, dot.depth)
     return te.compute(shape, body, name="packed", attrs={PACK: 1})
@@ -84,7 +84,7 @@ def _rows(data: te.Tensor, dot: Dot) -> te.Tensor:
         conditions = [index[-2] < length] if rows != length else []
         if depth != inner:
             conditions.append(index[-1] < inner)
-        return or_outside(data(*index).astype(dot.data_dtype), conditions)
+        return or_outside(convert(data(*index), dot.data_dtype), conditions)
 
     lead = (int(extent) for extent in data.shape[:-2])
     return te.compute((*lead, rows, depth), body, name="rows")
@@ -104,13 +104,13 @@ def _accumulator(data: te.Tensor, other: te.Tensor, dot: Dot, centre: int = 0) -
 
     def product(*index: tirx.Expr) -> tirx.Expr:
         *front, row, block, lane = index
-        value = source(*_lead(front, data), row, step * depth + lane_step).astype(wide)
+        value = source(*_lead(front, data), row, step * depth + lane_step)
         if weight is not None:
             factor = weight(*_lead(front, other), block, step, lane, lane_step)
         else:
             column = block * lanes + lane
             factor = _within(other, dot, step, column, other(*_lead(front, other), step, column))
-        return te.sum(value * factor.astype(wide), axis=[step, lane_step])
+        return te.sum(widened(value, wide) * widened(factor, wide), axis=[step, lane_step])
 
     return te.compute(
         (*batch, int(source.shape[-2]), blocks, lanes),

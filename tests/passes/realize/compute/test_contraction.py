@@ -244,7 +244,7 @@ def test_float_conv2d_and_matmul(run_kernel, row):
     """Float kernels sum in another order than NumPy: at most ``terms`` roundings of the sum of magnitudes."""
     rng = np.random.default_rng(0)
     lanes = row.vector_bits // 32
-    dot = Dot(lanes, 1, "float32", "float32")
+    dot = Dot(lanes, 1, "float32", "float32", weight_dtype="float32")
     geometry = Conv2d((2, 2), (1, 1, 1, 1), (1, 1), 1, (3, 3), 19)
     data = rng.standard_normal((1, 11, 13, 5)).astype(np.float32)
     weight = rng.standard_normal((19, 5, 3, 3)).astype(np.float32)
