@@ -16,6 +16,7 @@ from ..targets.row import TargetRow
 from .code import generate
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
+from .padding import SkipPadding
 from .records import apply_records, read_records
 from .rules import ScheduleKernels
 from .start import StartFromOffset
@@ -110,7 +111,7 @@ def to_scheduled_kernels(
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))
-        return ScheduleKernels(row, threads)(mod), kernels
+        return SkipPadding()(ScheduleKernels(row, threads)(mod)), kernels
 
 
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:

@@ -8,6 +8,11 @@ KERNEL = "tvmq.kernel"
 START = "tvmq.start"
 """Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""
 
+INSIDE = "tvmq.inside"
+"""Of a convolution's accumulator whose padding adds nothing: stride, dilation, padding in front and extent of the data,
+first down, then across.
+"""
+
 STEPS = "tvmq.steps"
 """How many groups of the inner product an instruction of the accumulator takes at a time."""
 

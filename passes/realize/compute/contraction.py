@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tvm import relax, te, tirx
 
 from ...hub.packing import padded_rows
-from .annotations import KERNEL, START, STEPS
+from .annotations import INSIDE, KERNEL, START, STEPS
 from .bfloat16 import BFLOAT16, convert, widened
 from .epilogue import Epilogue
 
@@ -208,6 +208,15 @@ def or_outside(value: tirx.Expr, conditions: Sequence[tirx.Expr], outside: float
     return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(outside, str(value.ty)))
 
 
+def _inside(geometry: Conv2d, height: int, width: int) -> dict[str, list[int]]:
+    """Return the annotation by which padding is left out of the sums, where there is some that adds nothing."""
+    if not any(geometry.padding) or geometry.pad_value:
+        return {}
+    top, left, _, _ = geometry.padding
+    down, across = zip(geometry.strides, geometry.dilation, (top, left), (height, width), strict=True)
+    return {INSIDE: [*down, *across]}
+
+
 def conv2d(
     data: te.Tensor,
     weight: te.Tensor,
@@ -264,7 +273,7 @@ def conv2d(
         (batch, groups, out_h, rows, blocks, lanes),
         product,
         name="accumulator",
-        attrs={KERNEL: "contraction", STEPS: dot.steps},
+        attrs={KERNEL: "contraction", STEPS: dot.steps, **_inside(geometry, height, width)},
     )
 
     grouping = () if groups == 1 else (groups,)

@@ -60,7 +60,9 @@ def test_integers(run_kernel, row, shapes, kind, zero_points):
 def test_floats(run_kernel, row, shapes, threads):
     rng = np.random.default_rng(0)
     data, other = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
-    define = partial(product.matmul, dot=Dot(row.vector_bits // 32, 1, "float32", "float32", weight_dtype="float32"))
+    define = partial(
+        product.matmul, dot=Dot(row.vector_bits // 32, 1, "float32", "float32", weight_dtype="float32")
+    )
     result = run_kernel(define, [data, other], threads)
     np.testing.assert_allclose(result, data @ other, rtol=1e-5, atol=1e-5)
 
