@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -305,9 +305,11 @@ def calibration_data(
     ------
     TvmqError : a file that cannot be read, or holds nothing that fits.
     """
+    samples = samples_for(calibration, mod)
+    count = len(samples) if isinstance(samples, Sized) else None
     return CalibrationData(
-        samples_for(calibration, mod),
-        runner=KeepsLast(run_on_host),
+        samples,
+        runner=KeepsLast(partial(run_on_host, cores=1, samples=count)),
         progress=progress,
         serial_runner=partial(run_on_host, cores=1),
         outputs=KeptOutputs(),

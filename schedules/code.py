@@ -22,16 +22,19 @@ def generate(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable
 
     It is what ``tvm.compile`` makes, but for the parts.
     """
-    config = dict(tvm.transform.PassContext.current().config)
+    context = tvm.transform.PassContext.current()
+    config, is_watched = dict(context.config), bool(context.instruments)
 
     def code_of(part: tvm.IRModule) -> tvm.runtime.Module:
-        # Each thread has a context of its own. That of the caller may hold instruments, which are of one thread.
+        # Each thread has a context of its own.
         with tvm.transform.PassContext(config=config):
-            return codegen_build(part, target)
+            return codegen_build(part if is_watched else _lowered(part, target), target)
 
     builder = relax.ExecBuilder()
     kernels = tvm.get_global_func("relax.VMCodeGen")(builder, mod)
-    library, *further = in_parallel(code_of, _parts(_lowered(kernels, target)))
+    if is_watched:  # instruments are of the caller's thread
+        kernels = _lowered(kernels, target)
+    library, *further = in_parallel(code_of, _parts(kernels))
     return relax.VMExecutable(tvm.get_global_func("relax.VMLink")(builder, target, library, further, {}))
 
 

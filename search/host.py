@@ -18,12 +18,20 @@ from ..targets.features import row_of
 from ..targets.parse import parse_target
 
 
-def run_on_host(mod: tvm.IRModule, cores: int | None = None) -> Run:
+FEW_SAMPLES = 8
+"""Samples up to which LLVM's optimizations take longer than they save."""
+
+
+def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None = None) -> Run:
     """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration.
 
-    They run on so many cores; None means all of them.
+    Parameters
+    ----------
+    cores : on how many the kernels run; None means all of them.
+    samples : how many it will run, where that is known: for few its code is not optimized.
     """
-    target = parse_target("llvm -mcpu=native")
+    is_optimized = samples is None or samples > FEW_SAMPLES
+    target = parse_target("llvm -mcpu=native", **({} if is_optimized else {"opt-level": "0"}))
     names = [param.name for param in mod["main"].params]
     built = build_explained(Layout()(RestoreWeights()(mod)), target, row_of(target))
     _make_code(built)
@@ -31,7 +39,7 @@ def run_on_host(mod: tvm.IRModule, cores: int | None = None) -> Run:
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         tensors = [tvm.runtime.tensor(inputs[name]) for name in names]
-        return [value.numpy() for value in run_kernels(cores, lambda: main(*tensors))]
+        return [np.from_dlpack(value) for value in run_kernels(cores, lambda: main(*tensors))]
 
     return run
 

@@ -7,7 +7,8 @@ number of samples, and they may come from a generator.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -16,8 +17,8 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..hub.graph import bindings_of, input_specs, layer_name, op_name, results_of
-from ..hub.operators import WEIGHT_AXIS
+from ..hub.graph import activations, bindings_of, input_specs, layer_name, op_name, results_of
+from ..hub.operators import AVERAGE, BINARY, CONCAT, OPERATORS, PRODUCT, WEIGHTED
 from ..hub.pairs import activation_pairs, float_form
 from .kept_outputs import KeptOutputs
 from .sample_check import Sample, check_sample
@@ -65,11 +66,25 @@ def watched(mod: IRModule, values: Sequence[relax.Expr]) -> IRModule:
     return float_form(mod, relax.Tuple(list(values)))
 
 
+_RESCALE = {WEIGHTED, PRODUCT, BINARY, CONCAT, AVERAGE}
+
+
+def _read(call: relax.Expr) -> list[relax.Expr]:
+    """Return the activations that an operator with a scale of its own reads; none of any other."""
+    row = OPERATORS.get(op_name(call))
+    if row is None or row.kind not in _RESCALE:
+        return []
+    if row.kind == WEIGHTED:  # its weights may be a pair's already
+        return activations(call.args[0])
+    return [] if row.refuse(call) else activations(call)
+
+
 def _with_all(mod: IRModule, values: Sequence[relax.Expr]) -> tuple[IRModule, list[int]]:
     """Return a float module that gives these values, and where each is in its result.
 
-    It gives all that stands before pairs, all that weighted operators read and all results beside them, in one order,
-    so that it is the same module for most passes that watch one model: a runner may keep what it made of the last.
+    It gives all that stands before pairs, all that operators with a scale of their own read and all results beside them,
+    in one order, so that it is the same module for most passes that watch one model, even where pairs have gone in the
+    meantime: a runner may keep what it made of the last.
     """
     pairs = activation_pairs(mod)
     given = {pair.dequantize: pair.source for pair in pairs}
@@ -80,10 +95,28 @@ def _with_all(mod: IRModule, values: Sequence[relax.Expr]) -> tuple[IRModule, li
         return value
 
     sources = [pair.source for pair in pairs]
-    read = [binding.value.args[0] for binding in bindings_of(mod) if op_name(binding.value) in WEIGHT_AXIS]
-    everything = dict.fromkeys(map(bare, [*sources, *read, *results_of(mod), *values]))
+    read = [value for binding in bindings_of(mod) for value in _read(binding.value)]
+    wanted = dict.fromkeys(map(bare, [*sources, *read, *results_of(mod), *values]))
+    places = {binding.var: index for index, binding in enumerate(bindings_of(mod))}
+    everything = sorted(wanted, key=lambda value: places.get(value, -1))
     place = {value: index for index, value in enumerate(everything)}
-    return watched(mod, list(everything)), [place[bare(value)] for value in values]
+    return watched(mod, everything), [place[bare(value)] for value in values]
+
+
+def _results(
+    run: Run, samples: Iterable[Sample], specs: Any
+) -> Iterator[tuple[Sample, Sequence[np.ndarray]]]:
+    """Yield each sample with what it gives; the next one runs in the meantime."""
+    with ThreadPoolExecutor(1) as pool:
+        last: tuple[Sample, Future[Sequence[np.ndarray]]] | None = None
+        for index, sample in enumerate(samples):
+            check_sample(sample, index, specs)
+            running = pool.submit(run, dict(sample))
+            if last is not None:
+                yield last[0], last[1].result()
+            last = sample, running
+        if last is not None:
+            yield last[0], last[1].result()
 
 
 def watch(
@@ -114,15 +147,13 @@ def watch(
     total = len(samples) if isinstance(samples, Sized) else None
     count = 0
     with nullcontext() if progress is None else progress(description, total) as bar:
-        for count, sample in enumerate(samples, start=1):
-            check_sample(sample, count - 1, specs)
-            every = run(dict(sample))
+        for count, (sample, every) in enumerate(_results(run, samples, specs), start=1):
             given = [every[place] for place in places]
             if outputs is not None:
                 outputs.update(sample, given[len(watchers) :])
             for (var, group), value in zip(watchers.items(), given, strict=False):
-                # One pass finds NaN and infinity: both spoil a sum.
-                if not np.isfinite(value.sum(dtype=np.float64)):
+                # NaN spoils both, infinity is one of them.
+                if value.size and not (np.isfinite(value.min()) and np.isfinite(value.max())):
                     raise TvmqError(
                         f"calibration sample {count - 1}: layer {names.get(var, var.name)!r} gives NaN or infinity"
                     )
