@@ -18,6 +18,7 @@ from .frontends.onnx.load import load_onnx
 from .frontends.relax_module import adopt
 from .frontends.samples.files import CalibrationFiles
 from .frontends.samples.given import given_samples
+from .memory import give_back
 from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs
 from .passes.hub.ffi_errors import explained
@@ -59,7 +60,9 @@ def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModu
         return describe_layer(mod, failing_layer(mod, partial(tvm.compile, target="llvm")))
 
     with explained("preparing", where):
-        return prepare(mod)
+        prepared = prepare(mod)
+    give_back()
+    return prepared
 
 
 def samples_for(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str, np.ndarray]]:

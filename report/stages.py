@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tvm import IRModule
 
+from ..memory import give_back
 from ..passes.hub.annotation import has_pairs
 from ..passes.realize.fold_weights import FoldWeights
 from ..passes.scripting.pass_list import Pipeline
@@ -33,6 +34,7 @@ def run_passes(mod: IRModule, passes: Pipeline) -> tuple[IRModule, Stages]:
     exact = simulated = model = None
     result = mod
     for step, before, result in passes.steps(mod):
+        give_back()
         if isinstance(step, FoldWeights):
             simulated = before
         if exact is None and has_pairs(result):

@@ -8,11 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import TvmqError
 from ..parallel import in_parallel
 
 if TYPE_CHECKING:
     from tvm.runtime import Module
+
+
+_REST = """
+.section .rodata, "a"
+.globl __tvm_ffi__library_bin
+.balign 64
+__tvm_ffi__library_bin:
+.incbin "{content}"
+.section .note.GNU-stack, "", %progbits
+"""
+"""Assembly of any architecture with what TVM's runtime looks for in a library."""
 
 
 def link(
@@ -53,9 +66,10 @@ def link(
 
 
 def _objects(root: Module, folder: Path) -> list[str]:
-    """Write object files with the code, and one with everything else that the modules hold; return their paths.
+    """Write object files with the code, and assembly with everything else that the modules hold; return their paths.
 
-    ``Module.export_library`` writes them one by one.
+    ``Module.export_library`` writes them one by one, and has LLVM make an object of the weights, in four times their
+    memory.
     """
     import tvm
 
@@ -70,9 +84,9 @@ def _objects(root: Module, folder: Path) -> list[str]:
     in_parallel(lambda item: item[1].write_to_file(str(item[0])), code.items())
     if not root.imports:
         return [*map(str, code)]
-    target = next(iter(code.values())).get_function("_get_target_string")()
-    rest = folder / "rest.o"
-    tvm.get_global_func("runtime.ModulePackImportsToLLVM")(root, False, target, "").write_to_file(str(rest))
+    content, rest = folder / "rest.bin", folder / "rest.s"
+    np.from_dlpack(tvm.get_global_func("runtime.ModulePackImportsToTensor")(root)).tofile(content)
+    rest.write_text(_REST.format(content=content))
     return [*map(str, code), str(rest)]
 
 

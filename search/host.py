@@ -17,7 +17,6 @@ from ..schedules.pipeline import Built
 from ..targets.features import row_of
 from ..targets.parse import parse_target
 
-
 FEW_SAMPLES = 8
 """Samples up to which LLVM's optimizations take longer than they save."""
 

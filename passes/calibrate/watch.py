@@ -82,9 +82,9 @@ def _read(call: relax.Expr) -> list[relax.Expr]:
 def _with_all(mod: IRModule, values: Sequence[relax.Expr]) -> tuple[IRModule, list[int]]:
     """Return a float module that gives these values, and where each is in its result.
 
-    It gives all that stands before pairs, all that operators with a scale of their own read and all results beside them,
-    in one order, so that it is the same module for most passes that watch one model, even where pairs have gone in the
-    meantime: a runner may keep what it made of the last.
+    It gives all that stands before pairs, all that operators with a scale of their own read, and all results
+    beside them, in one order, so that it is the same module for most passes that watch one model, even where pairs have
+    gone in the meantime: a runner may keep what it made of the last.
     """
     pairs = activation_pairs(mod)
     given = {pair.dequantize: pair.source for pair in pairs}
