@@ -23,7 +23,7 @@ from .isa import ISAS, default_target, get_isa, limit_peers
 from .latency import Timer, measure, timer_of
 from .peers import PEERS, REFERENCE
 from .report import ModelReport, Report, Row, show, to_json, to_markdown
-from .subjects import MODELS, SUFFIX, Subject, load_subject
+from .subjects import NAMES, Subject, check_models, load_subject
 
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (*PEERS, *CONTENDERS)}
 
@@ -31,11 +31,11 @@ ENGINES: dict[str, Engine] = {engine.name: engine for engine in (*PEERS, *CONTEN
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tvmq.bench", description=__doc__)
     parser.add_argument(
-        *("--models",),
+        "--models",
         nargs="+",
         default=["mobilenetv2"],
         metavar="NAME",
-        help=f"{', '.join(MODELS)}, or ONNX files, which run on random data",
+        help=NAMES,
     )
     parser.add_argument(
         "--engines",
@@ -147,9 +147,7 @@ def run(arguments: argparse.Namespace, console: Console) -> Report:
     check_output(arguments.output)
     engines = _engines(arguments.engines)
     versions = machine.versions(tuple({package: None for engine in engines for package in engine.packages}))
-    for name in arguments.models:
-        if name not in MODELS and not name.endswith(SUFFIX):
-            raise unknown("model", name, MODELS)
+    check_models(arguments.models)
     # The runtime reads it once, when its pool of threads starts.
     os.environ["TVM_NUM_THREADS"] = str(arguments.threads)
     isa = get_isa(arguments.isa)

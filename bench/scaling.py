@@ -22,7 +22,7 @@ from .isa import ISAS, default_target, get_isa, limit_peers
 from .latency import Latency, measure, timer_of
 from .report import facts
 from .run import ENGINES
-from .subjects import MODELS, Subject, load_subject
+from .subjects import NAMES, Subject, check_models, load_subject
 from .tables import Table
 
 
@@ -59,7 +59,7 @@ class ScalingReport:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tvmq.bench.scaling", description=__doc__)
     parser.add_argument(
-        "--models", nargs="+", default=["mobilenetv2", "resnet50"], metavar="NAME", help=", ".join(MODELS)
+        "--models", nargs="+", default=["mobilenetv2", "resnet50"], metavar="NAME", help=NAMES
     )
     parser.add_argument(
         "--engines",
@@ -123,10 +123,10 @@ def run(arguments: argparse.Namespace, console: Console) -> ScalingReport:
             f"--threads {' '.join(map(str, arguments.threads))}: expected two or more positive numbers"
         )
     check_output(arguments.output)
-    for kind, names, known in (("model", arguments.models, MODELS), ("engine", arguments.engines, ENGINES)):
-        for name in names:
-            if name not in known:
-                raise unknown(kind, name, known)
+    check_models(arguments.models)
+    for name in arguments.engines:
+        if name not in ENGINES:
+            raise unknown("engine", name, ENGINES)
     engines = [engine for engine in ENGINES.values() if engine.name in arguments.engines]
     versions = machine.versions(tuple({package: None for engine in engines for package in engine.packages}))
     # It would override the target's number, for good.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,8 @@ MODELS: dict[str, Model] = {
 
 SUFFIX = ".onnx"
 """End of a name that is a file's."""
+NAMES = f"{', '.join(MODELS)}, or ONNX files, which run on random data"
+"""What a command's help says of names."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,16 @@ def data_root() -> Path:
     return root
 
 
+def check_models(names: Iterable[str]) -> None:
+    """Raise ``TvmqError`` for a name that is neither a row's nor that of an ONNX file that is there."""
+    for name in names:
+        if name.endswith(SUFFIX):
+            if not Path(name).is_file():
+                raise TvmqError(f"no file {name}")
+        elif name not in MODELS:
+            raise unknown("model", name, MODELS)
+
+
 def load_subject(name: str, limit: int) -> Subject:
     """Return the model of that name with its data, at most ``limit`` samples to evaluate on.
 
@@ -111,10 +123,9 @@ def load_subject(name: str, limit: int) -> Subject:
     ------
     TvmqError : no model has that name, its file is missing, or has other inputs.
     """
+    check_models([name])
     if name.endswith(SUFFIX):
         return _from_file(Path(name), limit)
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
     model = MODELS[name]
     if not isinstance(model.source, str):
         return Subject(model, _made(model.name, model.source), model.load(Path(), limit))
@@ -127,8 +138,6 @@ def load_subject(name: str, limit: int) -> Subject:
 
 def _from_file(path: Path, limit: int) -> Subject:
     """Return an ONNX file as a subject: good for speed, and for the distance to its float outputs."""
-    if not path.is_file():
-        raise TvmqError(f"no file {path}")
     graph = onnx.load(path, load_external_data=False).graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
