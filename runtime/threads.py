@@ -20,7 +20,11 @@ from ..errors import TvmqError
 
 _VARIABLE = "TVM_NUM_THREADS"
 _CPUS = Path("/sys/devices/system/cpu")
-_LISTED_CPUS = -3  # TVM's name for "on any of these", the processors that its third argument lists
+_BINDING = "TVM_BIND_THREADS"
+_ONE_EACH, _ANY = (
+    -2,
+    -3,
+)  # TVM's names for "each on one of these", the processors that its third argument lists, and "any"
 
 # TVM has a pool of threads for each thread that calls it.
 _configured = threading.local()
@@ -39,7 +43,7 @@ def requested_threads() -> int | None:
     said = os.environ.get(_VARIABLE)
     if said is not None and not (said.isdecimal() and int(said) > 0):
         raise TvmqError(f"{_VARIABLE}={said}: expected a number of threads from 1 on")
-    os.environ.setdefault("TVM_BIND_THREADS", "0")
+    _may_bind()
     return None if said is None else int(said)
 
 
@@ -72,13 +76,37 @@ def use_threads(count: int) -> None:
 
     With one, TVM makes no threads. With more it makes them once, as many as there may ever be, and they stay; so this
     is for threads that live long and never fork (``runtime.workers``).
+
+    As many threads as processors are bound, one to each: TVM's wait by yielding, so Linux may leave two of them on
+    one processor for seconds. Fewer are not, since other processes would bind theirs to the same ones.
+    ``TVM_BIND_THREADS=0`` in the user's environment leaves all of them free.
     """
     if getattr(_configured, "count", None) == count:
         return
-    # TVM never has more threads than processors are listed; binding, for which the list is meant, is off.
-    most = 1 if count == 1 else requested_threads() or len(_usable())
-    tvm_ffi.get_global_func("runtime.config_threadpool")(_LISTED_CPUS, count, ["0"] * most)
-    _configured.count = count
+    if not hasattr(_configured, "cpus"):
+        _configured.cpus = sorted(_usable())  # before this thread is bound to one of them
+    cpus = [str(cpu) for cpu in _configured.cpus]
+    # TVM never has more threads than processors are listed.
+    most = 1 if count == 1 else requested_threads() or len(cpus)
+    is_bound = 1 < count == most == len(cpus) and _may_bind()
+    os.environ[_BINDING] = "1" if is_bound else "0"
+    try:
+        configure = tvm_ffi.get_global_func("runtime.config_threadpool")
+        configure(_ONE_EACH if is_bound else _ANY, count, cpus if is_bound else ["0"] * most)
+    finally:
+        os.environ[_BINDING] = "0"
+    # The calling thread is the first of them, and TVM leaves it where it is.
+    if is_bound or getattr(_configured, "is_bound", False):
+        os.sched_setaffinity(0, _configured.cpus[:1] if is_bound else _configured.cpus)
+    _configured.count, _configured.is_bound = count, is_bound
+
+
+@functools.cache
+def _may_bind() -> bool:
+    """Tell whether the user lets threads be bound to processors; from now on TVM binds none by itself."""
+    said = os.environ.get(_BINDING)
+    os.environ[_BINDING] = "0"
+    return said != "0"
 
 
 def physical_cores() -> int:

@@ -17,7 +17,7 @@ from ...targets.row import TargetRow
 from ..blocks import extent_of, is_elementwise, item_bytes, root_blocks
 from .transposes import schedule_transpose
 
-PARALLEL_WORK = 1 << 14
+PARALLEL_WORK = 1 << 13
 """Loop iterations under which threads cost more than they save."""
 
 

@@ -15,6 +15,9 @@ MAX_BLOCK_BYTES = 64
 STACK_BYTES = 1024
 """TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
 
+MOST_IDLE = 0.1
+"""Share of its threads' time that a kernel may leave unused for the sake of its memory traffic."""
+
 SERIAL_WORK = 1 << 19
 """Multiply-adds under which waking threads costs more than they save: about 5 us of work."""
 
@@ -89,7 +92,16 @@ def chunks(
             a_pass = weight_bytes * _cost_of(weight_bytes, row) + blocks * strip * _cost_of(strip, row)
             return extent // chunk * a_pass
 
-        best = min(possible, key=traffic)
+        def idle(chunk: int) -> float:
+            """Return which share of the threads' time nobody works, where it is more than a tenth."""
+            pieces = outer * (extent // chunk)
+            if pieces < min(threads, blocks):
+                pieces *= blocks  # threads share the blocks of channels too
+            rounds = -(-pieces // threads)
+            share = 1 - pieces / (rounds * threads)
+            return share if share > MOST_IDLE else 0.0
+
+        best = min(possible, key=lambda chunk: (idle(chunk), traffic(chunk)))
     return [best, *(chunk for chunk in possible if chunk != best)]
 
 
