@@ -96,7 +96,7 @@ def readers_of_norms(mod: IRModule) -> dict[relax.Var, list[relax.Var]]:
     """Return the layer norms' results that matrix products with constant weights read, with those products.
 
     A norm is one operator, or what is left of one that came in parts: a scale or shift a channel that ``Prepare`` could
-    not fold into a weighted operator.
+    not fold into a weighted operator, or, where it could, the quotient before it.
     """
     found: dict[relax.Var, list[relax.Var]] = {}
     values = {binding.var: binding.value for binding in bindings_of(mod)}
@@ -110,7 +110,7 @@ def readers_of_norms(mod: IRModule) -> dict[relax.Var, list[relax.Var]]:
 
 
 def _is_norm(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
-    if op_name(value) in NORMS:
+    if op_name(value) in NORMS or _standardizes(value, values):
         return True
     affine = as_affine(value)
     if affine is None or op_name(values.get(affine.data)) == "relax.matmul":
@@ -118,6 +118,17 @@ def _is_norm(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
     shape = shape_of(value)
     parts = [per_channel(part, shape, -1) for part in (affine.scale, affine.shift)]
     return all(part is not None for part in parts) and any(np.ptp(part) > 0.0 for part in parts)
+
+
+def _standardizes(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
+    """Tell whether the value is ``(x - mean(x)) / deviation``, or a product with its inverse."""
+    if op_name(value) not in ("relax.divide", "relax.multiply"):
+        return False
+    centred = values.get(value.args[0])
+    if op_name(centred) != "relax.subtract":
+        return False
+    mean = values.get(centred.args[1])
+    return op_name(mean) == "relax.mean" and mean.args[0].same_as(centred.args[0])
 
 
 def _places(mod: IRModule, divisors: Mapping[relax.Var, np.ndarray]) -> dict[int, np.ndarray]:

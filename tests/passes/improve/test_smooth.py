@@ -26,6 +26,12 @@ def _norm_in_parts(b, x):
     return b.add(relax.op.add(b.add(relax.op.multiply(centred, relax.const(OUTLIERS))), const(8)))
 
 
+def _norm_without_scale(b, x):
+    centred = b.add(relax.op.subtract(x, b.add(relax.op.mean(x, [-1], keepdims=True))))
+    variance = b.add(relax.op.mean(b.add(relax.op.multiply(centred, centred)), [-1], keepdims=True))
+    return b.add(relax.op.divide(centred, b.add(relax.op.sqrt(variance))))
+
+
 def _attention(norm):
     def body(b, x):
         hidden = norm(b, x)
@@ -47,6 +53,14 @@ def test_behind_a_norm(norm):
     rows = [np.abs(to_numpy(call.args[1])).max(axis=1) for call in (*calls(before, "matmul"), first, second)]
     grown = np.maximum(rows[2], rows[3]) / np.maximum(rows[0], rows[1])
     assert grown[0] == grown.max() and grown[0] > 5 * np.median(grown)
+    assert_close(before, after, products=8 * 100)
+
+
+def test_a_norm_whose_scale_is_in_the_weights_already():
+    before = _attention(_norm_without_scale)
+    after = Smooth(SAMPLES)(before)
+    assert len(readers_of_norms(before)) == 1
+    assert operators(after).count("multiply") == operators(before).count("multiply") + 1
     assert_close(before, after, products=8 * 100)
 
 
