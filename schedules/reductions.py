@@ -18,19 +18,17 @@ from tvm import relax, te, tirx
 from ..passes.hub.graph import dtype_of, op_name, shape_of
 from ..passes.realize.compute.annotations import ROWS
 
-Expr = tirx.Expr
-
 
 @dataclass(frozen=True)
 class Reduction:
     """What combines two numbers, what leaves them as they are, and whether the result is divided by their count."""
 
-    combine: Callable[[Expr, Expr], Expr]
+    combine: Callable[[tirx.Expr, tirx.Expr], tirx.Expr]
     start: float
     is_mean: bool = False
 
     @property
-    def reducer(self) -> Callable[..., Expr]:
+    def reducer(self) -> Callable[..., tirx.Expr]:
         """TE's, from ``start``; TVM's own starts from the largest number, which a row of infinities does not reach."""
         return te.comm_reducer(lambda x, y: self.combine(x, y), lambda dtype: tirx.const(self.start, dtype))
 
@@ -43,7 +41,7 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def legalize_reduction(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+def legalize_reduction(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.tirx.Expr:
     """Legalize a reduction of ``REDUCTIONS``."""
     from tvm.ir import Op
 
@@ -70,7 +68,7 @@ def _over_axes(
     steps = {axis: te.reduce_axis((0, data.shape[axis])) for axis in axes}
     kept = [axis for axis in range(len(data.shape)) if keepdims or axis not in steps]
 
-    def element(*at: Expr) -> Expr:
+    def element(*at: tirx.Expr) -> tirx.Expr:
         place = dict(zip(kept, at, strict=True))
         index = (steps.get(axis, place.get(axis)) for axis in range(len(data.shape)))
         return reduction.reducer(data(*index), axis=[*steps.values()])
@@ -91,9 +89,9 @@ def _over_rows(
     length, attrs = math.prod(extents), {ROWS: len(lead)}
     groups = length // lanes
 
-    def number(row: Sequence[Expr], place: Expr) -> Expr:
+    def number(row: Sequence[tirx.Expr], place: tirx.Expr) -> tirx.Expr:
         """Return the number at a place of the row, counted over all of its axes."""
-        index: list[Expr] = []
+        index: list[tirx.Expr] = []
         for extent in reversed(extents[1:]):
             index.insert(0, place % extent)
             place = place // extent
@@ -114,12 +112,12 @@ def _over_rows(
     if length % lanes:
         rest = te.reduce_axis((0, length % lanes), "rest")
 
-        def last(*row: Expr) -> Expr:
+        def last(*row: tirx.Expr) -> tirx.Expr:
             return reduction.reducer(number(row, groups * lanes + rest), axis=[rest])
 
         parts.append(te.compute(lead, last, name="tail", attrs=attrs))
 
-    def whole(*at: Expr) -> Expr:
+    def whole(*at: tirx.Expr) -> tirx.Expr:
         head, *tail = (part(*at[: len(lead)]) for part in parts)
         total = reduction.combine(head, *tail) if tail else head
         return total * tirx.const(1 / length, "float32") if reduction.is_mean else total
