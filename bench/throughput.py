@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,6 @@ def timers_of(
     model: onnx.ModelProto, sample: dict[str, np.ndarray], target: str, threads: int
 ) -> dict[str, Timer]:
     """Return for each engine what times runs of the sample."""
-    import time
-
     import onnxruntime
 
     import tvmq

@@ -12,8 +12,32 @@ from __future__ import annotations
 import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
+from tvm.s_tir import SBlock
 
+from ..passes.realize.compute.annotations import FLAT
 from ..targets.intrinsics import LLVM_CODE
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvmq.SimplifyIndices")
+def simplify_indices(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+    """Simplify what comes before buffers are flat, but for kernels whose blocks are all marked ``FLAT``.
+
+    Of x // 9, x % 9 // 3 and x % 3, each simplified by itself, flat buffers make what adds up to x no more, and vectors
+    gather their numbers one by one. As they come they are x; other indices lose their offsets that way.
+    """
+    flat = {var for var, func in mod.functions.items() if isinstance(func, tirx.PrimFunc) and _is_flat(func)}
+    others = {var: func for var, func in mod.functions.items() if var not in flat}
+    mod = mod.clone()
+    for var, func in s_tir.transform.StmtSimplify()(tvm.IRModule(others)).functions.items():
+        mod.update_func(var, func)
+    return mod
+
+
+def _is_flat(func: tirx.PrimFunc) -> bool:
+    marks: list[bool] = []
+    tvm_ffi.structural_walk(func.body, [(SBlock, lambda block: marks.append(FLAT in block.annotations))])
+    return len(marks) > 1 and all(marks[:-1])  # the last is the root
+
 
 ALIGNMENT = 16
 """Bytes that a tensor's address is a multiple of: what malloc gives, and so NumPy and others. With TVM's 64 most inputs
@@ -37,9 +61,9 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         s_tir.transform.ConvertBlocksToOpaque(),
         s_tir.transform.CompactBufferAllocation(),
         s_tir.transform.LowerMatchBuffer(),
+        simplify_indices,
         s_tir.transform.AnnotateIrregularLoop(),
         s_tir.transform.LowerOpaqueBlock(),
-        # Before anything simplifies: of x // 9 // 3, x // 3 % 3 and x % 3 apart it makes what adds up to x no more.
         tirx.transform.FlattenBuffer(),
         s_tir.transform.StmtSimplify(),
         tirx.transform.BF16ComputeLegalize(),
@@ -82,7 +106,8 @@ def take_any_address(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.I
     mod = mod.clone()
     for var, func in mod.functions.items():
         if isinstance(func, tirx.PrimFunc):
-            mod.update_func(var, _renamed(func, {param: _aligned(param) for param in func.params}))
+            buffers = [param for param in func.params if isinstance(param.ty, tirx.BufferType)]
+            mod.update_func(var, _renamed(func, {buffer: _aligned(buffer) for buffer in buffers}))
     return mod
 
 

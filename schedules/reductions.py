@@ -45,14 +45,20 @@ def legalize_reduction(builder: relax.BlockBuilder, call: relax.Call, *, lanes: 
     """Legalize a reduction of ``REDUCTIONS``."""
     from tvm.ir import Op
 
-    shape, name = shape_of(call.args[0]), op_name(call)
-    if dtype_of(call.args[0]) != "float32" or 0 in shape:
+    shape, name, dtype = shape_of(call.args[0]), op_name(call), dtype_of(call.args[0])
+    # TVM's own maximum is wrong for any float, its sums are not.
+    is_own = dtype == "float32" or (dtype.startswith("float") and math.isinf(REDUCTIONS[name].start))
+    if not is_own or 0 in shape:
         return Op.get(name).get_attr("FLegalize")(builder, call)
     rank = len(shape)
     given = call.attrs.axis
     axes = sorted(range(rank) if given is None else (int(axis) % rank for axis in given))
     reduction = REDUCTIONS[name]
-    is_last = axes == list(range(rank - len(axes), rank)) and math.prod(shape[axes[0] :]) >= 2 * lanes
+    is_last = (
+        dtype == "float32"
+        and axes == list(range(rank - len(axes), rank))
+        and math.prod(shape[axes[0] :]) >= 2 * lanes
+    )
     define = _over_rows if is_last else _over_axes
 
     def result(data: te.Tensor) -> te.Tensor:

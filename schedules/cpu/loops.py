@@ -13,6 +13,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
+from ...passes.realize.compute.annotations import FLAT
 from ...targets.row import TargetRow
 from ..blocks import extent_of, is_elementwise, item_bytes, root_blocks
 from .transposes import schedule_transpose
@@ -72,6 +73,8 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
     if len(spatial) > 1 and width > 1 and _broadcasts(sch, block):
         lanes = min(lanes, width)
     elif width % lanes:
+        if _stays_in_place(sch, block):
+            sch.annotate(block, FLAT, 1)
         spatial = [sch.fuse(*spatial)]
         width = extent_of(sch, spatial[0])
         lanes = math.gcd(width, lanes)
@@ -84,6 +87,21 @@ def _schedule_block(sch: Schedule, block: SBlockRV, row: TargetRow) -> None:
         _parallel(sch, outer, work)
     else:
         _parallel(sch, [*outer, outside], work)
+
+
+def _stays_in_place(sch: Schedule, block: SBlockRV) -> bool:
+    """Tell whether the block reads all tensors at the index that it writes to."""
+    found = sch.get(block)
+    places = [var.var for var in found.iter_vars]
+    shape = [int(extent) for extent in found.writes[0].source.shape]
+
+    def is_same(region: tirx.BufferRegion) -> bool:
+        return [int(extent) for extent in region.source.shape] == shape and all(
+            extent == 1 or part.min.same_as(place)
+            for extent, part, place in zip(shape, region.region, places, strict=True)
+        )
+
+    return len(found.writes) == 1 and all(map(is_same, [*found.reads, *found.writes]))
 
 
 def _broadcasts(sch: Schedule, block: SBlockRV) -> bool:

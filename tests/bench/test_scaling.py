@@ -13,7 +13,7 @@ from tvmq.bench.datasets import Split
 from tvmq.bench.engines import Built, Engine, Settings
 from tvmq.bench.latency import Latency
 from tvmq.bench.scaling import Row, ScalingReport
-from tvmq.bench.subjects import Model, Subject
+from tvmq.bench.subjects import MODELS, Model, Subject
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_table() -> None:
 def test_a_whole_run(subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The run takes the variable away, for it would override the target; the test's end brings it back.
     monkeypatch.setenv("TVM_NUM_THREADS", "1")
-    monkeypatch.setattr(scaling, "MODELS", {"toy": subject.model})
+    monkeypatch.setitem(MODELS, "toy", subject.model)
     monkeypatch.setattr(scaling, "ENGINES", {"ours": _engine([])})
     monkeypatch.setattr(scaling, "load_subject", lambda name, limit: subject)
     stem = tmp_path / "scaling"

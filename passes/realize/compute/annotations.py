@@ -8,6 +8,9 @@ KERNEL = "tvmq.kernel"
 START = "tvmq.start"
 """Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""
 
+FLAT = "tvmq.flat"
+"""Marks a scheduled block that reads each tensor where it writes, so that all of them may be taken as one long row."""
+
 INSIDE = "tvmq.inside"
 """Of a convolution's accumulator whose padding adds nothing: stride, dilation, padding in front and extent of the data,
 first down, then across.
