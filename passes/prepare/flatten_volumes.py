@@ -16,6 +16,7 @@ columns are the same memory where channels come last, as they do in every kernel
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from tvm import IRModule, relax
 from ..hub.graph import constant, is_constant, layer_name, op_name, shape_of, to_numpy
 from .pointwise import POINTWISE, before_move
 from .rewriting import Scope, apply_rule
+from .trim_taps import useful_taps
 
 AXES = 5
 
@@ -202,7 +204,9 @@ def _conv(emit: _Emitter, call: relax.Call, volume: _Volume) -> _Volume | None:
     if not is_constant(call.args[1]) or (attrs.data_layout, attrs.kernel_layout) != ("NCDHW", "OIDHW"):
         return None
     weight, groups = to_numpy(call.args[1]), int(attrs.groups)
-    window = _Window.of(weight.shape[2:], attrs)
+    weight, window = _within_depth(
+        weight, _Window.of(weight.shape[2:], attrs), volume.depth, shape_of(call)[2]
+    )
     _, _, _, height, width = volume.shape
     if not window.moves_along_depth:
         frames = relax.op.nn.conv2d(
@@ -236,6 +240,20 @@ def _conv(emit: _Emitter, call: relax.Call, volume: _Volume) -> _Volume | None:
     for part in parts[1:]:
         total = emit(relax.op.add(total, part))
     return _Volume(total, slices[0].depth)
+
+
+def _within_depth(weight: np.ndarray, window: _Window, depth: int, count: int) -> tuple[np.ndarray, _Window]:
+    """Return the kernel without the slices that only ever meet padding, and its window."""
+    front, back = window.padding[0], window.padding[3]
+    found = useful_taps(
+        *(depth, count, window.kernel[0], window.strides[0], window.dilation[0]), (front, back)
+    )
+    if found is None:
+        return weight, window
+    kept, (front, back) = found
+    weight = weight[:, :, kept]
+    padding = (front, *window.padding[1:3], back, *window.padding[4:])
+    return weight, dataclasses.replace(window, kernel=weight.shape[2:], padding=padding)
 
 
 def _slices(emit: _Emitter, columns: relax.Expr, window: _Window, height: int, width: int) -> list[_Volume]:

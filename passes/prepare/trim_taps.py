@@ -39,15 +39,11 @@ def _trimmed(scope: Scope, call: relax.Expr) -> relax.Call | None:
     for axis in range(2):
         step, spread = int(attrs.strides[axis]), int(attrs.dilation[axis])
         extent, count, taps = shape_of(data)[2 + axis], shape_of(call)[2 + axis], weight.shape[2 + axis]
-        useful = _useful(extent, count, taps, step, spread, padding[axis])
-        if not useful.any():
+        found = useful_taps(extent, count, taps, step, spread, (padding[axis], padding[2 + axis]))
+        if found is None:
             return None
-        first, last = int(useful.argmax()), taps - 1 - int(useful[::-1].argmax())
-        front, back = padding[axis] - first * spread, padding[2 + axis] - (taps - 1 - last) * spread
-        if front < 0 or back < 0:
-            return None
-        padding[axis], padding[2 + axis] = front, back
-        kept.append(slice(first, last + 1))
+        useful, (padding[axis], padding[2 + axis]) = found
+        kept.append(useful)
     smaller = weight[:, :, kept[0], kept[1]]
     if smaller.shape == weight.shape:
         return None
@@ -62,7 +58,21 @@ def _trimmed(scope: Scope, call: relax.Expr) -> relax.Call | None:
     )
 
 
-def _useful(extent: int, count: int, taps: int, step: int, spread: int, padding: int) -> np.ndarray:
-    """Tell of each tap whether it reads data at some of the positions, bool ``[taps]``."""
-    places = np.arange(count) * step + np.arange(taps)[:, None] * spread - padding
-    return np.asarray(((places >= 0) & (places < extent)).any(axis=1))
+def useful_taps(
+    extent: int, count: int, taps: int, step: int, spread: int, padding: tuple[int, int]
+) -> tuple[slice, tuple[int, int]] | None:
+    """Return the taps from the first to the last that reads data, and the padding that they need; None where none does.
+
+    Parameters
+    ----------
+    extent, count : of the data and of the result, along one axis.
+    step, spread : stride and dilation.
+    padding : in front and behind.
+    """
+    places = np.arange(count) * step + np.arange(taps)[:, None] * spread - padding[0]
+    useful = np.asarray(((places >= 0) & (places < extent)).any(axis=1))
+    if not useful.any():
+        return None
+    first, last = int(useful.argmax()), taps - 1 - int(useful[::-1].argmax())
+    front, back = padding[0] - first * spread, padding[1] - (taps - 1 - last) * spread
+    return None if front < 0 or back < 0 else (slice(first, last + 1), (front, back))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from tvm import relax
 
+from tvmq.passes.hub.graph import shape_of
 from tvmq.passes.prepare.flatten_volumes import FlattenVolumes
 from tvmq.passes.realize.layout import Layout
 
-from ..modules import assert_close, const, module, operators
+from ..modules import assert_close, calls, const, module, operators
 
 SHAPE = (2, 4, 5, 6, 7)
 
@@ -36,6 +37,18 @@ def test_conv(attrs):
     mod = module({"x": SHAPE}, lambda b, x: _conv(b, x, **attrs))
     new = FlattenVolumes()(mod)
     assert "conv2d" in operators(new) and "conv3d" not in operators(new)
+    assert_close(mod, new, 108)
+
+
+@pytest.mark.parametrize(
+    ("depth", "attrs", "slices"),
+    [(1, {"padding": 1}, 1), (2, {"padding": 1, "strides": (2, 1, 1)}, 2), (2, {"padding": 1}, 3)],
+)
+def test_slices_of_the_kernel_that_meet_padding_alone_go(depth, attrs, slices):
+    mod = module({"x": (1, 4, depth, 6, 7)}, lambda b, x: _conv(b, x, **attrs))
+    new = FlattenVolumes()(mod)
+    (conv,) = calls(new, "conv2d")
+    assert shape_of(conv.args[1])[1] == 4 * slices
     assert_close(mod, new, 108)
 
 
