@@ -26,7 +26,7 @@ from ..errors import TvmqError, unknown
 from . import machine
 from .command import check_output, check_positive, run_command
 from .report import facts
-from .tables import Table
+from .tables import Table, show_table
 
 OPSET = 18
 FIELDS = ("onnxruntime", "float", "int8")
@@ -252,14 +252,8 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
     with Progress(console=console, transient=True) as progress:
         for name in progress.track(arguments.families, description="operators"):
             found[name] = measure(FAMILIES[name], arguments.target, arguments.rounds)
-    table = table_of(found)
     about = list(facts(before, {"target": arguments.target, "rounds": arguments.rounds}, versions))
-    if arguments.output:
-        lines = [*(f"- {fact}" for fact in about), "", *table.to_markdown()]
-        Path(f"{arguments.output}.md").write_text("\n".join(lines) + "\n")
-    for line in about:
-        console.print(line)
-    console.print(table.to_terminal())
+    show_table(table_of(found), about, console, arguments.output)
     slow = [
         name
         for name, times in found.items()

@@ -23,7 +23,7 @@ from .latency import Latency, measure, timer_of
 from .report import facts
 from .run import ENGINES
 from .subjects import NAMES, Subject, check_models, load_subject
-from .tables import Table
+from .tables import Table, show_table
 
 
 @dataclass(frozen=True)
@@ -166,14 +166,10 @@ def table_of(report: ScalingReport) -> Table:
 
 def _act(arguments: argparse.Namespace, console: Console) -> None:
     report = run(arguments, console)
-    about, table = list(facts(report.machine, report.settings, report.versions)), table_of(report)
+    about = list(facts(report.machine, report.settings, report.versions))
     if arguments.output:
         Path(f"{arguments.output}.json").write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
-        lines = [*(f"- {fact}" for fact in about), "", *table.to_markdown()]
-        Path(f"{arguments.output}.md").write_text("\n".join(lines) + "\n")
-    for line in about:
-        console.print(line)
-    console.print(table.to_terminal())
+    show_table(table_of(report), about, console, arguments.output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

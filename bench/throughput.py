@@ -25,7 +25,7 @@ from .isa import default_target, get_isa
 from .latency import Timer, measure
 from .report import facts
 from .subjects import NAMES, check_models, load_subject
-from .tables import Table
+from .tables import Table, show_table
 
 ENGINES = ("onnxruntime float", "tvmq float", "tvmq int8")
 BATCHES = (1, 2, 8, 32)
@@ -162,13 +162,7 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
         for name in progress.track(arguments.models, description="models"):
             rows += run_model(name, arguments.batches, target, arguments.threads, arguments.rounds)
     about = list(facts(before, {"target": target, "rounds": arguments.rounds}, versions))
-    table = table_of(rows)
-    if arguments.output:
-        lines = [*(f"- {fact}" for fact in about), "", *table.to_markdown()]
-        Path(f"{arguments.output}.md").write_text("\n".join(lines) + "\n")
-    for line in about:
-        console.print(line)
-    console.print(table.to_terminal())
+    show_table(table_of(rows), about, console, arguments.output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -108,7 +108,7 @@ class Engine:
         def run(machine: Machine) -> list[np.ndarray]:
             inputs = machine.prepare(arrays)
             results = [np.from_dlpack(output) for output in machine.run([*inputs, *self._weights])]
-            owned = self._owned(results, {np.from_dlpack(tensor).ctypes.data for tensor in inputs})
+            owned = self._owned(results, inputs)
             return [
                 _handed_over(result, place, own)
                 for result, place, own in zip(results, out or [None] * len(results), owned, strict=True)
@@ -162,16 +162,22 @@ class Engine:
 
         return self._call(measure)
 
-    def _owned(self, results: Sequence[np.ndarray], inputs: set[int]) -> list[bool]:
-        """Return for each result whether its memory is nobody else's: no input, constant or result before it.
+    def _owned(self, results: Sequence[np.ndarray], inputs: Sequence[tvm_ffi.Tensor]) -> list[bool]:
+        """Return for each result whether its memory is nobody else's, and large enough to be handed over.
+
+        Somebody else's is that of an input, of a constant, or of a result before it.
 
         Constants are told by the second run, when the results of the first still exist: theirs lie where they lay.
 
         Parameters
         ----------
         results : of one run, in memory of the machine's.
-        inputs : addresses of that run's inputs.
+        inputs : of that run.
         """
+        if all(
+            result.nbytes < OWN_BYTES for result in results
+        ):  # most: addresses take longer than small copies
+            return [False] * len(results)
         addresses = [result.ctypes.data for result in results]
         if self._constant is None:
             first, self._first = self._first, list(results)
@@ -179,10 +185,9 @@ class Engine:
                 return [False] * len(results)
             self._constant = {result.ctypes.data for result in first} & set(addresses)
             self._first = None
+        others = self._constant | {np.from_dlpack(tensor).ctypes.data for tensor in inputs}
         return [
-            result.nbytes >= OWN_BYTES
-            and address not in inputs | self._constant
-            and address not in addresses[:index]
+            result.nbytes >= OWN_BYTES and address not in others and address not in addresses[:index]
             for index, (result, address) in enumerate(zip(results, addresses, strict=True))
         ]
 

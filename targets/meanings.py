@@ -12,14 +12,35 @@ convolution, a register holds for each of its lanes (channels) the activations o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tvm import tirx
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 
+def _int32(value: tirx.Expr) -> tirx.Expr:
+    return T.cast(value, "int32")
+
+
+def of_bfloat16(bits: tirx.Expr) -> tirx.Expr:
+    """Return the float32 that a bfloat16 is, of its bits."""
+    return T.reinterpret(T.shift_left(T.cast(bits, "uint32"), T.uint32(16)), dtype="float32")
+
+
 def dot_product(
-    lanes: int, depth: int, data_dtype: str, weight_dtype: str = "int8", steps: int = 1
+    lanes: int,
+    depth: int,
+    data_dtype: str,
+    weight_dtype: str = "int8",
+    steps: int = 1,
+    widen: Callable[[tirx.Expr], tirx.Expr] = _int32,
+    total_dtype: str = "int32",
 ) -> PrimFunc:
-    """Return a dot product of this shape; one of several ``steps`` takes as many groups of activations."""
+    """Return a dot product of this shape; one of several ``steps`` takes as many groups of activations.
+
+    ``widen`` brings a factor to the dtype of the total.
+    """
     if steps > 1:
         return _dot_product_of_steps(lanes, depth, data_dtype, weight_dtype, steps)
 
@@ -27,7 +48,7 @@ def dot_product(
     def meaning(
         A: T.Buffer((depth,), data_dtype, offset_factor=1),
         B: T.Buffer((lanes, depth), weight_dtype, offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1),
+        C: T.Buffer((lanes,), total_dtype, offset_factor=1),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
@@ -36,7 +57,7 @@ def dot_product(
                 for k in T.serial(0, depth):
                     with T.sblock("update"):
                         vi, vk = T.axis.remap("SR", [i, k])
-                        C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
+                        C[vi] = C[vi] + widen(A[vk]) * widen(B[vi, vk])
 
     return meaning
 
@@ -59,31 +80,6 @@ def _dot_product_of_steps(lanes: int, depth: int, data_dtype: str, weight_dtype:
                             C[vi] = C[vi] + T.cast(A[vs * depth + vk], "int32") * T.cast(
                                 B[vs, vi, vk], "int32"
                             )
-
-    return meaning
-
-
-def bfloat16_dot(lanes: int, depth: int) -> PrimFunc:
-    """Return a dot product of bfloat16 in float32."""
-
-    @T.prim_func(s_tir=True)
-    def meaning(
-        A: T.Buffer((depth,), "uint16", offset_factor=1),
-        B: T.Buffer((lanes, depth), "uint16", offset_factor=1),
-        C: T.Buffer((lanes,), "float32", offset_factor=1),
-    ) -> None:
-        with T.sblock("root"):
-            T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
-            T.writes(C[0:lanes])
-            for i in T.serial(0, lanes):
-                for k in T.serial(0, depth):
-                    with T.sblock("update"):
-                        vi, vk = T.axis.remap("SR", [i, k])
-                        C[vi] = C[vi] + T.reinterpret(
-                            T.shift_left(T.cast(A[vk], "uint32"), T.uint32(16)), dtype="float32"
-                        ) * T.reinterpret(
-                            T.shift_left(T.cast(B[vi, vk], "uint32"), T.uint32(16)), dtype="float32"
-                        )
 
     return meaning
 

@@ -21,7 +21,7 @@ from ..hub.graph import activations, bindings_of, input_specs, layer_name, op_na
 from ..hub.operators import AVERAGE, BINARY, CONCAT, OPERATORS, PRODUCT, WEIGHTED
 from ..hub.pairs import activation_pairs, float_form
 from .kept_outputs import KeptOutputs
-from .sample_check import Sample, check_sample
+from .sample_check import Sample, Spec, check_sample
 
 Run = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]
 Runner = Callable[[IRModule], Run]
@@ -104,7 +104,7 @@ def _with_all(mod: IRModule, values: Sequence[relax.Expr]) -> tuple[IRModule, li
 
 
 def _results(
-    run: Run, samples: Iterable[Sample], specs: Any
+    run: Run, samples: Iterable[Sample], specs: Mapping[str, Spec]
 ) -> Iterator[tuple[Sample, Sequence[np.ndarray]]]:
     """Yield each sample with what it gives; the next one runs in the meantime."""
     with ThreadPoolExecutor(1) as pool:

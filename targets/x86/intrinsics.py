@@ -185,7 +185,10 @@ def dot_bf16(lanes: int, function: str) -> tuple[PrimFunc, PrimFunc]:
         return T.call_pure_extern(f"float32x{lanes}", function, _vector(total, lanes), pair, factors)
 
     code = _code(lanes, ((2,), "uint16"), ((lanes, 2), "uint16"), update, "float32")
-    return meanings.bfloat16_dot(lanes, 2), code
+    meaning = meanings.dot_product(
+        *(lanes, 2, "uint16", "uint16"), widen=meanings.of_bfloat16, total_dtype="float32"
+    )
+    return meaning, code
 
 
 def interleave(lanes: int, depth: int, data_dtype: str) -> tuple[PrimFunc, PrimFunc]:
