@@ -24,7 +24,7 @@ from ..passes.annotate.options import QuantizeOptions
 from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output
 from ..passes.realize.compute import contraction
-from ..passes.realize.compute.contraction import Dot
+from ..passes.realize.compute.dots import Dot
 from ..passes.realize.compute.epilogue import Requantize
 from ..schedules.rules import schedule
 from ..targets.row import DotInstruction, TargetRow

@@ -21,7 +21,8 @@ from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_nump
 from ..passes.hub.power import legalize_power
 from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions, product
 from ..passes.realize.compute.bfloat16 import BFLOAT16, bits_of
-from ..passes.realize.compute.contraction import Conv2d, Dot
+from ..passes.realize.compute.contraction import Conv2d
+from ..passes.realize.compute.dots import Dot
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
 from .reductions import REDUCTIONS, legalize_reduction

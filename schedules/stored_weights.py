@@ -16,7 +16,7 @@ from ..passes.hub.codes import Codes
 from ..passes.hub.compressed import compressed
 from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild
 from ..passes.hub.operators import WEIGHT_AXIS
-from ..passes.realize.compute.contraction import Dot
+from ..passes.realize.compute.dots import Dot
 from ..passes.weight_only.emit import emit
 from .float_kernels import WeightedKernel, weighted_kernel
 

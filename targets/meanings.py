@@ -2,6 +2,8 @@
 
     dot product   accumulator[lane] += sum over depth of data[depth] * weight[lane, depth]
     bfloat16 dot  the same of floats, whose bits lie in uint16
+    narrow dot    sums[lane, part] += sum over the part's share of depth of data[.] * weight[lane, .]
+    widening      accumulator[lane] += sum over parts of sums[lane, part]
     lane dot      accumulator[lane] += sum over rows of groups[lane, row] * weight[lane, row]
     interleave    groups[lane, row] = rows[row, lane]
 
@@ -80,6 +82,51 @@ def _dot_product_of_steps(lanes: int, depth: int, data_dtype: str, weight_dtype:
                             C[vi] = C[vi] + T.cast(A[vs * depth + vk], "int32") * T.cast(
                                 B[vs, vi, vk], "int32"
                             )
+
+    return meaning
+
+
+def narrow_dot(lanes: int, depth: int, data_dtype: str, parts: int, dtype: str) -> PrimFunc:
+    """Return a dot product whose lanes have several sums in a narrow dtype."""
+    width = depth // parts
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes, parts), dtype, offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes, 0:parts], A[0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes, 0:parts])
+            for i in T.serial(0, lanes):
+                for p in T.serial(0, parts):
+                    for k in T.serial(0, width):
+                        with T.sblock("update"):
+                            vi, vp, vk = T.axis.remap("SSR", [i, p, k])
+                            C[vi, vp] = C[vi, vp] + T.cast(A[vp * width + vk], dtype) * T.cast(
+                                B[vi, vp * width + vk], dtype
+                            )
+
+    return meaning
+
+
+def widening(lanes: int, parts: int, dtype: str) -> PrimFunc:
+    """Return the addition of narrow sums to int32 accumulators."""
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((lanes, parts), dtype, offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes, 0:parts])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for p in T.serial(0, parts):
+                    with T.sblock("update"):
+                        vi, vp = T.axis.remap("SR", [i, p])
+                        C[vi] = C[vi] + T.cast(A[vi, vp], "int32")
 
     return meaning
 

@@ -38,6 +38,31 @@ class DotInstruction:
 
 
 @dataclass(frozen=True)
+class NarrowDot:
+    """Products that are added in a dtype narrower than int32 for many groups, and widened once.
+
+    It is exact for weights of which those that meet in a sum are small enough for its dtype, with the activations that
+    there can be; how many groups that are depends on the weights.
+
+    Attributes
+    ----------
+    product : name in ``targets.intrinsics`` of adding the products of a group to narrow sums; None for plain code.
+    widen : the same of adding narrow sums to int32 accumulators.
+    lanes, depth, data_dtype : as for ``DotInstruction``.
+    parts : narrow sums a lane, each of ``depth / parts`` products of a group.
+    dtype : of the narrow sums.
+    """
+
+    product: str | None
+    widen: str | None
+    lanes: int
+    depth: int
+    data_dtype: str
+    parts: int
+    dtype: str
+
+
+@dataclass(frozen=True)
 class LaneDot:
     """One exact dot product within each lane: the kernel of depthwise convolution.
 
@@ -114,6 +139,7 @@ class TargetRow:
     l1_bytes, l2_bytes : data cache a core, in bytes.
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
+    narrow_dot : sums of small weights, faster still; None where there is no such.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
@@ -129,6 +155,7 @@ class TargetRow:
     l2_bytes: int
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
+    narrow_dot: NarrowDot | None = None
     lane_dot: LaneDot | None = None
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)

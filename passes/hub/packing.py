@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+STORED_BITS = (2, 4, 8)
+"""Widths in which weights lie in memory."""
+
 
 def ceil_div(value: int, divisor: int) -> int:
     """Return ``value / divisor``, rounded up."""
@@ -52,6 +55,32 @@ def merge_columns(weight: np.ndarray) -> np.ndarray:
 def pack_matmul(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     """Return a [K, N] weight as [N/lanes, K/depth, lanes, depth], padded with zeros."""
     return pack_conv2d(weight.T[:, :, None, None], 1, lanes, depth)[0, :, 0, 0]
+
+
+def stored_bits(bits: int) -> int:
+    """Return the width in which weights of 2 to 8 bits are stored."""
+    return next(width for width in STORED_BITS if width >= bits)
+
+
+def bias_of(bits: int) -> int:
+    """Return what is added to weights of so many bits so that none is below 0."""
+    return 2 ** (bits - 1)
+
+
+def pack_planes(weight: np.ndarray, bits: int) -> np.ndarray:
+    """Return packed weights (..., steps, lanes, depth), int8 of ``bits`` bits, as uint8 (..., words, lanes, depth).
+
+    A word holds as many neighbouring steps as fit, the first in the lowest bits, each a plane: one shift and one mask
+    take it out of a whole register. The last word is padded with weights of 0.
+    """
+    *front, steps, lanes, depth = weight.shape
+    planes = 8 // bits
+    words = ceil_div(steps, planes)
+    padding = [(0, 0)] * len(front) + [(0, words * planes - steps), (0, 0), (0, 0)]
+    codes = np.pad(weight.astype(np.int16), padding) + bias_of(bits)
+    shifts = (bits * np.arange(planes)).reshape(planes, 1, 1)
+    split = codes.reshape(*front, words, planes, lanes, depth) << shifts
+    return np.bitwise_or.reduce(split, axis=-3).astype(np.uint8)
 
 
 def pack_channels(values: np.ndarray, groups: int, lanes: int) -> np.ndarray:

@@ -4,7 +4,8 @@
    (one channel over many), blocks are loops of their own
 2. the accumulator is tiled: chunk of rows, block of channels, register tile
 3. the result is computed a register tile at a time, straight from the accumulator's registers
-4. padding and widening of the input happen a chunk at a time, widening of weights a block of channels at a time
+4. padding and widening of the input happen a chunk at a time, widening and unpacking of weights a block of channels at
+   a time; sums in a narrow dtype, where there are such, between two steps of the accumulator
 5. everything inside a register tile is unrolled; lanes are vectors; the inner product is an instruction
 
 The tile, the chunk and what threads share are choices (``space.Decide``) for tuning to make otherwise.
@@ -19,7 +20,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ...passes.realize.compute.annotations import KERNEL, PACK, STEPS
+from ...passes.realize.compute.annotations import KERNEL, NARROW, PACK, STEPS, UNPACK
 from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
@@ -76,13 +77,15 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
     position = blocks.index(found[0])
     sources = blocks[:position]
     followers, repeats = _split(sch, found[0], blocks[position + 1 :])
-    inputs = _Inputs.of(sch, found[0], sources)
+    narrow = next((block for block in sources if NARROW in sch.get(block).annotations), None)
+    sources = [block for block in sources if block is not narrow]
+    inputs = _Inputs.of(sch, narrow or found[0], sources)
     for block in sources:
         if not any(block is one for one in (inputs.rows, inputs.groups, inputs.weights)):
             # Fused in from in front, for an elementwise block behind: a residual's dequantize, say.
             sch.compute_inline(block)
     result = inline_elementwise(sch, followers)
-    _schedule(sch, inputs, found[0], result, row, threads, decide)
+    _schedule(sch, inputs, _Sums(found[0], narrow), result, row, threads, decide)
     schedule_blocks(sch, repeats, row)
     return ""
 
@@ -119,6 +122,19 @@ def _is_among(buffer: tirx.Buffer, buffers: list[tirx.Buffer]) -> bool:
 
 
 @dataclass(frozen=True)
+class _Sums:
+    """The blocks that add products up: the accumulator, and the narrow sums that it adds up where there are such."""
+
+    accumulator: SBlockRV
+    narrow: SBlockRV | None
+
+    @property
+    def of_products(self) -> SBlockRV:
+        """The one that reads data and weights."""
+        return self.narrow or self.accumulator
+
+
+@dataclass(frozen=True)
 class _Inputs:
     """The blocks that prepare what the accumulator reads; None where it is read as it comes."""
 
@@ -127,15 +143,20 @@ class _Inputs:
     weights: SBlockRV | None
 
     @classmethod
-    def of(cls, sch: Schedule, accumulator: SBlockRV, sources: list[SBlockRV]) -> _Inputs:
-        data, weights = (_producer(sch, accumulator, sources, operand) for operand in (-2, -1))
-        if str(sch.get(accumulator).annotations[KERNEL]) != "row groups":
+    def of(cls, sch: Schedule, sums: SBlockRV, sources: list[SBlockRV]) -> _Inputs:
+        """Return those of the block that adds products up."""
+        data, weights = (_producer(sch, sums, sources, operand) for operand in (-2, -1))
+        if str(sch.get(sums).annotations.get(KERNEL, "")) != "row groups":
             return cls(data, None, weights)
         return cls(_producer(sch, data, sources, -1), data, weights)
 
     def is_packed(self, sch: Schedule) -> bool:
         """Tell whether the weights are an activation, of which each batch has its own."""
         return self.weights is not None and PACK in sch.get(self.weights).annotations
+
+    def unpacks(self, sch: Schedule) -> bool:
+        """Tell whether weights come packed."""
+        return self.weights is not None and UNPACK in sch.get(self.weights).annotations
 
     def place(
         self,
@@ -169,9 +190,19 @@ class _Inputs:
             sch.vectorize(sch.fuse(lane, depth))
             sch.parallel(sch.fuse(*outer))
         elif self.weights is not None:
+            self._place_weights(sch, at_block, row)
+
+    def _place_weights(self, sch: Schedule, at_block: LoopRV, row: TargetRow) -> None:
+        """Widen or unpack weights a block of channels at a time; all of them at once where they are few."""
+        block = sch.get(self.weights)
+        if not self.unpacks(sch) or bytes_of(block.writes[0].source) > row.l1_bytes // 2:
             sch.compute_at(self.weights, at_block, preserve_unit_loops=True)
-            *_, lane, depth = sch.get_loops(self.weights)
-            sch.vectorize(sch.fuse(lane, depth))
+        *_, step, lane, depth = sch.get_loops(self.weights)
+        if self.unpacks(sch):
+            # The steps of one word side by side: it is read once.
+            _, plane = sch.split(step, [None, int(block.annotations[UNPACK])])
+            sch.unroll(plane)
+        sch.vectorize(sch.fuse(lane, depth))
 
 
 def _producer(sch: Schedule, reader: SBlockRV, sources: list[SBlockRV], operand: int) -> SBlockRV | None:
@@ -183,24 +214,27 @@ def _producer(sch: Schedule, reader: SBlockRV, sources: list[SBlockRV], operand:
 def _schedule(
     sch: Schedule,
     inputs: _Inputs,
-    accumulator: SBlockRV,
+    sums: _Sums,
     result: SBlockRV,
     row: TargetRow,
     threads: int,
     decide: Decide,
 ) -> None:
+    accumulator = sums.accumulator
     block = sch.get(accumulator)
     family = str(block.annotations[KERNEL])
     nest = _nest_of(sch, accumulator, len(block.writes[0].source.shape), family)
-    data_bytes, weight_bytes = [bytes_of(region.source) for region in block.reads][-2:]
+    read = sch.get(sums.of_products).reads[-2:]
+    data_bytes, weight_bytes = [bytes_of(region.source) for region in read]
     if inputs.is_packed(sch):
-        weight_bytes //= math.prod(int(extent) for extent in block.reads[-1].source.shape[:-4])
+        weight_bytes //= math.prod(int(extent) for extent in read[-1].source.shape[:-4])
     lanes = extent_of(sch, nest.lane)
     tile_rows, tile_blocks = decide(
         "tile",
         tiles.register_tiles(
             *(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes),
             *(row, extent_of_all(sch, nest.shared), extent_of_all(sch, nest.steps)),
+            32 if sums.narrow is None else _narrow_bits(sch, sums.narrow),
         ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
@@ -214,7 +248,7 @@ def _schedule(
     row_bytes = max(1, data_bytes // (outer_extent * chunked_extent))
     possible_chunks = tiles.chunks(
         *(chunked_extent, row_bytes, weight_bytes, extent_of(sch, block_outer)),
-        *(outer_extent, threads, row),
+        *(outer_extent, threads, row, inputs.unpacks(sch)),
     )
     chunk = decide("chunk", possible_chunks)
     chunk_outer, chunk_inner = sch.split(chunked, [None, chunk])
@@ -223,6 +257,8 @@ def _schedule(
         *[*outer, chunk_outer, block_outer, chunk_inner, *inner_rows],
         *[*nest.taps, *nest.shared, row_inner, block_inner, *nest.steps, nest.lane, *depth],
     )
+    if sums.narrow is not None:
+        sch.compute_at(sums.narrow, nest.taps[-1], preserve_unit_loops=True)
     tile_loop = inner_rows[0] if inner_rows else chunk_inner
     sch.reverse_compute_at(result, tile_loop, preserve_unit_loops=True)
     for loop in (block_outer, tile_loop):
@@ -243,9 +279,36 @@ def _schedule(
     )
     if not is_small:
         sch.parallel(parallel)
-    _tile(
-        sch, nest, accumulator, result, (row_inner, block_inner), _instruction(sch, accumulator, row, family)
-    )
+    _tile(sch, nest, accumulator, result, (row_inner, block_inner), _instruction(sch, sums, row, family))
+    if sums.narrow is not None:
+        _tile_narrow(sch, sums.narrow, row)
+
+
+def _narrow_bits(sch: Schedule, narrow: SBlockRV) -> int:
+    """Return the bits that a lane of the accumulator has in narrow sums."""
+    buffer = sch.get(narrow).writes[0].source
+    return 8 * item_bytes(buffer) * int(buffer.shape[-1])
+
+
+def _tile_narrow(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> None:
+    """Unroll and vectorize the narrow sums of a register tile; the steps of the sum are a loop around them."""
+    block = sch.get(narrow)
+    spatial = len(block.writes[0].source.shape)
+    loops = sch.get_loops(narrow)[-len(block.iter_vars) :]
+    *_, lane, part = loops[:spatial]
+    *steps, place = loops[spatial:]
+    tile = [loop for loop in loops[: spatial - 2] if extent_of(sch, loop) > 1]
+    sch.reorder(*steps, *tile, lane, part, place)
+    product = None if row.narrow_dot is None else row.narrow_dot.product
+    if product is None:
+        sch.vectorize(lane)
+    initial = sch.decompose_reduction(narrow, steps[0])
+    *init_tile, init_lane, init_part = sch.get_loops(initial)[-len(tile) - 2 :]
+    if product is not None:
+        sch.vectorize(sch.fuse(init_lane, init_part))
+        sch.tensorize(lane, intrinsics.register(product))
+    for loop in (*init_tile, *tile):
+        sch.unroll(loop)
 
 
 def _tile(
@@ -293,10 +356,14 @@ def _ends_in_one_lane(sch: Schedule, result: SBlockRV, lanes: int) -> bool:
     return item_bytes(buffer) < 4 and int(buffer.shape[-1]) % lanes == 1
 
 
-def _instruction(sch: Schedule, accumulator: SBlockRV, row: TargetRow, family: str) -> str | None:
+def _instruction(sch: Schedule, sums: _Sums, row: TargetRow, family: str) -> str | None:
     """Return the intrinsic of the dot product that the accumulator was laid out for, None for plain code."""
     if family == "depthwise":
         return None
+    if sums.narrow is not None:
+        name = None if row.narrow_dot is None else row.narrow_dot.widen
+        return None if name is None else intrinsics.register(name)
+    accumulator = sums.accumulator
     if str(sch.get(accumulator).writes[0].source.dtype) == "float32":
         return _float_instruction(sch, accumulator, row)
     if family == "row groups":

@@ -15,6 +15,9 @@ MAX_BLOCK_BYTES = 64
 STACK_BYTES = 1024
 """TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
 
+UNPACKING_COST = 2.0
+"""Of a byte of weights, where one from the second-level cache costs 1."""
+
 MOST_IDLE = 0.1
 """Share of its threads' time that a kernel may leave unused for the sake of its memory traffic."""
 
@@ -28,7 +31,13 @@ def divisors(extent: int) -> list[int]:
 
 
 def register_tiles(
-    rows: int, blocks: int, lanes: int, row: TargetRow, shared: int = 1, steps: int = 1
+    rows: int,
+    blocks: int,
+    lanes: int,
+    row: TargetRow,
+    shared: int = 1,
+    steps: int = 1,
+    lane_bits: int = 32,
 ) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
@@ -38,8 +47,9 @@ def register_tiles(
     lanes : 32-bit accumulators a block, at least one vector register's worth.
     shared : a tile has so many times its rows.
     steps : weight vectors that an instruction takes.
+    lane_bits : of a lane in registers, where those are not the accumulators but narrow sums.
     """
-    registers_a_block = max(1, lanes * 32 // row.vector_bits)
+    registers_a_block = max(1, lanes * lane_bits // row.vector_bits)
 
     def fits(tile_rows: int, tile_blocks: int) -> bool:
         weights = tile_blocks * registers_a_block
@@ -70,12 +80,13 @@ def chunks(
     outer: int,
     threads: int,
     row: TargetRow,
+    is_unpacked: bool = False,
 ) -> list[int]:
     """Return how many output rows may share one pass over the weights, the best first: divisors of ``extent``.
 
     Small weights stay in the first-level cache by themselves, so rows go by few and every thread gets some. Else
     the best chunk moves the least data: each pass reads all weights once, and for each of the ``blocks`` of channels
-    the chunk's input again.
+    the chunk's input again. Weights that are unpacked are unpacked for each pass, where they do not stay in that cache.
     """
     possible = divisors(extent)
     if weight_bytes <= row.l1_bytes // 2:
@@ -89,7 +100,8 @@ def chunks(
 
         def traffic(chunk: int) -> float:
             strip = chunk * bytes_a_row
-            a_pass = weight_bytes * _cost_of(weight_bytes, row) + blocks * strip * _cost_of(strip, row)
+            a_byte = _cost_of(weight_bytes, row) + (UNPACKING_COST if is_unpacked else 0.0)
+            a_pass = weight_bytes * a_byte + blocks * strip * _cost_of(strip, row)
             return extent // chunk * a_pass
 
         def idle(chunk: int) -> float:

@@ -9,6 +9,8 @@ dot_16x4_u8s8_avx512     avx512.pmaddubs.w.512     pairs of products in int16, w
                          avx512.pmaddw.d.512       whose pairs keep within a limit; then pairs of those in int32
 dot_8x4_u8s8_avx2        avx2.pmadd.ub.sw, .wd     the same
 dot_*_2, dot_*_4         as above                  the int16 sums of 2 or 4 groups are added before they are widened
+pairs_*                  avx*.pmaddubs             int16 sums of pairs of products, for weights that keep them there
+widen_*                  avx*.pmaddw               pairs of such sums, added to int32
 dot_16x2_s16s8_avx512    avx512.pmaddw.d.512       weights widened to int16, pairs of products in int32
 dot_8x2_s16s8_avx2       avx2.pmadd.wd             the same
 dot_*_s16s16_*           as above                  for weights that have been widened before
@@ -139,6 +141,46 @@ def dot_pairs(lanes: int, pair_name: str, sum_name: str, steps: int = 1) -> tupl
     return meanings.dot_product(lanes, 4, "uint8", steps=steps), code
 
 
+def pairs(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``pmaddubsw``, whose results are added up in int16."""
+    words, bytes_ = 2 * lanes, 4 * lanes
+
+    @T.prim_func(s_tir=True)
+    def code(
+        A: T.Buffer((4,), "uint8", offset_factor=1),
+        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
+        C: T.Buffer((lanes, 2), "int16", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes, 0:2], A[0:4], B[0:lanes, 0:4])
+            T.writes(C[0:lanes, 0:2])
+            C[0, T.ramp(0, 1, words)] = _vector(C, words) + _call(
+                *(name, f"int16x{words}"),
+                *(_everywhere(A.vload([0], "uint8x4"), lanes, f"int8x{bytes_}"), _vector(B, bytes_)),
+            )
+
+    return meanings.narrow_dot(lanes, 4, "uint8", 2, "int16"), code
+
+
+def widen_pairs(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``pmaddwd`` with ones: pairs of int16 sums, added to int32."""
+    words = 2 * lanes
+
+    @T.prim_func(s_tir=True)
+    def code(
+        A: T.Buffer((lanes, 2), "int16", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:lanes, 0:2])
+            T.writes(C[0:lanes])
+            C[T.ramp(0, 1, lanes)] = _vector(C, lanes) + _call(
+                name, f"int32x{lanes}", _vector(A, words), T.broadcast(T.int16(1), words)
+            )
+
+    return meanings.widening(lanes, 2, "int16"), code
+
+
 def lane_dot_vnni(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``vpdpbusd`` on activations of each lane's own."""
 
@@ -226,6 +268,10 @@ INTRINSICS: dict[str, Intrinsic] = {
     "dot_8x4_u8s8_avx2": partial(dot_pairs, 8, *_PAIRS_256),
     "dot_8x4_u8s8_avx2_2": partial(dot_pairs, 8, *_PAIRS_256, 2),
     "dot_8x4_u8s8_avx2_4": partial(dot_pairs, 8, *_PAIRS_256, 4),
+    "pairs_16x4_u8s8_avx512": partial(pairs, 16, _PAIRS_512[0]),
+    "pairs_8x4_u8s8_avx2": partial(pairs, 8, _PAIRS_256[0]),
+    "widen_16x2_s16_avx512": partial(widen_pairs, 16, _PAIRS_512[1]),
+    "widen_8x2_s16_avx2": partial(widen_pairs, 8, _PAIRS_256[1]),
     "dot_16x2_s16s8_avx512": partial(dot_madd, 16, _PAIRS_512[1]),
     "dot_8x2_s16s8_avx2": partial(dot_madd, 8, _PAIRS_256[1]),
     "dot_16x2_s16s16_avx512": partial(dot_madd, 16, _PAIRS_512[1], "int16"),

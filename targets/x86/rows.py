@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..row import BF16, F32, DotInstruction, FloatDot, LaneDot, LookUp, TargetRow
+from ..row import BF16, F32, DotInstruction, FloatDot, LaneDot, LookUp, NarrowDot, TargetRow
 
 ROWS = (
     TargetRow(
@@ -62,6 +62,7 @@ ROWS = (
                 "dot_16x2_s16s8_avx512", 16, 2, data_dtype="int16", widened="dot_16x2_s16s16_avx512"
             ),
         ),
+        narrow_dot=NarrowDot("pairs_16x4_u8s8_avx512", "widen_16x2_s16_avx512", 16, 4, "uint8", 2, "int16"),
         lane_dot=LaneDot(
             "lane_dot_16x2_s16s8_avx512", "interleave_16x2_s16", lanes=16, depth=2, data_dtype="int16"
         ),
@@ -82,6 +83,7 @@ ROWS = (
             DotInstruction("dot_8x4_u8s8_avx2", 8, 4, data_dtype="uint8", lane_limit=128),
             DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
         ),
+        narrow_dot=NarrowDot("pairs_8x4_u8s8_avx2", "widen_8x2_s16_avx2", 8, 4, "uint8", 2, "int16"),
         lane_dot=LaneDot(
             "lane_dot_8x2_s16s8_avx2", "interleave_8x2_s16", lanes=8, depth=2, data_dtype="int16"
         ),

@@ -24,3 +24,9 @@ PACK = "tvmq.pack"
 
 ROWS = "tvmq.rows"
 """Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""
+
+NARROW = "tvmq.narrow"
+"""Marks the block of sums in a dtype narrower than the accumulator's, which reads them."""
+
+UNPACK = "tvmq.unpack"
+"""Marks the block that unpacks weights; its value is how many neighbouring steps lie in one word."""

@@ -13,29 +13,13 @@ from dataclasses import dataclass
 
 from tvm import relax, te, tirx
 
-from ...hub.packing import padded_rows
-from .annotations import INSIDE, KERNEL, START, STEPS
-from .bfloat16 import BFLOAT16, convert, widened
+from ...hub.packing import ceil_div, padded_rows
+from .annotations import INSIDE, START
+from .bfloat16 import convert
+from .dots import Dot
 from .epilogue import Epilogue
-
-WIDENING_ROWS = 16
-"""Rows of a kernel from which on its weights are widened beforehand, and not again for each row."""
-
-
-@dataclass(frozen=True)
-class Dot:
-    """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
-
-    ``accumulator_dtype`` is ``"int32"``, or ``"float32"`` for float operators, whose data and weights may be
-    ``"bfloat16"``. An instruction takes ``steps`` groups of ``depth`` at a time.
-    """
-
-    lanes: int
-    depth: int
-    data_dtype: str
-    accumulator_dtype: str = "int32"
-    steps: int = 1
-    weight_dtype: str = "int8"
+from .sums import accumulate
+from .weights import factors
 
 
 @dataclass(frozen=True)
@@ -98,6 +82,20 @@ class Conv2d:
         """Return the width of the padded data that so many columns of the result read."""
         return (columns - 1) * self.strides[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
 
+    def taps(self, channels: int, depth: int, merged: bool = False) -> tuple[int, int, int]:
+        """Return the extents of a sum's loops: rows and columns of the kernel, and groups of ``depth`` numbers.
+
+        Parameters
+        ----------
+        channels : of the data.
+        merged : columns and channels of the kernel are one run.
+        """
+        height, width = self.kernel
+        inner = channels // self.groups
+        if merged:
+            return height, 1, ceil_div(inner * width, depth)
+        return height, width, ceil_div(inner, depth)
+
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the result."""
         top, left, bottom, right = self.padding
@@ -106,14 +104,6 @@ class Conv2d:
             (height + top + bottom - spans[0]) // self.strides[0] + 1,
             (width + left + right - spans[1]) // self.strides[1] + 1,
         )
-
-
-def widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
-    """Return the weights in the dtype of the data where so many rows use them that it pays to widen them once."""
-    is_wider = dot.data_dtype == "int16" or (dot.data_dtype, dot.weight_dtype) == ("float32", BFLOAT16)
-    if not is_wider or rows < WIDENING_ROWS:
-        return weight
-    return te.compute(weight.shape, lambda *index: widened(weight(*index), dot.data_dtype), name="weights")
 
 
 def finish(
@@ -223,18 +213,19 @@ def conv2d(
     *arrays: te.Tensor,
     geometry: Conv2d,
     dot: Dot,
+    merged: bool = False,
     epilogue: Epilogue | None = None,
 ) -> te.Tensor:
     """Return the convolution of NHWC data with weights packed by ``packing.pack_conv2d``.
 
-    Where the columns of the kernel have been merged into its channels (``packing.merges_columns``), a kernel row reads
-    the ``KW * C`` numbers from its first column on as they lie in memory, and whole groups of ``depth`` of them.
-
     Parameters
     ----------
     data : (N, H, W, C).
-    weight : (G, O/G/lanes, KH, KW, C/G/depth, lanes, depth); with merged columns (1, O/lanes, KH, 1, KW*C/depth, ...).
+    weight : (G, O/G/lanes, KH, KW, C/G/depth, lanes, depth); with merged columns (1, O/lanes, KH, 1, KW*C/depth, ...);
+        of fewer than 8 bits (G, O/G/lanes, words, lanes, depth), by ``packing.pack_planes``.
     arrays : with an epilogue: offset int32 and multiplier float32, both (G * blocks * lanes,), then its operands.
+    merged : the columns of the kernel have been merged into its channels (``packing.merges_columns``): a kernel row
+        reads the ``KW * C`` numbers from its first column on as they lie in memory, and whole groups of ``depth``.
     epilogue : None returns the accumulator (float operators).
 
     Returns
@@ -242,38 +233,34 @@ def conv2d(
     (N, OH, OW, O) in the epilogue's dtype; (N, OH, OW, G, O/G), which is the same memory, where there are groups.
     """
     batch, height, width, channels = (int(extent) for extent in data.shape)
-    groups, blocks, kernel_h, kernel_w, steps, lanes, depth = (int(extent) for extent in weight.shape)
-    group_out = geometry.out_channels // groups
+    groups, blocks, lanes, depth = (int(weight.shape[axis]) for axis in (0, 1, -2, -1))
+    group_out, taps = geometry.out_channels // groups, geometry.taps(channels, depth, merged)
     out_h, out_w = geometry.out_size(height, width)
     rows = padded_rows(out_w)
     stride_h, stride_w = geometry.strides
     dilation_h, dilation_w = geometry.dilation
-    if kernel_w == geometry.kernel[1]:
-        source = _rows(data, geometry, dot, groups, steps * depth)
+    if merged:
+        source = _merged_rows(data, geometry, dot, taps[-1] * depth)
     else:
-        source = _merged_rows(data, geometry, dot, steps * depth)
+        source = _rows(data, geometry, dot, groups, taps[-1] * depth)
+    factor = factors(weight, taps, dot, out_h * rows)
 
-    taps_h = te.reduce_axis((0, kernel_h), "kh")
-    taps_w = te.reduce_axis((0, kernel_w), "kw")
-    weight = widen(weight, dot, out_h * rows)
-    step = te.reduce_axis((0, steps), "ko")
-    lane_step = te.reduce_axis((0, depth), "ki")
-    wide = dot.accumulator_dtype
-
-    def product(n, group, h, w, block, lane):
-        row, channel = h * stride_h + taps_h * dilation_h, step * depth + lane_step
-        if kernel_w == geometry.kernel[1]:
-            value = source(n, row, w * stride_w + taps_w * dilation_w, group, channel)
-        else:
+    def terms(index: Sequence[tirx.Expr], steps: Sequence[tirx.Expr], place: tirx.Expr):
+        n, group, h, w, block, lane = index
+        tap_h, tap_w, step = steps
+        row, channel = h * stride_h + tap_h * dilation_h, step * depth + place
+        if merged:
             value = source(n, row, w * (stride_w * channels) + channel)
-        factor = weight(group, block, taps_h, taps_w, step, lane, lane_step)
-        return te.sum(widened(value, wide) * widened(factor, wide), axis=[taps_h, taps_w, step, lane_step])
+        else:
+            value = source(n, row, w * stride_w + tap_w * dilation_w, group, channel)
+        return value, factor((group, block), steps, lane, place)
 
-    accumulator = te.compute(
+    accumulator = accumulate(
         (batch, groups, out_h, rows, blocks, lanes),
-        product,
-        name="accumulator",
-        attrs={KERNEL: "contraction", STEPS: dot.steps, **_inside(geometry, height, width)},
+        list(zip(("kh", "kw", "ko"), taps, strict=True)),
+        terms,
+        dot,
+        _inside(geometry, height, width),
     )
 
     grouping = () if groups == 1 else (groups,)
@@ -301,7 +288,7 @@ def matmul(
     Parameters
     ----------
     data : (..., M, K), or (K,).
-    weight : (N/lanes, K/depth, lanes, depth).
+    weight : (N/lanes, K/depth, lanes, depth), or packed by ``packing.pack_planes``.
     arrays, epilogue : as for ``conv2d``, per-channel arrays of (N/lanes * lanes,).
 
     Returns
@@ -309,7 +296,8 @@ def matmul(
     (..., M, N) in the epilogue's dtype.
     """
     *lead, inner = (int(extent) for extent in data.shape)
-    blocks, steps, lanes, depth = (int(extent) for extent in weight.shape)
+    blocks, _, lanes, depth = (int(extent) for extent in weight.shape)
+    steps = ceil_div(inner, depth)
     axis = _rows_axis(lead)
     outer = [extent for place, extent in enumerate(lead) if place != axis]
     length = lead[axis] if lead else 1
@@ -337,22 +325,13 @@ def matmul(
 
         source = te.compute((*outer, rows, steps * depth), body, name="rows")
 
-    weight = widen(weight, dot, rows)
-    step = te.reduce_axis((0, steps), "ko")
-    lane_step = te.reduce_axis((0, depth), "ki")
-    wide = dot.accumulator_dtype
+    factor = factors(weight, (steps,), dot, rows)
 
-    def product(*index):
+    def terms(index: Sequence[tirx.Expr], taps: Sequence[tirx.Expr], place: tirx.Expr):
         *front, block, lane = index
-        value, factor = source(*front, step * depth + lane_step), weight(block, step, lane, lane_step)
-        return te.sum(widened(value, wide) * widened(factor, wide), axis=[step, lane_step])
+        return source(*front, taps[0] * depth + place), factor((block,), taps, lane, place)
 
-    accumulator = te.compute(
-        (*outer, rows, blocks, lanes),
-        product,
-        name="accumulator",
-        attrs={KERNEL: "contraction", STEPS: dot.steps},
-    )
+    accumulator = accumulate((*outer, rows, blocks, lanes), [("ko", steps)], terms, dot)
 
     def position(index):
         *front, channel = index

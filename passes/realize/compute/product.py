@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from tvm import te, tirx
 
 from ...hub.packing import ceil_div, padded_rows
-from .annotations import KERNEL, PACK, STEPS
-from .bfloat16 import convert, widened
-from .contraction import Dot, or_outside
+from .annotations import PACK
+from .bfloat16 import convert
+from .contraction import or_outside
+from .dots import Dot
 from .epilogue import Dequantize, Requantize
+from .sums import accumulate
 
 PACKING_ROWS = 4
 """Rows of the data from which on packing the other operand pays, where an instruction takes it as it lies."""
@@ -94,30 +96,21 @@ def _accumulator(data: te.Tensor, other: te.Tensor, dot: Dot, centre: int = 0) -
     """Return the sums in whole register tiles, ``(..., rows, N/lanes, lanes)``."""
     *batch, _, _ = _shape(data, other)
     length, inner = (int(extent) for extent in data.shape[-2:])
-    lanes, depth, wide = dot.lanes, dot.depth, dot.accumulator_dtype
-    blocks, steps = ceil_div(int(other.shape[-1]), lanes), ceil_div(inner, depth)
-    as_it_lies = wide == "float32" and length < PACKING_ROWS
+    blocks, steps = ceil_div(int(other.shape[-1]), dot.lanes), ceil_div(inner, dot.depth)
+    as_it_lies = dot.accumulator_dtype == "float32" and length < PACKING_ROWS
     weight = None if as_it_lies else packed(other, dot, centre)
     source = _rows(data, dot)
-    step = te.reduce_axis((0, steps), "ko")
-    lane_step = te.reduce_axis((0, depth), "ki")
 
-    def product(*index: tirx.Expr) -> tirx.Expr:
+    def terms(index: Sequence[tirx.Expr], taps: Sequence[tirx.Expr], place: tirx.Expr):
         *front, row, block, lane = index
-        value = source(*_lead(front, data), row, step * depth + lane_step)
+        (step,) = taps
+        value = source(*_lead(front, data), row, step * dot.depth + place)
         if weight is not None:
-            factor = weight(*_lead(front, other), block, step, lane, lane_step)
-        else:
-            column = block * lanes + lane
-            factor = _within(other, dot, step, column, other(*_lead(front, other), step, column))
-        return te.sum(widened(value, wide) * widened(factor, wide), axis=[step, lane_step])
+            return value, weight(*_lead(front, other), block, step, lane, place)
+        column = block * dot.lanes + lane
+        return value, _within(other, dot, step, column, other(*_lead(front, other), step, column))
 
-    return te.compute(
-        (*batch, int(source.shape[-2]), blocks, lanes),
-        product,
-        name="accumulator",
-        attrs={KERNEL: "contraction", STEPS: 1},
-    )
+    return accumulate((*batch, int(source.shape[-2]), blocks, dot.lanes), [("ko", steps)], terms, dot)
 
 
 def matmul(data: te.Tensor, other: te.Tensor, *, dot: Dot) -> te.Tensor:

@@ -16,7 +16,7 @@ from ...hub import arithmetic
 from ...hub.graph import layer_name, shape_of
 from ...hub.operators import is_product
 from ..compute import product
-from ..compute.contraction import Dot
+from ..compute.dots import Dot
 from ..compute.epilogue import Dequantize, Epilogue, Requantize
 from ..compute.naming import kernel_name
 from .limits import strip_limits

@@ -21,12 +21,13 @@ from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged
 from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
-from ..compute.contraction import Conv2d, Dot
+from ..compute.contraction import Conv2d
 from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
 from ..compute.naming import kernel_name
-from .limits import Limited, strip_limits
+from .dots import choose_dot, lay_out
+from .limits import Limited, largest_integer, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
-from .weights import Weight, choose_dot, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
+from .weights import Weight, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
 
 OPERATORS = ("relax.nn.conv2d", "relax.matmul")
 
@@ -89,6 +90,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         arrays=(offset, multiplier.astype(np.float32)),
         operands=operands,
         epilogue=epilogue,
+        largest=largest_integer(facts, call.args[0]),
     )
     details = {
         "data_scale": data.scale,
@@ -193,31 +195,39 @@ def _build(
     arrays: tuple[np.ndarray, np.ndarray],
     operands: tuple[relax.Expr, ...],
     epilogue: Epilogue,
+    largest: int,
 ) -> relax.Var:
-    merged = is_merged(call, weight.values)
-    own = choose_dot(emitter.row, weight, merged)
-    dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)
-    layer = layer_name(call)
     values, groups = weight.values, 1
+    layer = layer_name(call)
+    data_shape = shape_of(call.args[0])
     define: Callable[..., te.Tensor]
     if op_name(call) == "relax.matmul":
-        packed = packing.pack_matmul(values, dot.lanes, dot.depth)
-        define = partial(contraction.matmul, out_channels=values.shape[1], dot=dot, epilogue=epilogue)
-        name = kernel_name("qmatmul", shape_of(call.args[0]), values.shape[1])
+        layout = lay_out(
+            *(emitter.row, weight, partial(packing.pack_matmul, values)),
+            *(lambda depth: (packing.ceil_div(values.shape[0], depth),), False, largest),
+        )
+        lanes, packed = layout.dot.lanes, layout.weights
+        define = partial(contraction.matmul, out_channels=values.shape[1], dot=layout.dot, epilogue=epilogue)
+        name = kernel_name("qmatmul", data_shape, values.shape[1])
     else:
         geometry = Conv2d.of(call, values.shape, data.zero_point)
-        groups = geometry.groups
-        if groups == values.shape[0] > 1 and values.shape[1] == 1:
-            groups = 1
-            packed, define = _depthwise(emitter.row, values, geometry, dot, epilogue)
+        if geometry.groups == values.shape[0] > 1 and values.shape[1] == 1:
+            lanes, packed, define = _depthwise(emitter.row, weight, geometry, epilogue)
             operation = "qdepthwise_conv2d"
         else:
+            groups, merged = geometry.groups, is_merged(call, values)
             ordered = packing.merge_columns(values) if merged else values
-            packed = packing.pack_conv2d(ordered, groups, dot.lanes, dot.depth)
-            define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
+            layout = lay_out(
+                *(emitter.row, weight, partial(packing.pack_conv2d, ordered, groups)),
+                *(lambda depth: geometry.taps(data_shape[-1], depth, merged), merged, largest),
+            )
+            lanes, packed = layout.dot.lanes, layout.weights
+            define = partial(
+                contraction.conv2d, geometry=geometry, dot=layout.dot, merged=merged, epilogue=epilogue
+            )
             operation = "qconv2d"
-        name = kernel_name(operation, shape_of(call.args[0]), values.shape[0], geometry.kernel)
-    packed_arrays = [packing.pack_channels(array, groups, dot.lanes) for array in arrays]
+        name = kernel_name(operation, data_shape, values.shape[0], geometry.kernel)
+    packed_arrays = [packing.pack_channels(array, groups, lanes) for array in arrays]
     result = emitter.call(
         define,
         emitter.integers(call.args[0]),
@@ -232,19 +242,21 @@ def _build(
 
 
 def _depthwise(
-    row: TargetRow, values: np.ndarray, geometry: Conv2d, dot: Dot, epilogue: Epilogue
-) -> tuple[np.ndarray, Callable[..., te.Tensor]]:
-    """Return the packed weights and the definition of a depthwise convolution.
+    row: TargetRow, weight: Weight, geometry: Conv2d, epilogue: Epilogue
+) -> tuple[int, np.ndarray, Callable[..., te.Tensor]]:
+    """Return the lanes, the packed weights and the definition of a depthwise convolution.
 
     Rows lie side by side where that serves several output columns; with a stride each is read for one or two alone.
     """
+    values = weight.values
+    lanes = choose_dot(row, weight, merged=False).lanes
     if row.lane_dot is None or not depthwise.has_row_groups(geometry):
-        packed = depthwise.pack_depthwise(values, dot.lanes)
-        return packed, partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
+        packed = depthwise.pack_depthwise(values, lanes)
+        return lanes, packed, partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
     own = row.lane_dot
     groups = depthwise.RowGroups.of(geometry.kernel[0], geometry.strides[0], own.depth)
     packed = depthwise.pack_row_groups(values, geometry.strides[0], groups, own.lanes)
     define = partial(
         depthwise.depthwise_by_row_groups, geometry=geometry, data_dtype=own.data_dtype, epilogue=epilogue
     )
-    return packed, define
+    return lanes, packed, define

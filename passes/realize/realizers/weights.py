@@ -14,10 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import relax
 
-from ....targets.row import DotInstruction, TargetRow
 from ...hub import arithmetic
 from ...hub.graph import is_constant, op_name, shape_of, to_numpy
-from ...hub.lane_sums import largest_sums, runs_of, takes_steps
 from .quantized import Facts
 
 MAX_BIAS = float(2**29)
@@ -120,17 +118,3 @@ def largest_accumulators(weight: Weight, offset: np.ndarray) -> np.ndarray:
     """Return the largest magnitude that each channel's accumulator can have, int64, for any activations of 8 bits."""
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
     return np.abs(offset.astype(np.int64)) + 255 * np.abs(weight.values.astype(np.int64)).sum(axis=others)
-
-
-def choose_dot(row: TargetRow, weight: Weight, merged: bool) -> DotInstruction:
-    """Return the fastest dot product of the target that is exact for these weights and any activations.
-
-    ``merged`` as for ``lane_sums.runs_of``.
-    """
-    runs = runs_of(weight.values, weight.axis, merged)
-    for dot in row.dots:
-        if dot.lane_limit is None:
-            return dot
-        if takes_steps(runs, dot.steps) and largest_sums(runs, dot.steps).max(initial=0) <= dot.lane_limit:
-            return dot
-    raise ValueError(f"{row.name} has no dot product for any weights")

@@ -17,7 +17,8 @@ from tvmq.passes.prepare.imported_bits import ImportedBits
 from tvmq.passes.prepare.prepare import Prepare
 from tvmq.passes.realize.layout import Layout
 from tvmq.passes.realize.realize import Realize
-from tvmq.passes.realize.realizers.weights import Weight, choose_dot
+from tvmq.passes.realize.realizers.dots import choose_dot
+from tvmq.passes.realize.realizers.weights import Weight
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
 

@@ -11,7 +11,8 @@ from tvmq.passes.hub import arithmetic, packing
 from tvmq.passes.hub.arithmetic import Addend, Output
 from tvmq.passes.hub.lane_sums import largest_sums, runs_of
 from tvmq.passes.realize.compute import contraction
-from tvmq.passes.realize.compute.contraction import Conv2d, Dot
+from tvmq.passes.realize.compute.contraction import Conv2d
+from tvmq.passes.realize.compute.dots import Dot
 from tvmq.passes.realize.compute.epilogue import Dequantize, Requantize, RequantizeAdd
 
 ZERO_POINT = 7
@@ -112,7 +113,9 @@ def test_conv2d_with_merged_columns(
     )
     packed = packing.pack_conv2d(packing.merge_columns(weight), 1, dot.lanes, dot.depth)
     per_channel = [packing.pack_channels(array, 1, dot.lanes) for array in (offset, multiplier)]
-    define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=Requantize(OUT))
+    define = partial(
+        contraction.conv2d, geometry=geometry, dot=dot, merged=True, epilogue=Requantize(OUT)
+    )
     result = run_kernel(define, [data, packed, *per_channel])
     np.testing.assert_array_equal(result, arithmetic.requantize(accumulator, multiplier, OUT))
 

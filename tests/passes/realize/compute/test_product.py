@@ -10,7 +10,7 @@ import pytest
 from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.arithmetic import Output
 from tvmq.passes.realize.compute import product
-from tvmq.passes.realize.compute.contraction import Dot
+from tvmq.passes.realize.compute.dots import Dot
 from tvmq.passes.realize.compute.epilogue import Dequantize, Requantize
 
 OUT = Output("uint8", 11, 13, 251)

@@ -1,0 +1,72 @@
+"""How an inner product is laid out: what weights, data and sums look like to the instruction that adds them up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...hub.packing import STORED_BITS
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Sums in a dtype narrower than the accumulator's: of ``steps`` groups, and then widened.
+
+    Attributes
+    ----------
+    dtype : of the narrow sums.
+    parts : how many of them a lane has, each of ``depth / parts`` products of a group.
+    steps : groups of ``depth`` that are added before they are widened; as ``possible_steps`` gives them.
+    """
+
+    dtype: str
+    parts: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Dot:
+    """How the inner product is laid out: ``lanes`` x ``depth`` weights an instruction, data in ``data_dtype``.
+
+    Attributes
+    ----------
+    accumulator_dtype : ``"int32"``, or ``"float32"`` for float operators, whose data and weights may be
+        ``"bfloat16"``.
+    steps : groups of ``depth`` that an instruction takes at a time.
+    weight_bits : of a weight in memory; fewer than 8 are packed by ``packing.pack_planes``.
+    narrow : how sums begin; None where an instruction adds to the accumulator itself.
+    """
+
+    lanes: int
+    depth: int
+    data_dtype: str
+    accumulator_dtype: str = "int32"
+    steps: int = 1
+    weight_dtype: str = "int8"
+    weight_bits: int = STORED_BITS[-1]
+    narrow: Narrow | None = None
+
+
+def possible_steps(taps: Sequence[int], most: int) -> list[int]:
+    """Return how many neighbouring steps of nested loops can be taken together, at most ``most``; the largest first.
+
+    Those of (KH, KW, K) are a divisor of K, or K times one of KW, or K * KW times one of KH.
+    """
+    found = {1}
+    inner = 1
+    for extent in reversed(taps):
+        found |= {inner * part for part in range(1, extent + 1) if extent % part == 0}
+        inner *= extent
+    return sorted((steps for steps in found if steps <= most), reverse=True)
+
+
+def split_taps(taps: Sequence[int], steps: int) -> tuple[list[int], list[int]]:
+    """Return extents of loops outside and inside so that inside are ``steps`` of ``possible_steps``."""
+    outer, inner = [], []
+    for extent in reversed(taps):
+        part = math.gcd(extent, steps)
+        outer.insert(0, extent // part)
+        inner.insert(0, part)
+        steps //= part
+    return outer, inner

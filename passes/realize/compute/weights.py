@@ -1,0 +1,74 @@
+"""How a kernel's sums read its weights: as they lie in memory, widened, or unpacked.
+
+    packed [..., words, lanes, depth]   -->   weights [..., steps, lanes, depth]
+
+Weights of fewer than 8 bits lie packed in memory, several steps in a word. A kernel of many rows unpacks a block of
+channels once for all of them, into the first-level cache; so the sums read what they would read of 8 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import te, tirx
+
+from ...hub.packing import STORED_BITS, bias_of
+from .annotations import UNPACK
+from .bfloat16 import BFLOAT16, widened
+from .dots import Dot
+
+WIDENING_ROWS = 16
+"""Rows of a kernel from which on its weights are widened beforehand, and not again for each row."""
+
+Factor = Callable[[Sequence[tirx.Expr], Sequence[tirx.Expr], tirx.Expr, tirx.Expr], tirx.Expr]
+"""``(leading indices, taps, lane, place in depth) -> weight``."""
+
+
+def factors(weight: te.Tensor, taps: Sequence[int], dot: Dot, rows: int) -> Factor:
+    """Return how the sums read their weights.
+
+    Parameters
+    ----------
+    weight : (..., *taps, lanes, depth), or packed (..., words, lanes, depth).
+    taps : extents of the loops of the sum.
+    rows : of the kernel.
+    """
+    if dot.weight_bits == STORED_BITS[-1]:
+        source = _widen(weight, dot, rows)
+        return lambda front, steps, lane, place: source(*front, *steps, lane, place)
+    source = _unpack(weight, dot)
+
+    def factor(
+        front: Sequence[tirx.Expr], steps: Sequence[tirx.Expr], lane: tirx.Expr, place: tirx.Expr
+    ) -> tirx.Expr:
+        number: tirx.Expr = tirx.const(0, "int32")
+        for step, extent in zip(steps, taps, strict=True):
+            number = number * extent + step
+        return source(*front, number, lane, place)
+
+    return factor
+
+
+def _widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
+    """Return the weights in the dtype of the data where so many rows use them that it pays to widen them once."""
+    is_wider = dot.data_dtype == "int16" or (dot.data_dtype, dot.weight_dtype) == ("float32", BFLOAT16)
+    if not is_wider or rows < WIDENING_ROWS:
+        return weight
+    return te.compute(weight.shape, lambda *index: widened(weight(*index), dot.data_dtype), name="weights")
+
+
+def _unpack(packed: te.Tensor, dot: Dot) -> te.Tensor:
+    """Return the weights (..., steps, lanes, depth), int8, of which ``packing.pack_planes`` made words."""
+    *front, words, lanes, depth = (int(extent) for extent in packed.shape)
+    planes = 8 // dot.weight_bits
+
+    def body(*index: tirx.Expr) -> tirx.Expr:
+        *leading, step, lane, place = index
+        word = packed(*leading, step // planes, lane, place)
+        shift = (step % planes * dot.weight_bits).astype("uint8")
+        code = (word >> shift) & tirx.const(2**dot.weight_bits - 1, "uint8")
+        return code.astype("int8") - tirx.const(bias_of(dot.weight_bits), "int8")
+
+    return te.compute(
+        (*front, words * planes, lanes, depth), body, name="weights", attrs={UNPACK: planes}
+    )
