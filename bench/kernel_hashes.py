@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import tvm_ffi
 from tvm import relax, tirx
 
 from .. import api
@@ -58,7 +59,7 @@ def hashes_of(subject: Subject, scheme: str, target_text: str) -> dict[str, str]
         mod = api.quantize(str(subject.path), scheme, target, feeds, input_shapes=shapes).mod
     mod, _ = to_scheduled_kernels(Realize(row)(Layout()(mod)), target, row)
     found = {
-        var.name_hint: _digest(func.script().encode())
+        var.name_hint: f"{tvm_ffi.structural_hash(func):x}"
         for var, func in mod.functions.items()
         if isinstance(func, tirx.PrimFunc)
     }
@@ -74,10 +75,6 @@ def _constants(main: relax.Function) -> str:
 
     relax.analysis.post_order_visit(main, visit)
     return digest.hexdigest()[:16]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def differences(before: Hashes, after: Hashes) -> list[str]:

@@ -138,7 +138,7 @@ def calibration_passes(
         *map(SetParameters, given),
         Calibrate(
             observer=observer,
-            weight_observer=options.weight_observer,
+            weight_observer=options.weight_observer or scheme.weight_observer,
             outputs=data.outputs,
             **data.arguments,
         ),

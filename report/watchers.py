@@ -6,7 +6,7 @@ import numpy as np
 
 from ..passes.calibrate.histogram import Histogram
 from ..passes.hub.pairs import ActivationPair, WeightPair
-from ..passes.hub.parameters import activation_limits, along, weight_limits
+from ..passes.hub.parameters import activation_limits, along
 from .records import ACTIVATION, INPUT, WEIGHTS, Bars, OutputRecord, TensorRecord
 from .statistics import ChannelRange, Difference, Distribution
 
@@ -87,7 +87,7 @@ def weight_record(pair: WeightPair) -> tuple[TensorRecord, Bars]:
     difference.update(values, restored)
     channels.update(values)
     steps = values / along(pair.scales, pair.axis, values.ndim)
-    low, high = weight_limits(pair.bits)
+    low, high = pair.limits
     record = _record(
         pair.name,
         WEIGHTS,

@@ -19,11 +19,13 @@ import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import SBlock, SBlockRealize
 
-from ..passes.realize.compute.annotations import INSIDE
+from ..passes.realize.compute.annotations import INSIDE, NARROW
 
-_UPDATE = "accumulator_update"
-_PLACES, _TAPS = (2, 3), (6, 7)
-"""Of the accumulator's axes: height and width of the result, and those of the kernel."""
+_PLACES = (2, 3)
+"""Height and width of the result among the axes of sums."""
+_TAPS = {"accumulator_update": (6, 7), "partial_update": (10, 11)}
+"""How the names of blocks of sums begin, and height and width of the kernel among their axes: all of the kernel, or parts of it inside or
+outside of narrow sums; only a loop over the whole of it can be left out in part."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.SkipPadding")
@@ -43,16 +45,20 @@ class SkipPadding:
 def skip_padding(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return the function without sums of padding; as it is where it is not marked, or no tap reads padding alone."""
     marks: list[list[int]] = []
-    updates: list[SBlockRealize] = []
+    taps_of_sum: list[int] = []
+    updates: list[tuple[SBlockRealize, tuple[int, int]]] = []
     loops: dict[tirx.Var, tirx.For] = {}
 
     def note_block(block: SBlock) -> None:
         if INSIDE in block.annotations:
             marks.append([int(number) for number in block.annotations[INSIDE]])
+        if NARROW in block.annotations:
+            taps_of_sum[:] = [int(extent) for extent in block.annotations[NARROW]]
 
     def note_update(realize: SBlockRealize) -> None:
-        if str(realize.block.name_hint).startswith(_UPDATE):
-            updates.append(realize)
+        for name, taps in _TAPS.items():
+            if str(realize.block.name_hint).startswith(name):
+                updates.append((realize, taps))
 
     def note_loop(loop: tirx.For) -> None:
         loops[loop.loop_var] = loop
@@ -62,10 +68,14 @@ def skip_padding(func: tirx.PrimFunc) -> tirx.PrimFunc:
     if not marks or not updates:
         return func
     conditions = {}
-    for axis, (place, tap) in enumerate(zip(_PLACES, _TAPS, strict=True)):
-        condition = _condition(updates[0], place, tap, loops, marks[0][4 * axis : 4 * axis + 4])
-        if condition is not None:
-            conditions[updates[0].iter_values[tap]] = condition
+    for update, taps in updates:
+        for axis, (place, tap) in enumerate(zip(_PLACES, taps, strict=True)):
+            loop = loops.get(update.iter_values[tap])
+            if loop is None or (taps_of_sum and int(loop.extent) != taps_of_sum[axis]):
+                continue
+            condition = _condition(update, place, loop, loops, marks[0][4 * axis : 4 * axis + 4])
+            if condition is not None:
+                conditions[update.iter_values[tap]] = condition
 
     def rewrite(loop: tirx.For) -> tirx.For:
         if loop.loop_var not in conditions:
@@ -77,19 +87,17 @@ def skip_padding(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def _condition(
-    update: SBlockRealize, place: int, tap: int, loops: dict[tirx.Var, tirx.For], mark: list[int]
+    update: SBlockRealize, place: int, tap: tirx.For, loops: dict[tirx.Var, tirx.For], mark: list[int]
 ) -> tirx.Expr | None:
     """Return when a tap reads data for one of the places of a register tile; None where it always does.
 
     Parameters
     ----------
-    place, tap : which axes of the accumulator.
-    mark : stride, dilation, padding in front and extent of the data along them.
+    place : which axis of the sums.
+    tap : the loop over all of the kernel along it.
+    mark : stride, dilation, padding in front and extent of the data along it.
     """
     stride, dilation, front, extent = mark
-    tap_value = update.iter_values[tap]
-    if tap_value not in loops:
-        return None
     # What is unrolled is a register tile: the taps go around it.
     tile: list[tirx.For] = []
 
@@ -106,12 +114,12 @@ def _condition(
     first, last = end(is_last=False), end(is_last=True)
     width = math.prod({loop.loop_var: int(loop.extent) for loop in tile}.values())
     starts = range(0, int(update.block.iter_vars[place].dom.extent), width)
-    taps = range(0, int(loops[tap_value].extent) * dilation, dilation)
+    taps = range(0, int(tap.extent) * dilation, dilation)
 
     def reads(start: int, shift: int) -> bool:
         return (start + width - 1) * stride + shift >= front and start * stride + shift < front + extent
 
     if all(reads(start, shift) for start, shift in product(starts, taps)):
         return None
-    shift = tap_value * dilation
+    shift = tap.loop_var * dilation
     return tirx.all(last * stride + shift >= front, first * stride + shift < front + extent)

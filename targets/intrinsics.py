@@ -36,6 +36,7 @@ def register(name: str) -> str:
 def register_all(row: TargetRow) -> None:
     """Make every intrinsic of a row known to TVM: schedules that were made elsewhere name them."""
     names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
+    names += [dot.intrinsic for dot in row.packed_dots]
     if row.narrow_dot is not None:
         names += [row.narrow_dot.product, row.narrow_dot.widen]
     if row.lane_dot is not None:

@@ -2,6 +2,7 @@
 
     dot product   accumulator[lane] += sum over depth of data[depth] * weight[lane, depth]
     bfloat16 dot  the same of floats, whose bits lie in uint16
+    packed dot    a dot product with weights of few bits, several groups in a word
     narrow dot    sums[lane, part] += sum over the part's share of depth of data[.] * weight[lane, .]
     widening      accumulator[lane] += sum over parts of sums[lane, part]
     lane dot      accumulator[lane] += sum over rows of groups[lane, row] * weight[lane, row]
@@ -28,6 +29,13 @@ def _int32(value: tirx.Expr) -> tirx.Expr:
 def of_bfloat16(bits: tirx.Expr) -> tirx.Expr:
     """Return the float32 that a bfloat16 is, of its bits."""
     return T.reinterpret(T.shift_left(T.cast(bits, "uint32"), T.uint32(16)), dtype="float32")
+
+
+def unpacked(word: tirx.Expr, plane: tirx.Expr, bits: int) -> tirx.Expr:
+    """Return a weight, int8, of a packed word, uint8: plane 0 lies in its lowest bits, and the least weight is 0."""
+    shift = T.cast(plane * bits, "uint8")
+    code = T.bitwise_and(T.shift_right(word, shift), tirx.const(2**bits - 1, "uint8"))
+    return T.cast(code, "int8") - tirx.const(2 ** (bits - 1), "int8")
 
 
 def dot_product(
@@ -81,6 +89,58 @@ def _dot_product_of_steps(lanes: int, depth: int, data_dtype: str, weight_dtype:
                             vi, vs, vk = T.axis.remap("SRR", [i, s, k])
                             C[vi] = C[vi] + T.cast(A[vs * depth + vk], "int32") * T.cast(
                                 B[vs, vi, vk], "int32"
+                            )
+
+    return meaning
+
+
+def packed_dot(lanes: int, depth: int, data_dtype: str, bits: int, words: int) -> PrimFunc:
+    """Return a dot product with packed weights; several groups of activations meet one word."""
+    if words == 1:
+        return _dot_of_one_word(lanes, depth, data_dtype, bits)
+    planes = 8 // bits
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((words * planes * depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((words, lanes, depth), "uint8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0 : words * planes * depth], B[0:words, 0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for w in T.serial(0, words):
+                for p in T.serial(0, planes):
+                    for i in T.serial(0, lanes):
+                        for k in T.serial(0, depth):
+                            with T.sblock("update"):
+                                vi, vw, vp, vk = T.axis.remap("SRRR", [i, w, p, k])
+                                C[vi] = C[vi] + T.cast(A[(vw * planes + vp) * depth + vk], "int32") * T.cast(
+                                    unpacked(B[vw, vi, vk], vp, bits), "int32"
+                                )
+
+    return meaning
+
+
+def _dot_of_one_word(lanes: int, depth: int, data_dtype: str, bits: int) -> PrimFunc:
+    planes = 8 // bits
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((planes * depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((lanes, depth), "uint8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0 : planes * depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes])
+            for p in T.serial(0, planes):
+                for i in T.serial(0, lanes):
+                    for k in T.serial(0, depth):
+                        with T.sblock("update"):
+                            vi, vp, vk = T.axis.remap("SRR", [i, p, k])
+                            C[vi] = C[vi] + T.cast(A[vp * depth + vk], "int32") * T.cast(
+                                unpacked(B[vi, vk], vp, bits), "int32"
                             )
 
     return meaning

@@ -63,6 +63,26 @@ class NarrowDot:
 
 
 @dataclass(frozen=True)
+class PackedDot:
+    """One exact dot product with packed weights, which it unpacks in registers: for kernels of few rows.
+
+    Attributes
+    ----------
+    intrinsic : name in ``targets.intrinsics``; None leaves the code to LLVM's vectorizer.
+    bits : of a weight.
+    lanes, depth, data_dtype : as for ``DotInstruction``.
+    words : packed words that it takes at a time, each with ``8 / bits`` groups.
+    """
+
+    intrinsic: str | None
+    bits: int
+    lanes: int
+    depth: int
+    data_dtype: str
+    words: int = 1
+
+
+@dataclass(frozen=True)
 class LaneDot:
     """One exact dot product within each lane: the kernel of depthwise convolution.
 
@@ -140,6 +160,7 @@ class TargetRow:
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     narrow_dot : sums of small weights, faster still; None where there is no such.
+    packed_dots : those of few rows, by bits; of each the fastest first.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
@@ -156,6 +177,7 @@ class TargetRow:
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
     narrow_dot: NarrowDot | None = None
+    packed_dots: tuple[PackedDot, ...] = ()
     lane_dot: LaneDot | None = None
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)

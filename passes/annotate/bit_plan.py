@@ -98,6 +98,7 @@ def decide_bits(
             {name: bits.weights for name, bits in by_layer.items() if bits.weights != default.weights},
             {name: bits for name, bits in produced.items() if bits != default.activations},
             narrowed,
+            scheme.narrow_range,
         ),
         second,
     )

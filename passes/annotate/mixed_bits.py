@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..hub.bits import Bits
-from ..hub.parameters import along, quantize_weight, weight_parameters
+from ..hub.parameters import along, quantize_weight, weight_limits, weight_parameters
 
 CANDIDATES = (2, 3, 4, 5, 6, 7, 8)
 
@@ -57,5 +57,5 @@ def rounded(weight: np.ndarray, axis: int, bits: int, per_channel: bool) -> np.n
     """Return the weights rounded to nearest, as float64, with scales from their largest magnitudes."""
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis] if per_channel else 1, -1)
     scales = weight_parameters(np.abs(rows).max(axis=1, initial=0.0), bits)
-    integers = quantize_weight(weight, scales, axis, bits)
+    integers = quantize_weight(weight, scales, axis, weight_limits(bits))
     return integers * along(scales.astype(np.float64), axis, weight.ndim)

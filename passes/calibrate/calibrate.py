@@ -116,8 +116,8 @@ class Calibrate(ReadsSamples):
         scales = weight_parameters(largest, bits, power_of_two)
         if scheme is not None and scheme.lane_limit is not None:
             integers, scales = limit_sums(
-                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, bits, power_of_two
+                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, pair.limits, power_of_two
             )
         else:
-            integers = quantize_weight(weight, scales, axis, bits)
+            integers = quantize_weight(weight, scales, axis, pair.limits)
         return WeightParameters(scales, integers)

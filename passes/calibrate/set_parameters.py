@@ -180,4 +180,4 @@ def _weights(pair: WeightPair, said: Weights) -> WeightParameters:
             f"the weights of {pair.name!r} need {count} scales, or one for all, got {len(said.scales)}"
         )
     scales = np.broadcast_to(np.array(said.scales, np.float32), (count,)).copy()
-    return WeightParameters(scales, quantize_weight(pair.values, scales, pair.axis, pair.bits))
+    return WeightParameters(scales, quantize_weight(pair.values, scales, pair.axis, pair.limits))

@@ -34,12 +34,14 @@ class Bits:
     weights : by the name of the first layer that reads the weights.
     activations : by the name of the layer, or of the model's input, that gives the value.
     narrowed : the same for the second pair of a value, with fewer bits, behind the first.
+    narrow_range : as for ``parameters.weight_limits``.
     """
 
     default: LayerBits = LayerBits(8, 8)
     weights: Mapping[str, int] = field(default_factory=dict)
     activations: Mapping[str, int] = field(default_factory=dict)
     narrowed: Mapping[str, int] = field(default_factory=dict)
+    narrow_range: bool = False
 
     def of_weights(self, layer: str) -> int:
         return self.weights.get(layer, self.default.weights)

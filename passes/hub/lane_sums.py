@@ -20,7 +20,7 @@ from tvm import relax
 
 from .graph import op_name
 from .packing import ceil_div, merges_columns
-from .parameters import MAX_BITS, along, next_power_of_two, quantize_weight, weight_limits
+from .parameters import WEIGHT_LIMITS, along, next_power_of_two, quantize_weight
 
 GROUP = 4
 """Activations that the instruction takes at a time."""
@@ -71,7 +71,7 @@ def limit_sums(
     limit: int,
     steps: int = 1,
     merged: bool = False,
-    bits: int = MAX_BITS,
+    limits: tuple[int, int] = WEIGHT_LIMITS,
     power_of_two: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return float weights as int8 whose sums keep within ``limit``, and the scales, enlarged where that helps.
@@ -82,14 +82,14 @@ def limit_sums(
     channels together; powers of two stay such. Runs that are no multiple of ``steps`` groups are limited one by one.
     """
     steps = steps if takes_steps(runs_of(weight, axis, merged), steps) else 1
-    widest = _wide_enough(weight, scale, axis, limit, steps, merged, bits, power_of_two)
+    widest = _wide_enough(weight, scale, axis, limit, steps, merged, limits, power_of_two)
     lanes = _lanes(weight.shape, axis, steps, merged)
-    chosen, integers = widest, quantize_weight(weight, widest, axis, bits)
+    chosen, integers = widest, quantize_weight(weight, widest, axis, limits)
     least = _squared_error(weight, integers, chosen, axis)
     for share in np.linspace(0.0, 1.0, CANDIDATES, endpoint=False) if (widest > scale).any() else ():
         candidate = scale * (widest / scale) ** share
         candidate = (next_power_of_two(candidate) if power_of_two else candidate).astype(np.float32)
-        found = _fitted(weight / along(candidate, axis, weight.ndim), lanes, limit, bits)
+        found = _fitted(weight / along(candidate, axis, weight.ndim), lanes, limit, limits)
         error = _squared_error(weight, found, candidate, axis)
         better = error < least
         least, chosen = np.where(better, error, least), np.where(better, candidate, chosen)
@@ -104,7 +104,7 @@ def _wide_enough(
     limit: int,
     steps: int,
     merged: bool,
-    bits: int,
+    limits: tuple[int, int],
     power_of_two: bool,
 ) -> np.ndarray:
     """Return the scales, float32, enlarged until weights rounded to nearest keep within the limit.
@@ -113,7 +113,7 @@ def _wide_enough(
     steps of 0.2 %.
     """
     while True:
-        runs = runs_of(quantize_weight(weight, scale, axis, bits), axis, merged)
+        runs = runs_of(quantize_weight(weight, scale, axis, limits), axis, merged)
         excess = largest_sums(runs, steps) / limit
         if len(scale) == 1:
             excess = excess.max(keepdims=True, initial=0)
@@ -132,9 +132,9 @@ def _lanes(shape: tuple[int, ...], axis: int, steps: int, merged: bool) -> np.nd
     return lanes.transpose(0, 2, 1, 3).reshape(-1, 2 * steps)
 
 
-def _fitted(weight: np.ndarray, lanes: np.ndarray, limit: int, bits: int) -> np.ndarray:
+def _fitted(weight: np.ndarray, lanes: np.ndarray, limit: int, limits: tuple[int, int]) -> np.ndarray:
     """Return weights, in multiples of their scales, as int8; those of lanes beyond the limit are made smaller."""
-    low, high = weight_limits(bits)
+    low, high = limits
     integers = np.clip(np.rint(weight), low, high).astype(np.int8)
     flat = integers.reshape(-1)
     for sign, bound in ((1, high), (-1, -low)):

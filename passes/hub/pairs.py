@@ -32,7 +32,7 @@ from .graph import (
     with_layer_name,
 )
 from .operators import CONCAT, MOVE, OPERATORS
-from .parameters import MAX_BITS, along, quantize_weight, represented_range
+from .parameters import MAX_BITS, along, quantize_weight, represented_range, weight_limits
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class WeightPair:
     quantize, dequantize : the two halves.
     readers : the results of the weighted operators that read them, more than one where branches share a head.
     axis : of the output channels.
-    bits : of the integers.
+    bits, limits : of the integers.
     scales : float32, one for each output channel or ``[1]``; NaN while they are unknown.
     integers : int8, what ``values`` become; zeros while the scales are unknown.
     """
@@ -90,6 +90,7 @@ class WeightPair:
     readers: tuple[relax.Var, ...]
     axis: int
     bits: int
+    limits: tuple[int, int]
     scales: np.ndarray
     integers: np.ndarray
 
@@ -323,11 +324,12 @@ class _Reader:
         axis, scales = int(call.attrs.axis), to_numpy(call.args[1])
         layer = layer_name(call)
         bits = self._bits.of_weights(layer)
+        limits = weight_limits(bits, self._bits.narrow_range)
         known = not np.isnan(scales).any()
-        integers = quantize_weight(target, scales, axis, bits) if known else np.zeros(values.shape, np.int8)
+        integers = quantize_weight(target, scales, axis, limits) if known else np.zeros(values.shape, np.int8)
         readers = tuple(self._operators.get(dequantize, ()))
         name = self._unique(True, layer)
-        return WeightPair(name, values, quantize, dequantize, readers, axis, bits, scales, integers)
+        return WeightPair(name, values, quantize, dequantize, readers, axis, bits, limits, scales, integers)
 
     def _activation_pair(
         self, quantize: relax.Var, dequantize: relax.Var, call: relax.Call

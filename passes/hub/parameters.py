@@ -25,10 +25,16 @@ def weight_limit(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def weight_limits(bits: int) -> tuple[int, int]:
-    """Return the smallest and the largest integer of weights: of fewer than 8 bits all that there are."""
+def weight_limits(bits: int, narrow_range: bool = False) -> tuple[int, int]:
+    """Return the smallest and the largest integer of weights: of fewer than 8 bits all that there are.
+
+    ``narrow_range`` leaves out the smallest of fewer bits too, so that 2 bits are the ternary -1, 0 and 1.
+    """
     largest = weight_limit(bits)
-    return (-largest if bits == MAX_BITS else -largest - 1), largest
+    return (-largest if bits == MAX_BITS or narrow_range else -largest - 1), largest
+
+
+WEIGHT_LIMITS = weight_limits(MAX_BITS)
 
 
 def bits_of(integers: np.ndarray) -> int:
@@ -87,10 +93,12 @@ def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
     return scale.reshape(shape)
 
 
-def quantize_weight(weight: np.ndarray, scale: np.ndarray, axis: int, bits: int = MAX_BITS) -> np.ndarray:
-    """Return float weights as int8, with one scale in all or one for each index of ``axis``."""
+def quantize_weight(
+    weight: np.ndarray, scale: np.ndarray, axis: int, limits: tuple[int, int] = WEIGHT_LIMITS
+) -> np.ndarray:
+    """Return float weights as int8 within ``limits``, with one scale in all or one for each index of ``axis``."""
     integers = np.rint(weight / along(scale, axis, weight.ndim))
-    return np.clip(integers, *weight_limits(bits)).astype(np.int8)
+    return np.clip(integers, *limits).astype(np.int8)
 
 
 def _scale(value: float, power_of_two: bool = False) -> np.float32:

@@ -25,6 +25,7 @@ class Scheme:
         what they read has its errors in no sum over channels.
     other_bits : width of activations for operators without weights, sums and averages above all: few bits would spare
         them nothing, and a sum carries its error through all blocks.
+    narrow_range : weights of fewer bits leave out their smallest integer: those of 2 bits are ternary.
     per_channel : one weight scale an output channel; else one a tensor. Weights are always symmetric.
     symmetric_activations : zero point in the middle of the dtype.
     power_of_two : every scale is a power of two.
@@ -32,7 +33,7 @@ class Scheme:
     lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
         adds their products in saturating int16, and how many groups of them meet (``passes.hub.lane_sums``); None for
         any.
-    observer : of activations, where the user names none; None takes the default.
+    observer, weight_observer : of activations and of weights, where the user names none; None takes the default.
     equalize_activations : how far channels of activations are made alike, from 0 to 1, where the user does not say.
         What weights of few bits must take back costs them more than it gains; what is free for them is done wholly.
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
@@ -48,6 +49,7 @@ class Scheme:
     edge_bits: int = 8
     depthwise_bits: int | None = None
     other_bits: int = 8
+    narrow_range: bool = False
     per_channel: bool = True
     symmetric_activations: bool = False
     power_of_two: bool = False
@@ -55,6 +57,7 @@ class Scheme:
     lane_limit: int | None = None
     lane_steps: int = 1
     observer: str | None = None
+    weight_observer: str | None = None
     equalize_activations: float = 0.0
     rounding: str = "nearest"
     float_below: float = 0.0
@@ -66,7 +69,7 @@ SCHEMES: dict[str, Scheme] = {
     row.name: row
     for row in (
         Scheme("int8", float_below=20.0),
-        Scheme("w4a8", weight_bits=4, rounding="hessian"),
+        *(Scheme(name, weight_bits=4, depthwise_bits=8, rounding="hessian") for name in ("int4", "w4a8")),
         Scheme(
             "w4a4",
             weight_bits=4,
@@ -74,6 +77,27 @@ SCHEMES: dict[str, Scheme] = {
             depthwise_bits=8,
             observer="mse",
             equalize_activations=0.05,
+            rounding="hessian",
+        ),
+        *(
+            Scheme(name, weight_bits=2, depthwise_bits=8, weight_observer="mse", rounding="hessian")
+            for name in ("int2", "w2a8")
+        ),
+        Scheme(
+            "w2a2",
+            weight_bits=2,
+            activation_bits=2,
+            depthwise_bits=8,
+            observer="mse",
+            weight_observer="mse",
+            rounding="hessian",
+        ),
+        Scheme(
+            "ternary",
+            weight_bits=2,
+            narrow_range=True,
+            depthwise_bits=8,
+            weight_observer="mse",
             rounding="hessian",
         ),
         Scheme("mixed", rounding="hessian", searched=True),

@@ -23,7 +23,7 @@ import numpy as np
 from ...errors import TvmqError
 from ..hub.graph import shape_of
 from ..hub.pairs import ActivationPair, WeightPair
-from ..hub.parameters import activation_limits, along, weight_limits
+from ..hub.parameters import activation_limits, along
 from .backward import Arrays, Rule
 from .kernels import quantizer, sums_of
 
@@ -102,7 +102,7 @@ class LearnedWeights:
     """Weights whose integers, and whose scales, are learned."""
 
     def __init__(self, pair: WeightPair, rate: float, scale_rate: float):
-        self._axis, self._limits = pair.axis, weight_limits(pair.bits)
+        self._axis, self._limits = pair.axis, pair.limits
         self._scales = pair.scales
         wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
         integers = pair.integers.astype(np.float32)

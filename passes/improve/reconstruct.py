@@ -257,7 +257,7 @@ class _Refiner:
             scheme.lane_limit,
             scheme.lane_steps,
             is_merged(call, pair.values),
-            pair.bits,
+            pair.limits,
             scheme.power_of_two,
         )
         return WeightParameters(scales, integers)

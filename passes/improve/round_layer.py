@@ -13,7 +13,6 @@ from tvm import relax
 
 from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
 from ..hub.pairs import WeightPair, WeightParameters
-from ..hub.parameters import weight_limits
 from ..hub.schemes import Scheme
 from . import lattice
 from .gram import Moments, grouped, ungrouped
@@ -65,7 +64,7 @@ def rounded(
     covariance += hold
     cross += hold
     del hold
-    limits, per_channel = weight_limits(pair.bits), pair.scales.size > 1
+    limits, per_channel = pair.limits, pair.scales.size > 1
 
     def nearest(scales: np.ndarray, fit_scales: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return integers, int8 ``[G, O, K]``, and scales ``[G, O]``, some rows at a time."""

@@ -20,7 +20,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ...passes.realize.compute.annotations import KERNEL, NARROW, PACK, STEPS, UNPACK
+from ...passes.realize.compute.annotations import KERNEL, NARROW, PACK, STEPS, UNPACK, WORDS
 from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
@@ -334,6 +334,8 @@ def _tile(
         if nest.depth is not None:
             sch.reorder(nest.depth, nest.lane)
             sch.unroll(nest.depth)
+        for loop in nest.steps:
+            sch.unroll(loop)
         sch.vectorize(nest.lane)
     initial = sch.decompose_reduction(accumulator, nest.taps[0])
     *init_loops, init_lane = sch.get_loops(initial)[-3 - shared :]
@@ -370,6 +372,14 @@ def _instruction(sch: Schedule, sums: _Sums, row: TargetRow, family: str) -> str
         return intrinsics.register(row.lane_dot.intrinsic)
     data, weight = [region.source for region in sch.get(accumulator).reads][-2:]
     lanes, depth = (int(extent) for extent in weight.shape[-2:])
+    annotations = sch.get(accumulator).annotations
+    if WORDS in annotations:
+        planes, words = int(sch.get(accumulator).iter_vars[-2].dom.extent), int(annotations[WORDS])
+        return next(
+            intrinsics.register(dot.intrinsic) if dot.intrinsic is not None else None
+            for dot in row.packed_dots
+            if (8 // dot.bits, dot.words) == (planes, words)
+        )
     wanted = lanes, depth, str(data.dtype), _steps_of(sch, accumulator)
     for dot in row.dots:
         if (dot.lanes, dot.depth, dot.data_dtype, dot.steps) == wanted:
@@ -401,6 +411,14 @@ def _nest_of(sch: Schedule, accumulator: SBlockRV, spatial: int, family: str) ->
     *taps, depth = loops[spatial:]
     if family == "row groups":
         return _Nest(outer[:-1], outer[-1:], rows, blocks, lane, taps, [], depth, True)
+    annotations = sch.get(accumulator).annotations
+    if WORDS in annotations:
+        word, plane = taps
+        words, steps = int(annotations[WORDS]), [plane]
+        if words > 1:
+            word, *inner = sch.split(word, [None, words])
+            steps = [*inner, plane]
+        return _Nest(outer, [], rows, blocks, lane, [word], steps, depth, False)
     steps = _steps_of(sch, accumulator)
     if steps == 1:
         return _Nest(outer, [], rows, blocks, lane, taps, [], depth, False)

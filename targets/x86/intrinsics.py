@@ -9,6 +9,7 @@ dot_16x4_u8s8_avx512     avx512.pmaddubs.w.512     pairs of products in int16, w
                          avx512.pmaddw.d.512       whose pairs keep within a limit; then pairs of those in int32
 dot_8x4_u8s8_avx2        avx2.pmadd.ub.sw, .wd     the same
 dot_*_2, dot_*_4         as above                  the int16 sums of 2 or 4 groups are added before they are widened
+dot_*_s4_*, dot_*_s2_*   a shift, and, sub        weights of 4 or 2 bits, unpacked before one of the above
 pairs_*                  avx*.pmaddubs             int16 sums of pairs of products, for weights that keep them there
 widen_*                  avx*.pmaddw               pairs of such sums, added to int32
 dot_16x2_s16s8_avx512    avx512.pmaddw.d.512       weights widened to int16, pairs of products in int32
@@ -141,6 +142,53 @@ def dot_pairs(lanes: int, pair_name: str, sum_name: str, steps: int = 1) -> tupl
     return meanings.dot_product(lanes, 4, "uint8", steps=steps), code
 
 
+def _unpacked(weight: tirx.Buffer, word: int, plane: int, bits: int, count: int) -> tirx.Expr:
+    """Return a plane of packed weights as a vector of int8."""
+    codes = _vector(weight, count, *([word] if len(weight.shape) > 2 else []))
+    if plane:
+        codes = codes >> T.broadcast(tirx.const(plane * bits, "uint8"), count)
+    codes = T.bitwise_and(codes, T.broadcast(tirx.const(2**bits - 1, "uint8"), count))
+    return T.reinterpret(codes, dtype=f"int8x{count}") - T.broadcast(
+        tirx.const(2 ** (bits - 1), "int8"), count
+    )
+
+
+def packed_vnni(lanes: int, name: str, bits: int) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``vpdpbusd`` with weights of few bits."""
+    planes, bytes_ = 8 // bits, 4 * lanes
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        sums = _vector(total, lanes)
+        for plane in range(planes):
+            group = _everywhere(data.vload([4 * plane], "uint8x4"), lanes, f"int8x{bytes_}")
+            sums = _call(name, f"int32x{lanes}", sums, group, _unpacked(weight, 0, plane, bits, bytes_))
+        return sums
+
+    code = _code(lanes, ((4 * planes,), "uint8"), ((lanes, 4), "uint8"), update)
+    return meanings.packed_dot(lanes, 4, "uint8", bits, 1), code
+
+
+def packed_pairs(
+    lanes: int, pair_name: str, sum_name: str, bits: int, words: int
+) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``pmaddubsw`` with weights of few bits, the int16 sums added before ``pmaddwd``."""
+    planes, bytes_ = 8 // bits, 4 * lanes
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        def products(step: int) -> tirx.Expr:
+            group = _everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
+            factors = _unpacked(weight, step // planes, step % planes, bits, bytes_)
+            return _call(pair_name, f"int16x{2 * lanes}", group, factors)
+
+        sums = functools.reduce(operator.add, [products(step) for step in range(words * planes)])
+        ones = T.broadcast(T.int16(1), 2 * lanes)
+        return _vector(total, lanes) + _call(sum_name, f"int32x{lanes}", sums, ones)
+
+    shape = (words, lanes, 4) if words > 1 else (lanes, 4)
+    code = _code(lanes, ((4 * words * planes,), "uint8"), (shape, "uint8"), update)
+    return meanings.packed_dot(lanes, 4, "uint8", bits, words), code
+
+
 def pairs(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``pmaddubsw``, whose results are added up in int16."""
     words, bytes_ = 2 * lanes, 4 * lanes
@@ -268,6 +316,16 @@ INTRINSICS: dict[str, Intrinsic] = {
     "dot_8x4_u8s8_avx2": partial(dot_pairs, 8, *_PAIRS_256),
     "dot_8x4_u8s8_avx2_2": partial(dot_pairs, 8, *_PAIRS_256, 2),
     "dot_8x4_u8s8_avx2_4": partial(dot_pairs, 8, *_PAIRS_256, 4),
+    **{
+        f"dot_{lanes}x4_u8s{bits}_{isa}": partial(packed_vnni, lanes, name, bits)
+        for lanes, isa, name in ((16, "avx512vnni", _VNNI_512), (8, "avxvnni", _VNNI_256))
+        for bits in (4, 2)
+    },
+    **{
+        f"dot_{lanes}x4_u8s{bits}_{isa}_{words}": partial(packed_pairs, lanes, *names, bits, words)
+        for lanes, isa, names in ((16, "avx512", _PAIRS_512), (8, "avx2", _PAIRS_256))
+        for bits, words in ((4, 2), (4, 1), (2, 1))
+    },
     "pairs_16x4_u8s8_avx512": partial(pairs, 16, _PAIRS_512[0]),
     "pairs_8x4_u8s8_avx2": partial(pairs, 8, _PAIRS_256[0]),
     "widen_16x2_s16_avx512": partial(widen_pairs, 16, _PAIRS_512[1]),

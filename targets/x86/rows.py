@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..row import BF16, F32, DotInstruction, FloatDot, LaneDot, LookUp, NarrowDot, TargetRow
+from ..row import BF16, F32, DotInstruction, FloatDot, LaneDot, LookUp, NarrowDot, PackedDot, TargetRow
 
 ROWS = (
     TargetRow(
@@ -15,6 +15,9 @@ ROWS = (
         l2_bytes=1048576,
         activation_dtype="uint8",
         dots=(DotInstruction("dot_16x4_u8s8_avx512vnni", lanes=16, depth=4, data_dtype="uint8"),),
+        packed_dots=tuple(
+            PackedDot(f"dot_16x4_u8s{bits}_avx512vnni", bits, 16, 4, "uint8") for bits in (4, 2)
+        ),
         lane_dot=LaneDot(
             "lane_dot_16x4_u8s8_avx512vnni", "interleave_16x4_u8", lanes=16, depth=4, data_dtype="uint8"
         ),
@@ -38,6 +41,7 @@ ROWS = (
         l2_bytes=1048576,
         activation_dtype="uint8",
         dots=(DotInstruction("dot_8x4_u8s8_avxvnni", lanes=8, depth=4, data_dtype="uint8"),),
+        packed_dots=tuple(PackedDot(f"dot_8x4_u8s{bits}_avxvnni", bits, 8, 4, "uint8") for bits in (4, 2)),
         lane_dot=LaneDot(
             "lane_dot_8x4_u8s8_avxvnni", "interleave_8x4_u8", lanes=8, depth=4, data_dtype="uint8"
         ),
@@ -63,6 +67,10 @@ ROWS = (
             ),
         ),
         narrow_dot=NarrowDot("pairs_16x4_u8s8_avx512", "widen_16x2_s16_avx512", 16, 4, "uint8", 2, "int16"),
+        packed_dots=tuple(
+            PackedDot(f"dot_16x4_u8s{bits}_avx512_{words}", bits, 16, 4, "uint8", words)
+            for bits, words in ((4, 2), (4, 1), (2, 1))
+        ),
         lane_dot=LaneDot(
             "lane_dot_16x2_s16s8_avx512", "interleave_16x2_s16", lanes=16, depth=2, data_dtype="int16"
         ),
@@ -84,6 +92,10 @@ ROWS = (
             DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
         ),
         narrow_dot=NarrowDot("pairs_8x4_u8s8_avx2", "widen_8x2_s16_avx2", 8, 4, "uint8", 2, "int16"),
+        packed_dots=tuple(
+            PackedDot(f"dot_8x4_u8s{bits}_avx2_{words}", bits, 8, 4, "uint8", words)
+            for bits, words in ((4, 2), (4, 1), (2, 1))
+        ),
         lane_dot=LaneDot(
             "lane_dot_8x2_s16s8_avx2", "interleave_8x2_s16", lanes=8, depth=2, data_dtype="int16"
         ),

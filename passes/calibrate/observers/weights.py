@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 PERCENTILE = 0.9999
+WIDE = 7
+"""Largest integer from which on clipping more than half of the range never pays."""
 
 
 def minmax_weights(weight: np.ndarray, limit: int) -> np.ndarray:
@@ -34,9 +36,10 @@ def emd_weights(weight: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _least_error(weight: np.ndarray, limit: int, power: int) -> np.ndarray:
+    least_share = 0.5 if limit >= WIDE else 0.1
     largest = minmax_weights(weight, limit).astype(np.float64)
     best, least = largest.copy(), np.full(largest.shape, np.inf)
-    for share in np.linspace(1.0, 0.5, 51):
+    for share in np.linspace(1.0, least_share, 51):
         scale = np.where(largest > 0.0, largest * share / limit, 1.0)[:, None]
         rounded = np.clip(np.rint(weight / scale), -limit, limit) * scale
         error = (np.abs(rounded - weight) ** power).sum(axis=1)

@@ -19,6 +19,9 @@ first down, then across.
 STEPS = "tvmq.steps"
 """How many groups of the inner product an instruction of the accumulator takes at a time."""
 
+WORDS = "tvmq.words"
+"""How many packed words an instruction of the accumulator takes at a time, where it unpacks them."""
+
 PACK = "tvmq.pack"
 """Marks the block that brings an activation into the layout of weights: all of it once, before the accumulator."""
 
@@ -26,7 +29,9 @@ ROWS = "tvmq.rows"
 """Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""
 
 NARROW = "tvmq.narrow"
-"""Marks the block of sums in a dtype narrower than the accumulator's, which reads them."""
+"""Marks the block of sums in a dtype narrower than the accumulator's, which reads them; its value is the extents of the
+loops of the whole sum.
+"""
 
 UNPACK = "tvmq.unpack"
 """Marks the block that unpacks weights; its value is how many neighbouring steps lie in one word."""

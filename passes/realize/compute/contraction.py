@@ -8,6 +8,7 @@ carries the annotation that the schedule rule looks for; the rule keeps accumula
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -260,7 +261,7 @@ def conv2d(
         list(zip(("kh", "kw", "ko"), taps, strict=True)),
         terms,
         dot,
-        _inside(geometry, height, width),
+        {} if merged else _inside(geometry, height, width),
     )
 
     grouping = () if groups == 1 else (groups,)
@@ -296,8 +297,9 @@ def matmul(
     (..., M, N) in the epilogue's dtype.
     """
     *lead, inner = (int(extent) for extent in data.shape)
-    blocks, _, lanes, depth = (int(extent) for extent in weight.shape)
-    steps = ceil_div(inner, depth)
+    blocks, words, lanes, depth = (int(extent) for extent in weight.shape)
+    taps = [("ko", words), ("kp", dot.planes)] if dot.words else [("ko", ceil_div(inner, depth))]
+    steps = math.prod(extent for _, extent in taps)
     axis = _rows_axis(lead)
     outer = [extent for place, extent in enumerate(lead) if place != axis]
     length = lead[axis] if lead else 1
@@ -325,13 +327,14 @@ def matmul(
 
         source = te.compute((*outer, rows, steps * depth), body, name="rows")
 
-    factor = factors(weight, (steps,), dot, rows)
+    factor = factors(weight, [extent for _, extent in taps], dot, rows)
 
-    def terms(index: Sequence[tirx.Expr], taps: Sequence[tirx.Expr], place: tirx.Expr):
+    def terms(index: Sequence[tirx.Expr], steps: Sequence[tirx.Expr], place: tirx.Expr):
         *front, block, lane = index
-        return source(*front, taps[0] * depth + place), factor((block,), taps, lane, place)
+        step = steps[0] * dot.planes + steps[1] if dot.words else steps[0]
+        return source(*front, step * depth + place), factor((block,), steps, lane, place)
 
-    accumulator = accumulate((*outer, rows, blocks, lanes), [("ko", steps)], terms, dot)
+    accumulator = accumulate((*outer, rows, blocks, lanes), taps, terms, dot)
 
     def position(index):
         *front, channel = index
@@ -340,6 +343,12 @@ def matmul(
         return [*others, row, channel // lanes, channel % lanes], channel, index
 
     return finish(accumulator, (*lead, out_channels), position, arrays, epilogue)
+
+
+def rows_of(shape: Sequence[int]) -> int:
+    """Return the rows that share weights in a register tile of ``matmul``, of data of this shape."""
+    *lead, _ = shape
+    return lead[_rows_axis(lead)] if lead else 1
 
 
 def _rows_axis(lead: Sequence[int]) -> int:

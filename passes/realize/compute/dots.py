@@ -35,6 +35,8 @@ class Dot:
         ``"bfloat16"``.
     steps : groups of ``depth`` that an instruction takes at a time.
     weight_bits : of a weight in memory; fewer than 8 are packed by ``packing.pack_planes``.
+    words : packed words that an instruction takes at a time; 0 where it takes weights of 8 bits, to which a kernel
+        unpacks those of fewer for all of its rows.
     narrow : how sums begin; None where an instruction adds to the accumulator itself.
     """
 
@@ -45,7 +47,13 @@ class Dot:
     steps: int = 1
     weight_dtype: str = "int8"
     weight_bits: int = STORED_BITS[-1]
+    words: int = 0
     narrow: Narrow | None = None
+
+    @property
+    def planes(self) -> int:
+        """Steps of the sum in a packed word."""
+        return 8 // self.weight_bits
 
 
 def possible_steps(taps: Sequence[int], most: int) -> list[int]:

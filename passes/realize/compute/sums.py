@@ -15,7 +15,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-from .annotations import KERNEL, NARROW, STEPS
+from .annotations import KERNEL, NARROW, STEPS, WORDS
 from .bfloat16 import widened
 from .dots import Dot, Narrow, split_taps
 
@@ -38,6 +38,8 @@ def accumulate(
     marks : annotations of its block beside those that every accumulator has.
     """
     attrs = {KERNEL: "contraction", STEPS: dot.steps, **(marks or {})}
+    if dot.words:
+        attrs[WORDS] = dot.words
     if dot.narrow is not None:
         return _in_two_steps(shape, taps, terms, dot, dot.narrow, attrs)
     axes = [te.reduce_axis((0, extent), name) for name, extent in taps]
@@ -74,7 +76,7 @@ def _in_two_steps(
         return te.sum(value, axis=[*inside, place])
 
     partial_shape = (*shape[:-1], *outer, shape[-1], narrow.parts)
-    partial = te.compute(partial_shape, body, name="partial", attrs={NARROW: 1})
+    partial = te.compute(partial_shape, body, name="partial", attrs={NARROW: extents})
     outside = [te.reduce_axis((0, extent), f"{name}o") for name, extent in zip(names, outer, strict=True)]
     part = te.reduce_axis((0, narrow.parts), "part")
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 from tvm import te, tirx
 
-from ...hub.packing import STORED_BITS, bias_of
+from ....targets.meanings import unpacked
+from ...hub.packing import STORED_BITS
 from .annotations import UNPACK
 from .bfloat16 import BFLOAT16, widened
 from .dots import Dot
@@ -30,9 +31,13 @@ def factors(weight: te.Tensor, taps: Sequence[int], dot: Dot, rows: int) -> Fact
     Parameters
     ----------
     weight : (..., *taps, lanes, depth), or packed (..., words, lanes, depth).
-    taps : extents of the loops of the sum.
+    taps : extents of the loops of the sum; the last two are words and planes where ``dot.words``.
     rows : of the kernel.
     """
+    if dot.words:
+        return lambda front, steps, lane, place: unpacked(
+            weight(*front, *steps[:-1], lane, place), steps[-1], dot.weight_bits
+        )
     if dot.weight_bits == STORED_BITS[-1]:
         source = _widen(weight, dot, rows)
         return lambda front, steps, lane, place: source(*front, *steps, lane, place)
@@ -60,15 +65,11 @@ def _widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
 def _unpack(packed: te.Tensor, dot: Dot) -> te.Tensor:
     """Return the weights (..., steps, lanes, depth), int8, of which ``packing.pack_planes`` made words."""
     *front, words, lanes, depth = (int(extent) for extent in packed.shape)
-    planes = 8 // dot.weight_bits
+    planes = dot.planes
 
     def body(*index: tirx.Expr) -> tirx.Expr:
         *leading, step, lane, place = index
-        word = packed(*leading, step // planes, lane, place)
-        shift = (step % planes * dot.weight_bits).astype("uint8")
-        code = (word >> shift) & tirx.const(2**dot.weight_bits - 1, "uint8")
-        return code.astype("int8") - tirx.const(bias_of(dot.weight_bits), "int8")
+        return unpacked(packed(*leading, step // planes, lane, place), step % planes, dot.weight_bits)
 
-    return te.compute(
-        (*front, words * planes, lanes, depth), body, name="weights", attrs={UNPACK: planes}
-    )
+    shape = (*front, words * planes, lanes, depth)
+    return te.compute(shape, body, name="weights", attrs={UNPACK: planes})

@@ -23,6 +23,7 @@ from .weights import Weight
 FEWEST_STEPS = 8
 """From which on narrow sums are the fastest, or from all steps on that there are, if they are more than four."""
 
+
 MOST_STEPS = 64
 """More gain nothing."""
 
@@ -45,6 +46,7 @@ def lay_out(
     taps: Callable[[int], Sequence[int]],
     merged: bool,
     largest: int,
+    rows: int | None = None,
 ) -> Layout:
     """Return the fastest dot product of the target that is exact for these weights, and the weights for it.
 
@@ -53,12 +55,22 @@ def lay_out(
     taps : ``depth -> extents`` of the loops of the sum.
     merged : as for ``lane_sums.runs_of``.
     largest : what activations are at most.
+    rows : of the kernel, where it is a matrix product.
     """
+    bits = stored_bits(bits_of(weight.values))
+    if (
+        bits < STORED_BITS[-1] and rows is not None and rows <= row.vector_registers // 2
+    ):  # one register tile has them all
+        return _in_registers(row, arrange, taps, bits)
     dot = _narrow(row.narrow_dot, arrange, taps, largest) if row.narrow_dot is not None else None
     if dot is None:
         own = choose_dot(row, weight, merged)
         dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)
-    return stored(dot, arrange(dot.lanes, dot.depth), taps(dot.depth), bits_of(weight.values))
+    arranged = arrange(dot.lanes, dot.depth)
+    if bits == STORED_BITS[-1]:
+        return Layout(dot, arranged)
+    packed = pack_planes(_flat(arranged, taps(dot.depth)), bits)
+    return Layout(dataclasses.replace(dot, weight_bits=bits), packed)
 
 
 def choose_dot(row: TargetRow, weight: Weight, merged: bool) -> DotInstruction:
@@ -99,12 +111,18 @@ def _largest_sum(flat: np.ndarray, parts: int, steps: int) -> int:
     return max(int(np.maximum(sign * split, 0).sum(axis=(2, 5)).max(initial=0)) for sign in (1, -1))
 
 
-def stored(dot: Dot, arranged: np.ndarray, taps: Sequence[int], bits: int) -> Layout:
-    """Return the dot product for weights as they lie in memory: of 4 bits and fewer packed."""
-    width = stored_bits(bits)
-    if width == STORED_BITS[-1]:
-        return Layout(dot, arranged)
-    return Layout(dataclasses.replace(dot, weight_bits=width), pack_planes(_flat(arranged, taps), width))
+def _in_registers(
+    row: TargetRow, arrange: Arrange, taps: Callable[[int], Sequence[int]], bits: int
+) -> Layout:
+    """Return the fastest dot product that takes packed weights."""
+    for own in row.packed_dots:
+        if own.bits != bits:
+            continue
+        packed = pack_planes(_flat(arrange(own.lanes, own.depth), taps(own.depth)), bits)
+        if packed.shape[-3] % own.words == 0:
+            dot = Dot(own.lanes, own.depth, own.data_dtype, weight_bits=bits, words=own.words)
+            return Layout(dot, packed)
+    raise ValueError(f"{row.name} has no dot product of packed weights of {bits} bits")
 
 
 def _flat(arranged: np.ndarray, taps: Sequence[int]) -> np.ndarray:

@@ -205,6 +205,7 @@ def _build(
         layout = lay_out(
             *(emitter.row, weight, partial(packing.pack_matmul, values)),
             *(lambda depth: (packing.ceil_div(values.shape[0], depth),), False, largest),
+            rows=contraction.rows_of(data_shape),
         )
         lanes, packed = layout.dot.lanes, layout.weights
         define = partial(contraction.matmul, out_channels=values.shape[1], dot=layout.dot, epilogue=epilogue)

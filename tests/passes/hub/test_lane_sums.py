@@ -123,7 +123,7 @@ def test_sums_by_smaller_weights(values, nearest):
 
 def test_few_bits_use_their_smallest_integer():
     weight = np.float32([[-8, -8, 1, 7], [-8, 0, 0, 7]])[:, :, None, None]
-    integers, scale = limit_sums(weight, np.ones(2, np.float32), 0, 8, bits=4)
+    integers, scale = limit_sums(weight, np.ones(2, np.float32), 0, 8, limits=(-8, 7))
     assert largest_sums(runs_of(integers, 0)).max() <= 8
     assert scale[0] > 1.0 == scale[1]
     assert integers[1, :, 0, 0].tolist() == [-8, 0, 0, 7]

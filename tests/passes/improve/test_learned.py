@@ -8,6 +8,7 @@ from tvm import relax
 
 from tvmq.errors import TvmqError
 from tvmq.passes.hub.pairs import ActivationPair, WeightPair
+from tvmq.passes.hub.parameters import weight_limits
 from tvmq.passes.improve.backward import Product
 from tvmq.passes.improve.learned import LearnedShift, LearnedStep, LearnedWeights, Parameter, Rates, kept
 
@@ -21,7 +22,9 @@ def _step(scale=0.5, zero_point=1, bits=2) -> LearnedStep:
 def _weights(values, integers, scales, axis=1, bits=3) -> LearnedWeights:
     var = relax.Var("w")
     values, integers = np.float32(values), np.int8(integers)
-    pair = WeightPair("w", values, var, var, (), axis, bits, np.float32(scales), integers)
+    pair = WeightPair(
+        *("w", values, var, var, (), axis, bits, weight_limits(bits), np.float32(scales), integers)
+    )
     return LearnedWeights(pair, 0.01, 0.001)
 
 

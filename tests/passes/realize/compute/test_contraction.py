@@ -113,9 +113,7 @@ def test_conv2d_with_merged_columns(
     )
     packed = packing.pack_conv2d(packing.merge_columns(weight), 1, dot.lanes, dot.depth)
     per_channel = [packing.pack_channels(array, 1, dot.lanes) for array in (offset, multiplier)]
-    define = partial(
-        contraction.conv2d, geometry=geometry, dot=dot, merged=True, epilogue=Requantize(OUT)
-    )
+    define = partial(contraction.conv2d, geometry=geometry, dot=dot, merged=True, epilogue=Requantize(OUT))
     result = run_kernel(define, [data, packed, *per_channel])
     np.testing.assert_array_equal(result, arithmetic.requantize(accumulator, multiplier, OUT))
 
