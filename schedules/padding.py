@@ -24,8 +24,8 @@ from ..passes.realize.compute.annotations import INSIDE, NARROW
 _PLACES = (2, 3)
 """Height and width of the result among the axes of sums."""
 _TAPS = {"accumulator_update": (6, 7), "partial_update": (10, 11)}
-"""How the names of blocks of sums begin, and height and width of the kernel among their axes: all of the kernel, or parts of it inside or
-outside of narrow sums; only a loop over the whole of it can be left out in part."""
+"""How the names of blocks of sums begin, and height and width of the kernel among their axes. Where there are narrow
+sums, either has a loop over the whole of it, which can be left out in part, or both have loops over parts."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.SkipPadding")

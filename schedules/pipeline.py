@@ -13,6 +13,7 @@ from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
+from .bits import WriteBits
 from .code import generate
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
@@ -111,7 +112,7 @@ def to_scheduled_kernels(
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))
-        return SkipPadding()(ScheduleKernels(row, threads)(mod)), kernels
+        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod))), kernels
 
 
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:

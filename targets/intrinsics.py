@@ -9,14 +9,17 @@ from functools import cache
 
 from tvm.s_tir import TensorIntrin
 
+from .bit_intrinsics import INTRINSICS as BITS
+from .bit_intrinsics import LLVM_CODE as BITS_CODE
+from .bit_intrinsics import TAILS
 from .row import TargetRow
 from .x86.intrinsics import INTRINSICS as X86
 from .x86.intrinsics import LLVM_CODE as X86_CODE
 
-INTRINSICS = {**X86}
+INTRINSICS = {**X86, **BITS}
 """Those of all architectures: name -> ``() -> (meaning, code)``."""
 
-LLVM_CODE = {**X86_CODE}
+LLVM_CODE = {**X86_CODE, **BITS_CODE}
 """Functions that their code calls: name -> LLVM's assembly."""
 
 
@@ -37,6 +40,7 @@ def register_all(row: TargetRow) -> None:
     """Make every intrinsic of a row known to TVM: schedules that were made elsewhere name them."""
     names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
     names += [dot.intrinsic for dot in row.packed_dots]
+    names += map(row.bit_dot.look_up, TAILS)
     if row.narrow_dot is not None:
         names += [row.narrow_dot.product, row.narrow_dot.widen]
     if row.lane_dot is not None:

@@ -31,11 +31,15 @@ def of_bfloat16(bits: tirx.Expr) -> tirx.Expr:
     return T.reinterpret(T.shift_left(T.cast(bits, "uint32"), T.uint32(16)), dtype="float32")
 
 
-def unpacked(word: tirx.Expr, plane: tirx.Expr, bits: int) -> tirx.Expr:
-    """Return a weight, int8, of a packed word, uint8: plane 0 lies in its lowest bits, and the least weight is 0."""
+def plane_of(word: tirx.Expr, plane: tirx.Expr, bits: int) -> tirx.Expr:
+    """Return a number of so many bits, uint8, of a packed word, uint8; plane 0 lies in its lowest bits."""
     shift = T.cast(plane * bits, "uint8")
-    code = T.bitwise_and(T.shift_right(word, shift), tirx.const(2**bits - 1, "uint8"))
-    return T.cast(code, "int8") - tirx.const(2 ** (bits - 1), "int8")
+    return T.bitwise_and(T.shift_right(word, shift), tirx.const(2**bits - 1, "uint8"))
+
+
+def unpacked(word: tirx.Expr, plane: tirx.Expr, bits: int) -> tirx.Expr:
+    """Return a weight, int8, of a packed word, in which the least weight is 0."""
+    return T.cast(plane_of(word, plane, bits), "int8") - tirx.const(2 ** (bits - 1), "int8")
 
 
 def dot_product(

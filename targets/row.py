@@ -83,6 +83,24 @@ class PackedDot:
 
 
 @dataclass(frozen=True)
+class BitDot:
+    """Products of one-bit activations and weights, four of them looked up at a time (``targets.bit_products``).
+
+    Attributes
+    ----------
+    isa : which of ``targets.bit_intrinsics``; None leaves the code to LLVM's vectorizer.
+    lanes : output channels that a look-up serves.
+    """
+
+    isa: str | None
+    lanes: int
+
+    def look_up(self, tail: int) -> str | None:
+        """Return the name in ``targets.intrinsics`` of adding up products; ``tail`` as in ``bit_products``."""
+        return None if self.isa is None else f"bits_{self.isa}_{tail}"
+
+
+@dataclass(frozen=True)
 class LaneDot:
     """One exact dot product within each lane: the kernel of depthwise convolution.
 
@@ -161,6 +179,7 @@ class TargetRow:
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     narrow_dot : sums of small weights, faster still; None where there is no such.
     packed_dots : those of few rows, by bits; of each the fastest first.
+    bit_dot : products of one-bit numbers.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
@@ -176,6 +195,7 @@ class TargetRow:
     l2_bytes: int
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
+    bit_dot: BitDot
     narrow_dot: NarrowDot | None = None
     packed_dots: tuple[PackedDot, ...] = ()
     lane_dot: LaneDot | None = None

@@ -20,7 +20,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ...passes.realize.compute.annotations import KERNEL, NARROW, PACK, STEPS, UNPACK, WORDS
+from ...passes.realize.compute.annotations import BITS, KERNEL, NARROW, PACK, STEPS, TAIL, UNPACK, WORDS
 from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
@@ -279,7 +279,11 @@ def _schedule(
     )
     if not is_small:
         sch.parallel(parallel)
-    _tile(sch, nest, accumulator, result, (row_inner, block_inner), _instruction(sch, sums, row, family))
+    if BITS in sch.get(result).annotations:
+        _tile_bits(sch, result)
+    else:
+        _tile_result(sch, nest, result, extent_of(sch, block_inner))
+    _tile(sch, nest, accumulator, (row_inner, block_inner), _instruction(sch, sums, row, family))
     if sums.narrow is not None:
         _tile_narrow(sch, sums.narrow, row)
 
@@ -298,8 +302,9 @@ def _tile_narrow(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> None:
     *_, lane, part = loops[:spatial]
     *steps, place = loops[spatial:]
     tile = [loop for loop in loops[: spatial - 2] if extent_of(sch, loop) > 1]
-    sch.reorder(*steps, *tile, lane, part, place)
-    product = None if row.narrow_dot is None else row.narrow_dot.product
+    single = extent_of_all(sch, [part, place]) == 1
+    sch.reorder(*steps, *tile, *([part, place, lane] if single else [lane, part, place]))
+    product = _narrow_product(sch, narrow, row)
     if product is None:
         sch.vectorize(lane)
     initial = sch.decompose_reduction(narrow, steps[0])
@@ -311,24 +316,23 @@ def _tile_narrow(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> None:
         sch.unroll(loop)
 
 
+def _narrow_product(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> str | None:
+    """Return the name of the intrinsic that adds products to narrow sums; None for plain code."""
+    annotations = sch.get(narrow).annotations
+    if TAIL in annotations:
+        return row.bit_dot.look_up(int(annotations[TAIL]))
+    return None if row.narrow_dot is None else row.narrow_dot.product
+
+
 def _tile(
     sch: Schedule,
     nest: _Nest,
     accumulator: SBlockRV,
-    result: SBlockRV,
     inner: tuple[LoopRV, LoopRV],
     instruction: str | None,
 ) -> None:
-    """Unroll and vectorize what a register tile does: start, sums and result."""
+    """Unroll and vectorize what a register tile does: start and sums."""
     shared = len(nest.shared)
-    *result_rows, result_channels = sch.get_loops(result)[-2 - shared :]
-    for loop in result_rows:
-        sch.unroll(loop)
-    lanes = extent_of(sch, nest.lane)
-    if _ends_in_one_lane(sch, result, lanes):
-        sch.unroll(result_channels)
-    else:
-        sch.unroll(split_vector(sch, result_channels, extent_of(sch, inner[1]) * lanes))
     if instruction is None:
         # Before the initialisation is split off: a lone update is no reduction block that could be vectorized.
         if nest.depth is not None:
@@ -349,6 +353,26 @@ def _tile(
             sch.unroll(loop)
 
 
+def _tile_result(sch: Schedule, nest: _Nest, result: SBlockRV, blocks: int) -> None:
+    """Unroll and vectorize the result of a register tile of so many blocks."""
+    *rows, channels = sch.get_loops(result)[-2 - len(nest.shared) :]
+    for loop in rows:
+        sch.unroll(loop)
+    lanes = extent_of(sch, nest.lane)
+    if _ends_in_one_lane(sch, result, lanes):
+        sch.unroll(channels)
+    else:
+        sch.unroll(split_vector(sch, channels, blocks * lanes))
+
+
+def _tile_bits(sch: Schedule, result: SBlockRV) -> None:
+    """Unroll the bits of a register tile, but for those of a block of channels (``schedules.bits``)."""
+    *rows, _ = sch.get_loops(result)[-len(sch.get(result).iter_vars) :]
+    for loop in rows:
+        if extent_of(sch, loop) > 1:
+            sch.unroll(loop)
+
+
 def _ends_in_one_lane(sch: Schedule, result: SBlockRV, lanes: int) -> bool:
     """Tell whether the last vector of a narrowed result has one lane: LLVM 22 writes two bytes for it on AVX512.
 
@@ -363,7 +387,8 @@ def _instruction(sch: Schedule, sums: _Sums, row: TargetRow, family: str) -> str
     if family == "depthwise":
         return None
     if sums.narrow is not None:
-        name = None if row.narrow_dot is None else row.narrow_dot.widen
+        plain = row.narrow_dot is None or TAIL in sch.get(sums.narrow).annotations
+        name = None if plain else row.narrow_dot.widen
         return None if name is None else intrinsics.register(name)
     accumulator = sums.accumulator
     if str(sch.get(accumulator).writes[0].source.dtype) == "float32":

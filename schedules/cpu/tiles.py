@@ -50,13 +50,14 @@ def register_tiles(
     lane_bits : of a lane in registers, where those are not the accumulators but narrow sums.
     """
     registers_a_block = max(1, lanes * lane_bits // row.vector_bits)
+    block_bytes = lanes * lane_bits // 8
 
     def fits(tile_rows: int, tile_blocks: int) -> bool:
         weights = tile_blocks * registers_a_block
         return (
-            (tile_blocks == 1 or tile_blocks * lanes * 4 <= 2 * MAX_BLOCK_BYTES)
+            (tile_blocks == 1 or tile_blocks * block_bytes <= 2 * MAX_BLOCK_BYTES)
             and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
-            and shared * tile_rows * tile_blocks * lanes * 4 < STACK_BYTES
+            and shared * tile_rows * tile_blocks * block_bytes < STACK_BYTES
         )
 
     def cost(tile: tuple[int, int]) -> float:

@@ -28,6 +28,12 @@ PACK = "tvmq.pack"
 ROWS = "tvmq.rows"
 """Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""
 
+TAIL = "tvmq.tail"
+"""Of narrow sums of one-bit products: as in ``targets.bit_products``."""
+
+BITS = "tvmq.bits"
+"""Marks a kernel's result that has a bit for each lane of the accumulator."""
+
 NARROW = "tvmq.narrow"
 """Marks the block of sums in a dtype narrower than the accumulator's, which reads them; its value is the extents of the
 loops of the whole sum.

@@ -97,6 +97,14 @@ class Conv2d:
             return height, 1, ceil_div(inner * width, depth)
         return height, width, ceil_div(inner, depth)
 
+    def inside(self, height: int, width: int) -> dict[str, list[int]]:
+        """Return the annotation by which padding is left out of the sums, where there is some that adds nothing."""
+        if not any(self.padding) or self.pad_value:
+            return {}
+        top, left, _, _ = self.padding
+        down, across = zip(self.strides, self.dilation, (top, left), (height, width), strict=True)
+        return {INSIDE: [*down, *across]}
+
     def out_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the result."""
         top, left, bottom, right = self.padding
@@ -199,15 +207,6 @@ def or_outside(value: tirx.Expr, conditions: Sequence[tirx.Expr], outside: float
     return tirx.if_then_else(tirx.all(*conditions), value, tirx.const(outside, str(value.ty)))
 
 
-def _inside(geometry: Conv2d, height: int, width: int) -> dict[str, list[int]]:
-    """Return the annotation by which padding is left out of the sums, where there is some that adds nothing."""
-    if not any(geometry.padding) or geometry.pad_value:
-        return {}
-    top, left, _, _ = geometry.padding
-    down, across = zip(geometry.strides, geometry.dilation, (top, left), (height, width), strict=True)
-    return {INSIDE: [*down, *across]}
-
-
 def conv2d(
     data: te.Tensor,
     weight: te.Tensor,
@@ -261,7 +260,7 @@ def conv2d(
         list(zip(("kh", "kw", "ko"), taps, strict=True)),
         terms,
         dot,
-        {} if merged else _inside(geometry, height, width),
+        {} if merged else geometry.inside(height, width),
     )
 
     grouping = () if groups == 1 else (groups,)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ....targets.bit_products import unit_of
 from ...hub.packing import STORED_BITS
 
 
@@ -18,11 +19,18 @@ class Narrow:
     dtype : of the narrow sums.
     parts : how many of them a lane has, each of ``depth / parts`` products of a group.
     steps : groups of ``depth`` that are added before they are widened; as ``possible_steps`` gives them.
+    tail : of one-bit products, as in ``targets.bit_products``; None of all others.
     """
 
     dtype: str
     parts: int
     steps: int
+    tail: int | None = None
+
+    @property
+    def unit(self) -> int:
+        """What a narrow sum counts."""
+        return 1 if self.tail is None else unit_of(self.tail)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,11 @@ class Dot:
     weight_bits: int = STORED_BITS[-1]
     words: int = 0
     narrow: Narrow | None = None
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether data and weights are codes of four bits."""
+        return self.narrow is not None and self.narrow.tail is not None
 
     @property
     def planes(self) -> int:

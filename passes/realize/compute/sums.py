@@ -15,7 +15,8 @@ from typing import Any
 
 from tvm import te, tirx
 
-from .annotations import KERNEL, NARROW, STEPS, WORDS
+from ....targets import bit_products
+from .annotations import KERNEL, NARROW, STEPS, TAIL, WORDS
 from .bfloat16 import widened
 from .dots import Dot, Narrow, split_taps
 
@@ -72,17 +73,21 @@ def _in_two_steps(
         cut = len(front) - 1 - count
         own, groups = [*front[:cut], front[-1]], front[cut:-1]
         steps = [group * extent + step for group, extent, step in zip(groups, inner, inside, strict=True)]
-        value = _product(terms(own, steps, part * width + place), narrow.dtype)
+        factors, tail = terms(own, steps, part * width + place), narrow.tail
+        bits = tail is not None
+        value = bit_products.product(*factors, tail) if bits else _product(factors, narrow.dtype)
         return te.sum(value, axis=[*inside, place])
 
     partial_shape = (*shape[:-1], *outer, shape[-1], narrow.parts)
-    partial = te.compute(partial_shape, body, name="partial", attrs={NARROW: extents})
+    marks = {NARROW: extents} if narrow.tail is None else {NARROW: extents, TAIL: narrow.tail}
+    partial = te.compute(partial_shape, body, name="partial", attrs=marks)
     outside = [te.reduce_axis((0, extent), f"{name}o") for name, extent in zip(names, outer, strict=True)]
     part = te.reduce_axis((0, narrow.parts), "part")
 
     def total(*index: tirx.Expr) -> tirx.Expr:
         value = partial(*index[:-1], *outside, index[-1], part)
-        return te.sum(value.astype(dot.accumulator_dtype), axis=[*outside, part])
+        value = value.astype(dot.accumulator_dtype)
+        return te.sum(value if narrow.unit == 1 else value * narrow.unit, axis=[*outside, part])
 
     return te.compute(tuple(shape), total, name="accumulator", attrs=attrs)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from tvm import te, tirx
 
-from ....targets.meanings import unpacked
+from ....targets.meanings import plane_of, unpacked
 from ...hub.packing import STORED_BITS
 from .annotations import UNPACK
 from .bfloat16 import BFLOAT16, widened
@@ -63,13 +63,17 @@ def _widen(weight: te.Tensor, dot: Dot, rows: int) -> te.Tensor:
 
 
 def _unpack(packed: te.Tensor, dot: Dot) -> te.Tensor:
-    """Return the weights (..., steps, lanes, depth), int8, of which ``packing.pack_planes`` made words."""
+    """Return the weights (..., steps, lanes, depth) of which ``packing.pack_planes`` made words.
+
+    They are int8; of one bit uint8, four weights a number.
+    """
     *front, words, lanes, depth = (int(extent) for extent in packed.shape)
     planes = dot.planes
 
     def body(*index: tirx.Expr) -> tirx.Expr:
         *leading, step, lane, place = index
-        return unpacked(packed(*leading, step // planes, lane, place), step % planes, dot.weight_bits)
+        word, plane = packed(*leading, step // planes, lane, place), step % planes
+        return (plane_of if dot.is_binary else unpacked)(word, plane, dot.weight_bits)
 
     shape = (*front, words * planes, lanes, depth)
     return te.compute(shape, body, name="weights", attrs={UNPACK: planes})
