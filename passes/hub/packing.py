@@ -83,11 +83,12 @@ def pack_planes(weight: np.ndarray, bits: int) -> np.ndarray:
     return np.bitwise_or.reduce(split, axis=-3).astype(np.uint8)
 
 
-def pack_channels(values: np.ndarray, groups: int, lanes: int) -> np.ndarray:
-    """Return per-channel values as [G * blocks * lanes], each group padded with zeros to whole blocks."""
+def pack_channels(values: np.ndarray, groups: int, lanes: int, fill: int = 0) -> np.ndarray:
+    """Return per-channel values as [G * blocks * lanes], each group padded with ``fill`` to whole blocks."""
     group_out = len(values) // groups
     padded = ceil_div(group_out, lanes) * lanes
-    return np.pad(values.reshape(groups, group_out), ((0, 0), (0, padded - group_out))).reshape(-1)
+    widths = ((0, 0), (0, padded - group_out))
+    return np.pad(values.reshape(groups, group_out), widths, constant_values=fill).reshape(-1)
 
 
 def padded_rows(rows: int) -> int:

@@ -9,7 +9,8 @@ Three walks over the one block of ``main``:
 3. forwards: carry the plans out
 
 Integers are stored in the target row's dtype, whatever the model's own: moving a tensor from int8 to uint8 moves its
-zero point along. An operator for which no rule has a plan stays float, and its layer record says why.
+zero point along. Float values of two numbers are bits where a kernel reads them as such. An operator for which no rule
+has a plan stays float, and its layer record says why.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ from ..hub.graph import (
     with_layer_name,
 )
 from ..hub.layers import Layer, get_layers, with_layers
-from .compute import elementwise
+from ..hub.two_valued import TwoValued, two_valued
+from .compute import binary, elementwise
 from .realizers.average import plan_average
 from .realizers.binary import plan_product, plan_sum
+from .realizers.binary_layers import plan_binary
 from .realizers.concat import plan_concat
 from .realizers.functions import plan_function
 from .realizers.moves import move, move_inputs, moved_parameters
@@ -49,6 +52,7 @@ from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rule
 from .realizers.weighted import plan_weighted
 
 RULES: tuple[Rule, ...] = (
+    plan_binary,
     plan_weighted,
     plan_matrix_product,
     plan_sum,
@@ -95,10 +99,12 @@ class _Analysis:
         self.bindings = bindings_of(mod)
         self._definitions = {binding.var: binding.value for binding in self.bindings}
         self._parameters: dict[relax.Var, Parameters] = {}
+        self._two_valued = two_valued(mod)
+        self.roots: set[relax.Var] = set()  # float values of which bits are made
         self.refusals: dict[str, str] = {}
         self.plans: dict[relax.Var, Plan] = {}
         self.float_plans: dict[relax.Var, Plan] = {}
-        self.as_integers: set[relax.Var] = set()
+        self.as_integers: set[relax.Var] = set()  # or as bits
         self.as_is: set[relax.Var] = set()
         for binding in self.bindings:
             found = self._classify(binding.value)
@@ -117,6 +123,9 @@ class _Analysis:
 
     def parameters(self, expr: relax.Expr) -> Parameters | None:
         return self._parameters.get(expr) if isinstance(expr, relax.Var) else None
+
+    def two_valued(self, expr: relax.Expr) -> TwoValued | None:
+        return self._two_valued.get(expr) if isinstance(expr, relax.Var) else None
 
     def refuse(self, call: relax.Expr, reason: str) -> None:
         self.refusals.setdefault(layer_name(call), reason)
@@ -174,6 +183,8 @@ class _Analysis:
                 self._demand_arguments(value)
         if var in self._parameters and (var in self.as_integers or var in self.as_is):
             self._demand_moved(var, value)
+        elif var in self.as_integers:
+            self._demand_bits(var, self._two_valued[var])
 
     def _demand_quantize(self, var: relax.Var, call: relax.Call) -> None:
         own = self.own_parameters(call)
@@ -191,6 +202,17 @@ class _Analysis:
             return
         self.plans[var] = plan
         self.as_integers.update(plan.inputs)
+
+    def _demand_bits(self, var: relax.Var, step: TwoValued) -> None:
+        plan = plan_binary(self, step.root, step)
+        if plan is not None:
+            self.plans[var] = plan
+            self.as_integers.update(plan.inputs)
+            return
+        self.roots.add(step.root)
+        self._demand_as_is(step.root)
+        if step.root.same_as(var):
+            self._demand_arguments(self.value_of(var))
 
     def _demand_moved(self, var: relax.Var, value: relax.Expr) -> None:
         """The integers of ``var`` are needed, so those that they are made of are."""
@@ -260,9 +282,9 @@ class _Analysis:
                 found[name] = Layer(name, "", "float", self._why_float(binding.value))
         for plan in (*self.plans.values(), *self.float_plans.values()):
             for name in plan.absorbed:
-                found[name] = Layer(name, "", "int8", details={"fused_into": plan.layer})
+                found[name] = Layer(name, "", plan.status, details={"fused_into": plan.layer})
         for plan in (*self.plans.values(), *self.float_plans.values()):
-            found[plan.layer] = Layer(plan.layer, "", "int8", details=plan.details)
+            found[plan.layer] = Layer(plan.layer, "", plan.status, details=plan.details)
         return found
 
     def _why_float(self, call: relax.Call) -> str:
@@ -281,6 +303,7 @@ class _Carrier:
         self.analysis = analysis
         self.row = analysis.row
         self._integers: dict[relax.Var, relax.Expr] = {}
+        self._roots: dict[relax.Var, relax.Expr] = {}
         self._splits: dict[relax.Var, relax.Var] = {}
         self._builder: relax.BlockBuilder | None = None
 
@@ -292,9 +315,19 @@ class _Carrier:
             if var not in analysis.as_integers and var not in analysis.as_is:
                 return _NOBODY_READS_IT
             return self._quantize(var, old, value)
-        parameters = analysis.parameters(var)
+        parameters, step = analysis.parameters(var), analysis.two_valued(var)
         if parameters is not None and var in analysis.as_integers:
             self._integers[var] = self._move(old, value, parameters)
+        own = self._own_form(var, value, parameters)
+        if var in analysis.roots:
+            own = self._roots[var] = own if isinstance(own, relax.Var) else builder.emit(own)
+        if step is not None and var in analysis.as_integers:
+            self._integers[var] = self._bits(var, step, layer_name(value))
+        return own
+
+    def _own_form(self, var: relax.Var, value: relax.Expr, parameters: Parameters | None) -> relax.Expr:
+        """Return a value as its readers in float, if there are such, want it."""
+        analysis = self.analysis
         if var not in analysis.as_is:
             return _NOBODY_READS_IT
         if parameters is not None:
@@ -302,6 +335,14 @@ class _Carrier:
         if var in analysis.float_plans:
             return analysis.float_plans[var].build(self)
         return value
+
+    def _bits(self, var: relax.Var, step: TwoValued, name: str) -> relax.Var:
+        if var in self.analysis.plans:
+            return self.analysis.plans[var].build(self)
+        root = self._roots.get(step.root, step.root)
+        return self.call(
+            partial(binary.binarize, threshold=step.threshold), root, name="binarize", layer=name
+        )
 
     # What plans ask for (the protocol ``Emitter``).
 

@@ -20,17 +20,19 @@ class Narrow:
     parts : how many of them a lane has, each of ``depth / parts`` products of a group.
     steps : groups of ``depth`` that are added before they are widened; as ``possible_steps`` gives them.
     tail : of one-bit products, as in ``targets.bit_products``; None of all others.
+    fraction : bits behind the point that the accumulator has.
     """
 
     dtype: str
     parts: int
     steps: int
     tail: int | None = None
+    fraction: int = 0
 
     @property
-    def unit(self) -> int:
-        """What a narrow sum counts."""
-        return 1 if self.tail is None else unit_of(self.tail)
+    def factor(self) -> int:
+        """What one of a narrow sum is in the accumulator."""
+        return (1 if self.tail is None else unit_of(self.tail)) << self.fraction
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _in_two_steps(
     def total(*index: tirx.Expr) -> tirx.Expr:
         value = partial(*index[:-1], *outside, index[-1], part)
         value = value.astype(dot.accumulator_dtype)
-        return te.sum(value if narrow.unit == 1 else value * narrow.unit, axis=[*outside, part])
+        return te.sum(value if narrow.factor == 1 else value * narrow.factor, axis=[*outside, part])
 
     return te.compute(tuple(shape), total, name="accumulator", attrs=attrs)
 

@@ -9,14 +9,12 @@ computed in float64, and so are as good as any float32 evaluation of the Q/DQ gr
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import numpy as np
 from tvm import relax
 
 from ...hub import arithmetic
-from ...hub.graph import layer_name, op_name
+from ...hub.elementwise import apply_operator, is_function
+from ...hub.graph import layer_name
 from ...hub.limits import limits_of
 from ..compute import elementwise
 from .quantized import Emitter, Facts, Parameters, Plan
@@ -24,77 +22,6 @@ from .weights import constant_value
 
 MAX_OPERATORS = 32
 """Operators in one function; a chain longer than any activation's means that the search went astray."""
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-x))
-
-
-def _gelu_tanh(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-
-
-def _selu(x: np.ndarray) -> np.ndarray:
-    alpha, gamma = 1.6732632423543772, 1.0507009873554805
-    return gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
-
-
-def _softplus(x: np.ndarray, attrs) -> np.ndarray:
-    scaled = x * attrs.beta
-    return np.where(scaled > attrs.threshold, x, np.log1p(np.exp(np.minimum(scaled, 700.0))) / attrs.beta)
-
-
-_PLAIN: dict[str, Callable[..., np.ndarray]] = {
-    "relax.abs": np.abs,
-    "relax.add": np.add,
-    "relax.ceil": np.ceil,
-    "relax.cos": np.cos,
-    "relax.divide": np.divide,
-    "relax.erf": _erf,
-    "relax.exp": np.exp,
-    "relax.floor": np.floor,
-    "relax.log": np.log,
-    "relax.maximum": np.maximum,
-    "relax.minimum": np.minimum,
-    "relax.multiply": np.multiply,
-    "relax.negative": np.negative,
-    "relax.nn.gelu": lambda x: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0))),
-    "relax.nn.gelu_tanh": _gelu_tanh,
-    "relax.nn.selu": _selu,
-    "relax.nn.silu": lambda x: x * _sigmoid(x),
-    "relax.power": np.power,
-    "relax.round": np.rint,
-    "relax.rsqrt": lambda x: 1.0 / np.sqrt(x),
-    "relax.sigmoid": _sigmoid,
-    "relax.sign": np.sign,
-    "relax.sin": np.sin,
-    "relax.sqrt": np.sqrt,
-    "relax.square": np.square,
-    "relax.subtract": np.subtract,
-    "relax.tanh": np.tanh,
-}
-_WITH_ATTRS: dict[str, Callable[..., np.ndarray]] = {
-    "relax.nn.leakyrelu": lambda x, attrs: np.where(x < 0, x * attrs.alpha, x),
-    "relax.nn.softplus": _softplus,
-}
-
-
-def apply_operator(call: relax.Call, *operands: np.ndarray) -> np.ndarray | None:
-    """Return the operator's value in NumPy; None for one that is no elementwise function known here."""
-    name = op_name(call)
-    limits = limits_of(call)
-    if limits is not None:
-        return np.clip(operands[0], *limits)
-    if name in _WITH_ATTRS:
-        return _WITH_ATTRS[name](*operands, call.attrs)
-    return _PLAIN[name](*operands) if name in _PLAIN else None
-
-
-def _is_function(call: relax.Expr) -> bool:
-    name = op_name(call)
-    return name in _PLAIN or name in _WITH_ATTRS or limits_of(call) is not None
 
 
 def plan_function(facts: Facts, value: relax.Expr, target: Parameters | None) -> Plan | None:
@@ -141,7 +68,7 @@ def _source_of(facts: Facts, value: relax.Expr) -> tuple[relax.Expr, list[relax.
             sources.append(expr)
             continue
         call = facts.definition(expr)
-        if not _is_function(call) or len(calls) >= MAX_OPERATORS:
+        if not is_function(call) or len(calls) >= MAX_OPERATORS:
             return None
         calls.append(call)
         for argument in call.args if limits_of(call) is None else call.args[:1]:

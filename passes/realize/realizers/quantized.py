@@ -12,6 +12,7 @@ from tvm import relax, te
 from ....targets.row import TargetRow
 from ...hub import arithmetic
 from ...hub.arithmetic import Output
+from ...hub.two_valued import TwoValued
 
 STORED_DTYPES = ("uint8", "int8")
 
@@ -64,6 +65,7 @@ class Plan:
     build : carries it out; returns integers, or float32 where no target parameters were asked for.
     absorbed : names of the nodes that become part of it.
     details : what reports show.
+    status : of the layer, and of those that are absorbed.
     """
 
     layer: str
@@ -71,6 +73,7 @@ class Plan:
     build: Callable[[Emitter], relax.Var]
     absorbed: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    status: str = "int8"
 
 
 class Facts(Protocol):
@@ -83,6 +86,9 @@ class Facts(Protocol):
 
     def parameters(self, expr: relax.Expr) -> Parameters | None:
         """Return the stored parameters of a quantized value; None for any other."""
+
+    def two_valued(self, expr: relax.Expr) -> TwoValued | None:
+        """Return the two numbers that a float value has; None for any other."""
 
     def refuse(self, call: relax.Expr, reason: str) -> None:
         """Note why this node stays float."""

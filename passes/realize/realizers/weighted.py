@@ -33,7 +33,7 @@ OPERATORS = ("relax.nn.conv2d", "relax.matmul")
 
 
 @dataclass(frozen=True)
-class _Match:
+class Match:
     """``limit(operator(data, weight) + bias + residual)``."""
 
     call: relax.Call
@@ -45,7 +45,7 @@ class _Match:
 
 def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) -> Plan | None:
     """Plan a convolution or matmul of quantized data with constant quantized weights."""
-    match = _match(facts, value)
+    match = match_weighted(facts, value)
     if match is None:
         return None
     call = match.call
@@ -76,7 +76,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         facts.refuse(call, offset)
         return None
     steps = data.scale * weight.scale
-    chosen = _epilogue(facts, match, steps, target, largest_accumulators(weight, offset))
+    chosen = choose_epilogue(facts, match, steps, target, largest_accumulators(weight, offset))
     if isinstance(chosen, str):
         facts.refuse(call, chosen)
         return None
@@ -103,8 +103,8 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
 
 
-def _match(facts: Facts, value: relax.Expr) -> _Match | None:
-    """Find the operator under limits, one residual and biases; limits must be outermost."""
+def match_weighted(facts: Facts, value: relax.Expr) -> Match | None:
+    """Return the operator under limits, one residual and biases; limits must be outermost."""
     limited = strip_limits(facts, value)
     bias, residual, names = None, None, list(limited.names)
     current = facts.definition(limited.value)
@@ -125,7 +125,7 @@ def _match(facts: Facts, value: relax.Expr) -> _Match | None:
         return None
     if residual is not None and shape_of(residual) != shape_of(current):
         return None
-    return _Match(current, limited, bias, residual, tuple(names))
+    return Match(current, limited, bias, residual, tuple(names))
 
 
 def _addend(facts: Facts, call: relax.Call):
@@ -159,8 +159,8 @@ def _is_per_channel(constant: np.ndarray, shape: tuple[int, ...]) -> bool:
     return constant.size == 1 or constant.shape[-1] == constant.size == shape[-1]
 
 
-def _epilogue(
-    facts: Facts, match: _Match, steps: np.ndarray, target: Parameters | None, largest: np.ndarray
+def choose_epilogue(
+    facts: Facts, match: Match, steps: np.ndarray, target: Parameters | None, largest: np.ndarray
 ) -> tuple[Epilogue, np.ndarray] | str:
     """Return the epilogue and its multipliers (float64), or why there is none; ``largest`` accumulators are ``[O]``."""
     lower, upper = match.limited.lower, match.limited.upper

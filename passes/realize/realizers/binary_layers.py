@@ -1,0 +1,194 @@
+"""Convolution and matrix multiplication of one-bit numbers.
+
+step(limit(conv2d(x, w) + bias))                      -->  conv2d[one bit, threshold](bits of x, bits of w)
+Q(limit(conv2d(x, w) + bias + DQ(residual)))          -->  conv2d[one bit, requantize ...](...)
+conv2d(x, w) + bias                                   -->  conv2d[one bit, dequantize](...)
+
+with x and w two-valued (``passes.hub.two_valued``). An accumulator counts products of -1 and 1; batch norm, which has
+been folded into weights and bias, and the step behind them are one threshold a channel. Where the result has more than
+one bit, accumulators have some fractional bits, so that biases keep theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from tvm import relax
+
+from ....targets.row import TargetRow
+from ...hub import packing
+from ...hub.arithmetic import INT32_MAX, bounds_of
+from ...hub.graph import layer_name, op_name, shape_of
+from ...hub.operators import WEIGHT_AXIS
+from ...hub.two_valued import TwoValued, is_binary, signs_of
+from ..compute import binary
+from ..compute.binary import Threshold
+from ..compute.contraction import Conv2d
+from ..compute.dots import Dot, Narrow, possible_steps
+from ..compute.epilogue import Epilogue
+from ..compute.naming import kernel_name
+from .dots import MOST_STEPS
+from .quantized import Emitter, Facts, Parameters, Plan
+from .weighted import choose_epilogue, match_weighted
+from .weights import constant_value
+
+FRACTION_BITS = 12
+"""Of accumulators whose result has more than one bit, at most."""
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """``result = (2^fraction * sum + offset) * step``: int32 and float64, ``[O]``; ``signs`` are the weights."""
+
+    signs: np.ndarray
+    step: np.ndarray
+    constant: np.ndarray
+    terms: int
+
+
+def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued | None) -> Plan | None:
+    """Plan a convolution or matmul whose data and weights have one bit."""
+    match = match_weighted(facts, value)
+    data = None if match is None else facts.two_valued(match.call.args[0])
+    if match is None or data is None or (match.residual is not None and not isinstance(target, Parameters)):
+        return None
+    call = match.call
+    weight = constant_value(facts, call.args[1])
+    if weight is None or not is_binary(call, data, weight):
+        return None
+    sums = _sums(call, data, weight, match.bias)
+    details = {
+        "weight_bits": 1,
+        "weight_bytes": packing.ceil_div(weight.size, 8),
+        "data_bits": 1,
+    }
+    operands = () if match.residual is None else (match.residual,)
+    if isinstance(target, TwoValued):
+        if match.limited.names:
+            return None
+        arrays, epilogue, fraction = (_thresholds(sums, target),), Threshold(), 0
+    else:
+        fraction = _fraction_bits(sums)
+        step = sums.step / 2.0**fraction
+        offset = np.rint(sums.constant / step)
+        largest = sums.terms * 2.0**fraction + np.abs(offset)
+        chosen = choose_epilogue(facts, match, step, target, largest)
+        if isinstance(chosen, str):
+            facts.refuse(call, chosen)
+            return None
+        epilogue, multiplier = chosen
+        arrays = (offset.astype(np.int32), multiplier.astype(np.float32))
+    build = partial(
+        _build,
+        call=call,
+        data=data,
+        signs=sums.signs,
+        arrays=arrays,
+        operands=operands,
+        epilogue=epilogue,
+        fraction=fraction,
+    )
+    return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details, "binary")
+
+
+def _sums(call: relax.Call, data: TwoValued, weight: np.ndarray, bias: np.ndarray | None) -> _Sums:
+    """Return what a sum of products of signs stands for.
+
+    data = half * sign + middle,  weight = scale * sign  -->  half * scale * sum + middle * sum(weight) + bias
+    """
+    axis = WEIGHT_AXIS[op_name(call)]
+    signs = signs_of(weight, axis)
+    if signs is None:
+        raise ValueError("the weights are not two-valued")
+    half, middle = (data.high - data.low) / 2, (data.high + data.low) / 2
+    others = tuple(place for place in range(weight.ndim) if place != axis)
+    total = signs.scale * signs.values.astype(np.int64).sum(axis=others)
+    constant = middle * total + (0.0 if bias is None else np.broadcast_to(bias.reshape(-1), total.shape))
+    values = signs.values if half > 0 else -signs.values
+    return _Sums(values, abs(half) * signs.scale, constant, weight.size // len(total))
+
+
+def _thresholds(sums: _Sums, target: TwoValued) -> np.ndarray:
+    """Return the least sum of each channel with which the result is ``high``, int32.
+
+    Near the border the comparison is that of float32 numbers, as the float model makes it.
+    """
+    step, constant = sums.step.astype(np.float32), sums.constant.astype(np.float32)
+    limit = np.float32(target.threshold)
+    nearest = np.rint((np.float64(target.threshold) - sums.constant) / sums.step)
+    nearest = np.clip(nearest, -sums.terms - 1, sums.terms + 1)
+    found = nearest + 2
+    for candidate in (nearest + 1, nearest, nearest - 1):
+        reached = candidate.astype(np.float32) * step + constant >= limit
+        found = np.where(reached, candidate, found)
+    return found.astype(np.int32)
+
+
+def _fraction_bits(sums: _Sums) -> int:
+    """Return how many fractional bits accumulators and offsets have room for in int32."""
+    largest = float((sums.terms + np.abs(sums.constant / sums.step)).max(initial=1.0))
+    room = int(np.floor(np.log2(INT32_MAX / 4 / max(largest, 1.0))))
+    return max(0, min(FRACTION_BITS, room))
+
+
+def _build(
+    emitter: Emitter,
+    *,
+    call: relax.Call,
+    data: TwoValued,
+    signs: np.ndarray,
+    arrays: tuple[np.ndarray, ...],
+    operands: tuple[relax.Expr, ...],
+    epilogue: Epilogue | Threshold,
+    fraction: int,
+) -> relax.Var:
+    """Emit the kernel; a matrix is an image of height 1, whose columns are the rows."""
+    layer, shape = layer_name(call), shape_of(call)
+    bits = emitter.integers(call.args[0])
+    channels = shape_of(call.args[0])[-1]
+    if op_name(call) == "relax.matmul":
+        rows = int(np.prod(shape[:-1], dtype=np.int64))
+        bits = emitter.emit(relax.op.reshape(bits, (1, 1, rows, shape_of(bits)[-1])), layer)
+        operands_of = [
+            emitter.emit(relax.op.reshape(emitter.integers(operand), (1, 1, rows, shape[-1])), layer)
+            for operand in operands
+        ]
+        signs = signs.T[:, :, None, None]
+        geometry = Conv2d((1, 1), (0, 0, 0, 0), (1, 1), 1, (1, 1), shape[-1])
+        name = kernel_name("bmatmul", shape_of(call.args[0]), shape[-1])
+    else:
+        operands_of = [emitter.integers(operand) for operand in operands]
+        geometry = Conv2d.of(call, signs.shape)
+        name = kernel_name("bconv2d", shape_of(call.args[0]), shape[-1], geometry.kernel)
+    dot = _dot(emitter.row, geometry, channels, fraction)
+    packed = binary.pack_weights(signs, geometry.groups, dot.lanes)
+    packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, *packed.shape[-2:]), dot.weight_bits)
+    is_bits = isinstance(epilogue, Threshold)
+    fill = INT32_MAX if is_bits else 0
+    per_channel = [packing.pack_channels(array, geometry.groups, dot.lanes, fill) for array in arrays]
+    define = partial(
+        binary.conv2d,
+        geometry=geometry,
+        channels=channels,
+        pads_zero=data.low == -data.high,
+        dot=dot,
+        epilogue=epilogue,
+    )
+    constants = (relax.const(array) for array in (packed, *per_channel))
+    result = emitter.call(define, bits, *constants, *operands_of, name=name, layer=layer)
+    wanted = (*shape[:-1], -1) if is_bits else shape
+    if is_bits:
+        wanted = (*shape[:-1], int(np.prod(shape_of(result)[3:], dtype=np.int64)))
+    return result if shape_of(result) == wanted else emitter.emit(relax.op.reshape(result, wanted), layer)
+
+
+def _dot(row: TargetRow, geometry: Conv2d, channels: int, fraction: int) -> Dot:
+    """Return how the kernel's products are laid out."""
+    tail = binary.tail_of(channels // geometry.groups)
+    taps = (*geometry.kernel, binary.steps_of(channels // geometry.groups))
+    entry = binary.DEPTH if tail % 2 else binary.DEPTH // 2
+    steps = possible_steps(taps, min(MOST_STEPS, bounds_of("int8")[1] // entry))[0]
+    narrow = Narrow("int8", 1, steps, tail, fraction)
+    return Dot(row.bit_dot.lanes, 1, "uint16", weight_bits=4, narrow=narrow)
