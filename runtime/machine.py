@@ -66,12 +66,18 @@ class _Place:
 
     def put(self, array: np.ndarray) -> tvm_ffi.Tensor:
         """Return the array as a tensor that starts at a multiple of the alignment; valid until the next one is put."""
-        if not (array.flags.c_contiguous and array.ctypes.data % self._alignment == 0):
-            if self._room.nbytes < array.nbytes + self._alignment:
-                self._room = np.empty(array.nbytes + self._alignment, np.uint8)
-            start = -self._room.ctypes.data % self._alignment
-            copy = self._room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-            copy[...] = array
-            array = copy
-        # DLPack refuses read-only memory, since it cannot say so; no kernel writes to an input.
-        return tvm_ffi.from_dlpack(as_writable(array))
+        if array.flags.c_contiguous:
+            # DLPack refuses read-only memory, since it cannot say so; no kernel writes to an input.
+            tensor = tvm_ffi.from_dlpack(as_writable(array))
+            if tensor.data_ptr() % self._alignment == 0:
+                return tensor
+        return tvm_ffi.from_dlpack(self._copy_of(array))
+
+    def _copy_of(self, array: np.ndarray) -> np.ndarray:
+        """Return a copy that starts at a multiple of the alignment."""
+        if self._room.nbytes < array.nbytes + self._alignment:
+            self._room = np.empty(array.nbytes + self._alignment, np.uint8)
+        start = -self._room.ctypes.data % self._alignment
+        copy = self._room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        return copy

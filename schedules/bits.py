@@ -1,24 +1,31 @@
-"""Bits of a kernel's result are written a block of channels at a time.
+"""Bits are written many at a time: those of a kernel's result, and those that are made of floats.
 
     for byte: result[.., byte] = (accumulator[.., 8 byte] >= threshold[..]) | (accumulator[.., 8 byte + 1] >= ..) << 1
     -->
     result[.., all bytes] = one bit for each lane of (accumulator[.., all lanes] >= threshold[.., all lanes])
 
 Vectors of conditions have no word in TVM; an LLVM function makes bytes of them. Hence this rewrite of scheduled
-functions: as a tensor intrinsic it would not be found where the last register tile has fewer rows.
+functions: as a tensor intrinsic it would not be found where the last register tile has fewer rows. What makes bits of
+floats and nothing else needs no schedule: its code is here.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.s_tir import SBlock, SBlockRealize
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
 
-from ..passes.realize.compute.annotations import BITS
-from ..targets.bit_intrinsics import LLVM_CODE, reached, threshold_function
+from ..passes.hub.packing import ceil_div
+from ..passes.realize.compute.annotations import BITS, KERNEL, THRESHOLD
+from ..targets.bit_intrinsics import THRESHOLD_LANES, reached
+from ..targets.bit_products import packed_byte
+from .cpu.loops import PARALLEL_WORK
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.WriteBits")
@@ -45,8 +52,8 @@ def _rewritten(loop: tirx.For) -> tirx.For | SBlockRealize:
     if not isinstance(realize, SBlockRealize) or BITS not in realize.block.annotations:
         return loop
     block, lanes = realize.block, int(realize.block.annotations[BITS])
-    function, store = threshold_function(lanes), block.body
-    if function not in LLVM_CODE or int(loop.extent) * 8 != lanes:
+    store = block.body
+    if lanes not in THRESHOLD_LANES or int(loop.extent) * 8 != lanes:
         return loop
     byte = block.iter_vars[-1].var
 
@@ -66,9 +73,7 @@ def _rewritten(loop: tirx.For) -> tirx.For | SBlockRealize:
         ]
         reads.append(tirx.BufferRegion(load.source, whole))
     *front, last = map(at_start, store.indices)
-    written = tirx.BufferStore(
-        store.buffer, reached(*vectors, function), [*front, tirx.Ramp(last, 1, lanes // 8)]
-    )
+    written = tirx.BufferStore(store.buffer, reached(*vectors), [*front, tirx.Ramp(last, 1, lanes // 8)])
     region = [
         *(tvm.ir.Range.from_min_extent(place, 1) for place in front),
         tvm.ir.Range.from_min_extent(last, lanes // 8),
@@ -99,3 +104,48 @@ def _compared(store: tirx.BufferStore) -> tuple[tirx.BufferLoad, tirx.BufferLoad
         ],
     )
     return found[0]
+
+
+def bits_kernel(func: tirx.PrimFunc) -> tirx.PrimFunc | None:
+    """Return the kernel that makes bits of floats with whole vectors; None where the function does anything else."""
+    blocks: list[SBlock] = []
+    tvm_ffi.structural_walk(func.body, [(SBlock, blocks.append)])
+    marked = [block for block in blocks if str(block.annotations.get(KERNEL, "")) == "bits"]
+    if len(func.params) != 2 or len(marked) != 1 or sum(bool(block.iter_vars) for block in blocks) != 1:
+        return None
+    shape = [int(extent) for extent in func.params[0].shape]
+    made = _made(shape, float(marked[0].annotations[THRESHOLD].value))
+    return made.with_attrs({**dict(func.attrs or {}), "tirx.is_scheduled": True})
+
+
+def _made(shape: list[int], threshold: float) -> tirx.PrimFunc:
+    """Return the kernel for float32 of this shape: vectors of bits, and what is left of a row one by one."""
+    *front, channels = shape
+    rows, count = math.prod(front), ceil_div(channels, 8)
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        data = T.arg("data", T.buffer(shape, "float32"))
+        result = T.arg("result", T.buffer([*front, count], "uint8"))
+        source = T.decl_buffer((rows, channels), "float32", data=data.data)
+        target = T.decl_buffer((rows, count), "uint8", data=result.data)
+        loop = T.parallel if rows * channels >= PARALLEL_WORK else T.serial
+        with T.sblock("root"), loop(0, rows) as row:
+            first = 0
+            for lanes in THRESHOLD_LANES:
+                vectors = (channels - first) // lanes
+                if vectors:
+                    with T.serial(0, vectors) as vector:
+                        _store_bits(source, target, row, first + vector * lanes, lanes, threshold)
+                first += vectors * lanes
+            if first < channels:
+                left = [source[row, channel] >= T.float32(threshold) for channel in range(first, channels)]
+                T.buffer_store(target, packed_byte(left), [row, count - 1])
+    return builder.get()
+
+
+def _store_bits(
+    source: tirx.Buffer, target: tirx.Buffer, row: tirx.Expr, place: tirx.Expr, lanes: int, threshold: float
+) -> None:
+    values = tirx.BufferLoad(source, [row, T.ramp(place, 1, lanes)])
+    byte = place // 8
+    index = byte if lanes == 8 else T.ramp(byte, 1, lanes // 8)
+    T.buffer_store(target, reached(values, T.broadcast(T.float32(threshold), lanes)), [row, index])

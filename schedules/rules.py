@@ -12,6 +12,7 @@ from tvm.s_tir import ScheduleError
 
 from ..passes.hub.scopes import without_scopes
 from ..targets.row import TargetRow
+from .bits import bits_kernel
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
 from .cpu.rows import schedule_rows
@@ -53,13 +54,13 @@ class ScheduleKernels:
 def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> tirx.PrimFunc:
     """Return the function scheduled by the first rule that applies; as it is where none does.
 
-    One that only looks up in a table needs no schedule: ``tables`` has its code.
+    One that only looks up in a table, or makes bits, needs no schedule: ``tables`` and ``bits`` have its code.
 
     What a rule did not foresee costs speed, with a warning, and never the compilation.
     """
-    by_table = table_kernel(func, row)
-    if by_table is not None:
-        return by_table
+    ready = table_kernel(func, row) or bits_kernel(func)
+    if ready is not None:
+        return ready
     for rule in RULES:
         sch = Schedule(func)
         try:

@@ -17,6 +17,7 @@ from tvm.tirx import PrimFunc
 from . import bit_products
 
 TAILS = range(4)
+THRESHOLD_LANES = (64, 32, 16, 8)
 _LOOK_UPS = {
     "avx512": (64, "llvm.x86.avx512.pshuf.b.512"),
     "avx2": (32, "llvm.x86.avx2.pshuf.b"),
@@ -58,13 +59,14 @@ def look_up(lanes: int, function: str, tail: int) -> tuple[PrimFunc, PrimFunc]:
     return meaning, code
 
 
-def reached(values: tirx.Expr, thresholds: tirx.Expr, function: str) -> tirx.Expr:
-    """Return as bytes, one bit a lane, which int32 values are at least their thresholds.
+def reached(values: tirx.Expr, thresholds: tirx.Expr) -> tirx.Expr:
+    """Return as bytes, one bit a lane, which values, int32 or float32, are at least their thresholds.
 
-    ``function`` is of ``LLVM_CODE``: ``TargetRow.bit_dot.threshold``.
+    There are as many lanes as one of ``THRESHOLD_LANES``.
     """
-    lanes = values.ty.dtype.lanes
-    return T.call_pure_extern(f"uint8x{lanes // 8}", function, values, thresholds)
+    lanes, dtype = values.ty.dtype.lanes, str(values.ty.dtype).split("x")[0]
+    result = "uint8" if lanes == 8 else f"uint8x{lanes // 8}"
+    return T.call_pure_extern(result, _threshold(dtype, lanes), values, thresholds)
 
 
 def _look_up_code(isa: str, tail: int) -> str:
@@ -88,13 +90,15 @@ define {vector} @{_look_up(isa, tail)}(i32 %code, {vector} %weights) alwaysinlin
 """
 
 
-def _threshold_code(lanes: int) -> str:
-    vector = f"<{lanes} x i32>"
+def _threshold_code(dtype: str, lanes: int) -> str:
+    element, compare = {"int32": ("i32", "icmp sge"), "float32": ("float", "fcmp oge")}[dtype]
+    vector = f"<{lanes} x {element}>"
+    result = "i8" if lanes == 8 else f"<{lanes // 8} x i8>"
     return f"""
-define <{lanes // 8} x i8> @{threshold_function(lanes)}({vector} %values, {vector} %thresholds) alwaysinline {{
-  %reached = icmp sge {vector} %values, %thresholds
-  %bits = bitcast <{lanes} x i1> %reached to <{lanes // 8} x i8>
-  ret <{lanes // 8} x i8> %bits
+define {result} @{_threshold(dtype, lanes)}({vector} %values, {vector} %thresholds) alwaysinline {{
+  %reached = {compare} {vector} %values, %thresholds
+  %bits = bitcast <{lanes} x i1> %reached to {result}
+  ret {result} %bits
 }}
 """
 
@@ -107,14 +111,17 @@ def _look_up(isa: str, tail: int) -> str:
     return f"tvmq_look_up_bits_{isa}_{tail}"
 
 
-def threshold_function(lanes: int) -> str:
-    """Return the name of the function that compares so many lanes with their thresholds."""
-    return f"tvmq_threshold_{lanes}"
+def _threshold(dtype: str, lanes: int) -> str:
+    return f"tvmq_reached_{dtype}_{lanes}"
 
 
 LLVM_CODE: dict[str, str] = {
     **{_look_up(isa, tail): _look_up_code(isa, tail) for isa in _LOOK_UPS for tail in TAILS},
-    **{threshold_function(lanes): _threshold_code(lanes) for lanes, _ in _LOOK_UPS.values()},
+    **{
+        _threshold(dtype, lanes): _threshold_code(dtype, lanes)
+        for dtype in ("int32", "float32")
+        for lanes in THRESHOLD_LANES
+    },
 }
 """Functions that code calls, by name."""
 

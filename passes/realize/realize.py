@@ -63,6 +63,9 @@ RULES: tuple[Rule, ...] = (
 )
 """Tried in this order; the first plan is taken."""
 
+OPAQUE = 8
+"""TVM's ``OpPatternKind``: nothing is fused with it."""
+
 _NOBODY_READS_IT = relax.const(0.0)
 """Stands for the own form of a value of which only the integers, or nothing, is needed."""
 
@@ -340,9 +343,13 @@ class _Carrier:
         if var in self.analysis.plans:
             return self.analysis.plans[var].build(self)
         root = self._roots.get(step.root, step.root)
-        return self.call(
-            partial(binary.binarize, threshold=step.threshold), root, name="binarize", layer=name
+        bits = self._builder.call_te(
+            partial(binary.binarize, threshold=step.threshold),
+            root,
+            primfunc_name_hint="binarize",
+            primfunc_attrs={"op_pattern": OPAQUE},
         )
+        return self.emit(bits, name)
 
     # What plans ask for (the protocol ``Emitter``).
 

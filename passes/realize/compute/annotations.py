@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 KERNEL = "tvmq.kernel"
-"""Kernel family: of an accumulator block ``"contraction"``, ``"depthwise"`` or ``"pool"``; ``"table"`` of a look-up."""
+"""Kernel family: of an accumulator block ``"contraction"``, ``"depthwise"`` or ``"pool"``; ``"table"`` of a look-up,
+``"bits"`` of making bits of floats.
+"""
 
 START = "tvmq.start"
 """Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""
@@ -30,6 +32,9 @@ ROWS = "tvmq.rows"
 
 TAIL = "tvmq.tail"
 """Of narrow sums of one-bit products: as in ``targets.bit_products``."""
+
+THRESHOLD = "tvmq.threshold"
+"""From which number on floats are the bit 1."""
 
 BITS = "tvmq.bits"
 """Marks a kernel's result that has a bit for each lane of the accumulator."""

@@ -16,7 +16,7 @@ from tvm import te, tirx
 
 from ....targets.bit_products import DEPTH, PADDING, TAIL, packed_byte
 from ...hub.packing import ceil_div, pack_conv2d, padded_rows
-from .annotations import BITS
+from .annotations import BITS, KERNEL, THRESHOLD
 from .contraction import Conv2d, finish
 from .dots import Dot
 from .epilogue import Epilogue
@@ -74,15 +74,15 @@ def binarize(data: te.Tensor, threshold: float) -> te.Tensor:
 
         def reached(bit: int) -> tirx.Expr:
             channel = byte * 8 + bit
-            if bit < 8 - (-channels % 8):
-                return data(*place, channel) >= limit
-            return tirx.if_then_else(
-                channel < channels, data(*place, channel) >= limit, tirx.const(False, "bool")
-            )
+            inside = data(*place, channel) >= limit
+            if channels % 8 == 0:
+                return inside
+            return tirx.if_then_else(channel < channels, inside, tirx.const(False, "bool"))
 
         return packed_byte([reached(bit) for bit in range(8)])
 
-    return te.compute((*front, ceil_div(channels, 8)), body, name="bits", attrs={BITS: channels})
+    marks = {KERNEL: "bits", THRESHOLD: tirx.const(threshold, "float32")}
+    return te.compute((*front, ceil_div(channels, 8)), body, name="bits", attrs=marks)
 
 
 def _code(byte: tirx.Expr, half: tirx.Expr, place: tirx.Expr, channels: int) -> tirx.Expr:
