@@ -42,7 +42,7 @@ from ..hub.schemes import Scheme
 from .bit_plan import Decision, decide_bits
 from .mixed_bits import CANDIDATES, mixed_bits
 from .options import QuantizeOptions
-from .plan import Plan, make_plan
+from .plan import ON_BITS, Plan, make_plan
 from .restrict import check_bits, restrict
 from .scale_to_depthwise import ScaleToDepthwise
 from .selection import matches, select
@@ -202,7 +202,9 @@ def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> lis
         if var is None:
             records.append(layer)
         elif var in plan.reasons:
-            records.append(dataclasses.replace(layer, status="float", reason=plan.reasons[var]))
+            reason = plan.reasons[var]
+            status = "binary" if reason == ON_BITS else "float"
+            records.append(dataclasses.replace(layer, status=status, reason=reason))
         else:
             kernel = names[hosts.get(var, plan.anchors.get(var, var))]
             details = {"fused_into": kernel} if kernel != layer.name else {}

@@ -36,9 +36,13 @@ from ..hub.operators import (
     kind_of,
     pointwise,
 )
+from ..hub.two_valued import binary_layers
 from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel
 from .options import QuantizeOptions
 from .selection import Selection
+
+ON_BITS = "its data and weights have one bit, so it runs on bits"
+"""Why a layer of a binary network gets no pairs."""
 
 FUSED = "fused"
 """Role of an operator that the kernel of the one before absorbs."""
@@ -114,6 +118,7 @@ class _Planner:
             if op_name(value) in CHANNEL_AXIS and not OPERATORS[op_name(value)].refuse(value)
         ]
         self.forced = first_and_last(weighted, options)
+        self.on_bits = binary_layers(mod)
 
     def plan(self) -> Plan:
         for binding in self.bindings:
@@ -145,6 +150,8 @@ class _Planner:
             return f"no integer form of {_short(value)}"
         if not _is_float(var) and not isinstance(var.ty, relax.TupleType):
             return f"it works on {dtype_of(var)}"
+        if var in self.on_bits:
+            return ON_BITS
         return self.forced.get(var) or self.selection.skipped.get(layer_name(value), "")
 
     def _try_fuse(self, var: relax.Var, value: relax.Call) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from tvm import te, tirx
@@ -20,6 +21,7 @@ from .annotations import BITS, KERNEL, THRESHOLD
 from .contraction import Conv2d, finish
 from .dots import Dot
 from .epilogue import Epilogue
+from .pool import Window
 from .sums import accumulate
 from .weights import factors
 
@@ -83,6 +85,27 @@ def binarize(data: te.Tensor, threshold: float) -> te.Tensor:
 
     marks = {KERNEL: "bits", THRESHOLD: tirx.const(threshold, "float32")}
     return te.compute((*front, ceil_div(channels, 8)), body, name="bits", attrs=marks)
+
+
+def pool(data: te.Tensor, flips: te.Tensor, window: Window) -> te.Tensor:
+    """Return for each window of bits (N, H, W, bytes) whether any is 1, the other way round where ``flips`` has a 1.
+
+    ``flips`` is uint8 (bytes,).
+    """
+    batch, height, width, count = (int(extent) for extent in data.shape)
+    out_h, out_w = window.out_size(height, width)
+    top, left, _, _ = window.padding
+
+    def body(n: tirx.Expr, h: tirx.Expr, w: tirx.Expr, byte: tirx.Expr) -> tirx.Expr:
+        found = tirx.const(0, "uint8")
+        for down, across in product(range(window.size[0]), range(window.size[1])):
+            row = h * window.strides[0] + down * window.dilation[0] - top
+            column = w * window.strides[1] + across * window.dilation[1] - left
+            inside = tirx.all(row >= 0, row < height, column >= 0, column < width)
+            found = found | tirx.if_then_else(inside, data(n, row, column, byte), tirx.const(0, "uint8"))
+        return found ^ flips(byte)
+
+    return te.compute((batch, out_h, out_w, count), body, name="pooled")
 
 
 def _code(byte: tirx.Expr, half: tirx.Expr, place: tirx.Expr, channels: int) -> tirx.Expr:

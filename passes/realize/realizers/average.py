@@ -64,7 +64,7 @@ def _pair(values) -> tuple[int, int]:
     return first, second
 
 
-def _window_of_pool(call: relax.Call) -> Window | str:
+def window_of_pool(call: relax.Call) -> Window | str:
     attrs = call.attrs
     if attrs.layout != "NHWC":
         return f"its layout is {attrs.layout}: run Layout before Realize"
@@ -99,7 +99,7 @@ def _window_of_mean(call: relax.Call) -> Window | str:
 
 
 _WINDOWS = {
-    "relax.nn.avg_pool2d": _window_of_pool,
+    "relax.nn.avg_pool2d": window_of_pool,
     "relax.nn.adaptive_avg_pool2d": _window_of_adaptive,
     "relax.mean": _window_of_mean,
 }

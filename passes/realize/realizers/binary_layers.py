@@ -1,6 +1,7 @@
 """Convolution and matrix multiplication of one-bit numbers.
 
-step(limit(conv2d(x, w) + bias))                      -->  conv2d[one bit, threshold](bits of x, bits of w)
+step(conv2d(x, w) + bias)                             -->  conv2d[one bit, threshold](bits of x, bits of w)
+step(max_pool(conv2d(x, w) + bias) * s + t)           -->  any in the window of conv2d[one bit, threshold](...)
 Q(limit(conv2d(x, w) + bias + DQ(residual)))          -->  conv2d[one bit, requantize ...](...)
 conv2d(x, w) + bias                                   -->  conv2d[one bit, dequantize](...)
 
@@ -11,6 +12,7 @@ one bit, accumulators have some fractional bits, so that biases keep theirs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,16 +25,22 @@ from ...hub.arithmetic import INT32_MAX, bounds_of
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.operators import WEIGHT_AXIS
 from ...hub.two_valued import TwoValued, is_binary, signs_of
+from ...prepare.affine import as_affine, per_channel
 from ..compute import binary
 from ..compute.binary import Threshold
 from ..compute.contraction import Conv2d
 from ..compute.dots import Dot, Narrow, possible_steps
 from ..compute.epilogue import Epilogue
 from ..compute.naming import kernel_name
+from ..compute.pool import Window
+from .average import window_of_pool
 from .dots import MOST_STEPS
 from .quantized import Emitter, Facts, Parameters, Plan
 from .weighted import choose_epilogue, match_weighted
 from .weights import constant_value
+
+MOST_TAPS = 25
+"""Of a pooling of bits, whose code has one term for each."""
 
 FRACTION_BITS = 12
 """Of accumulators whose result has more than one bit, at most."""
@@ -48,9 +56,47 @@ class _Sums:
     terms: int
 
 
+@dataclass(frozen=True)
+class _Pooled:
+    """``max_pool(data) * scale + shift``, of which a step makes bits: float64 ``[O]``."""
+
+    data: relax.Expr
+    window: Window
+    scale: np.ndarray
+    shift: np.ndarray
+    names: tuple[str, ...]
+
+    def emit(self, emitter: Emitter, bits: relax.Var, groups: int, lanes: int, layer: str) -> relax.Var:
+        """Emit the pooling of bits, which are those of the opposite where the scale is below 0."""
+        flips = packing.pack_channels((self.scale < 0).astype(np.uint8), groups, lanes)
+        mask = relax.const(np.packbits(flips, bitorder="little"))
+        define = partial(binary.pool, window=self.window)
+        return emitter.call(define, bits, mask, name="bpool", layer=layer)
+
+
+def _pooled(facts: Facts, value: relax.Expr) -> _Pooled | None:
+    """Return the pooling that a value is, but for what scales and shifts its channels; None where there is none."""
+    channels = shape_of(value)[-1]
+    scale, shift, names = np.ones(channels), np.zeros(channels), []
+    call = facts.definition(value)
+    while (affine := as_affine(call)) is not None:
+        factors = [per_channel(array, shape_of(call), -1) for array in (affine.scale, affine.shift)]
+        if any(factor is None for factor in factors):
+            return None
+        scale, shift = scale * factors[0], scale * factors[1] + shift
+        names.append(layer_name(call))
+        call = facts.definition(affine.data)
+    if op_name(call) != "relax.nn.max_pool2d" or not isinstance(window := window_of_pool(call), Window):
+        return None
+    if math.prod(window.size) > MOST_TAPS:
+        return None
+    return _Pooled(call.args[0], window, scale, shift, (*names, layer_name(call)))
+
+
 def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued | None) -> Plan | None:
     """Plan a convolution or matmul whose data and weights have one bit."""
-    match = match_weighted(facts, value)
+    pooled = _pooled(facts, value) if isinstance(target, TwoValued) else None
+    match = match_weighted(facts, value if pooled is None else pooled.data)
     data = None if match is None else facts.two_valued(match.call.args[0])
     if match is None or data is None or (match.residual is not None and not isinstance(target, Parameters)):
         return None
@@ -68,7 +114,7 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
     if isinstance(target, TwoValued):
         if match.limited.names:
             return None
-        arrays, epilogue, fraction = (_thresholds(sums, target),), Threshold(), 0
+        arrays, epilogue, fraction = (_thresholds(sums, target, pooled),), Threshold(), 0
     else:
         fraction = _fraction_bits(sums)
         step = sums.step / 2.0**fraction
@@ -89,8 +135,10 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
         operands=operands,
         epilogue=epilogue,
         fraction=fraction,
+        pooled=pooled,
     )
-    return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details, "binary")
+    names = (*(() if pooled is None else pooled.names), *match.names)
+    return Plan(layer_name(call), (call.args[0], *operands), build, names, details, "binary")
 
 
 def _sums(call: relax.Call, data: TwoValued, weight: np.ndarray, bias: np.ndarray | None) -> _Sums:
@@ -110,19 +158,27 @@ def _sums(call: relax.Call, data: TwoValued, weight: np.ndarray, bias: np.ndarra
     return _Sums(values, abs(half) * signs.scale, constant, weight.size // len(total))
 
 
-def _thresholds(sums: _Sums, target: TwoValued) -> np.ndarray:
+def _thresholds(sums: _Sums, target: TwoValued, pooled: _Pooled | None) -> np.ndarray:
     """Return the least sum of each channel with which the result is ``high``, int32.
 
-    Near the border the comparison is that of float32 numbers, as the float model makes it.
+    Where the scale behind a pooling is below 0, that with which it is ``low``: of no sum in a window, and the largest
+    decides. Near the border the comparison is that of float32 numbers, as the float model makes it.
     """
-    step, constant = sums.step.astype(np.float32), sums.constant.astype(np.float32)
-    limit = np.float32(target.threshold)
-    nearest = np.rint((np.float64(target.threshold) - sums.constant) / sums.step)
-    nearest = np.clip(nearest, -sums.terms - 1, sums.terms + 1)
-    found = nearest + 2
-    for candidate in (nearest + 1, nearest, nearest - 1):
-        reached = candidate.astype(np.float32) * step + constant >= limit
-        found = np.where(reached, candidate, found)
+    scale = np.ones_like(sums.step) if pooled is None else pooled.scale
+    shift = 0.0 if pooled is None else pooled.shift
+    slope, constant = scale * sums.step, scale * sums.constant + shift
+    with np.errstate(all="ignore"):
+        nearest = np.rint((np.float64(target.threshold) - constant) / slope)
+    most = sums.terms + 1
+    found = np.full(slope.shape, most)
+
+    def reached(candidate: np.ndarray) -> np.ndarray:
+        value = candidate.astype(np.float32) * slope.astype(np.float32) + constant.astype(np.float32)
+        return (value >= np.float32(target.threshold)) == (slope >= 0)
+
+    for candidate in (nearest + 1, nearest, nearest - 1, np.full(slope.shape, -most)):
+        candidate = np.clip(np.nan_to_num(candidate, nan=most), -most, most)
+        found = np.where(reached(candidate), candidate, found)
     return found.astype(np.int32)
 
 
@@ -143,6 +199,7 @@ def _build(
     operands: tuple[relax.Expr, ...],
     epilogue: Epilogue | Threshold,
     fraction: int,
+    pooled: _Pooled | None,
 ) -> relax.Var:
     """Emit the kernel; a matrix is an image of height 1, whose columns are the rows."""
     layer, shape = layer_name(call), shape_of(call)
@@ -178,10 +235,12 @@ def _build(
     )
     constants = (relax.const(array) for array in (packed, *per_channel))
     result = emitter.call(define, bits, *constants, *operands_of, name=name, layer=layer)
-    wanted = (*shape[:-1], -1) if is_bits else shape
+    wanted = shape
     if is_bits:
         wanted = (*shape[:-1], int(np.prod(shape_of(result)[3:], dtype=np.int64)))
-    return result if shape_of(result) == wanted else emitter.emit(relax.op.reshape(result, wanted), layer)
+    if shape_of(result) != wanted:
+        result = emitter.emit(relax.op.reshape(result, wanted), layer)
+    return result if pooled is None else pooled.emit(emitter, result, geometry.groups, dot.lanes, layer)
 
 
 def _dot(row: TargetRow, geometry: Conv2d, channels: int, fraction: int) -> Dot:
