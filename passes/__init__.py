@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .improve.absorb_bias import AbsorbBias as AbsorbBias
     from .improve.analytic_bias import CorrectBiasFromWeights as CorrectBiasFromWeights
     from .improve.bias_correction import CorrectBias as CorrectBias
+    from .improve.binarize import Binarize as Binarize
     from .improve.center import CenterActivations as CenterActivations
     from .improve.equalize import Equalize as Equalize
     from .improve.equalize_activations import EqualizeActivations as EqualizeActivations
@@ -81,6 +82,7 @@ _LOCATIONS = {
     "improve.absorb_bias": "AbsorbBias",
     "improve.analytic_bias": "CorrectBiasFromWeights",
     "improve.bias_correction": "CorrectBias",
+    "improve.binarize": "Binarize",
     "improve.center": "CenterActivations",
     "improve.equalize": "Equalize",
     "improve.equalize_activations": "EqualizeActivations",

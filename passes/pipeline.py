@@ -29,6 +29,7 @@ from .hub.schemes import Scheme, get_scheme
 from .improve.absorb_bias import AbsorbBias
 from .improve.analytic_bias import CorrectBiasFromWeights
 from .improve.bias_correction import CorrectBias
+from .improve.binarize import ONE_BIT, Binarize, without_one_bit
 from .improve.center import CenterActivations
 from .improve.equalize import Equalize
 from .improve.equalize_activations import EqualizeActivations
@@ -130,11 +131,12 @@ def calibration_passes(
     given = [read_cache(cache)] if cached else []  # what the options say wins
     given.append(options.parameters)
     observer = options.observer or scheme.observer
+    of_integers = without_one_bit(options)
     passes: list[Pass] = [
         *_float_passes(scheme, options, data),
-        TuneMixedBits(scheme, row, options, **data.arguments)
+        TuneMixedBits(scheme, row, of_integers, **data.arguments)
         if options.mixed_auto_tune
-        else Annotate(scheme, row, options),
+        else Annotate(scheme, row, of_integers),
         *map(SetParameters, given),
         Calibrate(
             observer=observer,
@@ -166,6 +168,8 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
     if strength:
         passes.append(CenterActivations(**data.arguments))
         passes.append(EqualizeActivations(strength=strength, **data.arguments))
+    if scheme.binary or any(bits in ONE_BIT for bits in options.bits.values()):
+        passes.append(Binarize(options=options, all_layers=scheme.binary, **data.arguments))
     return passes
 
 

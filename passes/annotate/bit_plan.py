@@ -135,6 +135,6 @@ def _layer_bits(pattern: str, bits: int | tuple[int, int], old: LayerBits) -> La
     if len(pair) != 2 or not all(isinstance(count, int) and MIN_BITS <= count <= MAX_BITS for count in pair):
         raise TvmqError(
             f"bits of layer {pattern!r}: expected {MIN_BITS} to {MAX_BITS}, for the weights or for weights and "
-            f"activations, got {bits!r}"
+            f"activations, or 1 for both, got {bits!r}"
         )
     return LayerBits(*pair)

@@ -39,6 +39,8 @@ class Scheme:
     rounding : one of ``ROUNDINGS``, where the user names none. Few bits need the better one, which takes longer.
     float_below : small layers whose input's rounding leaves less of their result than so many decibels stay in float,
         where the user does not say (``passes.improve.spare_layers``); 0 for none.
+    binary : weighted layers get weights and activations of one bit, all but the first, the last and depthwise ones
+        (``passes.improve.binarize``); the numbers of bits are those of the others.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
     """
@@ -61,6 +63,7 @@ class Scheme:
     equalize_activations: float = 0.0
     rounding: str = "nearest"
     float_below: float = 0.0
+    binary: bool = False
     searched: bool = False
     weight_only: bool = False
 
@@ -100,6 +103,7 @@ SCHEMES: dict[str, Scheme] = {
             weight_observer="mse",
             rounding="hessian",
         ),
+        Scheme("binary", float_below=20.0, binary=True),
         Scheme("mixed", rounding="hessian", searched=True),
         Scheme("weight-only", weight_only=True),
     )
