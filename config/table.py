@@ -97,7 +97,10 @@ HARDWARE = Option(
     "a file that describes an accelerator: what it cannot do stays in float",
 )
 SCHEME = _quantization(
-    "scheme", kinds.TEXT, "quantize to this scheme: int8, w4a8, w4a4, mixed, weight-only", flag="--quantize"
+    "scheme",
+    kinds.TEXT,
+    "quantize to this scheme: int8, int4 (or w4a8), w4a4, int2 (or w2a8), w2a2, ternary, binary, mixed, weight-only",
+    flag="--quantize",
 )
 CALIBRATION_PATH = Option(
     CALIBRATION,
@@ -201,14 +204,20 @@ OPTIONS: tuple[Option, ...] = (
         "depthwise_bits",
         kinds.integer(2, 8),
         "bits of depthwise convolutions' weights and of what they read",
-        "8 for w4a4, else as of others",
+        "8",
     ),
     _quantization(
         "bits",
         kinds.BITS,
-        "bits of single layers' weights, or of weights and activations, by name or pattern; of several that match, "
-        "the last counts",
+        "bits of single layers' weights, or of weights and activations, by name or pattern, or 1 for both; of several "
+        "that match, the last counts",
         flag="--layer-bits",
+    ),
+    _quantization(
+        "allow_wider",
+        kinds.SWITCH,
+        "weights of bits for which the target has no kernel get the next more for which it has one; else an error",
+        "false",
     ),
     _quantization(
         "observer",
@@ -221,7 +230,7 @@ OPTIONS: tuple[Option, ...] = (
         "weight_observer",
         kinds.TEXT,
         "how ranges of weights are chosen: minmax, percentile, mse, emd",
-        "minmax",
+        "the scheme's, or minmax",
     ),
     _quantization(
         "rounding",

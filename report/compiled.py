@@ -1,9 +1,10 @@
-"""What compiling a model adds to its report: what each layer became in the end, and how long it takes."""
+"""What compiling a model adds to its report: what each layer became in the end, its size and its time."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import TvmqError
 from ..passes.calibrate.sample_check import Sample
@@ -27,14 +28,20 @@ def with_package(report: Report, package: Package, sample: Sample) -> Report:
     """
     final = {layer["name"]: layer for layer in package.metadata["layers"]}
     layers = [
-        dataclasses.replace(layer, status=final[layer.layer]["status"], reason=final[layer.layer]["reason"])
-        if layer.layer in final
-        else layer
-        for layer in report.layers
+        _as_compiled(layer, final[layer.layer]) if layer.layer in final else layer for layer in report.layers
     ]
     if runs_here(package):
         layers = with_times(layers, package.profile(sample, RUNS))
     return with_advice(dataclasses.replace(report, layers=layers))
+
+
+def _as_compiled(layer: LayerRecord, final: Mapping[str, Any]) -> LayerRecord:
+    return dataclasses.replace(
+        layer,
+        status=final["status"],
+        reason=final["reason"],
+        weight_bytes=final["details"].get("weight_bytes", layer.weight_bytes),
+    )
 
 
 def with_times(layers: Sequence[LayerRecord], times: Sequence[KernelTime]) -> list[LayerRecord]:

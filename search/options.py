@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..errors import TvmqError
+from ..passes.hub.packing import STORED_BITS
 from .metrics import Metric
 
 BUDGETS = ("bit_budget", "latency_budget", "min_cosine", "metric")
@@ -56,8 +57,8 @@ class SearchOptions:
     metric : ``metric(run) -> float``, higher is better, where ``run`` maps inputs by name to outputs by name. The
         search finds the smallest weights with which it is at most ``max_drop`` below the float model's.
     max_drop : in the metric's own units.
-    candidates : the numbers of bits that a layer's weights may get, each from 2 to 8. None takes all but 7; and 8
-        where the budget is a latency, since today's kernels store fewer bits in 8.
+    candidates : the numbers of bits that a layer's weights may get, each from 2 to 8. None takes those for which there
+        are kernels: 2, 4 and 8.
     samples : each error is measured on so many of the calibration samples.
     trials : mixtures that are measured to better what follows from the single layers.
     state : a file for all that has been measured: a search that was broken off goes on from there.
@@ -81,7 +82,7 @@ class SearchOptions:
             raise TvmqError(f"the search takes one budget, not {' and '.join(given)}")
         candidates = self.candidates
         if candidates is None:
-            candidates = (8,) if self.latency_budget is not None else (2, 3, 4, 5, 6, 8)
+            candidates = STORED_BITS
         if not candidates or not all(isinstance(bits, int) and 2 <= bits <= 8 for bits in candidates):
             raise TvmqError(f"the candidates must be numbers of bits from 2 to 8, got {self.candidates!r}")
         object.__setattr__(self, "candidates", tuple(sorted(set(candidates))))

@@ -204,6 +204,11 @@ class TargetRow:
     float_dot: FloatDot = F32
 
     @property
+    def weight_bits(self) -> tuple[int, ...]:
+        """The widths in which kernels of integers take weights; activations of fewer than 8 bits are stored in 8."""
+        return tuple(sorted({8, *(dot.bits for dot in self.packed_dots)}))
+
+    @property
     def sought_dot(self) -> DotInstruction | None:
         """The instruction that ``Calibrate`` makes weights for; None where all are exact for any weights."""
         return next((dot for dot in self.dots if dot.is_sought), None)

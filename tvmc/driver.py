@@ -193,7 +193,7 @@ def run(
         outputs = package.run(arrays)
         times = ExecutionTimes(tuple(times_of(package, arrays, number, repeat, end_to_end)))
         if profile:
-            print_profile(package.profile(arrays))
+            print_profile(package.profile(arrays), package.metadata["layers"])
     return TVMCResult(numbered(outputs), times, tuple(outputs))
 
 

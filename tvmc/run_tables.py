@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .tables import print_table
 
@@ -33,12 +33,25 @@ def print_times(seconds: Sequence[float]) -> None:
     print_table("Execution time summary", columns, [[f"{value:.4f}" for value in row]])
 
 
-def print_profile(times: Sequence[KernelTime]) -> None:
-    """Print the time of each kernel call, in the order of the calls."""
+def print_profile(times: Sequence[KernelTime], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Print the time of each kernel call, in the order of the calls, and what weights it reads.
+
+    ``layers`` are those of the package's metadata.
+    """
     total = sum(row.seconds for row in times) or 1.0
-    rows = [
-        (", ".join(row.layers), row.kernel, f"{1e3 * row.seconds:.4f}", f"{100 * row.seconds / total:.1f}")
-        for row in times
-    ]
-    rows.append(("total", "", f"{1e3 * total:.4f}", "100.0"))
-    print_table("Time by layer", ("layers", "kernel", ">ms", ">%"), rows)
+    details = {layer["name"]: layer["details"] for layer in layers}
+    rows = []
+    for row in times:
+        weights = [details[name] for name in row.layers if "weight_bytes" in details.get(name, {})]
+        rows.append(
+            (
+                ", ".join(row.layers),
+                row.kernel,
+                ", ".join(str(each["weight_bits"]) for each in weights if "weight_bits" in each),
+                str(sum(each["weight_bytes"] for each in weights) or ""),
+                f"{1e3 * row.seconds:.4f}",
+                f"{100 * row.seconds / total:.1f}",
+            )
+        )
+    rows.append(("total", "", "", "", f"{1e3 * total:.4f}", "100.0"))
+    print_table("Time by layer", ("layers", "kernel", ">bits", ">bytes", ">ms", ">%"), rows)

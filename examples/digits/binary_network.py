@@ -2,8 +2,8 @@
 
     image [1,1,8,8] -> 3x3 -> sign -> 3x3 (+ shortcut) -> sign -> 3x3 -> pool -> sign -> 3x3 -> average -> dense [1,10]
 
-The three convolutions behind a sign have weights of one bit (Courbariaux et al., "Binarized Neural Networks", 2016), the
-first of them a shortcut around it (Liu et al., "Bi-Real Net", 2018); the first convolution and the last layer do not.
+The three convolutions behind a sign have weights of one bit (Courbariaux et al., "Binarized Neural Networks", 2016);
+there is a shortcut around the first of them (Liu et al., "Bi-Real Net", 2018).
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class _Graph:
         return f"{name}:out"
 
     def convolution(self, name: str, weight: torch.Tensor, source: str) -> str:
-        return self.node("Conv", f"{name}/conv", [source, self.weight(f"{name}/weight", weight)], pads=[1] * 4)
+        return self.node(
+            "Conv", f"{name}/conv", [source, self.weight(f"{name}/weight", weight)], pads=[1] * 4
+        )
 
     def norm(self, name: str, norm: nn.BatchNorm2d, source: str) -> str:
         parameters = {

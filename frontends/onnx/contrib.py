@@ -1,10 +1,12 @@
-"""onnxruntime's float operators, as its optimiser leaves them in files, in terms of ONNX's own.
+"""onnxruntime's float operators, as its optimiser leaves them in files, and one of QONNX's, in terms of ONNX's own.
 
     QuickGelu(x)  -->  Mul(x, Sigmoid(Mul(alpha, x)))
 
 Each function writes the body of one operator: it takes the names of the operator's inputs in order, ``""`` for one that
 is left out, its attributes by name, and returns the names of its outputs. Definitions:
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+
+QONNX's one-bit quantizer is as Brevitas and FINN write it: https://github.com/fastmachinelearning/qonnx
 """
 
 from __future__ import annotations
@@ -55,6 +57,11 @@ class Body:
 
 def quick_gelu(body: Body, x: str, *, alpha: float = 1.702) -> str:
     return body("Mul", x, body("Sigmoid", body("Mul", body.number(alpha, x), x)))
+
+
+def bipolar_quant(body: Body, x: str, scale: str) -> str:
+    is_upper = body("GreaterOrEqual", x, body.number(0.0, x))
+    return body("Where", is_upper, scale, body("Neg", scale))
 
 
 def bias_gelu(body: Body, x: str, bias: str) -> str:
@@ -225,6 +232,8 @@ def _matrices(body: Body, name: str, transposed: int, rows_first: int) -> str:
 
 CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
     "": {"SimplifiedLayerNormalization": simplified_layer_normalization},
+    "onnx.brevitas": {"BipolarQuant": bipolar_quant},
+    "qonnx.custom_op.general": {"BipolarQuant": bipolar_quant},
     "com.microsoft": {
         "BiasAdd": bias_add,
         "BiasGelu": bias_gelu,

@@ -39,7 +39,7 @@ from ..hub.graph import (
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
 from ..hub.schemes import Scheme
-from .bit_plan import Decision, decide_bits
+from .bit_plan import Decision, decide_bits, with_kernels
 from .mixed_bits import CANDIDATES, mixed_bits
 from .options import QuantizeOptions
 from .plan import ON_BITS, Plan, make_plan
@@ -88,6 +88,8 @@ class Annotate:
             bits = self._mixed(mod, plan, bits, scheme)
         if self.options.hardware is not None:
             check_bits(bits, self.options.hardware)
+        elif self.row is not None:
+            bits = with_kernels(bits, self.row, self.options.allow_wider)
         mod = _insert_pairs(mod, plan, scheme, decision)
         mod = with_bits(mod, bits)
         mod = mod.with_attr(SCHEME_ATTRIBUTE, json.dumps(dataclasses.asdict(scheme)))
@@ -103,7 +105,8 @@ class Annotate:
                 axis = WEIGHT_AXIS[op_name(binding.value)]
                 found.setdefault(name, (to_numpy(binding.value.args[1]), axis))
         hardware = self.options.hardware
-        candidates = CANDIDATES if hardware is None else hardware.weight_bits
+        of_target = CANDIDATES if self.row is None else self.row.weight_bits
+        candidates = of_target if hardware is None else hardware.weight_bits
         return mixed_bits(bits, found, self.options.mixed_start_scale, scheme.per_channel, candidates)
 
 

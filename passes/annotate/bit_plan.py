@@ -10,12 +10,15 @@ second pair, behind the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm import IRModule, relax
 
 from ...errors import TvmqError, unknown
+from ...targets.row import TargetRow
 from ..hub.bits import Bits, LayerBits
 from ..hub.graph import activations, bindings_of, layer_name
 from ..hub.operators import CONCAT, MOVE, WEIGHTED
@@ -24,6 +27,8 @@ from ..hub.schemes import Scheme
 from ..prepare.affine import is_depthwise
 from .plan import FUSED, Plan
 from .selection import matches
+
+logger = logging.getLogger(__name__)
 
 MIN_BITS = 2
 
@@ -102,6 +107,32 @@ def decide_bits(
         ),
         second,
     )
+
+
+def with_kernels(bits: Bits, row: TargetRow, allow_wider: bool) -> Bits:
+    """Return the bits with those of weights for which the target has a kernel.
+
+    Raises
+    ------
+    TvmqError : there are others, and the next wider ones are not allowed; it says which the target has.
+    """
+    by_layer = {"": bits.default.weights, **bits.weights}
+    wider: dict[str, int] = {}
+    for layer, count in by_layer.items():
+        if count in row.weight_bits:
+            continue
+        which = f"weights of {count} bits" + (f", of layer {layer!r}" if layer else "")
+        kernels = f"{row.name} has no kernel for {which}; it has those for {_listed(row.weight_bits)} bits"
+        if not allow_wider:
+            raise TvmqError(f"{kernels}. allow_wider (--allow-wider) takes the next wider ones")
+        wider[layer] = min(width for width in row.weight_bits if width > count)
+        logger.warning("%s, and gets %d", kernels, wider[layer])
+    default = LayerBits(wider.pop("", bits.default.weights), bits.default.activations)
+    return dataclasses.replace(bits, default=default, weights={**bits.weights, **wider})
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
 
 
 def _most(

@@ -69,7 +69,10 @@ class QuantizeOptions:
         With a weight-only scheme, those of a layer of mean size (``passes.weight_only.compress``).
     mixed_auto_tune : with mixed bits, search the start scale instead, by the cosine of the model's output.
     bits : bits of the weights, or of weights and activations, 2 to 8, by name or pattern of the weighted layers
-        that should not have the scheme's; of several that match, the last counts.
+        that should not have the scheme's, or 1 for both (``passes.improve.binarize``); of several that match, the last
+        counts.
+    allow_wider : weights of bits for which the target has no kernel get the next more for which it has one, with a
+        warning; else they are an error.
     min_weight_size, min_weight_channels : weighted layers with fewer weights, or fewer output channels, stay in float.
     skip_layers : nodes that stay in float, by name or pattern.
     skip_ops : nodes that stay in float, by operator type.
@@ -101,6 +104,7 @@ class QuantizeOptions:
     group_size: int | None = None
     codebook: bool = False
     bits: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    allow_wider: bool = False
     min_weight_size: int = 0
     min_weight_channels: int = 0
     skip_layers: tuple[str, ...] = ()

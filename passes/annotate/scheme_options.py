@@ -54,7 +54,7 @@ def check_options(scheme: Scheme, options: QuantizeOptions) -> None:
     if bits is not None and (bits == 1 or bits > 8):
         raise TvmqError(
             f"weight_bits must be from 2 to 8 for the scheme {scheme.name!r}, or 0, got {bits}; 'weight-only' takes "
-            "1 to 16"
+            "1 to 16, and the scheme 'binary' has 1"
         )
 
 

@@ -113,7 +113,7 @@ def _run(package: Any, args: argparse.Namespace) -> None:
     if args.print_time:
         print_times(times_of(package, inputs, args.number, args.repeat, args.end_to_end))
     if args.profile:
-        print_profile(package.profile(inputs))
+        print_profile(package.profile(inputs), package.metadata["layers"])
 
 
 def _device(text: str) -> str:

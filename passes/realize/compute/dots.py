@@ -86,7 +86,8 @@ def possible_steps(taps: Sequence[int], most: int) -> list[int]:
 
 def split_taps(taps: Sequence[int], steps: int) -> tuple[list[int], list[int]]:
     """Return extents of loops outside and inside so that inside are ``steps`` of ``possible_steps``."""
-    outer, inner = [], []
+    outer: list[int] = []
+    inner: list[int] = []
     for extent in reversed(taps):
         part = math.gcd(extent, steps)
         outer.insert(0, extent // part)

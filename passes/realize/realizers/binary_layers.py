@@ -106,11 +106,14 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
         return None
     sums = _sums(call, data, weight, match.bias)
     details = {
+        "weight_shape": list(weight.shape),
         "weight_bits": 1,
         "weight_bytes": packing.ceil_div(weight.size, 8),
         "data_bits": 1,
     }
     operands = () if match.residual is None else (match.residual,)
+    arrays: tuple[np.ndarray, ...]
+    epilogue: Epilogue | Threshold
     if isinstance(target, TwoValued):
         if match.limited.names:
             return None

@@ -96,11 +96,20 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         "data_scale": data.scale,
         "data_zero_point": data.zero_point,
         "weight_bits": bits_of(weight.values),
-        "weight_bytes": int(weight.values.size),
+        "weight_bytes": _stored_bytes(call, weight.values),
         "weight_scale_min": float(weight.scale.min()),
         "weight_scale_max": float(weight.scale.max()),
     }
     return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
+
+
+def _stored_bytes(call: relax.Call, values: np.ndarray) -> int:
+    """Return the size of weights as they are stored, without the padding to whole registers."""
+    depthwise = (
+        op_name(call) == "relax.nn.conv2d" and call.attrs.groups == values.shape[0] > 1 == values.shape[1]
+    )
+    width = packing.STORED_BITS[-1] if depthwise else packing.stored_bits(bits_of(values))
+    return packing.ceil_div(values.size * width, 8)
 
 
 def match_weighted(facts: Facts, value: relax.Expr) -> Match | None:
