@@ -198,16 +198,17 @@ def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> lis
         row = OPERATORS.get(op_name(binding.value))
         if row is None or row.kind != MOVE or names[binding.var] not in verdicts:
             verdicts[names[binding.var]] = binding.var
+    on_bits = {names[var] for var, reason in plan.reasons.items() if reason == ON_BITS}
     hosts = {addition: weighted for weighted, addition in plan.absorbed.items()}
     records = []
     for layer in layers:
         var = verdicts.get(layer.name)
-        if var is None:
+        if layer.name in on_bits:
+            records.append(dataclasses.replace(layer, status="binary", reason=ON_BITS))
+        elif var is None:
             records.append(layer)
         elif var in plan.reasons:
-            reason = plan.reasons[var]
-            status = "binary" if reason == ON_BITS else "float"
-            records.append(dataclasses.replace(layer, status=status, reason=reason))
+            records.append(dataclasses.replace(layer, status="float", reason=plan.reasons[var]))
         else:
             kernel = names[hosts.get(var, plan.anchors.get(var, var))]
             details = {"fused_into": kernel} if kernel != layer.name else {}

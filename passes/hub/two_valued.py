@@ -117,6 +117,8 @@ class _Finder:
             self._visit(var, value)
 
     def _visit(self, var: relax.Var, value: relax.Expr) -> None:
+        if value in self.found:
+            self.found[var] = self.found[value]
         name = op_name(value)
         row = OPERATORS.get(name)
         if row is not None and row.kind == MOVE and name != "relax.nn.pad":
@@ -144,11 +146,13 @@ class _Finder:
         """Return the value as a step of its root; None where it is no such."""
         with np.errstate(all="ignore"):
             results = self._evaluate(var, {root: _GRID})
-            numbers = np.unique(results)
-            changes = np.flatnonzero(results[1:] != results[:-1])
-            if len(numbers) != 2 or len(changes) != 1 or not np.isfinite(numbers).all():
-                return None
             low, high = results[0], results[-1]
+            others = np.flatnonzero((results != low) & (results != high))
+            if len(others) == 1:  # the zero of a sign
+                results[others] = high
+            changes = np.flatnonzero(results[1:] != results[:-1])
+            if len(others) > 1 or len(changes) != 1 or not np.isfinite([low, high]).all():
+                return None
             below, above = _GRID[changes[0]], _GRID[changes[0] + 1]
             first = _bisected(lambda x: self._evaluate(var, {root: x})[0] != low, below, above)
         return TwoValued(root, float(first), float(low), float(high))

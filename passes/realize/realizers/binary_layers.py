@@ -222,7 +222,7 @@ def _build(
         operands_of = [emitter.integers(operand) for operand in operands]
         geometry = Conv2d.of(call, signs.shape)
         name = kernel_name("bconv2d", shape_of(call.args[0]), shape[-1], geometry.kernel)
-    dot = _dot(emitter.row, geometry, channels, fraction)
+    dot = dot_of(emitter.row, geometry, channels, fraction)
     packed = binary.pack_weights(signs, geometry.groups, dot.lanes)
     packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, *packed.shape[-2:]), dot.weight_bits)
     is_bits = isinstance(epilogue, Threshold)
@@ -246,7 +246,7 @@ def _build(
     return result if pooled is None else pooled.emit(emitter, result, geometry.groups, dot.lanes, layer)
 
 
-def _dot(row: TargetRow, geometry: Conv2d, channels: int, fraction: int) -> Dot:
+def dot_of(row: TargetRow, geometry: Conv2d, channels: int, fraction: int) -> Dot:
     """Return how the kernel's products are laid out."""
     tail = binary.tail_of(channels // geometry.groups)
     taps = (*geometry.kernel, binary.steps_of(channels // geometry.groups))

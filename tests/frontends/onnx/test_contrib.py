@@ -59,6 +59,13 @@ def test_plain(op_type: str, inputs: list[np.ndarray], expected: np.ndarray) -> 
     np.testing.assert_allclose(contrib(op_type, *inputs, **attributes)[0], expected, **CLOSE)
 
 
+@pytest.mark.parametrize("domain", ["onnx.brevitas", "qonnx.custom_op.general"])
+def test_bipolar_quant(domain) -> None:
+    x = np.array([-2.0, -1e-30, -0.0, 0.0, 1e-30, 3.0], np.float32)
+    (result,) = run_node("BipolarQuant", x, np.array(0.5, np.float32), domain=domain)
+    np.testing.assert_array_equal(result, np.float32([-0.5, -0.5, 0.5, 0.5, 0.5, 0.5]))
+
+
 @pytest.mark.parametrize(("beta", "bias"), [(None, None), (BETA, None), (BETA, BIAS), (None, BIAS)])
 def test_skip_layer_normalization(beta, bias) -> None:
     inputs = [X, SKIP, GAMMA, beta, bias]

@@ -18,7 +18,9 @@ from tvmq.passes.hub.graph import bindings_of, layer_name, op_name
 from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.improve.blocks import blocks_of
+from tvmq.targets.features import row_of
 from tvmq.targets.hardware import Hardware
+from tvmq.targets.parse import parse_target
 
 from ..modules import const, module, random
 
@@ -248,3 +250,58 @@ def test_the_record_holds_them():
     )
     assert get_bits(mod) == record
     assert (record.of_activation("b"), record.of_narrowed("b"), record.of_narrowed("c")) == (8, 4, 4)
+
+
+AVX2 = row_of(parse_target("llvm -mcpu=haswell"))
+
+
+def chain(b, x):
+    return conv(b, conv(b, conv(b, conv(b, x, "first"), "inner"), "outer"), "last")
+
+
+def of_target(scheme="int8", **options):
+    return Annotate(get_scheme(scheme), AVX2, QuantizeOptions(**options))(module({"x": SHAPE}, chain))
+
+
+def test_bits_for_which_the_target_has_no_kernel_are_an_error():
+    message = (
+        "x86-avx2 has no kernel for weights of 5 bits, of layer 'inner'; it has those for 2, 4 and 8 bits"
+    )
+    with pytest.raises(TvmqError, match=message):
+        of_target(bits={"inner": 5})
+    with pytest.raises(TvmqError, match="no kernel for weights of 3 bits; it has .* allow_wider"):
+        of_target(weight_bits=3)
+    assert weight_bits(of_target(weight_bits=4))["inner"] == 4
+
+
+def test_or_get_the_next_more(caplog):
+    mod = of_target(bits={"inner": 5, "outer": 2}, weight_bits=3, allow_wider=True)
+    assert weight_bits(mod) == {"first": 8, "inner": 8, "outer": 2, "last": 8}
+    assert [record.getMessage()[-6:] for record in caplog.records] == ["gets 4", "gets 8"]
+    assert weight_bits(of_target(weight_bits=3, allow_wider=True))["inner"] == 4
+
+
+def test_an_accelerator_has_bits_of_its_own():
+    hardware = Hardware("npu", ("Conv",), (5, 8), (8,), ("channel",), ("asymmetric",))
+    assert weight_bits(of_target(bits={"inner": 5}, hardware=hardware))["inner"] == 5
+
+
+@pytest.mark.parametrize(
+    ("scheme", "weights", "limits", "activations"),
+    [
+        ("int4", 4, (-8, 7), 8),
+        ("w4a8", 4, (-8, 7), 8),
+        ("w4a4", 4, (-8, 7), 4),
+        ("int2", 2, (-2, 1), 8),
+        ("w2a8", 2, (-2, 1), 8),
+        ("w2a2", 2, (-2, 1), 2),
+        ("ternary", 2, (-1, 1), 8),
+        ("binary", 8, (-127, 127), 8),
+    ],
+)
+def test_schemes(scheme, weights, limits, activations):
+    mod = of_target(scheme)
+    (pair,) = [pair for pair in weight_pairs(mod) if pair.name == "outer"]
+    assert (pair.bits, pair.limits) == (weights, limits)
+    assert bits(mod)["inner"] == activations
+    assert weight_bits(mod)["first"] == weight_bits(mod)["last"] == 8

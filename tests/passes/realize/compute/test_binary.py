@@ -1,0 +1,114 @@
+"""Kernels of one-bit numbers equal the NumPy reference, in bits and in sums."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tvmq.passes.hub import arithmetic, packing
+from tvmq.passes.realize.compute import binary
+from tvmq.passes.realize.compute.binary import Threshold
+from tvmq.passes.realize.compute.contraction import Conv2d
+from tvmq.passes.realize.compute.epilogue import Dequantize
+from tvmq.passes.realize.compute.pool import Window
+from tvmq.passes.realize.realizers.binary_layers import dot_of
+from tvmq.targets import bit_products
+
+# batch, height, width, in, out, kernel, stride, padding, dilation, groups
+CONVOLUTIONS = [
+    (1, 7, 7, 16, 32, 3, 1, 1, 1, 1),
+    (1, 5, 8, 12, 17, 1, 1, 0, 1, 1),
+    (2, 6, 13, 10, 40, 3, 1, 1, 1, 1),
+    (1, 9, 11, 5, 9, 5, 1, 2, 1, 1),
+    (1, 14, 14, 32, 70, 3, 2, 1, 1, 1),
+    (1, 12, 12, 6, 10, 3, 1, 2, 2, 1),
+    (1, 10, 10, 24, 36, 3, 1, 1, 1, 3),
+    (1, 6, 7, 14, 12, 3, 1, 1, 1, 2),
+    (1, 6, 6, 7, 8, 3, 1, 1, 1, 1),
+    (1, 1, 9, 784, 64, 1, 1, 0, 1, 1),
+    (1, 1, 1, 84, 10, 1, 1, 0, 1, 1),
+]
+
+
+@pytest.mark.parametrize("pads_zero", [True, False])
+@pytest.mark.parametrize("is_bits", [True, False])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: "-".join(map(str, case)))
+def test_conv2d(run_kernel, row, case, is_bits, pads_zero):
+    batch, height, width, channels, out_channels, kernel, stride, padding, dilation, groups = case
+    rng = np.random.default_rng(0)
+    data = rng.choice([-1, 1], (batch, height, width, channels))
+    weight = rng.choice([-1, 1], (out_channels, channels // groups, kernel, kernel)).astype(np.int8)
+    geometry = Conv2d(
+        *((stride, stride), (padding,) * 4, (dilation, dilation), groups, (kernel, kernel)), out_channels
+    )
+    dot = dot_of(row, geometry, channels, fraction=0)
+    expected = arithmetic.conv2d_accumulator(
+        *(data, weight, geometry.strides, geometry.padding, geometry.dilation, groups),
+        0 if pads_zero else -1,
+    )
+    packed = binary.pack_weights(weight, groups, dot.lanes)
+    packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, dot.lanes, 1), 4)
+    thresholds = rng.integers(-5, 6, out_channels).astype(np.int32)
+    if is_bits:
+        arrays = [packing.pack_channels(thresholds, groups, dot.lanes, arithmetic.INT32_MAX)]
+        epilogue = Threshold()
+    else:
+        given = np.zeros(out_channels, np.int32), np.ones(out_channels, np.float32)
+        arrays = [packing.pack_channels(array, groups, dot.lanes) for array in given]
+        epilogue = Dequantize()
+    define = partial(
+        binary.conv2d,
+        geometry=geometry,
+        channels=channels,
+        pads_zero=pads_zero,
+        dot=dot,
+        epilogue=epilogue,
+    )
+    result = run_kernel(define, [binary.pack_bits(data), packed, *arrays])
+    if is_bits:
+        bits = np.unpackbits(result, axis=-1, bitorder="little").reshape(*result.shape[:4], -1)
+        assert not bits[..., out_channels // groups :].any()
+        found = bits[..., : out_channels // groups].reshape(expected.shape)
+        np.testing.assert_array_equal(found, expected >= thresholds)
+    else:
+        np.testing.assert_array_equal(result.reshape(expected.shape), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("tail", range(4))
+def test_table_has_the_sums_of_products(tail):
+    entries, unit = bit_products.table(tail), bit_products.unit_of(tail)
+    for bits in range(16):
+        for weight in range(16):
+            products = [
+                (1 if bits >> place & 1 else -1) * (1 if weight >> place & 1 else -1) for place in range(4)
+            ]
+            assert unit * entries[16 * bits + weight] == sum(products)
+            if tail and max(bits, weight) < 2**tail:
+                ending = entries[bit_products.TAIL + 16 * bits + weight]
+                assert unit * ending == sum(products[:tail])
+    assert not entries[bit_products.PADDING : bit_products.PADDING + 16].any()
+
+
+@pytest.mark.parametrize("channels", [1, 8, 13, 32, 40, 107])
+def test_binarize(run_kernel, row, channels):
+    rng = np.random.default_rng(0)
+    data = rng.choice(
+        np.array([0.25, 0.2499999, -1, 3, np.inf, -np.inf, np.nan], np.float32), (3, 5, channels)
+    )
+    result = run_kernel(partial(binary.binarize, threshold=0.25), [data])
+    np.testing.assert_array_equal(result, np.packbits(data >= 0.25, axis=-1, bitorder="little"))
+
+
+def test_pool(run_kernel, row):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, (2, 7, 9, 16)) * rng.integers(0, 2, (2, 7, 9, 16))
+    window = Window((3, 2), (2, 2), (1, 0, 1, 1), (1, 1), ceil_mode=False, count_include_pad=False)
+    flips = np.array([0b10100101, 0b1111], np.uint8)
+    padded = np.pad(bits, ((0, 0), (1, 1), (0, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 2), axis=(1, 2))[:, ::2, ::2]
+    expected = np.packbits(windows.max(axis=(-1, -2)), axis=-1, bitorder="little") ^ flips
+    data = np.packbits(bits, axis=-1, bitorder="little")
+    result = run_kernel(partial(binary.pool, window=window), [data, flips])
+    np.testing.assert_array_equal(result, expected)
