@@ -53,6 +53,7 @@ float_below = 12.5
 group_size = 32
 codebook = true
 pair_safe_weights = false
+allow_wider = true
 quantize_first = false
 quantize_last = false
 
@@ -149,6 +150,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
         group_size=32,
         codebook=True,
         pair_safe_weights=False,
+        allow_wider=True,
         quantize_first=False,
         quantize_last=False,
     )
@@ -253,7 +255,10 @@ def test_a_section_of_quantization_quantizes(write):
         ("[image]\nmean = [0.5, true, 1]", "'mean' is [0.5, True, 1], expected a number or numbers"),
         ("[image]\nscale = inf", "'scale' is inf, expected a number"),
         ("[calibration]\ntype = 'image'", "line 2: 'type' is 'image', expected arrays or images"),
-        ("[quantization]\nscheme = 'int88'", "unknown quantization scheme 'int88'; did you mean 'int8'?"),
+        (
+            "[quantization]\nscheme = 'int88'",
+            "unknown quantization scheme 'int88'; did you mean 'int8', 'int4', 'int2'?",
+        ),
         ("[calibration]\nsamples = 3", "--calibration-samples has no effect without --quantize"),
         ("[quantization]\n[image]\nmean = 0", "--image-mean has no effect without --calibration-data"),
         (

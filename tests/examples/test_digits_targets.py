@@ -1,4 +1,4 @@
-"""One quantized model, compiled for several machines, gives the same bits on each."""
+"""Quantized models, compiled for several machines, give the same bits on each."""
 
 from __future__ import annotations
 
@@ -16,9 +16,23 @@ CORTEX_A72 = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"
 IMAGES = np.load(EXAMPLE / "test.npz")["image"][:4]
 
 
-@pytest.fixture(scope="module")
-def quantized():
-    return tvmq.quantize(EXAMPLE / "digits.onnx", "int8", calibration=EXAMPLE / "calibration.npz")
+MODELS = [
+    ("digits", "int8"),
+    ("digits", "int4"),
+    ("digits", "w4a4"),
+    ("digits", "int2"),
+    ("digits", "binary"),
+    ("binary", "int8"),
+]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids="-".join)
+def quantized(request):
+    name, scheme = request.param
+    options = tvmq.QuantizeOptions(rounding="nearest")
+    return tvmq.quantize(
+        EXAMPLE / f"{name}.onnx", scheme, calibration=EXAMPLE / "calibration.npz", options=options
+    )
 
 
 @pytest.fixture(scope="module")

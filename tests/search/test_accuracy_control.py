@@ -14,7 +14,7 @@ from tvmq.search.sensitivity import sensitivity
 
 from .network import WEIGHTS, float_scores, network, samples, scores
 
-OPTIONS = tvmq.QuantizeOptions(rounding="nearest", bias_correction="none", bits={"*": 3})
+OPTIONS = tvmq.QuantizeOptions(rounding="nearest", bias_correction="none", bits={"*": 4})
 
 
 class Distance:

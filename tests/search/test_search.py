@@ -130,10 +130,10 @@ def test_with_time_enough_all_layers_stay_in_float():
 
 
 def test_what_the_user_says_of_a_layer_stays():
-    options = tvmq.QuantizeOptions(rounding="nearest", bits={"first": 7})
+    options = tvmq.QuantizeOptions(rounding="nearest", bits={"first": 8})
     bits = _bits(_search(options, bit_budget="4.0bits"))
-    assert bits["first"] == 7 and _bytes(bits) <= sum(WEIGHTS.values()) / 2
-    said = {"first": 7, "second": 3, "head": 4}
+    assert bits["first"] == 8 and _bytes(bits) <= sum(WEIGHTS.values()) / 2
+    said = {"first": 8, "second": 2, "head": 4}
     options = tvmq.QuantizeOptions(rounding="nearest", bits=said)
     assert _bits(_search(options, bit_budget="1.0bits")) == said
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tvmq.config.config import read_config
 from tvmq.runtime.archive import read_metadata
 
-FEW = ("--search-candidates", "3,8", "--search-samples", 2, "--search-trials", 1, "--rounding", "nearest")
+FEW = ("--search-candidates", "4,8", "--search-samples", 2, "--search-trials", 1, "--rounding", "nearest")
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +60,12 @@ def _bits(package):
 
 def test_a_budget_and_what_was_found(tvmc, model, tmp_path):
     found, state = tmp_path / "found.toml", tmp_path / "search.json"
-    budget = ("--bit-budget", "4bits", "--search-output", found, "--search-state", state)
+    budget = ("--bit-budget", "5bits", "--search-output", found, "--search-state", state)
     result = tvmc(*_flags(model, tmp_path, "--quantize", "mixed", *budget, *FEW))
     assert result.code == 0, result.err
     assert state.exists()
     bits = _bits(tmp_path / "a.tar")
-    assert bits == {"conv": 8, "head": 3} == read_config(found).options.bits
+    assert bits == {"conv": 4, "head": 4} == read_config(found).options.bits
     result = tvmc(*_flags(model, tmp_path, "--config", found))
     assert result.code == 0, result.err
     assert _bits(tmp_path / "a.tar") == bits
@@ -76,7 +76,7 @@ def test_a_budget_and_what_was_found(tvmc, model, tmp_path):
     [
         (
             ("--quantize", "mixed", "--bit-budget", "2bits"),
-            "the smallest that can be kept is 513B, or 3bits, with layers of 3 bits",
+            "the smallest that can be kept is 684B, or 4bits, with layers of 4 bits",
         ),
         (("--quantize", "mixed", "--bit-budget", "4"), "must be such as '4.0bits'"),
         (
@@ -104,7 +104,7 @@ def test_accuracy_is_kept(tvmc, model, tmp_path):
     assert result.out.startswith("top-1: 100.00 %, float 100.00 %\n")
     result = tvmc(*_flags(model, tmp_path, "--quantize", "mixed", "--accuracy-data", labelled, *FEW))
     assert result.code == 0, result.err
-    assert set(_bits(tmp_path / "a.tar").values()) <= {3, 8}
+    assert set(_bits(tmp_path / "a.tar").values()) <= {4, 8}
 
 
 def test_the_state_and_samples_of_accuracy_control(tvmc, model, tmp_path):

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tvmq.passes.hub.parameters import activation_parameters, quantize_weight, weight_parameters
+from tvmq.passes.hub.parameters import (
+    activation_parameters,
+    quantize_weight,
+    weight_limits,
+    weight_parameters,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,9 @@ def test_weights_are_clipped_on_both_sides_alike():
 
 def test_few_bits_have_all_their_integers():
     weight = np.array([[-9.0, -1.0, 9.0]], "float32")
-    assert quantize_weight(weight, np.array([1.0], "float32"), 0, bits=4).tolist() == [[-8, -1, 7]]
+    assert quantize_weight(weight, np.array([1.0], "float32"), 0, (-8, 7)).tolist() == [[-8, -1, 7]]
+    assert weight_limits(4) == (-8, 7) and weight_limits(8) == (-127, 127)
+    assert weight_limits(2) == (-2, 1) and weight_limits(2, narrow_range=True) == (-1, 1)
 
 
 def test_one_scale_and_another_axis():

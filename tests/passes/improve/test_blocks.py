@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tvm import relax
@@ -44,8 +46,11 @@ def mixed(count: int = 8, seed: int = 0):
     return [{"x": np.einsum("ij,njhw->nihw", mix, array).astype("float32")} for array in arrays]
 
 
+ALL_OF_4_BITS = dataclasses.replace(get_scheme("w4a8"), depthwise_bits=None)
+
+
 def network():
-    return Calibrate(mixed(8))(Annotate(get_scheme("w4a8"))(module({"x": SHAPE}, _network)))
+    return Calibrate(mixed(8))(Annotate(ALL_OF_4_BITS)(module({"x": SHAPE}, _network)))
 
 
 def test_a_block_is_an_inverted_residual():

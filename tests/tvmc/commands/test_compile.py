@@ -208,7 +208,10 @@ def refused(result, tmp_path, *messages):
         (["--target-llvm-mcpu", "znver33"], "unknown CPU (-mcpu) of x86_64 'znver33'; did you mean 'znver3'"),
         (["--target-llvm-num-cores", "x"], "target attribute 'num-cores' must be of type int, got 'x'"),
         (["--target-llvm-mcpu", "nehalem"], "lacks avx2"),
-        (["--quantize", "int88"], "unknown quantization scheme 'int88'; did you mean 'int8'?"),
+        (
+            ["--quantize", "int88"],
+            "unknown quantization scheme 'int88'; did you mean 'int8', 'int4', 'int2'?",
+        ),
         (["--skip-ops", "Conv"], "--skip-ops has no effect without --quantize"),
         (["--calibration-data", "s.npz"], "--calibration-data has no effect without --quantize"),
         (
