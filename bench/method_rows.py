@@ -74,6 +74,9 @@ METHODS: tuple[Method, ...] = (
     Method("4 bits", "w4a4, to nearest", {"rounding": "nearest"}, "w4a4"),
     Method("4 bits", "w4a4", {}, "w4a4"),
     Method("4 bits", "w4a4, depthwise too", {"depthwise_bits": 4}, "w4a4"),
+    Method("2 bits, and ternary", "int2", {}, "int2"),
+    Method("2 bits, and ternary", "ternary", {}, "ternary"),
+    Method("2 bits, and ternary", "w2a2", {}, "w2a2"),
 )
 
 PEER_GROUP = "Other tools"

@@ -1,6 +1,6 @@
 """How many bits each tensor of a Q/DQ module gets, as ``Annotate`` decided it.
 
-A pair alone does not say it: integers of fewer than 8 bits are stored in 8. So the module carries it in an
+A pair alone does not say it: its integers of fewer than 8 bits are stored in 8. So the module carries it in an
 attribute, the scheme's numbers and the layers that differ from them.
 """
 

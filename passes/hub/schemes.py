@@ -18,7 +18,7 @@ class Scheme:
     Attributes
     ----------
     name : what users type.
-    weight_bits, activation_bits : width of the integers, 2 to 8. Fewer than 8 are stored in 8.
+    weight_bits, activation_bits : width of the integers, 2 to 8. Activations of fewer than 8 are stored in 8.
     edge_bits : width of both for the first and the last weighted layer, and of what the first gives: lower bits hurt
         there most.
     depthwise_bits : width of both for depthwise convolutions; None for that of all others. Their weights are few, and
