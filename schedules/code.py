@@ -11,7 +11,9 @@ from tvm import relax, tirx
 from tvm.tirx.build import codegen_build
 
 from ..parallel import in_parallel
+from .bits import write_bits
 from .lowering import lower
+from .padding import skip_padding
 
 KERNELS_A_PART = 8
 MAX_PARTS = 16
@@ -40,6 +42,7 @@ def generate(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable
 
 def compile_kernel(func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
     """Return a module whose function ``main`` is a scheduled kernel, with the code that it has in a model."""
+    func = write_bits(skip_padding(func))
     kernel = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
     return codegen_build(_lowered(kernel, target), target)
 

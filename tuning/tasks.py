@@ -9,11 +9,12 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import Schedule
 
-from ..passes.realize.compute.annotations import KERNEL
+from ..passes.realize.compute.annotations import KERNEL, NARROW, TAIL
 from ..schedules.blocks import root_blocks
 from ..schedules.cpu.contraction import schedule_contraction
 from ..schedules.pipeline import to_kernels
 from ..schedules.workload import hash_of, workload_of
+from ..targets.bit_products import DEPTH
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
 
@@ -66,5 +67,10 @@ def extract_tasks(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) 
 
 def _macs(func: tirx.PrimFunc) -> int:
     sch = Schedule(func)
-    accumulator = next(block for block in root_blocks(sch) if KERNEL in sch.get(block).annotations)
-    return math.prod(int(var.dom.extent) for var in sch.get(accumulator).iter_vars)
+    blocks = [sch.get(block) for block in root_blocks(sch)]
+    accumulators, narrow = (
+        [block for block in blocks if mark in block.annotations] for mark in (KERNEL, NARROW)
+    )
+    sums = (narrow or accumulators)[0]
+    products = DEPTH if TAIL in sums.annotations else 1
+    return products * math.prod(int(var.dom.extent) for var in sums.iter_vars)

@@ -9,9 +9,7 @@ import pytest
 import tvm
 from tvm import te, tirx
 
-from tvmq.schedules.bits import write_bits
 from tvmq.schedules.code import compile_kernel
-from tvmq.schedules.padding import skip_padding
 from tvmq.schedules.rules import schedule
 from tvmq.schedules.start import start_from_offset
 from tvmq.targets import host
@@ -59,7 +57,7 @@ def run_kernel(row: TargetRow) -> Callable[..., np.ndarray]:
         func = te.create_prim_func([*placeholders, result]).with_attr("global_symbol", "main")
         scheduled = schedule(start_from_offset(func), row, threads, "main")
         assert scheduled.attrs["tirx.is_scheduled"]
-        library = compile_kernel(write_bits(skip_padding(scheduled)), target_of(row))
+        library = compile_kernel(scheduled, target_of(row))
         shape = [int(extent) for extent in result.shape]
         out = tvm.runtime.tensor(np.full(shape, 77, str(result.dtype)))
         library["main"](*map(tvm.runtime.tensor, arrays), out)
