@@ -209,6 +209,11 @@ class TargetRow:
         return tuple(sorted({8, *(dot.bits for dot in self.packed_dots)}))
 
     @property
+    def few_rows(self) -> int:
+        """Rows of a product up to which one register tile has them all."""
+        return self.vector_registers // 2
+
+    @property
     def sought_dot(self) -> DotInstruction | None:
         """The instruction that ``Calibrate`` makes weights for; None where all are exact for any weights."""
         return next((dot for dot in self.dots if dot.is_sought), None)

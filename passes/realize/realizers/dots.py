@@ -58,9 +58,7 @@ def lay_out(
     rows : of the kernel, where it is a matrix product.
     """
     bits = stored_bits(bits_of(weight.values))
-    if (
-        bits < STORED_BITS[-1] and rows is not None and rows <= row.vector_registers // 2
-    ):  # one register tile has them all
+    if bits < STORED_BITS[-1] and rows is not None and rows <= row.few_rows:
         return _in_registers(row, arrange, taps, bits)
     dot = _narrow(row.narrow_dot, arrange, taps, largest) if row.narrow_dot is not None else None
     if dot is None:

@@ -206,11 +206,17 @@ def _build(
     epilogue: Epilogue,
     largest: int,
 ) -> relax.Var:
-    values, groups = weight.values, 1
     layer = layer_name(call)
-    data_shape = shape_of(call.args[0])
+    integers = [emitter.integers(value) for value in (call.args[0], *operands)]
+    if _is_product_of_few(call, weight, emitter.row):
+        integers = [
+            emitter.emit(relax.op.reshape(value, (-1, shape_of(value)[-1])), layer) for value in integers
+        ]
+        weight = Weight(weight.values[:, :, 0, 0].T, weight.scale, 1)
+    values, groups = weight.values, 1
+    data_shape = shape_of(integers[0])
     define: Callable[..., te.Tensor]
-    if op_name(call) == "relax.matmul":
+    if values.ndim == 2:
         layout = lay_out(
             *(emitter.row, weight, partial(packing.pack_matmul, values)),
             *(lambda depth: (packing.ceil_div(values.shape[0], depth),), False, largest),
@@ -238,17 +244,21 @@ def _build(
             operation = "qconv2d"
         name = kernel_name(operation, data_shape, values.shape[0], geometry.kernel)
     packed_arrays = [packing.pack_channels(array, groups, lanes) for array in arrays]
-    result = emitter.call(
-        define,
-        emitter.integers(call.args[0]),
-        *(relax.const(array) for array in (packed, *packed_arrays)),
-        *(emitter.integers(operand) for operand in operands),
-        name=name,
-        layer=layer,
-    )
+    constants = (relax.const(array) for array in (packed, *packed_arrays))
+    result = emitter.call(define, integers[0], *constants, *integers[1:], name=name, layer=layer)
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
+
+
+def _is_product_of_few(call: relax.Call, weight: Weight, row: TargetRow) -> bool:
+    """Tell whether a convolution is the product of so few pixels that their kernel takes packed weights as they lie."""
+    if op_name(call) != "relax.nn.conv2d" or bits_of(weight.values) > packing.STORED_BITS[-2]:
+        return False
+    attrs = call.attrs
+    is_pointwise = weight.values.shape[2:] == (1, 1) and int(attrs.groups) == 1
+    is_dense = not any(map(int, attrs.padding)) and all(int(stride) == 1 for stride in attrs.strides)
+    return is_pointwise and is_dense and math.prod(shape_of(call)[:-1]) <= row.few_rows
 
 
 def _depthwise(

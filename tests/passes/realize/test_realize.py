@@ -369,6 +369,30 @@ def test_row_of_the_tests_has_no_instruction():
     assert [dot.intrinsic for dot in ROW.dots] == [None]
 
 
+def test_a_convolution_of_few_pixels_with_few_bits_is_a_product():
+    """Its kernel reads packed weights as they lie; with 8 bits, strides or more pixels it stays a convolution."""
+    rng = np.random.default_rng(0)
+    data = image((1, 1, 2, 8))
+
+    def realized(low, high, shape=(1, 1, 2, 8), **attrs):
+        values, scale = rng.integers(low, high + 1, (6, 8, 1, 1)).astype(np.int8), np.full(6, 0.01, F32)
+
+        def define(hub):
+            x = hub.pair(hub.params["x"], 0.02, 100)
+            return hub.pair(conv(hub, x, values, scale, padding=0, **attrs), 0.05, 128)
+
+        return realize(Hub(x=(shape, "float32")).module(define)), values
+
+    few, values = realized(-8, 7)
+    assert [name for name in kernels(few) if "reshape" not in name] == ["quantize", "qmatmul", "dequantize"]
+    total = accumulator(quantized_image(data), values, 0, padding=0)
+    multiplier = np.full(6, float(F32(0.02)) * float(F32(0.01)) / float(F32(0.05)), F32)
+    integers = arithmetic.requantize(total, multiplier, Output("uint8", 128, 0, 255))
+    np.testing.assert_array_equal(run(few, data)[0], arithmetic.dequantize(integers, F32(0.05), 128))
+    for other in (realized(-127, 127), realized(-8, 7, (1, 9, 9, 8)), realized(-8, 7, strides=2)):
+        assert kernels(other[0])[1] == "qconv2d_1x1"
+
+
 def test_a_product_of_few_rows_stays_float():
     def define(hub):
         query = hub.pair(hub.params["q"], 0.02, 100)

@@ -106,7 +106,7 @@ def test_matmul(run_kernel, row, rows, inner, channels, bits):
         *(lambda depth: (packing.ceil_div(inner, depth),), False, 255),
         rows=rows,
     )
-    assert bool(layout.dot.words) == (rows <= row.vector_registers // 2)
+    assert bool(layout.dot.words) == (rows <= row.few_rows)
     per_channel = [packing.pack_channels(array, 1, layout.dot.lanes) for array in arrays_of(channels)]
     define = partial(contraction.matmul, out_channels=channels, dot=layout.dot, epilogue=Dequantize())
     result = run_kernel(define, [data, layout.weights, *per_channel])
