@@ -102,7 +102,7 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
         return None
     call = match.call
     weight = constant_value(facts, call.args[1])
-    if weight is None or not is_binary(call, data, weight):
+    if weight is None or not is_binary(call, data, weight) or not _is_channels_last(call):
         return None
     sums = _sums(call, data, weight, match.bias)
     details = {
@@ -123,6 +123,9 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
         step = sums.step / 2.0**fraction
         offset = np.rint(sums.constant / step)
         largest = sums.terms * 2.0**fraction + np.abs(offset)
+        if largest.max(initial=0.0) > INT32_MAX:
+            facts.refuse(call, "its sums can leave int32")
+            return None
         chosen = choose_epilogue(facts, match, step, target, largest)
         if isinstance(chosen, str):
             facts.refuse(call, chosen)
@@ -142,6 +145,11 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
     )
     names = (*(() if pooled is None else pooled.names), *match.names)
     return Plan(layer_name(call), (call.args[0], *operands), build, names, details, "binary")
+
+
+def _is_channels_last(call: relax.Call) -> bool:
+    layouts = ("NHWC", "OIHW")
+    return op_name(call) == "relax.matmul" or (call.attrs.data_layout, call.attrs.kernel_layout) == layouts
 
 
 def _sums(call: relax.Call, data: TwoValued, weight: np.ndarray, bias: np.ndarray | None) -> _Sums:
@@ -164,8 +172,8 @@ def _sums(call: relax.Call, data: TwoValued, weight: np.ndarray, bias: np.ndarra
 def _thresholds(sums: _Sums, target: TwoValued, pooled: _Pooled | None) -> np.ndarray:
     """Return the least sum of each channel with which the result is ``high``, int32.
 
-    Where the scale behind a pooling is below 0, that with which it is ``low``: of no sum in a window, and the largest
-    decides. Near the border the comparison is that of float32 numbers, as the float model makes it.
+    Where the scale behind a pooling is below 0 it is the least sum with which the result is ``low``: one such in a
+    window decides. Near the border the comparison is that of float32 numbers, as the float model makes it.
     """
     scale = np.ones_like(sums.step) if pooled is None else pooled.scale
     shift = 0.0 if pooled is None else pooled.shift
