@@ -68,7 +68,8 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
                 for each in row.float_dots
                 if each.float_type == float_type and features.issuperset(each.features)
             )
-            return replace(row, look_ups=look_ups, float_dot=float_dot)
+            bit_dots = tuple(each for each in row.bit_dots if features.issuperset(each.features))
+            return replace(row, look_ups=look_ups, bit_dots=bit_dots, float_dot=float_dot)
     least = rows[-1]
     lacking = ", ".join(sorted(set(least.features) - features))
     raise TvmqError(

@@ -40,7 +40,7 @@ def register_all(row: TargetRow) -> None:
     """Make every intrinsic of a row known to TVM: schedules that were made elsewhere name them."""
     names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
     names += [dot.intrinsic for dot in row.packed_dots]
-    names += map(row.bit_dot.look_up, TAILS)
+    names += [dot.look_up(tail) for dot in row.bit_dots for tail in TAILS]
     if row.narrow_dot is not None:
         names += [row.narrow_dot.product, row.narrow_dot.widen]
     if row.lane_dot is not None:

@@ -90,10 +90,12 @@ class BitDot:
     ----------
     isa : which of ``targets.bit_intrinsics``; None leaves the code to LLVM's vectorizer.
     lanes : output channels that a look-up serves.
+    features : LLVM features that it takes, or that tell where it is the fastest, beside those of its row.
     """
 
     isa: str | None
     lanes: int
+    features: tuple[str, ...] = ()
 
     def look_up(self, tail: int) -> str | None:
         """Return the name in ``targets.intrinsics`` of adding up products; ``tail`` as in ``bit_products``."""
@@ -179,7 +181,7 @@ class TargetRow:
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     narrow_dot : sums of small weights, faster still; None where there is no such.
     packed_dots : those of few rows, by bits; of each the fastest first.
-    bit_dot : products of one-bit numbers.
+    bit_dots : products of one-bit numbers, the fastest of a target first.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
@@ -195,7 +197,7 @@ class TargetRow:
     l2_bytes: int
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
-    bit_dot: BitDot
+    bit_dots: tuple[BitDot, ...]
     narrow_dot: NarrowDot | None = None
     packed_dots: tuple[PackedDot, ...] = ()
     lane_dot: LaneDot | None = None
@@ -207,6 +209,11 @@ class TargetRow:
     def weight_bits(self) -> tuple[int, ...]:
         """The widths in which kernels of integers take weights; activations of fewer than 8 bits are stored in 8."""
         return tuple(sorted({8, *(dot.bits for dot in self.packed_dots)}))
+
+    @property
+    def bit_dot(self) -> BitDot:
+        """Those that are used."""
+        return self.bit_dots[0]
 
     @property
     def few_rows(self) -> int:

@@ -14,7 +14,7 @@ ROWS = (
         l1_bytes=32768,
         l2_bytes=524288,
         activation_dtype="uint8",
-        bit_dot=BitDot(None, 16),
+        bit_dots=(BitDot(None, 16),),
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
         narrow_dot=NarrowDot(None, None, lanes=8, depth=1, data_dtype="int16", parts=1, dtype="int16"),

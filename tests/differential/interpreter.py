@@ -78,8 +78,17 @@ OPERATORS: dict[type, Callable[..., Any]] = {
 }
 """Node of two operands to its function."""
 
-SHIFTS = {"LShift": np.left_shift, "RShift": np.right_shift}
+BITWISE = {
+    "LShift": np.left_shift,
+    "RShift": np.right_shift,
+    "BitwiseAnd": np.bitwise_and,
+    "BitwiseOr": np.bitwise_or,
+    "BitwiseXor": np.bitwise_xor,
+}
 """The same of nodes that have a class of no public name."""
+
+ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
+"""Of each byte, how many bits are 1."""
 
 INTRINSICS: dict[str, Callable[..., Any]] = {
     "if_then_else": np.where,
@@ -91,6 +100,7 @@ INTRINSICS: dict[str, Callable[..., Any]] = {
     "floor": np.floor,
     "sqrt": np.sqrt,
     "tanh": np.tanh,
+    "popcount": lambda bytes_: ONES[bytes_],
     "likely": lambda condition: condition,
     "llvm.lrint": lambda x: np.rint(x).astype(np.int32),
     "llvm.sadd.sat": _saturated_sum,
@@ -170,8 +180,8 @@ class _Function:
         if isinstance(expr, tirx.Cast):
             with np.errstate(all="ignore"):
                 return np.asarray(self._value(expr.value, grid)).astype(_dtype(expr))
-        if kind.__name__ in SHIFTS:
-            return SHIFTS[kind.__name__](self._value(expr.a, grid), self._value(expr.b, grid))
+        if kind.__name__ in BITWISE:
+            return BITWISE[kind.__name__](self._value(expr.a, grid), self._value(expr.b, grid))
         if isinstance(expr, tirx.Select):
             return np.where(
                 *(self._value(part, grid) for part in (expr.condition, expr.true_value, expr.false_value))

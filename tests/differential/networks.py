@@ -29,6 +29,9 @@ TARGETS = {
 }
 """Row to a CPU that has it."""
 
+SCHEMES = ("int8", "int4", "w4a4", "int2", "ternary", "binary")
+"""Of which each seed has one."""
+
 SAMPLES = 3
 
 FLOAT_TOLERANCE = 2e-2
@@ -196,18 +199,19 @@ def targets_here() -> Iterator[tuple[str, str]]:
             yield name, target
 
 
-def network_differences(seed: int, scheme: str = "int8") -> list[str]:
+def network_differences(seed: int) -> list[str]:
     """Return a line for each target whose results are not the definition's, or not those of the first target.
 
     They must be the same bits, unless a layer stays in float: then they may differ by the rounding of a few operators.
     """
-    model = draw_network(seed)
+    model, scheme = draw_network(seed), SCHEMES[seed % len(SCHEMES)]
+    options = tvmq.QuantizeOptions(rounding="nearest")
     shape = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)
     rng = np.random.default_rng(seed)
     samples = [{"x": rng.normal(0, 1, shape).astype("float32")} for _ in range(SAMPLES)]
     found, expected = [], {}
     try:
-        quantized = tvmq.quantize(model, scheme, "llvm -mcpu=haswell", samples).mod
+        quantized = tvmq.quantize(model, scheme, "llvm -mcpu=haswell", samples, options=options).mod
         for name, target in targets_here():
             (result,) = run(quantized, target, samples[0])
             parsed = parse_target(target)
