@@ -12,6 +12,9 @@ from ...targets.row import TargetRow
 
 WEIGHT_COST = 2
 MAX_BLOCK_BYTES = 64
+LOOK_UP_ROWS = 7
+"""Of a tile whose products are looked up, at most: each row's entries have an address in a register of their own."""
+
 STACK_BYTES = 1024
 """TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
 
@@ -38,6 +41,7 @@ def register_tiles(
     shared: int = 1,
     steps: int = 1,
     lane_bits: int = 32,
+    looks_up: bool = False,
 ) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
@@ -48,14 +52,17 @@ def register_tiles(
     shared : a tile has so many times its rows.
     steps : weight vectors that an instruction takes.
     lane_bits : of a lane in registers, where those are not the accumulators but narrow sums.
+    looks_up : products are looked up.
     """
+    most_rows, most_bytes = (LOOK_UP_ROWS, MAX_BLOCK_BYTES) if looks_up else (rows, 2 * MAX_BLOCK_BYTES)
     registers_a_block = max(1, lanes * lane_bits // row.vector_bits)
     block_bytes = lanes * lane_bits // 8
 
     def fits(tile_rows: int, tile_blocks: int) -> bool:
         weights = tile_blocks * registers_a_block
         return (
-            (tile_blocks == 1 or tile_blocks * block_bytes <= 2 * MAX_BLOCK_BYTES)
+            tile_rows <= most_rows
+            and (tile_blocks == 1 or tile_blocks * block_bytes <= most_bytes)
             and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
             and shared * tile_rows * tile_blocks * block_bytes < STACK_BYTES
         )
