@@ -132,8 +132,10 @@ def calibration_passes(
     given.append(options.parameters)
     observer = options.observer or scheme.observer
     of_integers = without_one_bit(options)
+    float_passes = _float_passes(scheme, options, data)
+    same = not any(isinstance(each, Binarize) for each in float_passes)  # as the float model's
     passes: list[Pass] = [
-        *_float_passes(scheme, options, data),
+        *float_passes,
         TuneMixedBits(scheme, row, of_integers, **data.arguments)
         if options.mixed_auto_tune
         else Annotate(scheme, row, of_integers),
@@ -141,7 +143,7 @@ def calibration_passes(
         Calibrate(
             observer=observer,
             weight_observer=options.weight_observer or scheme.weight_observer,
-            outputs=data.outputs,
+            outputs=data.outputs if same else None,
             **data.arguments,
         ),
     ]
@@ -169,7 +171,8 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
         passes.append(CenterActivations(**data.arguments))
         passes.append(EqualizeActivations(strength=strength, **data.arguments))
     if scheme.binary or any(bits in ONE_BIT for bits in options.bits.values()):
-        passes.append(Binarize(options=options, all_layers=scheme.binary, **data.arguments))
+        kept = data.outputs or KeptOutputs()
+        passes.append(Binarize(options=options, all_layers=scheme.binary, outputs=kept, **data.arguments))
     return passes
 
 

@@ -85,9 +85,14 @@ def _places_that_fit(columns: Sequence[str], widths: Sequence[int], width: int) 
 
 
 def counted(layers: Iterable[Mapping[str, Any]]) -> str:
-    """Return how many layers there are of each status: ``"12 int8, 1 float"``."""
-    counts = Counter(str(layer["status"]) for layer in layers)
+    """Return how many layers there are of each status: ``"12 int8, 3 int8 with 4-bit weights, 1 float"``."""
+    counts = Counter(map(_status, layers))
     return ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"
+
+
+def _status(layer: Mapping[str, Any]) -> str:
+    status, bits = str(layer["status"]), layer["details"].get("weight_bits", 8)
+    return f"{status} with {bits}-bit weights" if status == "int8" and bits < 8 else status
 
 
 def typed(target: Mapping[str, Any]) -> str:

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 
 import numpy as np
 import tvm
@@ -25,6 +24,7 @@ from ...errors import TvmqError
 from ..annotate.options import QuantizeOptions
 from ..annotate.selection import matches, select
 from ..calibrate.histogram import BINS, Histogram
+from ..calibrate.kept_outputs import KeptOutputs
 from ..calibrate.nearness import nearness
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch, watched
@@ -48,9 +48,6 @@ from ..prepare.affine import is_depthwise
 
 logger = logging.getLogger(__name__)
 
-SAMPLES = 16
-"""On which what is left is measured, at most."""
-
 ROUNDS = 50
 """Of Lloyd's iteration."""
 
@@ -68,10 +65,12 @@ class Binarize(ReadsSamples):
     options : the user's choices: what stays in float, and ``bits`` of single layers, of which 1 asks for this and
         others spare a layer it.
     all_layers : not only those for which ``options.bits`` ask.
+    outputs : takes in what the float model gives for the first samples, on which what is left is measured.
     """
 
     options: QuantizeOptions = QuantizeOptions()
     all_layers: bool = True
+    outputs: KeptOutputs = field(default_factory=KeptOutputs)
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with two-valued data and weights.
@@ -83,16 +82,16 @@ class Binarize(ReadsSamples):
         layers = self._layers(mod)
         if not layers:
             return mod
-        samples = list(self.samples)
-        if not samples:
-            raise TvmqError("one-bit activations need calibration samples: their size is measured")
         values = {binding.var: binding.value for binding in bindings_of(mod)}
         sources = {values[var].args[0]: Histogram() for var in layers}
         watchers = {source: [histogram] for source, histogram in sources.items()}
-        watch(mod, watchers, samples, self.runner, self.progress, "sizes of one-bit activations")
+        watch(
+            *(mod, watchers, self.samples, self.runner, self.progress, "measure one-bit activations"),
+            outputs=self.outputs,
+        )
         steps = {source: _step_of(histogram) for source, histogram in sources.items()}
         binarized = _rewritten(mod, layers, steps)
-        self._say_what_is_left(mod, binarized, samples[:SAMPLES], len(layers))
+        self._say_what_is_left(binarized, len(layers))
         return binarized
 
     def _layers(self, mod: IRModule) -> set[relax.Var]:
@@ -130,15 +129,15 @@ class Binarize(ReadsSamples):
                 )
         return chosen
 
-    def _say_what_is_left(self, mod: IRModule, binarized: IRModule, samples: list, layers: int) -> None:
-        outputs = [
-            [[np.array(value) for value in run(sample)] for sample in islice(samples, SAMPLES)]
-            for run in (self.runner(watched(each, results_of(each))) for each in (mod, binarized))
-        ]
+    def _say_what_is_left(self, binarized: IRModule, layers: int) -> None:
+        run = self.runner(watched(binarized, results_of(binarized)))
+        pairs = self.outputs.pairs
+        given = [[np.array(value) for value in run(sample)] for sample, _ in pairs]
         logger.warning(
-            "%d layers have one bit now, for which the model was not trained: on %d samples the cosine of its "
-            "outputs to the float model's is %.3f",
-            *(layers, len(samples), nearness(*outputs)),
+            "%s one bit now, for which the model was not trained: on %d samples the cosine of its outputs to the "
+            "float model's is %.3f",
+            *("1 layer has" if layers == 1 else f"{layers} layers have", len(pairs)),
+            nearness([outputs for _, outputs in pairs], given),
         )
 
 

@@ -82,7 +82,7 @@ def test_what_is_left_is_said(caplog):
         binarized(network())
     (message,) = [record.getMessage() for record in caplog.records]
     assert message.startswith(
-        "1 layers have one bit now, for which the model was not trained: on 4 samples the cosine"
+        "1 layer has one bit now, for which the model was not trained: on 4 samples the cosine"
     )
 
 
@@ -99,5 +99,5 @@ def test_layers_that_cannot(said, message):
 
 
 def test_it_needs_samples():
-    with pytest.raises(TvmqError, match="need calibration samples"):
+    with pytest.raises(TvmqError, match="no calibration samples to measure one-bit activations"):
         Binarize([])(network())
