@@ -132,7 +132,7 @@ class Binarize(ReadsSamples):
     def _say_what_is_left(self, binarized: IRModule, layers: int) -> None:
         run = self.runner(watched(binarized, results_of(binarized)))
         pairs = self.outputs.pairs
-        given = [[np.array(value) for value in run(sample)] for sample, _ in pairs]
+        given = [[np.array(value) for value in run(dict(sample))] for sample, _ in pairs]
         logger.warning(
             "%s one bit now, for which the model was not trained: on %d samples the cosine of its outputs to the "
             "float model's is %.3f",
