@@ -239,12 +239,12 @@ def lane_dot(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
     return meaning
 
 
-def interleave(lanes: int, depth: int, data_dtype: str) -> PrimFunc:
+def interleave(lanes: int, depth: int, data_dtype: str, stored_dtype: str = "uint8") -> PrimFunc:
     """Return the move of as many rows of bytes side by side, widened where the dtype is wider."""
 
     @T.prim_func(s_tir=True)
     def meaning(
-        A: T.Buffer((depth, 1, lanes), "uint8", offset_factor=1, strides=["down", "across", 1]),
+        A: T.Buffer((depth, 1, lanes), stored_dtype, offset_factor=1, strides=["down", "across", 1]),
         B: T.Buffer((lanes, depth), data_dtype, offset_factor=1),
     ) -> None:
         with T.sblock("root"):

@@ -62,6 +62,7 @@ def register_tiles(
         weights = tile_blocks * registers_a_block
         return (
             tile_rows <= most_rows
+            and tile_blocks.bit_count() == 1  # LLVM keeps vectors of other lengths in registers as scalars
             and (tile_blocks == 1 or tile_blocks * block_bytes <= most_bytes)
             and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
             and shared * tile_rows * tile_blocks * block_bytes < STACK_BYTES

@@ -4,9 +4,12 @@
 name                    instruction    arithmetic
 ======================  =============  ==========================================================================
 dot_4x4_s8s8_sdot_4     sdot by lane   products and sums in int32; four groups of activations are one register
+dot_4x4_s8s8_sdot_2     sdot by lane   the same of two
 dot_4x4_s8s8_sdot       sdot           the same of one group
 pairs_8x2_s8s8_neon     smull, smlal   products added in int16, which wraps, so only for weights that keep them there
 widen_8x2_s16_neon      sadalp         pairs of such sums, added to int32
+lane_dot_16x4_s8s8_sdot sdot           each lane has activations of its own
+interleave_16x4_s8      zip1, zip2     rows side by side, for the lane dot
 ======================  =============  ==========================================================================
 """
 
@@ -45,6 +48,59 @@ def dot_sdot(steps: int) -> tuple[PrimFunc, PrimFunc]:
     return meanings.dot_product(4, 4, "int8", steps=steps), code
 
 
+def lane_dot_sdot() -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``sdot`` on activations of each lane's own."""
+
+    @T.prim_func(s_tir=True)
+    def code(
+        A: T.Buffer((16, 4), "int8", offset_factor=1),
+        B: T.Buffer((16, 4), "int8", offset_factor=1),
+        C: T.Buffer((16,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:16], A[0:16, 0:4], B[0:16, 0:4])
+            T.writes(C[0:16])
+            for part in T.unroll(4):
+                C[T.ramp(4 * part, 1, 4)] = call(
+                    *(_SDOT, "int32x4", C.vload([4 * part], "int32x4")),
+                    *(A.vload([4 * part, 0], "int8x16"), B.vload([4 * part, 0], "int8x16")),
+                )
+
+    return meanings.lane_dot(16, 4, "int8"), code
+
+
+def interleave_four_rows() -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of bringing four rows of 16 bytes side by side."""
+
+    @T.prim_func(s_tir=True)
+    def code(
+        A: T.Buffer((4, 1, 16), "int8", offset_factor=1, strides=["down", "across", 1]),
+        B: T.Buffer((16, 4), "int8", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(A[0:4, 0, 0:16])
+            T.writes(B[0:16, 0:4])
+            B[0, T.ramp(0, 1, 64)] = _side_by_side(A)
+
+    return meanings.interleave(16, 4, "int8", "int8"), code
+
+
+def _side_by_side(rows: tirx.Buffer) -> tirx.Expr:
+    """Return four rows of 16 bytes, of each lane side by side: pairs of rows by bytes, then both by pairs."""
+    data = [rows.vload([row, 0, 0], "int8x16") for row in range(4)]
+    quarters = []
+    for half in range(2):
+        pairs = [T.reinterpret(_zipped(data[row : row + 2], 16, half), dtype="int16x8") for row in (0, 2)]
+        quarters += [T.reinterpret(_zipped(pairs, 8, part), dtype="int8x16") for part in range(2)]
+    return T.Shuffle(quarters, list(range(64)))
+
+
+def _zipped(vectors: list[tirx.Expr], lanes: int, half: int) -> tirx.Expr:
+    first = half * lanes // 2
+    places = [vector * lanes + lane for lane in range(first, first + lanes // 2) for vector in range(2)]
+    return T.Shuffle(vectors, places)
+
+
 def _pair_everywhere(data: tirx.Buffer) -> tirx.Expr:
     pair = T.reinterpret(data.vload([0], "int8x2"), dtype="int16")
     return T.reinterpret(T.broadcast(pair, 4), dtype="int8x8")
@@ -62,7 +118,7 @@ def pairs() -> tuple[PrimFunc, PrimFunc]:
         with T.sblock("root"):
             T.reads(C[0:8, 0:2], A[0:2], B[0:8, 0:2])
             T.writes(C[0:8, 0:2])
-            for half in range(2):
+            for half in T.unroll(2):
                 C[4 * half, T.ramp(0, 1, 8)] = C.vload([4 * half, 0], "int16x8") + call(
                     *(_SMULL, "int16x8", _pair_everywhere(A), B.vload([4 * half, 0], "int8x8"))
                 )
@@ -81,7 +137,7 @@ def widen_pairs() -> tuple[PrimFunc, PrimFunc]:
         with T.sblock("root"):
             T.reads(C[0:8], A[0:8, 0:2])
             T.writes(C[0:8])
-            for half in range(2):
+            for half in T.unroll(2):
                 C[T.ramp(4 * half, 1, 4)] = C.vload([4 * half], "int32x4") + call(
                     _SADDLP, "int32x4", A.vload([4 * half, 0], "int16x8")
                 )
@@ -91,7 +147,10 @@ def widen_pairs() -> tuple[PrimFunc, PrimFunc]:
 
 INTRINSICS: dict[str, Intrinsic] = {
     "dot_4x4_s8s8_sdot_4": partial(dot_sdot, 4),
+    "dot_4x4_s8s8_sdot_2": partial(dot_sdot, 2),
     "dot_4x4_s8s8_sdot": partial(dot_sdot, 1),
+    "lane_dot_16x4_s8s8_sdot": lane_dot_sdot,
+    "interleave_16x4_s8": interleave_four_rows,
     "pairs_8x2_s8s8_neon": pairs,
     "widen_8x2_s16_neon": widen_pairs,
 }

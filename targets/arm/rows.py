@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..row import BitDot, DotInstruction, NarrowDot, PackedDot, TargetRow
+from ..row import BitDot, DotInstruction, LaneDot, LaneSums, NarrowDot, PackedDot, TargetRow
 
 ROWS = (
     TargetRow(
@@ -17,9 +17,11 @@ ROWS = (
         bit_dots=(BitDot(None, 16),),
         dots=(
             DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
+            DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
             DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
         ),
         packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
+        lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", lanes=16, depth=4, data_dtype="int8"),
     ),
     TargetRow(
         name="aarch64-neon",
@@ -33,6 +35,7 @@ ROWS = (
         bit_dots=(BitDot(None, 16),),
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
+        sought_sums=LaneSums(128, depth=2, steps=4),
         narrow_dot=NarrowDot(
             "pairs_8x2_s8s8_neon", "widen_8x2_s16_neon", 8, 2, "int8", 2, "int16", fewest_steps=2
         ),

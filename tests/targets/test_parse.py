@@ -114,7 +114,7 @@ def test_features_that_a_virtual_machine_hides_are_left_out(monkeypatch):
         ("llvm -mattr=+avx2,+fma", "x86-avx2"),
         (A72, "aarch64-neon"),
         ("llvm -mtriple=aarch64-linux-gnu", "aarch64-neon"),
-        ("llvm -mtriple=arm64-apple-macos -mcpu=apple-m1", "aarch64-neon"),
+        ("llvm -mtriple=arm64-apple-macos -mcpu=apple-m1", "aarch64-dotprod"),
     ],
 )
 def test_rows_follow_from_features(spec, row):
