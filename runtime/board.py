@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import unknown
 from . import archive
+from .compilers import linker_for
 from .inputs import bind_inputs
 from .libraries import call, runtime_libraries
 from .metadata import decode, encode
@@ -27,20 +28,18 @@ class Board:
     Attributes
     ----------
     arch : its name, as in a package's metadata.
-    compiler : the C++ compiler that builds the runner.
     wheel_platform : the platform tag of its wheels on the registry.
     """
 
     arch: str
-    compiler: str
     wheel_platform: str
 
 
 BOARDS: dict[str, Board] = {
     row.arch: row
     for row in (
-        Board("x86_64", "g++", "manylinux_2_28_x86_64"),
-        Board("aarch64", "aarch64-linux-gnu-g++", "manylinux_2_28_aarch64"),
+        Board("x86_64", "manylinux_2_28_x86_64"),
+        Board("aarch64", "manylinux_2_28_aarch64"),
     )
 }
 
@@ -72,7 +71,7 @@ def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str])
     (folder / archive.LIBRARY).write_bytes(library)
     board = BOARDS[arch]
     libraries = runtime_libraries(board.arch, board.wheel_platform)
-    for path in [*libraries, *build_runner(board.compiler, libraries)]:
+    for path in [*libraries, *build_runner(linker_for(arch), libraries)]:
         shutil.copy2(path, folder / path.name)
     return folder
 

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import TvmqError
 from .libraries import cache_folder, call, installed_folder, replacing
 
 RUNNER, LIBRARY, HEADER = "tvmq-run", "libtvmq.so", "tvmq.h"
@@ -20,28 +19,26 @@ _SHARED = f"-shared -fPIC -Wl,-soname,{LIBRARY} -Wl,--no-as-needed".split()
 """Options for the library. It finds functions of TVM's by name, so the linker must not drop a library that it needs."""
 
 
-def build_runner(compiler: str, libraries: Sequence[Path]) -> list[Path]:
+def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Path]:
     """Return the paths of the program, the library and its header.
 
     They are built once for the same sources, libraries and compiler.
 
     Parameters
     ----------
-    compiler : C++17 compiler for the board's architecture, such as ``"aarch64-linux-gnu-g++"``.
+    compiler : command of a C++17 compiler for the board's architecture, such as ``("aarch64-linux-gnu-g++",)``.
     libraries : TVM's runtime libraries for it; the program and the library look for them in their own folder.
 
     Raises
     ------
-    TvmqError : there is no such compiler, or it fails.
+    TvmqError : the compiler fails.
     """
-    if shutil.which(compiler) is None:
-        raise TvmqError(f"C++ compiler {compiler!r} is not on the PATH; it builds {RUNNER}")
-    digest = hashlib.sha256(compiler.encode())
+    digest = hashlib.sha256(" ".join(compiler).encode())
     for path in [*sorted(_SOURCES.glob("*.*")), Path(__file__), *libraries]:
         digest.update(path.read_bytes())
     folder = cache_folder() / f"runner-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
-        common = [compiler, "-std=c++17", "-O2", "-s", "-pthread", "-Wl,-rpath,$ORIGIN"]
+        common = [*compiler, "-std=c++17", "-O2", "-s", "-pthread", "-Wl,-rpath,$ORIGIN"]
         headers = ["-isystem", str(installed_folder("tvm_ffi").parent / "include")]
         used = [*map(str, libraries)]
         with replacing(folder) as new:

@@ -17,8 +17,12 @@ DEFAULT_THREADS = 4
 
 def arch_of(target: Target) -> str:
     """Return the architecture that an ``llvm`` target compiles for: the host's where it names no triple."""
-    triple = target.attrs.get("mtriple")
-    return arch_of_triple(str(triple) if triple else codegen.llvm_get_system_triple())
+    return arch_of_triple(triple_of(target))
+
+
+def triple_of(target: Target) -> str:
+    """Return the triple that an ``llvm`` target names, or the host's."""
+    return str(target.attrs.get("mtriple") or codegen.llvm_get_system_triple())
 
 
 def features_of(target: Target) -> frozenset[str]:

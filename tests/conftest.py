@@ -12,6 +12,7 @@ import pytest
 
 from tvmq.errors import TvmqError
 from tvmq.runtime.board import BOARDS, make_bundle, run_bundle
+from tvmq.runtime.compilers import linker_for
 from tvmq.runtime.libraries import runtime_libraries
 
 CORES = os.sched_getaffinity(0)
@@ -42,10 +43,10 @@ def arm_launcher() -> tuple[str, ...]:
     """
     refuse = pytest.fail if os.environ.get("TVMQ_REQUIRE_ARM") else pytest.skip
     board = BOARDS["aarch64"]
-    for tool in (QEMU[0], board.compiler):
-        if shutil.which(tool) is None:
-            refuse(f"{tool} is not installed: scripts/install-debian-packages.sh arm64")
+    if shutil.which(QEMU[0]) is None:
+        refuse(f"{QEMU[0]} is not installed: scripts/install-debian-packages.sh arm64")
     try:
+        linker_for(board.arch)
         runtime_libraries(board.arch, board.wheel_platform)
     except TvmqError as error:
         refuse(str(error))

@@ -17,8 +17,10 @@ import tvm
 from tvm import rpc, tirx
 
 from ..errors import TvmqError
+from ..runtime.compilers import linker_for
 from ..runtime.link import link
 from ..schedules.code import compile_kernel
+from ..targets.features import triple_of
 from .evaluate import Evaluate, random_arguments
 
 CONNECT_SECONDS = 5
@@ -35,7 +37,7 @@ class Remote:
     ----------
     host, port : the tracker's.
     key : the devices' name there.
-    cross_compiler, cross_compiler_options : as in ``runtime.link``.
+    cross_compiler, cross_compiler_options : as in ``runtime.compilers``.
     session_seconds : how long a candidate may keep a device.
     """
 
@@ -79,7 +81,8 @@ class Remote:
         """Build the function and link it for the device."""
         folder = tempfile.TemporaryDirectory(prefix="tvmq-tune-")
         library = Path(folder.name) / "kernel.so"
-        link(compile_kernel(func, target), library, self.cross_compiler, self.cross_compiler_options)
+        command = linker_for(triple_of(target), self.cross_compiler, self.cross_compiler_options)
+        link(compile_kernel(func, target), library, command)
 
         def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
             with folder:

@@ -172,14 +172,7 @@ def test_quantization_needs_samples(tvmc, model, tmp_path):
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="needs aarch64-linux-gnu-gcc")
 def test_another_architecture(tvmc, model, samples, tmp_path):
     flags = ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"]
-    flags += [
-        "--cross-compiler",
-        "aarch64-linux-gnu-gcc",
-        "--quantize",
-        "int8",
-        "--calibration-data",
-        samples,
-    ]
+    flags += ["--quantize", "int8", "--calibration-data", samples]
     assert tvmc("compile", model, *flags, "-o", tmp_path / "arm.tar").code == 0
     assert json.loads(tvmc("inspect", tmp_path / "arm.tar", "--json").out)["arch"] == "aarch64"
     result = tvmc("run", tmp_path / "arm.tar")
@@ -222,11 +215,11 @@ def refused(result, tmp_path, *messages):
         (["--pass-config", "tirx.UnrollLop={}"], "did you mean 'tirx.UnrollLoop'"),
         (["--pass-config", "tirx.disable_vectorize=perhaps"], "tirx.disable_vectorize to have type bool"),
         (["--tuning-records", "no such"], "tuning records 'no such' do not exist"),
-        (["--cross-compiler-options", "x"], "cross_compiler_options without a cross_compiler"),
         (
-            ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"],
-            "linking for aarch64 needs --cross-compiler, such as aarch64-linux-gnu-gcc",
+            ["--target", "llvm -mtriple=aarch64-linux-gnu", "--cross-compiler", "g++"],
+            "cross compiler 'g++' compiles for x86_64, and the target is aarch64",
         ),
+        (["--target", "arm/pixel2"], "no usual compiler that links for arm64-linux-android"),
         (["--cross-compiler", "no-such-gcc"], "cross compiler 'no-such-gcc' is not on the PATH"),
         (["--input-shapes", "x:[1,3,8,8]"], "'x'"),
         (["--target", "opencl, llvm"], "target kind 'opencl' is not supported yet"),
