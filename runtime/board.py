@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import unknown
+from ..errors import TvmqError, unknown
 from . import archive
 from .compilers import linker_for
 from .inputs import bind_inputs
 from .libraries import call, runtime_libraries
 from .metadata import decode, encode
+from .package import Package
 from .runner import RUNNER, build_runner
 
 
@@ -44,12 +45,12 @@ BOARDS: dict[str, Board] = {
 }
 
 
-def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
+def make_bundle(package: Package | str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
     """Make a folder that runs the package on a board, with ``tvmq-run FOLDER --input NAME=FILE.npy ...``.
 
     Parameters
     ----------
-    package : a package file; its architecture decides the board.
+    package : a package or the file of one; its architecture decides the board.
     folder : is created if need be; what is in it stays, unless it has the name of a file of the bundle.
 
     Returns
@@ -59,20 +60,27 @@ def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str])
 
     Raises
     ------
-    TvmqError : not a package, no board of its architecture, no compiler or no wheels for it.
+    TvmqError : not a package, no board of its architecture, no compiler or no wheels for it; the folder cannot be
+        written.
     """
-    metadata, library = archive.read(package)
+    if isinstance(package, Package):
+        metadata, library = package.metadata, package.library
+    else:
+        metadata, library = archive.read(package)
     arch = metadata["arch"]
     if arch not in BOARDS:
         raise unknown("board architecture", arch, BOARDS)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / archive.METADATA).write_bytes(encode(metadata))
-    (folder / archive.LIBRARY).write_bytes(library)
-    board = BOARDS[arch]
+    board, folder = BOARDS[arch], Path(folder)
     libraries = runtime_libraries(board.arch, board.wheel_platform)
-    for path in [*libraries, *build_runner(linker_for(arch), libraries)]:
-        shutil.copy2(path, folder / path.name)
+    files = [*libraries, *build_runner(linker_for(arch), libraries)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / archive.METADATA).write_bytes(encode(metadata))
+        (folder / archive.LIBRARY).write_bytes(library)
+        for path in files:
+            shutil.copy2(path, folder / path.name)
+    except OSError as error:
+        raise TvmqError(f"cannot write {str(folder)!r}: {error.strerror or error}") from error
     return folder
 
 

@@ -65,9 +65,9 @@ def cross_compiler_for(triple: str) -> tuple[str, ...]:
 
 
 def gnu_triple(triple: str) -> str:
-    """Return how the compilers for a triple of Linux are called: ``"arm-linux-gnueabihf"`` of ``"armv7l-linux-gnueabihf"``.
+    """Return what the compilers for a triple are called by: ``"arm-linux-gnueabihf"`` for ``"armv7l-linux-gnueabihf"``.
 
-    Empty for another system, such as macOS, and for Android, whose compilers have its version in their names.
+    Nothing for another system, such as macOS, and for Android, whose compilers have its version in their names.
     """
     arch, *rest = triple.split("-")
     arch = host.arch_of_triple(arch)

@@ -84,6 +84,11 @@ class Package:
         """What the package says of itself: ``mod.json``, see ``docs/package-format.md``."""
         return self._metadata
 
+    @property
+    def library(self) -> bytes:
+        """The content of ``mod.so``."""
+        return self._library.content
+
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the package to one file, whole or not at all; see ``runtime.archive.write`` for errors."""
         archive.write(path, self._metadata, self._library.content)

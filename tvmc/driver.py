@@ -30,6 +30,7 @@ from .old.formats import check_format
 from .old.records import current_records
 from .old.table import COMPILE, HARDWARE_PARAMS, NO_MICRO, TUNE
 from .old.targets import current_target
+from .output_format import BUNDLE, say_output_format
 from .remote import RemotePackage
 from .result import ExecutionTimes, TVMCResult
 from .run_tables import print_profile
@@ -118,6 +119,11 @@ def compile(  # noqa: A001 (its name in the old tvmc)
     if not isinstance(tvmc_model, TVMCModel):
         raise TvmqError("tvmc.compile needs what tvmc.load returned")
     say(COMPILE, given, keywords=True)
+    say_output_format(given, keywords=True)
+    if output_format == BUNDLE:
+        raise TvmqError(
+            "output_format 'bundle': in Python tvmq.runtime.board.make_bundle makes one of a package"
+        )
     from .. import api
     from ..schedules.options import CompileOptions
 

@@ -95,7 +95,9 @@ def test_a_compiler_that_the_user_names(install):
     install("other", "x86_64-linux-gnu")
     assert linker_for(ARM64, "mine", ["-O2"]) == ("mine", "-O2")
     assert linker_for(ARM64, "silent") == ("silent",)
-    with pytest.raises(TvmqError, match="cross compiler 'other' compiles for x86_64, and the target is aarch64"):
+    with pytest.raises(
+        TvmqError, match="cross compiler 'other' compiles for x86_64, and the target is aarch64"
+    ):
         linker_for(ARM64, "other")
     with pytest.raises(TvmqError, match="cross compiler 'absent' is not on the PATH"):
         linker_for(ARM64, "absent")

@@ -12,6 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
+import tvmq
+from tvmq.runtime.board import run_bundle
+
 TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=znver3"
 HERE = "llvm -mcpu=native"
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
@@ -424,3 +427,21 @@ def test_inputs_and_outputs_that_are_refused(tvmc, tmp_path, flags, message):
     )
     assert result.code == 1 and result.err.count("\n") == 1
     assert result.err.startswith(f"tvmc: error: {message}")
+
+
+def test_a_bundle_runs_without_python(tvmc, model, samples, tmp_path):
+    flags = ("compile", model, "--quantize=int8", "--calibration-data", samples)
+    result = tvmc(*flags, "--output-format=bundle", "-o", tmp_path / "out" / "board")
+    assert result.code == 0, result.err
+    assert f"{tmp_path}/out/board: " in result.out
+    assert tvmc(*flags, "-o", tmp_path / "model.tar").code == 0
+    inputs = {"in/x:0": X[:1]}
+    (found,) = run_bundle(tmp_path / "out" / "board", inputs).values()
+    np.testing.assert_array_equal(found, tvmq.load(tmp_path / "model.tar").run(inputs)["y"])
+
+
+def test_a_bundle_where_a_file_is(tvmc, model, tmp_path):
+    (tmp_path / "taken").write_text("")
+    result = tvmc("compile", model, "--output-format=bundle", "-o", tmp_path / "taken")
+    assert result.code == 1
+    assert f"cannot write '{tmp_path}/taken': File exists" in result.err
