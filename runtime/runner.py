@@ -1,7 +1,7 @@
 """Building what runs packages where there is no Python: the library ``libtvmq.so`` and the program ``tvmq-run``.
 
-cpp/tvmq.cc                 --> libtvmq.so, which applications link; its header is cpp/tvmq.h
-cpp/run.cc and cpp/npy.cc   --> tvmq-run
+cpp/tvmq.cc and cpp/machine.cc  --> libtvmq.so, which applications link; its header is cpp/tvmq.h
+cpp/run.cc and cpp/npy.cc       --> tvmq-run
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Pat
         used = [*map(str, libraries)]
         with replacing(folder) as new:
             shutil.copy(_SOURCES / HEADER, new)
-            command = [*common, *headers, *_SHARED, str(_SOURCES / "tvmq.cc"), *used]
+            sources = [str(_SOURCES / name) for name in ("tvmq.cc", "machine.cc")]
+            command = [*common, *headers, *_SHARED, *sources, *used]
             call([*command, "-o", str(new / LIBRARY)], f"cannot build {LIBRARY}")
             command = [*common, str(_SOURCES / "run.cc"), str(_SOURCES / "npy.cc"), str(new / LIBRARY), *used]
             call([*command, "-o", str(new / RUNNER)], f"cannot build {RUNNER}")
