@@ -82,9 +82,10 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     )
 
 
-def unsupported_kind(kind: str) -> TvmqError:
-    """Return the error for a target kind that has no row."""
-    return TvmqError(f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()})")
+def unsupported_kind(kind: str, cpu: str = "") -> TvmqError:
+    """Return the error for a target kind that has no row; ``cpu`` is the target of its board's CPU, if any."""
+    alone = f"; for the CPU of this board: {cpu!r}" if cpu else ""
+    return TvmqError(f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()}){alone}")
 
 
 def unsupported_arch(arch: str) -> TvmqError:
