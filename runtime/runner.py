@@ -1,7 +1,8 @@
-"""Building what runs packages where there is no Python: the library ``libtvmq.so`` and the program ``tvmq-run``.
+"""Building what runs packages where there is no Python: the library ``libtvmq.so`` and programs that link it.
 
-cpp/tvmq.cc and cpp/machine.cc  --> libtvmq.so, which applications link; its header is cpp/tvmq.h
-cpp/run.cc and cpp/npy.cc       --> tvmq-run
+cpp/tvmq.cc, machine.cc            --> libtvmq.so, which applications link; its header is cpp/tvmq.h
+cpp/run.cc, npy.cc                 --> tvmq-run, which runs a package
+cpp/rpc.cc, socket.cc, tracker.cc  --> tvmq-rpc, which lends the board to tvmc run and tvmc tune
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ from pathlib import Path
 
 from .libraries import cache_folder, call, installed_folder, replacing
 
-RUNNER, LIBRARY, HEADER = "tvmq-run", "libtvmq.so", "tvmq.h"
+RUNNER, SERVER, LIBRARY, HEADER = "tvmq-run", "tvmq-rpc", "libtvmq.so", "tvmq.h"
+_CODE = {
+    LIBRARY: ("tvmq.cc", "machine.cc"),
+    RUNNER: ("run.cc", "npy.cc"),
+    SERVER: ("rpc.cc", "socket.cc", "tracker.cc"),
+}
 _SOURCES = Path(__file__).parent / "cpp"
 _SHARED = f"-shared -fPIC -Wl,-soname,{LIBRARY} -Wl,--no-as-needed".split()
 """Options for the library. It finds functions of TVM's by name, so the linker must not drop a library that it needs."""
 
 
 def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Path]:
-    """Return the paths of the program, the library and its header.
+    """Return the paths of the library, the programs and the library's header.
 
     They are built once for the same sources, libraries and compiler.
 
     Parameters
     ----------
     compiler : command of a C++17 compiler for the board's architecture, such as ``("aarch64-linux-gnu-g++",)``.
-    libraries : TVM's runtime libraries for it; the program and the library look for them in their own folder.
+    libraries : TVM's runtime libraries for it; programs and library look for them in their own folder.
 
     Raises
     ------
@@ -43,9 +49,9 @@ def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Pat
         used = [*map(str, libraries)]
         with replacing(folder) as new:
             shutil.copy(_SOURCES / HEADER, new)
-            sources = [str(_SOURCES / name) for name in ("tvmq.cc", "machine.cc")]
-            command = [*common, *headers, *_SHARED, *sources, *used]
-            call([*command, "-o", str(new / LIBRARY)], f"cannot build {LIBRARY}")
-            command = [*common, str(_SOURCES / "run.cc"), str(_SOURCES / "npy.cc"), str(new / LIBRARY), *used]
-            call([*command, "-o", str(new / RUNNER)], f"cannot build {RUNNER}")
-    return [folder / name for name in (RUNNER, LIBRARY, HEADER)]
+            for name, files in _CODE.items():
+                sources = [str(_SOURCES / file) for file in files]
+                kind = _SHARED if name == LIBRARY else [str(new / LIBRARY)]
+                command = [*common, *headers, *sources, *kind, *used, "-o", str(new / name)]
+                call(command, f"cannot build {name}")
+    return [folder / name for name in (*_CODE, HEADER)]
