@@ -1,10 +1,11 @@
 """Measured times of candidates, each built and run in a process of its own.
 
     fork --> build --> (wait until all of the batch are built) --> run alone --> times
+    fork --> build --> (wait for a device) --> run there --> times
 
 A child is forked from a process in which everything is imported, so it starts in milliseconds, and needs no file and
 no linker: it runs what it has built. One that crashes or hangs takes nothing with it. Builds run side by side, but
-nothing runs beside a measurement.
+nothing runs beside a measurement on the same machine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -23,6 +25,9 @@ from tvm import tirx
 
 from ..errors import TvmqError
 from .evaluate import Prepare
+
+PATIENCE = 30
+"""Seconds to wait for a device that is in use, or has just restarted; how long a candidate then runs the device limits."""
 
 _fork = multiprocessing.get_context("fork")
 
@@ -69,46 +74,64 @@ def measure(
     target: tvm.target.Target,
     options: MeasureOptions,
     prepare: Prepare,
+    devices: Callable[[], int] | None = None,
 ) -> Iterator[tuple[int, Measured]]:
     """Yield the number of each scheduled function and its times, as they come.
 
     Parameters
     ----------
     prepare : builds a function, in the child; what it returns is called with ``number`` and ``repeat`` and measures.
+    devices : tells how many candidates may run at once, on other machines; None is this one.
+
+    Raises
+    ------
+    TvmqError : ``devices`` has none any more.
     """
     waiting = list(enumerate(functions))[::-1]
     building: dict[Connection, _Child] = {}
-    built: list[_Child] = []
+    built: deque[_Child] = deque()
+    running: dict[Connection, _Child] = {}
     try:
-        while waiting or building:
+        while waiting or building or built or running:
             while waiting and len(building) < options.parallel:
-                number, func = waiting.pop()
-                child = _Child(number, func, target, options, prepare)
+                child = _Child(*waiting.pop(), target, options, prepare)
                 building[child.pipe] = child
-            patience = min(child.deadline for child in building.values()) - time.monotonic()
-            wait(list(building), max(0.0, patience))
-            for pipe in list(building):
-                child = building[pipe]
-                answer = child.answer("building")
-                if answer is None:
-                    continue
-                del building[pipe]
+            room = 0
+            if built and devices is not None:
+                room = devices()
+            elif not waiting and not building:
+                room = 1
+            while built and len(running) < room:
+                child = built.popleft()
+                child.go(patience=0 if devices is None else PATIENCE)
+                running[child.pipe] = child
+            _wait([*building.values(), *running.values()])
+            for child, answer in _answers(building, "building"):
                 if answer.error:
                     yield child.number, answer
                 else:
                     built.append(child)
-        while built:
-            child = built[0]
-            child.go()
-            answer = None
-            while answer is None:
-                wait([child.pipe], max(0.0, child.deadline - time.monotonic()))
-                answer = child.answer("running")
-            built.pop(0)
-            yield child.number, answer
+            for child, answer in _answers(running, "running"):
+                yield child.number, answer
     finally:
-        for child in [*building.values(), *built]:
+        for child in [*building.values(), *built, *running.values()]:
             child.kill()
+
+
+def _wait(children: Sequence[_Child]) -> None:
+    """Return when one of the children has something to say, or its time is up."""
+    if children:
+        patience = min(child.deadline for child in children) - time.monotonic()
+        wait([child.pipe for child in children], max(0.0, patience))
+
+
+def _answers(children: dict[Connection, _Child], doing: str) -> Iterator[tuple[_Child, Measured]]:
+    """Yield the children that have come to an end, and take them out."""
+    for pipe, child in list(children.items()):
+        answer = child.answer(doing)
+        if answer is not None:
+            del children[pipe]
+            yield child, answer
 
 
 class _Child:
@@ -130,11 +153,13 @@ class _Child:
         )
         self._process.start()
         theirs.close()
-        self.deadline = time.monotonic() + self._timeout
+        self._limit = self._timeout
+        self.deadline = time.monotonic() + self._limit
 
-    def go(self) -> None:
-        """Let the child run what it has built."""
-        self.deadline = time.monotonic() + self._timeout
+    def go(self, patience: float = 0.0) -> None:
+        """Let the child run what it has built; it may wait for a device for ``patience`` seconds."""
+        self._limit = self._timeout + patience
+        self.deadline = time.monotonic() + self._limit
         self.pipe.send(None)
 
     def answer(self, doing: str) -> Measured | None:
@@ -154,7 +179,7 @@ class _Child:
         if time.monotonic() < self.deadline:
             return None
         self.kill()
-        return Measured((), f"still {doing} after {self._timeout:g} s")
+        return Measured((), f"still {doing} after {self._limit:g} s")
 
     def kill(self) -> None:
         self._process.kill()

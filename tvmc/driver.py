@@ -257,6 +257,7 @@ def tune(
         raise TvmqError("hostname and rpc_key belong together")
     say((*TUNE, HARDWARE_PARAMS), given, keywords=True)
     from .. import api
+    from ..tuning.devices import Devices
     from ..tuning.measure import MeasureOptions
     from ..tuning.remote import Remote
     from ..tuning.tune import TuneOptions
@@ -269,8 +270,10 @@ def tune(
         parallel=parallel,
         **({} if min_repeat_ms is None else {"min_repeat_ms": min_repeat_ms}),
     )
-    remote = None if hostname is None else Remote(hostname, int(port), rpc_key, session_seconds=timeout)
-    prepare = prepare_for(made_for, (), remote)
+    remote = None
+    if hostname is not None:
+        remote = Remote(Devices(hostname, int(port), rpc_key), session_seconds=timeout)
+    prepare, devices = prepare_for(made_for, (), remote)
     tasks = api.tuning_tasks(tvmc_model.mod, made_for)
     patterns = _names(tasks_filter)
     if "list" in patterns:
@@ -279,7 +282,8 @@ def tune(
     output = Path(tuning_records or tvmc_model.default_tuning_records_path())
     options = TuneOptions(trials=trials, early_stopping=early_stopping or None)
     earlier = Path(prior_records) if prior_records else None
-    tune_tasks(selected(tasks, patterns), made_for, output, options, measuring, prepare, earlier)
+    chosen = selected(tasks, patterns)
+    tune_tasks(chosen, made_for, output, options, measuring, prepare, devices, earlier)
     return str(output)
 
 

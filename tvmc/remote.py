@@ -36,7 +36,8 @@ class RemotePackage:
 
     Raises
     ------
-    TvmqError : nobody answers at the address, or there is no free device of this key; it cannot load the package.
+    TvmqError : nobody answers at the address, or there is no free device of this key; it is another machine than the
+        package is for, or cannot load it.
     """
 
     def __init__(
@@ -50,8 +51,11 @@ class RemotePackage:
     ) -> None:
         from tvm import relax
 
+        from ..tuning.devices import refuse_other_device
+
         self.metadata = metadata
         session = _session(host, port, key)
+        refuse_other_device(session, f"{host}:{port}", metadata["arch"], metadata["cpu_features"])
         with tempfile.TemporaryDirectory(prefix="tvmq-run-") as folder:
             file = Path(folder) / archive.LIBRARY
             file.write_bytes(library)
@@ -111,14 +115,16 @@ class RemotePackage:
 def _session(host: str, port: int, key: str | None) -> RPCSession:
     from tvm import rpc
 
-    from ..tuning.remote import CONNECT_SECONDS, PATIENCE, Remote
+    from ..tuning.devices import CONNECT_SECONDS, Devices
+    from ..tuning.measure import PATIENCE
 
     try:
         if key is None:
             socket.create_connection((host, port), CONNECT_SECONDS).close()
             return rpc.connect(host, port)
-        Remote(host, port, key).check(PATIENCE)
-        return rpc.connect_tracker(host, port).request(key, session_timeout=_SESSION_SECONDS)
+        devices = Devices(host, port, key)
+        devices.check(PATIENCE)
+        return devices.open(_SESSION_SECONDS, retries=5)
     except OSError as error:
         raise TvmqError(f"no RPC server answers at {host}:{port}: {error}") from error
     except (RuntimeError, ValueError) as error:
