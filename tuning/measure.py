@@ -27,7 +27,7 @@ from ..errors import TvmqError
 from .evaluate import Prepare
 
 PATIENCE = 30
-"""Seconds to wait for a device that is in use, or has just restarted; how long a candidate then runs the device limits."""
+"""Seconds to wait for a device that is in use, or has just restarted; the device limits how long a candidate runs."""
 
 _fork = multiprocessing.get_context("fork")
 

@@ -97,7 +97,8 @@ def _remote(args: argparse.Namespace, target: Target) -> Remote | None:
     if args.rpc_tracker is None:
         return None
     check_linker_flags(args, target)
-    devices = Devices(*args.rpc_tracker, args.rpc_key)
+    host, port = args.rpc_tracker
+    devices = Devices(host, port, args.rpc_key)
     return Remote(devices, args.cross_compiler, tuple(args.cross_compiler_options), args.timeout)
 
 
