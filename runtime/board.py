@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,21 +68,37 @@ def make_bundle(package: Package | str | os.PathLike[str], folder: str | os.Path
         metadata, library = package.metadata, package.library
     else:
         metadata, library = archive.read(package)
-    arch = metadata["arch"]
+    folder = make_runtime(metadata["arch"], folder)
+    with _writing(folder):
+        (folder / archive.METADATA).write_bytes(encode(metadata))
+        (folder / archive.LIBRARY).write_bytes(library)
+    return folder
+
+
+def make_runtime(arch: str, folder: str | os.PathLike[str]) -> Path:
+    """Make a bundle's folder without a package: what all packages for an architecture, and tuning on it, need.
+
+    Errors as ``make_bundle``.
+    """
     if arch not in BOARDS:
         raise unknown("board architecture", arch, BOARDS)
     board, folder = BOARDS[arch], Path(folder)
     libraries = runtime_libraries(board.arch, board.wheel_platform)
     files = [*libraries, *build_runner(linker_for(arch), libraries)]
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / archive.METADATA).write_bytes(encode(metadata))
-        (folder / archive.LIBRARY).write_bytes(library)
         for path in files:
             shutil.copy2(path, folder / path.name)
+    return folder
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into the error that names the folder."""
+    try:
+        yield
     except OSError as error:
         raise TvmqError(f"cannot write {str(folder)!r}: {error.strerror or error}") from error
-    return folder
 
 
 def run_bundle(

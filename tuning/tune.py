@@ -14,9 +14,10 @@ from ..errors import TvmqError
 from ..schedules.records import read_records
 from ..targets import intrinsics
 from ..targets.features import row_of, threads_of
+from .child import Measured
 from .cost_model import CostModel
 from .evaluate import Prepare, prepare_here
-from .measure import Measured, MeasureOptions, measure
+from .measure import MeasureOptions, measure
 from .search import Search
 from .store import Store
 from .tasks import Task

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +65,13 @@ class RemotePackage:
         if threads:
             session.get_function("runtime.config_threadpool")(_BIG_CORES, threads)
         self._device = session.cpu()
+        self._where = f"the device at {host}:{port}"
         try:
             self._vm = relax.VirtualMachine(session.load_module(archive.LIBRARY), self._device)
         except (AttributeError, RuntimeError) as error:
             arch = self.metadata["arch"]
             raise TvmqError(
-                f"the device at {host}:{port} cannot load {source}, which is for {arch} with "
+                f"{self._where} cannot load {source}, which is for {arch} with "
                 f"{', '.join(self.metadata['cpu_features']) or 'no feature in particular'}"
             ) from error
         self._weights = self._load_weights() if self._vm.module.implements_function(_LOADER) else []
@@ -84,16 +86,27 @@ class RemotePackage:
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Send the inputs, run once, and fetch the outputs."""
-        self._set(inputs)
-        self._vm.invoke_stateful("main")
+        with self._explained():
+            self._set(inputs)
+            self._vm.invoke_stateful("main")
+            outputs = [output.numpy() for output in self._outputs("main")]
         names = [tensor["name"] for tensor in self.metadata["outputs"]]
-        return dict(zip(names, (output.numpy() for output in self._outputs("main")), strict=True))
+        return dict(zip(names, outputs, strict=True))
 
     def time(self, inputs: Mapping[str, Any], number: int = 1, repeat: int = 10) -> list[float]:
         """Return ``repeat`` times in seconds, each the mean of ``number`` runs; inputs are there beforehand."""
-        self._set(inputs)
-        timer = self._vm.time_evaluator("invoke_stateful", self._device, number=number, repeat=repeat)
-        return [float(seconds) for seconds in timer("main").results]
+        with self._explained():
+            self._set(inputs)
+            timer = self._vm.time_evaluator("invoke_stateful", self._device, number=number, repeat=repeat)
+            return [float(seconds) for seconds in timer("main").results]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what TVM raises when the device or the way there fails into a ``TvmqError``."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise TvmqError(f"{self._where} failed: {str(error).strip().splitlines()[-1]}") from error
 
     def _set(self, inputs: Mapping[str, Any]) -> None:
         import tvm

@@ -177,12 +177,15 @@ void Main(int argc, char** argv) {
   Socket listener = Socket::Listen(arguments.first_port, arguments.last_port);
   std::printf("tvmq-rpc: %s at port %d\n", tvmq::Architecture().c_str(), listener.Port());
   std::fflush(stdout);
+  std::string said;
   while (true) {
     try {
       Lend(listener, arguments);
     } catch (const std::exception& error) {
-      std::cerr << "tvmq-rpc: tracker " << arguments.tracker << ": " << error.what() << "; trying again"
-                << std::endl;
+      if (said != error.what()) {
+        std::cerr << "tvmq-rpc: no tracker at " << error.what() << "; trying again" << std::endl;
+      }
+      said = error.what();
     }
     sleep(kRetry);
   }
