@@ -68,6 +68,25 @@ def test_addresses_without_a_device(digits_path, tracker):
             remote(digits_path, "127.0.0.1", port)
 
 
+def test_a_package_for_another_machine(digits_path, tracker):
+    metadata, library = archive.read(digits_path)
+    message = f"is {metadata['arch']}, and the target is riscv64"
+    with pytest.raises(TvmqError, match=message):
+        RemotePackage({**metadata, "arch": "riscv64"}, library, "a.tar", *tracker, "board")
+
+
+def test_a_device_that_fails(digits_path, tracker):
+    with remote(digits_path, *tracker) as package:
+
+        def lose(*_):
+            raise RuntimeError("Traceback\nthe connection is lost")
+
+        package._set = lose
+        for call in (package.run, package.time):
+            with pytest.raises(TvmqError, match="^the device at .* failed: the connection is lost$"):
+                call({"image": IMAGE})
+
+
 def test_a_package_that_the_device_cannot_load(tmp_path, digits_path, tracker):
     metadata, _ = archive.read(digits_path)
     with pytest.raises(TvmqError, match="cannot load a.tar, which is for .* with .*"):
