@@ -14,6 +14,7 @@ from ..errors import TvmqError
 from ..targets.host import arch_of_triple
 
 CONNECT_SECONDS = 5
+_RETRIES = 5
 
 # What a session has a function for: that of tvmq-rpc tells features too, that of TVM's compiler the triple alone.
 _MACHINE, _TRIPLE = "tvmq.machine", "target.llvm_get_system_triple"
@@ -57,10 +58,10 @@ class Devices:
                 raise TvmqError(f"the tracker at {self} has no free device {self.key!r}: all are in use")
             time.sleep(0.1)
 
-    def open(self, seconds: int, retries: int = 1) -> rpc.RPCSession:
-        """Return a session on the next free one, which takes it back after ``seconds``."""
+    def open(self, seconds: int) -> rpc.RPCSession:
+        """Return a session on the next free one that answers, which takes it back after ``seconds``."""
         tracker = rpc.connect_tracker(self.host, self.port)
-        return tracker.request(self.key, session_timeout=seconds, max_retry=retries)
+        return tracker.request(self.key, session_timeout=seconds, max_retry=_RETRIES)
 
     def _summary(self) -> dict[str, Any]:
         try:

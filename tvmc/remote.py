@@ -137,7 +137,7 @@ def _session(host: str, port: int, key: str | None) -> RPCSession:
             return rpc.connect(host, port)
         devices = Devices(host, port, key)
         devices.check(PATIENCE)
-        return devices.open(_SESSION_SECONDS, retries=5)
+        return devices.open(_SESSION_SECONDS)
     except OSError as error:
         raise TvmqError(f"no RPC server answers at {host}:{port}: {error}") from error
     except (RuntimeError, ValueError) as error:
