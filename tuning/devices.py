@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tvm import rpc
+from tvm.error import RPCError
 
 from ..errors import TvmqError
 from ..targets.host import arch_of_triple
@@ -73,6 +75,18 @@ class Devices:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turn what TVM raises when a program on the device at ``where``, or the way there, fails into a ``TvmqError``."""
+    try:
+        yield
+    except RPCError as error:
+        lines = str(error).strip().splitlines()
+        raise TvmqError(f"the device at {where} failed: {lines[-1]}") from error
+    except RuntimeError as error:
+        raise TvmqError(f"the connection to the device at {where} was lost") from error
 
 
 def refuse_other_device(session: rpc.RPCSession, where: str, arch: str, features: Iterable[str]) -> None:

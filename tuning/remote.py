@@ -18,7 +18,7 @@ from ..runtime.link import link
 from ..schedules.code import compile_kernel
 from ..targets.features import arch_of, features_of, triple_of
 from ..targets.host import required_features
-from .devices import Devices, refuse_other_device
+from .devices import Devices, explained, refuse_other_device
 from .evaluate import Evaluate, random_arguments
 from .measure import PATIENCE
 
@@ -61,7 +61,7 @@ class Remote:
         link(compile_kernel(func, target), library, command)
 
         def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
-            with folder:
+            with folder, explained(str(self.devices)):
                 session = self.devices.open(self.session_seconds)
                 session.upload(str(library))
                 threads = int(target.attrs.get("num-cores", 0))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,14 @@ class RemotePackage:
     ) -> None:
         from tvm import relax
 
-        from ..tuning.devices import refuse_other_device
+        from ..tuning.devices import explained, refuse_other_device
 
         self.metadata = metadata
+        where = f"{host}:{port}"
+        # What TVM raises when a run fails there, made a TvmqError.
+        self._explained = partial(explained, where)
         session = _session(host, port, key)
-        refuse_other_device(session, f"{host}:{port}", metadata["arch"], metadata["cpu_features"])
+        refuse_other_device(session, where, metadata["arch"], metadata["cpu_features"])
         with tempfile.TemporaryDirectory(prefix="tvmq-run-") as folder:
             file = Path(folder) / archive.LIBRARY
             file.write_bytes(library)
@@ -65,13 +68,12 @@ class RemotePackage:
         if threads:
             session.get_function("runtime.config_threadpool")(_BIG_CORES, threads)
         self._device = session.cpu()
-        self._where = f"the device at {host}:{port}"
         try:
             self._vm = relax.VirtualMachine(session.load_module(archive.LIBRARY), self._device)
         except (AttributeError, RuntimeError) as error:
             arch = self.metadata["arch"]
             raise TvmqError(
-                f"{self._where} cannot load {source}, which is for {arch} with "
+                f"the device at {where} cannot load {source}, which is for {arch} with "
                 f"{', '.join(self.metadata['cpu_features']) or 'no feature in particular'}"
             ) from error
         self._weights = self._load_weights() if self._vm.module.implements_function(_LOADER) else []
@@ -99,14 +101,6 @@ class RemotePackage:
             self._set(inputs)
             timer = self._vm.time_evaluator("invoke_stateful", self._device, number=number, repeat=repeat)
             return [float(seconds) for seconds in timer("main").results]
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what TVM raises when the device or the way there fails into a ``TvmqError``."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise TvmqError(f"{self._where} failed: {str(error).strip().splitlines()[-1]}") from error
 
     def _set(self, inputs: Mapping[str, Any]) -> None:
         import tvm

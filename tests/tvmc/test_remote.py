@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tvm.error import RPCError
 
 import tvmq
 from tvmq.errors import TvmqError
@@ -78,13 +79,18 @@ def test_a_package_for_another_machine(digits_path, tracker):
 def test_a_device_that_fails(digits_path, tracker):
     with remote(digits_path, *tracker) as package:
 
-        def lose(*_):
-            raise RuntimeError("Traceback\nthe connection is lost")
+        def fail(*_):
+            raise RPCError("Traceback\nits program died")
 
+        def lose(*_):
+            raise RuntimeError("kShutdown")
+
+        package._set = fail
+        with pytest.raises(TvmqError, match="^the device at 127.0.0.1:.* failed: its program died$"):
+            package.run({"image": IMAGE})
         package._set = lose
-        for call in (package.run, package.time):
-            with pytest.raises(TvmqError, match="^the device at .* failed: the connection is lost$"):
-                call({"image": IMAGE})
+        with pytest.raises(TvmqError, match="^the connection to the device at 127.0.0.1:.* was lost$"):
+            package.time({"image": IMAGE})
 
 
 def test_a_package_that_the_device_cannot_load(tmp_path, digits_path, tracker):

@@ -174,7 +174,7 @@ def test_quantization_needs_samples(tvmc, model, tmp_path):
 
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="needs aarch64-linux-gnu-gcc")
 def test_another_architecture(tvmc, model, samples, tmp_path):
-    flags = ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"]
+    flags = ["--target", "raspberry-pi/4b-aarch64"]
     flags += ["--quantize", "int8", "--calibration-data", samples]
     assert tvmc("compile", model, *flags, "-o", tmp_path / "arm.tar").code == 0
     assert json.loads(tvmc("inspect", tmp_path / "arm.tar", "--json").out)["arch"] == "aarch64"
