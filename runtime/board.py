@@ -56,8 +56,8 @@ def make_bundle(package: Package | str | os.PathLike[str], folder: str | os.Path
 
     Returns
     -------
-    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run``, ``tvmq-rpc``, TVM's runtime libraries, and for
-    applications ``libtvmq.so`` and its header.
+    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run``, ``tvmq-rpc``, TVM's runtime libraries, for applications
+    ``libtvmq.so`` and its header, and ``README.txt``, which says what each is for.
 
     Raises
     ------

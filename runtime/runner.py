@@ -14,7 +14,8 @@ from pathlib import Path
 
 from .libraries import cache_folder, call, installed_folder, replacing
 
-RUNNER, SERVER, LIBRARY, HEADER = "tvmq-run", "tvmq-rpc", "libtvmq.so", "tvmq.h"
+RUNNER, SERVER, LIBRARY = "tvmq-run", "tvmq-rpc", "libtvmq.so"
+_TEXTS = ("tvmq.h", "README.txt")
 _CODE = {
     LIBRARY: ("tvmq.cc", "machine.cc"),
     RUNNER: ("run.cc", "npy.cc"),
@@ -26,7 +27,7 @@ _SHARED = f"-shared -fPIC -Wl,-soname,{LIBRARY} -Wl,--no-as-needed".split()
 
 
 def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Path]:
-    """Return the paths of the library, the programs and the library's header.
+    """Return the paths of the library, the programs, the library's header and what to do with all of them.
 
     They are built once for the same sources, libraries and compiler.
 
@@ -48,10 +49,11 @@ def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Pat
         headers = ["-isystem", str(installed_folder("tvm_ffi").parent / "include")]
         used = [*map(str, libraries)]
         with replacing(folder) as new:
-            shutil.copy(_SOURCES / HEADER, new)
+            for name in _TEXTS:
+                shutil.copy(_SOURCES / name, new)
             for name, files in _CODE.items():
                 sources = [str(_SOURCES / file) for file in files]
                 kind = _SHARED if name == LIBRARY else [str(new / LIBRARY)]
                 command = [*common, *headers, *sources, *kind, *used, "-o", str(new / name)]
                 call(command, f"cannot build {name}")
-    return [folder / name for name in (*_CODE, HEADER)]
+    return [folder / name for name in (*_CODE, *_TEXTS)]

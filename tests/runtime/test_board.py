@@ -37,7 +37,10 @@ def assert_exact(outputs):
 def test_a_bundle_is_complete(bundle):
     names = {path.name for path in bundle.iterdir()}
     libraries = {"libtvm_runtime.so", "libtvm_runtime_extra.so", "libtvm_ffi.so"}
-    assert names == {"mod.so", "mod.json", "tvmq-run", "tvmq-rpc", "libtvmq.so", "tvmq.h"} | libraries
+    assert (
+        names
+        == {"mod.so", "mod.json", "tvmq-run", "tvmq-rpc", "libtvmq.so", "tvmq.h", "README.txt"} | libraries
+    )
 
 
 def test_native_bundle_gives_the_same_integers(bundle):

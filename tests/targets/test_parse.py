@@ -186,7 +186,6 @@ def test_a_target_of_another_kind_has_no_row():
             "nvidia/jetson-agx-orin-64gb",
             "for the CPU of this board: 'llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a78 -num-cores=12'",
         ),
-        ("arm/rasp3b", "architecture 'armv7l' is not supported yet"),
         ({"kind": "opencl"}, "target kind 'opencl' is not supported yet"),
         ("llvn", "unknown target kind, tag or file 'llvn'; did you mean 'llvm'"),
         ("llvn -mcpu=znver3", "unknown target kind 'llvn'; did you mean 'llvm'"),
