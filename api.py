@@ -32,6 +32,7 @@ from .report.compiled import with_package
 from .report.nearness import AgainstFloat
 from .report.report import Report
 from .report.stages import Stages, run_passes
+from .runtime.compilers import linker_for
 from .runtime.describe import describe
 from .runtime.package import Package, load
 from .schedules.blame import build_explained
@@ -46,7 +47,7 @@ from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
 from .search.search import search_bits, search_key
 from .search.state import SearchState
-from .targets.features import row_of, threads_of
+from .targets.features import row_of, threads_of, triple_of
 from .targets.parse import parse_target
 from .tuning_logs import shipped_records
 
@@ -265,6 +266,7 @@ def compile(  # noqa: A001 (the name that users expect)
     target = parse_target(target)
     options = options or CompileOptions()
     row = row_of(target, options.float_type)
+    linker_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     lowered = [LoweredKernels()] if "tir" in options.dump_code else []
     with (

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import unknown
+from ..errors import TvmqError, unknown
 from . import archive
+from .compilers import linker_for
 from .inputs import bind_inputs
 from .libraries import call, runtime_libraries
 from .metadata import decode, encode
+from .package import Package
 from .runner import RUNNER, build_runner
 
 
@@ -27,54 +30,75 @@ class Board:
     Attributes
     ----------
     arch : its name, as in a package's metadata.
-    compiler : the C++ compiler that builds the runner.
     wheel_platform : the platform tag of its wheels on the registry.
     """
 
     arch: str
-    compiler: str
     wheel_platform: str
 
 
 BOARDS: dict[str, Board] = {
     row.arch: row
     for row in (
-        Board("x86_64", "g++", "manylinux_2_28_x86_64"),
-        Board("aarch64", "aarch64-linux-gnu-g++", "manylinux_2_28_aarch64"),
+        Board("x86_64", "manylinux_2_28_x86_64"),
+        Board("aarch64", "manylinux_2_28_aarch64"),
     )
 }
 
 
-def make_bundle(package: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
+def make_bundle(package: Package | str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
     """Make a folder that runs the package on a board, with ``tvmq-run FOLDER --input NAME=FILE.npy ...``.
 
     Parameters
     ----------
-    package : a package file; its architecture decides the board.
+    package : a package or the file of one; its architecture decides the board.
     folder : is created if need be; what is in it stays, unless it has the name of a file of the bundle.
 
     Returns
     -------
-    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run``, TVM's runtime libraries, and for applications
-    ``libtvmq.so`` and its header.
+    The folder, with ``mod.so``, ``mod.json``, ``tvmq-run``, ``tvmq-rpc``, TVM's runtime libraries, for applications
+    ``libtvmq.so`` and its header, and ``README.txt``, which says what each is for.
 
     Raises
     ------
-    TvmqError : not a package, no board of its architecture, no compiler or no wheels for it.
+    TvmqError : not a package, no board of its architecture, no compiler or no wheels for it; the folder cannot be
+        written.
     """
-    metadata, library = archive.read(package)
-    arch = metadata["arch"]
+    if isinstance(package, Package):
+        metadata, library = package.metadata, package.library
+    else:
+        metadata, library = archive.read(package)
+    folder = make_runtime(metadata["arch"], folder)
+    with _writing(folder):
+        (folder / archive.METADATA).write_bytes(encode(metadata))
+        (folder / archive.LIBRARY).write_bytes(library)
+    return folder
+
+
+def make_runtime(arch: str, folder: str | os.PathLike[str]) -> Path:
+    """Make a bundle's folder without a package: what all packages for an architecture, and tuning on it, need.
+
+    Errors as ``make_bundle``.
+    """
     if arch not in BOARDS:
         raise unknown("board architecture", arch, BOARDS)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / archive.METADATA).write_bytes(encode(metadata))
-    (folder / archive.LIBRARY).write_bytes(library)
-    board = BOARDS[arch]
+    board, folder = BOARDS[arch], Path(folder)
     libraries = runtime_libraries(board.arch, board.wheel_platform)
-    for path in [*libraries, *build_runner(board.compiler, libraries)]:
-        shutil.copy2(path, folder / path.name)
+    files = [*libraries, *build_runner(linker_for(arch), libraries)]
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            shutil.copy2(path, folder / path.name)
     return folder
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into the error that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise TvmqError(f"cannot write {str(folder)!r}: {error.strerror or error}") from error
 
 
 def run_bundle(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +30,7 @@ __tvm_ffi__library_bin:
 def link(
     module: Module,
     output: Path,
-    cross_compiler: str | None = None,
-    cross_compiler_options: Sequence[str] = (),
+    command: Sequence[str],
 ) -> None:
     """Link a module into a shared library that TVM's runtime loads; constants are inside.
 
@@ -40,29 +38,22 @@ def link(
     ----------
     module : that of an executable, or a kernel's.
     output : the library to write.
-    cross_compiler : command that links for the target, such as ``"aarch64-linux-gnu-g++"``; None takes
-        ``$CXX`` or the machine's own compiler.
-    cross_compiler_options : further arguments for it.
+    command : the compiler and its arguments, as ``runtime.compilers.linker_for`` gives them.
 
     Raises
     ------
-    TvmqError : there is no such compiler, or it fails.
+    TvmqError : the compiler fails.
     """
     from tvm.support import cc
 
-    command = cross_compiler or cc.get_cc()
-    if command is None:
-        raise TvmqError("no C++ compiler found to link mod.so: install g++ or clang++, or set CXX")
-    if shutil.which(command) is None:
-        raise TvmqError(f"C++ compiler {command!r} is not on the PATH; it is needed to link mod.so")
-    # "-s" leaves out symbols and debug sections, which no run needs.
-    options = ["-s", *cross_compiler_options]
+    compiler, *options = command
     try:
         with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
             objects = _objects(module, Path(folder))
-            cc.create_shared(str(output), objects, options, cc=command)
+            # "-s" leaves out symbols and debug sections, which no run needs.
+            cc.create_shared(str(output), objects, ["-s", *options], cc=compiler)
     except RuntimeError as error:
-        raise TvmqError(f"{command} cannot link mod.so: {_cause(str(error))}") from error
+        raise TvmqError(f"{compiler} cannot link mod.so: {_cause(str(error))}") from error
 
 
 def _objects(root: Module, folder: Path) -> list[str]:

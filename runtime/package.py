@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import TvmqError
 from . import archive
+from .compilers import linker_for
 from .engine import Engine, KernelTime
 from .inputs import bind_inputs
 from .library import Library
@@ -63,7 +64,7 @@ class Package:
         ----------
         executable : what ``tvm.compile`` gave.
         metadata : as ``runtime.describe.describe`` makes it; ``bytes`` gains the sizes that linking decides.
-        cross_compiler, cross_compiler_options : see ``runtime.link.link``.
+        cross_compiler, cross_compiler_options : see ``runtime.compilers.linker_for``.
 
         Raises
         ------
@@ -71,7 +72,8 @@ class Package:
         """
         with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
             output = Path(folder) / archive.LIBRARY
-            link(executable.mod, output, cross_compiler, cross_compiler_options)
+            triple = str(metadata["target"].get("mtriple", metadata["arch"]))
+            link(executable.mod, output, linker_for(triple, cross_compiler, cross_compiler_options))
             library = output.read_bytes()
         weights = int(metadata["bytes"]["weights"])
         sizes = {**metadata["bytes"], "code": len(library) - weights, "total": len(library)}
@@ -81,6 +83,11 @@ class Package:
     def metadata(self) -> dict[str, Any]:
         """What the package says of itself: ``mod.json``, see ``docs/package-format.md``."""
         return self._metadata
+
+    @property
+    def library(self) -> bytes:
+        """The content of ``mod.so``."""
+        return self._library.content
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the package to one file, whole or not at all; see ``runtime.archive.write`` for errors."""

@@ -21,8 +21,8 @@ class CompileOptions:
     Attributes
     ----------
     cross_compiler : the C++ compiler that links ``mod.so``, such as ``"aarch64-linux-gnu-gcc"``; None takes
-        the machine's own.
-    cross_compiler_options : further arguments for that compiler.
+        the machine's own, or the usual one for another machine.
+    cross_compiler_options : further arguments for the compiler that links.
     tuning_records : folder of MetaSchedule records that override the default schedules; None uses those that
         ship with the package.
     pass_config : (name, value) pairs for ``tvm.transform.PassContext``, such as
@@ -48,8 +48,6 @@ class CompileOptions:
     def __post_init__(self) -> None:
         if isinstance(self.cross_compiler_options, str):
             raise TvmqError("cross_compiler_options must be a sequence of arguments, not one string")
-        if self.cross_compiler_options and self.cross_compiler is None:
-            raise TvmqError("cross_compiler_options without a cross_compiler")
         if self.cross_compiler is not None and shutil.which(self.cross_compiler) is None:
             raise TvmqError(f"cross compiler {self.cross_compiler!r} is not on the PATH")
         object.__setattr__(self, "cross_compiler_options", tuple(self.cross_compiler_options))

@@ -17,8 +17,12 @@ DEFAULT_THREADS = 4
 
 def arch_of(target: Target) -> str:
     """Return the architecture that an ``llvm`` target compiles for: the host's where it names no triple."""
-    triple = target.attrs.get("mtriple")
-    return arch_of_triple(str(triple) if triple else codegen.llvm_get_system_triple())
+    return arch_of_triple(triple_of(target))
+
+
+def triple_of(target: Target) -> str:
+    """Return the triple that an ``llvm`` target names, or the host's."""
+    return str(target.attrs.get("mtriple") or codegen.llvm_get_system_triple())
 
 
 def features_of(target: Target) -> frozenset[str]:
@@ -78,9 +82,10 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     )
 
 
-def unsupported_kind(kind: str) -> TvmqError:
-    """Return the error for a target kind that has no row."""
-    return TvmqError(f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()})")
+def unsupported_kind(kind: str, cpu: str = "") -> TvmqError:
+    """Return the error for a target kind that has no row; ``cpu`` is the target of its board's CPU, if any."""
+    alone = f"; for the CPU of this board: {cpu!r}" if cpu else ""
+    return TvmqError(f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()}){alone}")
 
 
 def unsupported_arch(arch: str) -> TvmqError:

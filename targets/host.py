@@ -65,6 +65,7 @@ FEATURES: dict[str, dict[str, str]] = {
         "sve2": "sve2",
     },
 }
+"""``runtime/cpp/machine.cc`` has the same rows for programs without Python."""
 
 
 def architecture() -> str:
@@ -88,21 +89,25 @@ def required_features(arch: str, llvm_features: Iterable[str]) -> list[str]:
 
 def missing_features(arch: str, llvm_features: Iterable[str]) -> list[str]:
     """Return those of the features that this machine lacks, sorted; none where Linux does not tell."""
-    present = _cpuinfo_flags()
+    present = _cpuinfo_flags(arch)
     if not present:
         return []
     names = FEATURES.get(arch, {})
     return sorted(name for name in llvm_features if name in names and names[name] not in present)
 
 
-def _cpuinfo_flags() -> frozenset[str]:
-    """Return the flags of the first processor; empty where there is no ``/proc/cpuinfo``."""
+def _cpuinfo_flags(arch: str) -> frozenset[str]:
+    """Return the flags of the first processor; empty where there is no ``/proc/cpuinfo`` of the architecture.
+
+    Some emulators show that of the machine which they run on.
+    """
+    wanted = "flags" if arch == "x86_64" else "features"
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
         return frozenset()
     for line in lines:
         key, _, value = line.partition(":")
-        if key.strip().lower() in ("flags", "features"):
+        if key.strip().lower() == wanted:
             return frozenset(value.split())
     return frozenset()

@@ -16,7 +16,7 @@ from tvm.target import Target, TargetKind, _ffi_api, codegen
 
 from ..errors import TvmqError, unknown
 from . import host
-from .features import unsupported_arch, unsupported_kind
+from .features import describe, unsupported_arch, unsupported_kind
 from .host import arch_of_triple
 from .rows import ROWS
 
@@ -54,7 +54,8 @@ def parse_target(spec: str | Path | Mapping[str, Any] | Target, **overrides: Any
     if kind not in Target.list_kinds():
         raise unknown("target kind", kind, Target.list_kinds())
     if kind != "llvm":
-        raise unsupported_kind(kind)
+        # TVM's tags of boards with a GPU name its CPU as the host.
+        raise unsupported_kind(kind, describe(parse_target(config["host"])) if "host" in config else "")
     config = _typed(config)
     _check_cpu(config)
     return Target(config)
@@ -135,9 +136,14 @@ def _of_dict(config: Config) -> Config:
 
 def _exported(target: Target) -> Config:
     """Return the target's dict without what TVM derives from the rest."""
-    config = {str(name): value for name, value in target.export().items()}
+    return _without_derived(target.export())
+
+
+def _without_derived(config: Mapping[Any, Any]) -> Config:
     return {
-        name: value for name, value in config.items() if name != "tag" and not name.startswith("feature.")
+        str(name): _without_derived(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name != "tag" and not name.startswith("feature.")
     }
 
 

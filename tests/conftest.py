@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tvmq.errors import TvmqError
-from tvmq.runtime.board import BOARDS, make_bundle, run_bundle
+from tvmq.runtime.board import BOARDS, make_bundle, make_runtime, run_bundle
+from tvmq.runtime.compilers import linker_for
 from tvmq.runtime.libraries import runtime_libraries
+from tvmq.targets import host
 
 CORES = os.sched_getaffinity(0)
 QEMU = ("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")
@@ -42,10 +45,10 @@ def arm_launcher() -> tuple[str, ...]:
     """
     refuse = pytest.fail if os.environ.get("TVMQ_REQUIRE_ARM") else pytest.skip
     board = BOARDS["aarch64"]
-    for tool in (QEMU[0], board.compiler):
-        if shutil.which(tool) is None:
-            refuse(f"{tool} is not installed: scripts/install-debian-packages.sh arm64")
+    if shutil.which(QEMU[0]) is None:
+        refuse(f"{QEMU[0]} is not installed: scripts/install-debian-packages.sh arm64")
     try:
+        linker_for(board.arch)
         runtime_libraries(board.arch, board.wheel_platform)
     except TvmqError as error:
         refuse(str(error))
@@ -63,3 +66,33 @@ def run_on_arm(
         return run_bundle(make_bundle(package, tmp_path_factory.mktemp("board")), inputs, arm_launcher)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Function ``(*arguments, arch=this machine's, launcher=()) -> process`` that starts a board's ``tvmq-rpc``.
+
+    It has written its first line when the function returns, and ends with the tests.
+    """
+    started: list[subprocess.Popen] = []
+    folders: dict[str, Path] = {}
+
+    def start(
+        *arguments: str, arch: str = host.architecture(), launcher: Sequence[str] = ()
+    ) -> subprocess.Popen:
+        if arch not in folders:
+            folders[arch] = make_runtime(arch, tmp_path_factory.mktemp("rpc"))
+        process = subprocess.Popen(
+            [*launcher, folders[arch] / "tvmq-rpc", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        process.line = process.stdout.readline()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

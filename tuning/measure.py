@@ -1,20 +1,18 @@
 """Measured times of candidates, each built and run in a process of its own.
 
     fork --> build --> (wait until all of the batch are built) --> run alone --> times
+    fork --> build --> (wait for a device) --> run there --> times
 
 A child is forked from a process in which everything is imported, so it starts in milliseconds, and needs no file and
 no linker: it runs what it has built. One that crashes or hangs takes nothing with it. Builds run side by side, but
-nothing runs beside a measurement.
+nothing runs beside a measurement on the same machine.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -22,9 +20,11 @@ import tvm
 from tvm import tirx
 
 from ..errors import TvmqError
+from .child import Child, Measured
 from .evaluate import Prepare
 
-_fork = multiprocessing.get_context("fork")
+PATIENCE = 30
+"""Seconds to wait for a device that is in use, or has just restarted; the device limits how long a candidate runs."""
 
 
 @dataclass(frozen=True)
@@ -56,138 +56,66 @@ class MeasureOptions:
             raise TvmqError(f"timeout must be a positive number of seconds, got {self.timeout}")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Times in seconds, each the mean of some runs; none where the candidate failed, and why."""
-
-    seconds: tuple[float, ...]
-    error: str = ""
-
-
 def measure(
     functions: Sequence[tirx.PrimFunc],
     target: tvm.target.Target,
     options: MeasureOptions,
     prepare: Prepare,
+    devices: Callable[[], int] | None = None,
 ) -> Iterator[tuple[int, Measured]]:
     """Yield the number of each scheduled function and its times, as they come.
 
     Parameters
     ----------
     prepare : builds a function, in the child; what it returns is called with ``number`` and ``repeat`` and measures.
+    devices : tells how many candidates may run at once, on other machines; None is this one.
+
+    Raises
+    ------
+    TvmqError : ``devices`` has none any more.
     """
     waiting = list(enumerate(functions))[::-1]
-    building: dict[Connection, _Child] = {}
-    built: list[_Child] = []
+    building: dict[Connection, Child] = {}
+    built: deque[Child] = deque()
+    running: dict[Connection, Child] = {}
     try:
-        while waiting or building:
+        while waiting or building or built or running:
             while waiting and len(building) < options.parallel:
-                number, func = waiting.pop()
-                child = _Child(number, func, target, options, prepare)
+                child = Child(*waiting.pop(), target, options, prepare)
                 building[child.pipe] = child
-            patience = min(child.deadline for child in building.values()) - time.monotonic()
-            wait(list(building), max(0.0, patience))
-            for pipe in list(building):
-                child = building[pipe]
-                answer = child.answer("building")
-                if answer is None:
-                    continue
-                del building[pipe]
+            room = 0
+            if built and devices is not None:
+                room = devices()
+            elif not waiting and not building:
+                room = 1
+            while built and len(running) < room:
+                child = built.popleft()
+                child.go(patience=0 if devices is None else PATIENCE)
+                running[child.pipe] = child
+            _wait([*building.values(), *running.values()])
+            for child, answer in _answers(building, "building"):
                 if answer.error:
                     yield child.number, answer
                 else:
                     built.append(child)
-        while built:
-            child = built[0]
-            child.go()
-            answer = None
-            while answer is None:
-                wait([child.pipe], max(0.0, child.deadline - time.monotonic()))
-                answer = child.answer("running")
-            built.pop(0)
-            yield child.number, answer
+            for child, answer in _answers(running, "running"):
+                yield child.number, answer
     finally:
-        for child in [*building.values(), *built]:
+        for child in [*building.values(), *built, *running.values()]:
             child.kill()
 
 
-class _Child:
-    """The process of one candidate, seen from the parent."""
-
-    def __init__(
-        self,
-        number: int,
-        func: tirx.PrimFunc,
-        target: tvm.target.Target,
-        options: MeasureOptions,
-        prepare: Prepare,
-    ) -> None:
-        self.number = number
-        self._timeout = options.timeout
-        self.pipe, theirs = _fork.Pipe()
-        self._process = _fork.Process(
-            target=_work, args=(theirs, self.pipe, func, target, options, prepare), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self.deadline = time.monotonic() + self._timeout
-
-    def go(self) -> None:
-        """Let the child run what it has built."""
-        self.deadline = time.monotonic() + self._timeout
-        self.pipe.send(None)
-
-    def answer(self, doing: str) -> Measured | None:
-        """Return what the child has to say, with an error where it died or took too long; None if it still works."""
-        if self.pipe.poll():
-            try:
-                answer = self.pipe.recv()
-            except (EOFError, ConnectionError):
-                self._process.join()
-                code = self._process.exitcode
-                return Measured(
-                    (), f"died {doing} ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
-                )
-            if answer.error or answer.seconds:
-                self._process.join(self._timeout)
-            return answer
-        if time.monotonic() < self.deadline:
-            return None
-        self.kill()
-        return Measured((), f"still {doing} after {self._timeout:g} s")
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.join()
+def _wait(children: Sequence[Child]) -> None:
+    """Return when one of the children has something to say, or its time is up."""
+    if children:
+        patience = min(child.deadline for child in children) - time.monotonic()
+        wait([child.pipe for child in children], max(0.0, patience))
 
 
-def _work(
-    pipe: Connection,
-    parents: Connection,
-    func: tirx.PrimFunc,
-    target: tvm.target.Target,
-    options: MeasureOptions,
-    prepare: Prepare,
-) -> None:
-    """Run in the child: build, wait for the word, measure; each step ends with a message."""
-    parents.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 2)  # LLVM's last words; the parent says what happened
-
-    def steps() -> None:
-        try:
-            evaluate = prepare(func, target)
-            pipe.send(Measured(()))
-            pipe.recv()
-            pipe.send(Measured(tuple(evaluate(options.number, options.repeat, options.min_repeat_ms))))
-        except (EOFError, BrokenPipeError):
-            return  # the parent is gone
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
-            pipe.send(Measured((), f"{type(error).__name__}: {lines[-1]}"))
-
-    # TVM keeps a pool of threads for each calling thread, and of the parent's only the caller survives a fork.
-    thread = threading.Thread(target=steps)
-    thread.start()
-    thread.join()
+def _answers(children: dict[Connection, Child], doing: str) -> Iterator[tuple[Child, Measured]]:
+    """Yield the children that have come to an end, and take them out."""
+    for pipe, child in list(children.items()):
+        answer = child.answer(doing)
+        if answer is not None:
+            del children[pipe]
+            yield child, answer

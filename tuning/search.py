@@ -12,8 +12,8 @@ from ..schedules.records import FAILED, Record
 from ..schedules.space import Decide
 from ..targets.row import TargetRow
 from .candidates import Candidate, Candidates, trace_text
+from .child import Measured
 from .cost_model import CostModel
-from .measure import Measured
 from .tasks import Task
 
 POOL = 64

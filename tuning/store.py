@@ -25,7 +25,7 @@ from ..targets.features import threads_of
 from ..targets.host import CPUINFO
 from ..targets.row import TargetRow
 from .candidates import Candidate
-from .measure import Measured
+from .child import Measured
 from .tasks import Task
 
 

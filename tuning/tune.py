@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +14,10 @@ from ..errors import TvmqError
 from ..schedules.records import read_records
 from ..targets import intrinsics
 from ..targets.features import row_of, threads_of
+from .child import Measured
 from .cost_model import CostModel
 from .evaluate import Prepare, prepare_here
-from .measure import Measured, MeasureOptions, measure
+from .measure import MeasureOptions, measure
 from .search import Search
 from .store import Store
 from .tasks import Task
@@ -64,6 +65,7 @@ def tune(
     options: TuneOptions | None = None,
     measuring: MeasureOptions | None = None,
     prepare: Prepare = prepare_here,
+    devices: Callable[[], int] | None = None,
     earlier: Path | None = None,
 ) -> list[Search]:
     """Measure candidates of the tasks, and write what was measured to ``output`` as it comes.
@@ -74,12 +76,13 @@ def tune(
     ----------
     tasks : what ``extract_tasks`` returned, or some of it.
     output : folder of the records.
-    prepare : builds a kernel in a process of its own (``measure.measure``).
+    prepare, devices : build kernels, and tell how many run side by side (``measure.measure``).
     earlier : folder with records of an earlier run, which is only read.
 
     Raises
     ------
-    TvmqError : there is nothing to tune, xgboost is missing, or the records cannot be read or written.
+    TvmqError : there is nothing to tune, xgboost is missing, the records cannot be read or written, or there is no
+        device any more.
     """
     options, measuring = options or TuneOptions(), measuring or MeasureOptions()
     if not tasks:
@@ -108,7 +111,7 @@ def tune(
         candidates = search.propose(min(ROUND, left))
         results: dict[int, Measured] = {}
         functions = [candidate.function for candidate in candidates]
-        for number, measured in measure(functions, target, measuring, prepare):
+        for number, measured in measure(functions, target, measuring, prepare, devices):
             store.add(search.task, candidates[number], measured)
             search.take(candidates[number], measured)
             results[number] = measured

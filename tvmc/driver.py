@@ -30,6 +30,7 @@ from .old.formats import check_format
 from .old.records import current_records
 from .old.table import COMPILE, HARDWARE_PARAMS, NO_MICRO, TUNE
 from .old.targets import current_target
+from .output_format import BUNDLE, say_output_format
 from .remote import RemotePackage
 from .result import ExecutionTimes, TVMCResult
 from .run_tables import print_profile
@@ -118,6 +119,11 @@ def compile(  # noqa: A001 (its name in the old tvmc)
     if not isinstance(tvmc_model, TVMCModel):
         raise TvmqError("tvmc.compile needs what tvmc.load returned")
     say(COMPILE, given, keywords=True)
+    say_output_format(given, keywords=True)
+    if output_format == BUNDLE:
+        raise TvmqError(
+            "output_format 'bundle': in Python tvmq.runtime.board.make_bundle makes one of a package"
+        )
     from .. import api
     from ..schedules.options import CompileOptions
 
@@ -251,6 +257,7 @@ def tune(
         raise TvmqError("hostname and rpc_key belong together")
     say((*TUNE, HARDWARE_PARAMS), given, keywords=True)
     from .. import api
+    from ..tuning.devices import Devices
     from ..tuning.measure import MeasureOptions
     from ..tuning.remote import Remote
     from ..tuning.tune import TuneOptions
@@ -263,8 +270,10 @@ def tune(
         parallel=parallel,
         **({} if min_repeat_ms is None else {"min_repeat_ms": min_repeat_ms}),
     )
-    remote = None if hostname is None else Remote(hostname, int(port), rpc_key, session_seconds=timeout)
-    prepare = prepare_for(made_for, (), remote)
+    remote = None
+    if hostname is not None:
+        remote = Remote(Devices(hostname, int(port), rpc_key), session_seconds=timeout)
+    prepare, devices = prepare_for(made_for, (), remote)
     tasks = api.tuning_tasks(tvmc_model.mod, made_for)
     patterns = _names(tasks_filter)
     if "list" in patterns:
@@ -273,7 +282,8 @@ def tune(
     output = Path(tuning_records or tvmc_model.default_tuning_records_path())
     options = TuneOptions(trials=trials, early_stopping=early_stopping or None)
     earlier = Path(prior_records) if prior_records else None
-    tune_tasks(selected(tasks, patterns), made_for, output, options, measuring, prepare, earlier)
+    chosen = selected(tasks, patterns)
+    tune_tasks(chosen, made_for, output, options, measuring, prepare, devices, earlier)
     return str(output)
 
 

@@ -57,25 +57,23 @@ def add_linker_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cross-compiler",
         metavar="COMPILER",
-        help="links for another machine, such as aarch64-linux-gnu-gcc",
+        help="links for another machine (default: the usual one of the target, such as aarch64-linux-gnu-g++)",
     )
     parser.add_argument(
         "--cross-compiler-options",
         type=shlex.split,
         default=[],
         metavar="OPTIONS",
-        help="further options for it, with =, as in --cross-compiler-options='-static-libgcc -O2'",
+        help="further options for the compiler that links, with =, as in --cross-compiler-options='-static-libgcc -O2'",
     )
 
 
 def check_linker_flags(args: argparse.Namespace, target: Target) -> None:
-    """Raise ``TvmqError`` where linking for the target needs a compiler that the flags do not name."""
-    from ..targets import host
-    from ..targets.features import arch_of
+    """Raise ``TvmqError`` where there is no compiler that links for the target."""
+    from ..runtime.compilers import linker_for
+    from ..targets.features import triple_of
 
-    arch = arch_of(target)
-    if arch != host.architecture() and args.cross_compiler is None:
-        raise TvmqError(f"linking for {arch} needs --cross-compiler, such as {arch}-linux-gnu-gcc")
+    linker_for(triple_of(target), args.cross_compiler, args.cross_compiler_options)
 
 
 def add_pass_flags(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import gc
 import socket
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ class RemotePackage:
 
     Raises
     ------
-    TvmqError : nobody answers at the address, or there is no free device of this key; it cannot load the package.
+    TvmqError : nobody answers at the address, or there is no free device of this key; it is another machine than the
+        package is for, or cannot load it.
     """
 
     def __init__(
@@ -50,8 +52,14 @@ class RemotePackage:
     ) -> None:
         from tvm import relax
 
+        from ..tuning.devices import explained, refuse_other_device
+
         self.metadata = metadata
+        where = f"{host}:{port}"
+        # What TVM raises when a run fails there, made a TvmqError.
+        self._explained = partial(explained, where)
         session = _session(host, port, key)
+        refuse_other_device(session, where, metadata["arch"], metadata["cpu_features"])
         with tempfile.TemporaryDirectory(prefix="tvmq-run-") as folder:
             file = Path(folder) / archive.LIBRARY
             file.write_bytes(library)
@@ -65,7 +73,7 @@ class RemotePackage:
         except (AttributeError, RuntimeError) as error:
             arch = self.metadata["arch"]
             raise TvmqError(
-                f"the device at {host}:{port} cannot load {source}, which is for {arch} with "
+                f"the device at {where} cannot load {source}, which is for {arch} with "
                 f"{', '.join(self.metadata['cpu_features']) or 'no feature in particular'}"
             ) from error
         self._weights = self._load_weights() if self._vm.module.implements_function(_LOADER) else []
@@ -80,16 +88,19 @@ class RemotePackage:
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Send the inputs, run once, and fetch the outputs."""
-        self._set(inputs)
-        self._vm.invoke_stateful("main")
+        with self._explained():
+            self._set(inputs)
+            self._vm.invoke_stateful("main")
+            outputs = [output.numpy() for output in self._outputs("main")]
         names = [tensor["name"] for tensor in self.metadata["outputs"]]
-        return dict(zip(names, (output.numpy() for output in self._outputs("main")), strict=True))
+        return dict(zip(names, outputs, strict=True))
 
     def time(self, inputs: Mapping[str, Any], number: int = 1, repeat: int = 10) -> list[float]:
         """Return ``repeat`` times in seconds, each the mean of ``number`` runs; inputs are there beforehand."""
-        self._set(inputs)
-        timer = self._vm.time_evaluator("invoke_stateful", self._device, number=number, repeat=repeat)
-        return [float(seconds) for seconds in timer("main").results]
+        with self._explained():
+            self._set(inputs)
+            timer = self._vm.time_evaluator("invoke_stateful", self._device, number=number, repeat=repeat)
+            return [float(seconds) for seconds in timer("main").results]
 
     def _set(self, inputs: Mapping[str, Any]) -> None:
         import tvm
@@ -111,14 +122,16 @@ class RemotePackage:
 def _session(host: str, port: int, key: str | None) -> RPCSession:
     from tvm import rpc
 
-    from ..tuning.remote import CONNECT_SECONDS, PATIENCE, Remote
+    from ..tuning.devices import CONNECT_SECONDS, Devices
+    from ..tuning.measure import PATIENCE
 
     try:
         if key is None:
             socket.create_connection((host, port), CONNECT_SECONDS).close()
             return rpc.connect(host, port)
-        Remote(host, port, key).check(PATIENCE)
-        return rpc.connect_tracker(host, port).request(key, session_timeout=_SESSION_SECONDS)
+        devices = Devices(host, port, key)
+        devices.check(PATIENCE)
+        return devices.open(_SESSION_SECONDS)
     except OSError as error:
         raise TvmqError(f"no RPC server answers at {host}:{port}: {error}") from error
     except (RuntimeError, ValueError) as error:

@@ -91,6 +91,6 @@ def add_tune_flags(parser: argparse.ArgumentParser) -> None:
         "--rpc-tracker",
         type=arguments.host_and_port,
         metavar="HOST[:PORT]",
-        help="measure on a device of this tracker (default port: 9090)",
+        help="measure on the devices of this tracker, side by side (default port: 9090)",
     )
-    group.add_argument("--rpc-key", metavar="KEY", help="the device's name there")
+    group.add_argument("--rpc-key", metavar="KEY", help="the devices' name there")

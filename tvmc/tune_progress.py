@@ -11,7 +11,7 @@ from .progress import progress
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ..tuning.measure import Measured
+    from ..tuning.child import Measured
     from ..tuning.search import Search
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 _NUMBERS = re.compile(r"(?P<first>\d*)(?P<dash>-?)(?P<last>\d*)")
 
 
-def prepare_for(target: Target, config: Sequence[tuple[str, Any]], remote: Remote | None) -> Prepare:
-    """Return what builds and runs candidates: on a device of the tracker, or here.
+def prepare_for(
+    target: Target, config: Sequence[tuple[str, Any]], remote: Remote | None
+) -> tuple[Prepare, Callable[[], int] | None]:
+    """Return what builds and runs candidates, on devices of a tracker or here, and what counts those devices.
 
     Parameters
     ----------
@@ -35,16 +37,15 @@ def prepare_for(target: Target, config: Sequence[tuple[str, Any]], remote: Remot
 
     Raises
     ------
-    TvmqError : the tracker has no device, or this machine cannot run what is for the target.
+    TvmqError : the tracker has no device, or one that cannot run what is for the target; or this machine cannot.
     """
     from ..targets import host
     from ..targets.features import arch_of, features_of
     from ..tuning.evaluate import prepare_here, with_pass_config
-    from ..tuning.remote import PATIENCE
 
     if remote is not None:
-        remote.check(PATIENCE)
-        return with_pass_config(remote, dict(config))
+        remote.check(target)
+        return with_pass_config(remote, dict(config)), remote.count
     arch = arch_of(target)
     if arch != host.architecture():
         raise TvmqError(
@@ -55,7 +56,7 @@ def prepare_for(target: Target, config: Sequence[tuple[str, Any]], remote: Remot
         raise TvmqError(
             f"this CPU lacks {', '.join(missing)}, which the target has; name a device with --rpc-tracker"
         )
-    return with_pass_config(prepare_here, dict(config))
+    return with_pass_config(prepare_here, dict(config)), None
 
 
 def tune_tasks(
@@ -65,6 +66,7 @@ def tune_tasks(
     options: TuneOptions,
     measuring: MeasureOptions,
     prepare: Prepare,
+    devices: Callable[[], int] | None,
     earlier: Path | None,
 ) -> None:
     """Tune as ``tuning.tune.tune`` does, whose parameters these are, and show how it goes on and what it found.
@@ -84,6 +86,7 @@ def tune_tasks(
                 options=options,
                 measuring=measuring,
                 prepare=prepare,
+                devices=devices,
                 earlier=earlier,
             )
         except KeyboardInterrupt:

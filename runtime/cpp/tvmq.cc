@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "machine.h"
+
 namespace tvmq {
 namespace {
 
@@ -70,6 +72,24 @@ json::Object ReadMetadata(const std::string& path) {
                              "; this program reads up to " + std::to_string(kFormat));
   }
   return metadata;
+}
+
+// Throws where the package cannot run on this machine, in the words of runtime/metadata.py.
+void RefuseOtherMachines(const json::Object& metadata, const std::string& folder) {
+  std::string arch = metadata["arch"].cast<ffi::String>();
+  if (arch != Architecture()) {
+    throw std::runtime_error(folder + " is compiled for " + arch + "; this machine is " + Architecture());
+  }
+  std::vector<std::string> needed;
+  for (const auto& name : metadata["cpu_features"].cast<json::Array>()) {
+    needed.push_back(name.cast<ffi::String>());
+  }
+  std::vector<std::string> missing = MissingFeatures(needed);
+  if (missing.empty()) return;
+  auto target = metadata["target"].cast<json::Object>();
+  std::string cpu = target.count("mcpu") ? std::string(target["mcpu"].cast<ffi::String>()) : arch;
+  throw std::runtime_error(folder + " is compiled for " + cpu + "; this machine's CPU lacks " +
+                           Joined(missing));
 }
 
 std::vector<TensorInfo> ReadTensors(const json::Object& metadata, const char* field) {
@@ -132,6 +152,7 @@ Model::Model(const std::string& folder) {
   impl_ = OneLine(folder + ": ", [&] {
     setenv("TVM_BIND_THREADS", "0", 0);
     auto metadata = ReadMetadata(folder + "/mod.json");
+    RefuseOtherMachines(metadata, folder);
     auto impl = std::make_shared<Impl>(Impl{ffi::Module::LoadFromFile(folder + "/mod.so"),
                                             ReadTensors(metadata, "inputs"),
                                             ReadTensors(metadata, "outputs"),

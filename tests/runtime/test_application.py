@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvmq.runtime.board import BOARDS, make_bundle
+from tvmq.runtime.board import make_bundle
+from tvmq.runtime.compilers import linker_for
 from tvmq.targets import host
 
 from .models import ARM_COMPILER, CORTEX_A72, SIZE, heavy_package, parallel_package
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/cpp/serve.cc"
-COMPILER = BOARDS[host.architecture()].compiler
+COMPILER = linker_for(host.architecture())[0]
 
 
 def build(compiler, source, bundle):

@@ -37,6 +37,11 @@ def test_arm_lists_features_under_another_key(as_cpu):
     assert host.missing_features("aarch64", ["neon", "dotprod", "i8mm"]) == ["i8mm"]
 
 
+def test_an_emulator_that_shows_the_machine_beneath_it(as_cpu):
+    as_cpu("aarch64", "processor\t: 0\nflags\t\t: fpu sse avx2\n")
+    assert host.missing_features("aarch64", ["neon", "dotprod"]) == []
+
+
 def test_nothing_is_missing_where_linux_does_not_tell(monkeypatch, tmp_path):
     monkeypatch.setattr(host, "CPUINFO", tmp_path / "absent")
     assert host.missing_features("x86_64", ["avx2"]) == []

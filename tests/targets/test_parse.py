@@ -71,6 +71,47 @@ def test_a_tag_and_a_tag_with_overrides():
     assert arch_of(found) == "aarch64"
 
 
+@pytest.mark.parametrize(
+    "tag",
+    ["raspberry-pi/4b-aarch64", "arm/rasp4b64", "arm/rk3399", "arm/ultra96", "arm/thunderx", "arm/pixel2"],
+)
+def test_tags_of_boards(tag):
+    assert arch_of(parse_target(tag)) == "aarch64"
+    assert row_of(parse_target(tag)).name.startswith("aarch64")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "dotprod", "i8mm"),
+    [
+        ("cortex-a53", False, False),
+        ("cortex-a55", True, False),
+        ("cortex-a57", False, False),
+        ("cortex-a72", False, False),
+        ("cortex-a76", True, False),
+        ("cortex-a78ae", True, False),
+        ("cortex-a510", True, True),
+        ("cortex-a720", True, True),
+        ("cortex-x2", True, True),
+        ("neoverse-n1", True, False),
+        ("neoverse-n2", True, True),
+        ("neoverse-v1", True, True),
+        ("neoverse-v2", True, True),
+        ("apple-m1", True, False),
+        ("apple-m2", True, True),
+        ("oryon-1", True, True),
+    ],
+)
+def test_features_follow_from_the_cpu(cpu, dotprod, i8mm):
+    target = f"llvm -mtriple=aarch64-linux-gnu -mcpu={cpu}"
+    features = features_of(parse_target(target))
+    assert "neon" in features
+    assert ("dotprod" in features, "i8mm" in features) == (dotprod, i8mm)
+    with_both = features_of(parse_target(f"{target} -mattr=+dotprod,+i8mm"))
+    assert {"dotprod", "i8mm"} <= with_both
+    without = features_of(parse_target(f"{target} -mattr=-dotprod,-i8mm"))
+    assert not {"dotprod", "i8mm"} & without
+
+
 def test_parsing_what_was_parsed_changes_nothing():
     for spec in ("llvm -mcpu=znver3 -num-cores=2", A72, "raspberry-pi/4b-aarch64"):
         once = parse_target(spec)
@@ -141,6 +182,10 @@ def test_a_target_of_another_kind_has_no_row():
         ("cuda", r"target kind 'cuda' is not supported yet; possible: llvm \(x86_64, aarch64\)"),
         ("cuda -arch=sm_90", "target kind 'cuda' is not supported yet"),
         ("nvidia/nvidia-a100", "target kind 'cuda' is not supported yet"),
+        (
+            "nvidia/jetson-agx-orin-64gb",
+            "for the CPU of this board: 'llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a78 -num-cores=12'",
+        ),
         ({"kind": "opencl"}, "target kind 'opencl' is not supported yet"),
         ("llvn", "unknown target kind, tag or file 'llvn'; did you mean 'llvm'"),
         ("llvn -mcpu=znver3", "unknown target kind 'llvn'; did you mean 'llvm'"),

@@ -11,6 +11,7 @@ from tvm.s_tir import Schedule
 from tvmq.errors import TvmqError
 from tvmq.schedules.cpu.contraction import schedule_contraction
 from tvmq.targets.features import row_of
+from tvmq.tuning.devices import Devices
 from tvmq.tuning.measure import MeasureOptions, measure
 from tvmq.tuning.remote import Remote
 
@@ -27,12 +28,12 @@ def tracker():
     tracker.terminate()
 
 
-def _wait_for(remote):
+def _wait_for(devices):
     """Return when the server has registered."""
     deadline = time.monotonic() + 60
     while True:
         try:
-            return remote.check()
+            return devices.check()
         except TvmqError:
             if time.monotonic() > deadline:
                 raise
@@ -44,16 +45,16 @@ def test_a_kernel_is_timed_on_the_device(tracker, tasks, target):
         host="127.0.0.1", key="board", tracker_addr=("127.0.0.1", tracker.port), silent=True, no_fork=False
     )
     try:
-        remote = Remote("127.0.0.1", tracker.port, "board")
-        _wait_for(remote)
+        devices = Devices("127.0.0.1", tracker.port, "board")
+        _wait_for(devices)
         sch = Schedule(tasks[0].func)
         assert schedule_contraction(sch, row_of(target), 1) == ""
         options = MeasureOptions(number=1, repeat=2, timeout=60, parallel=1)
-        found = dict(measure([sch.mod["main"]] * 2, target, options, remote))
+        found = dict(measure([sch.mod["main"]] * 2, target, options, Remote(devices), devices.count))
         assert [measured.error for measured in found.values()] == ["", ""]
         assert all(len(measured.seconds) == 2 and min(measured.seconds) > 0 for measured in found.values())
         with pytest.raises(TvmqError, match="has no device 'other'; it has board"):
-            Remote("127.0.0.1", tracker.port, "other").check()
+            Devices("127.0.0.1", tracker.port, "other").check()
     finally:
         server.terminate()
 
@@ -63,19 +64,20 @@ def test_a_tracker_that_is_not_there_is_named():
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(TvmqError, match=f"no RPC tracker answers at 127.0.0.1:{port}"):
-            Remote("127.0.0.1", port, "board").check()
+            Devices("127.0.0.1", port, "board").check()
 
 
 def test_a_tracker_without_devices(tracker):
     with pytest.raises(TvmqError, match="has no device 'nothing'"):
-        Remote("127.0.0.1", tracker.port, "nothing").check()
+        Devices("127.0.0.1", tracker.port, "nothing").check()
 
 
 def test_no_free_device(monkeypatch, tracker):
     class Busy:
         def summary(self):
-            return {"queue_info": {"board": {"free": 0, "pending": 2}}}
+            queue = {"free": 0, "pending": 2}
+            return {"queue_info": {"board": queue}, "server_info": [{"key": "server:board"}]}
 
     monkeypatch.setattr("tvm.rpc.connect_tracker", lambda host, port: Busy())
     with pytest.raises(TvmqError, match="no free device 'board'"):
-        Remote("127.0.0.1", tracker.port, "board").check()
+        Devices("127.0.0.1", tracker.port, "board").check()

@@ -22,7 +22,7 @@ def measured(tasks, target, tmp_path):
 
     from tvmq.schedules.cpu.contraction import schedule_contraction
     from tvmq.tuning.candidates import Candidates
-    from tvmq.tuning.measure import Measured
+    from tvmq.tuning.child import Measured
 
     def write(name, times):
         store = Store(tmp_path / name, target)

@@ -18,7 +18,8 @@ from tvmq.schedules.records import MANIFEST, RECORDS, WORKLOADS, apply_records, 
 from tvmq.targets.features import row_of
 from tvmq.tuning import store as store_module
 from tvmq.tuning import tune as tune_module
-from tvmq.tuning.measure import Measured, MeasureOptions
+from tvmq.tuning.child import Measured
+from tvmq.tuning.measure import MeasureOptions
 from tvmq.tuning.store import Store
 from tvmq.tuning.tune import TuneOptions, tune
 

@@ -104,7 +104,7 @@ def tracker():
     from tvm.rpc.server import Server
     from tvm.rpc.tracker import Tracker
 
-    from tvmq.tuning.remote import Remote
+    from tvmq.tuning.devices import Devices
 
     tracker = Tracker(host="127.0.0.1", port=9290, port_end=9390, silent=True)
     server = Server(
@@ -113,7 +113,7 @@ def tracker():
     deadline = time.monotonic() + 60
     while True:
         try:
-            Remote("127.0.0.1", tracker.port, "board").check()
+            Devices("127.0.0.1", tracker.port, "board").check()
             break
         except TvmqError:
             assert time.monotonic() < deadline

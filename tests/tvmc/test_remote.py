@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tvm.error import RPCError
 
 import tvmq
 from tvmq.errors import TvmqError
@@ -66,6 +67,30 @@ def test_addresses_without_a_device(digits_path, tracker):
             remote(digits_path, "127.0.0.1", port, None)
         with pytest.raises(TvmqError, match=f"no RPC tracker answers at 127.0.0.1:{port}"):
             remote(digits_path, "127.0.0.1", port)
+
+
+def test_a_package_for_another_machine(digits_path, tracker):
+    metadata, library = archive.read(digits_path)
+    message = f"is {metadata['arch']}, and the target is riscv64"
+    with pytest.raises(TvmqError, match=message):
+        RemotePackage({**metadata, "arch": "riscv64"}, library, "a.tar", *tracker, "board")
+
+
+def test_a_device_that_fails(digits_path, tracker):
+    with remote(digits_path, *tracker) as package:
+
+        def fail(*_):
+            raise RPCError("Traceback\nits program died")
+
+        def lose(*_):
+            raise RuntimeError("kShutdown")
+
+        package._set = fail
+        with pytest.raises(TvmqError, match="^the device at 127.0.0.1:.* failed: its program died$"):
+            package.run({"image": IMAGE})
+        package._set = lose
+        with pytest.raises(TvmqError, match="^the connection to the device at 127.0.0.1:.* was lost$"):
+            package.time({"image": IMAGE})
 
 
 def test_a_package_that_the_device_cannot_load(tmp_path, digits_path, tracker):

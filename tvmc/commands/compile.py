@@ -18,7 +18,6 @@ from ..compile_flags import (
     disabled_passes,
     write_dumps,
 )
-from ..files import check_output
 from ..model_flags import (
     add_linker_flags,
     add_model_flags,
@@ -31,6 +30,7 @@ from ..model_flags import (
 from ..old.flags import add_old_flags, say
 from ..old.records import current_records
 from ..old.table import COMPILE
+from ..output_format import add_output_flags, output_of, say_output_format, write_output
 from ..progress import progress
 from ..quantize_flags import add_quantize_flags, config_of
 from ..tables import counted, megabytes, typed
@@ -61,13 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         allow_abbrev=False,
     )
     add_model_flags(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("model.tar"),
-        help="the package to write (default: %(default)s)",
-    )
+    add_output_flags(parser)
     parser.add_argument(
         "--report",
         type=Path,
@@ -105,16 +99,17 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
+    say_output_format(vars(args))
     say(COMPILE, vars(args))
     args.dump_code = code_formats(args.dump_code)
     config = config_of(args)
-    check_output(args.output, args.FILE)
-    check_dumps(args.output, args.dump_code, args.FILE)
+    output = output_of(args)
+    check_dumps(output, args.dump_code, args.FILE)
     _check_comparison(args, config)
     package = _compile(args, config)
-    package.export(args.output)
-    write_dumps(args.output, package)
-    print(_summary(args.output, package))
+    size = write_output(package, output, args.output_format)
+    write_dumps(output, package)
+    print(_summary(output, size, package))
 
 
 def _compile(args: argparse.Namespace, config: Config) -> Package:
@@ -231,8 +226,8 @@ def _compile_options(
     )
 
 
-def _summary(output: Path, package: Package) -> str:
+def _summary(output: Path, size: int, package: Package) -> str:
     """Return one line: what was written, for what, and how much of it runs on integers."""
     metadata = package.metadata
-    size, layers = megabytes(output.stat().st_size), counted(metadata["layers"])
-    return f"{output}: {size}, {metadata['scheme']}, for {typed(metadata['target'])}; layers: {layers}"
+    target, layers = typed(metadata["target"]), counted(metadata["layers"])
+    return f"{output}: {megabytes(size)}, {metadata['scheme']}, for {target}; layers: {layers}"

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         parallel=args.parallel or len(os.sched_getaffinity(0)),
         min_repeat_ms=args.min_repeat_ms,
     )
-    prepare = prepare_for(target, pass_config_of(args), _remote(args, target))
+    prepare, devices = prepare_for(target, pass_config_of(args), _remote(args, target))
     model = import_model(args)
     calibration = config.calibration or _random_sample(args, model)
     tasks = api.tuning_tasks(quantized(config, model, target, calibration), target)
@@ -85,21 +85,21 @@ def run(args: argparse.Namespace) -> None:
         print_tasks(tasks)
         return
     chosen = selected(tasks, args.tasks)
-    tune_tasks(chosen, target, args.output, options, measuring, prepare, args.tuning_records)
+    tune_tasks(chosen, target, args.output, options, measuring, prepare, devices, args.tuning_records)
     print(f"{args.output}: use it with tvmc compile --tuning-records {args.output}")
 
 
 def _remote(args: argparse.Namespace, target: Target) -> Remote | None:
     """Return the device of the tracker that the flags name; None without one."""
+    from ...tuning.devices import Devices
     from ...tuning.remote import Remote
 
     if args.rpc_tracker is None:
         return None
     check_linker_flags(args, target)
     host, port = args.rpc_tracker
-    return Remote(
-        host, port, args.rpc_key, args.cross_compiler, tuple(args.cross_compiler_options), args.timeout
-    )
+    devices = Devices(host, port, args.rpc_key)
+    return Remote(devices, args.cross_compiler, tuple(args.cross_compiler_options), args.timeout)
 
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:

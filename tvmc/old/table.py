@@ -39,16 +39,18 @@ _MODEL = (
     OldFlag("--target-host", "the code around the kernels is for the same machine as they are"),
 )
 
+OUTPUT_FORMAT = OldFlag(
+    "--output-format",
+    _LIBRARY,
+    {"choices": ("so", "tar", "bundle", "mlf"), "default": "so"},
+    same=("so", "bundle"),
+    refused={"mlf": NO_MICRO},
+    alias="-f",
+)
+"""Not one of those below, since ``bundle`` is new."""
+
 COMPILE = (
     *_MODEL,
-    OldFlag(
-        "--output-format",
-        _LIBRARY,
-        {"choices": ("so", "tar", "mlf")},
-        same=("so",),
-        refused={"mlf": NO_MICRO},
-        alias="-f",
-    ),
     OldFlag(
         "--dump-offloads",
         "nothing is offloaded: tvmc inspect says what runs as what",

@@ -12,6 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
+import tvmq
+from tvmq.runtime.board import run_bundle
+
 TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=znver3"
 HERE = "llvm -mcpu=native"
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
@@ -171,15 +174,8 @@ def test_quantization_needs_samples(tvmc, model, tmp_path):
 
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="needs aarch64-linux-gnu-gcc")
 def test_another_architecture(tvmc, model, samples, tmp_path):
-    flags = ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"]
-    flags += [
-        "--cross-compiler",
-        "aarch64-linux-gnu-gcc",
-        "--quantize",
-        "int8",
-        "--calibration-data",
-        samples,
-    ]
+    flags = ["--target", "raspberry-pi/4b-aarch64"]
+    flags += ["--quantize", "int8", "--calibration-data", samples]
     assert tvmc("compile", model, *flags, "-o", tmp_path / "arm.tar").code == 0
     assert json.loads(tvmc("inspect", tmp_path / "arm.tar", "--json").out)["arch"] == "aarch64"
     result = tvmc("run", tmp_path / "arm.tar")
@@ -222,11 +218,11 @@ def refused(result, tmp_path, *messages):
         (["--pass-config", "tirx.UnrollLop={}"], "did you mean 'tirx.UnrollLoop'"),
         (["--pass-config", "tirx.disable_vectorize=perhaps"], "tirx.disable_vectorize to have type bool"),
         (["--tuning-records", "no such"], "tuning records 'no such' do not exist"),
-        (["--cross-compiler-options", "x"], "cross_compiler_options without a cross_compiler"),
         (
-            ["--target", "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"],
-            "linking for aarch64 needs --cross-compiler, such as aarch64-linux-gnu-gcc",
+            ["--target", "llvm -mtriple=aarch64-linux-gnu", "--cross-compiler", "g++"],
+            "cross compiler 'g++' compiles for x86_64, and the target is aarch64",
         ),
+        (["--target", "arm/pixel2"], "no usual compiler that links for arm64-linux-android"),
         (["--cross-compiler", "no-such-gcc"], "cross compiler 'no-such-gcc' is not on the PATH"),
         (["--input-shapes", "x:[1,3,8,8]"], "'x'"),
         (["--target", "opencl, llvm"], "target kind 'opencl' is not supported yet"),
@@ -431,3 +427,21 @@ def test_inputs_and_outputs_that_are_refused(tvmc, tmp_path, flags, message):
     )
     assert result.code == 1 and result.err.count("\n") == 1
     assert result.err.startswith(f"tvmc: error: {message}")
+
+
+def test_a_bundle_runs_without_python(tvmc, model, samples, tmp_path):
+    flags = ("compile", model, "--quantize=int8", "--calibration-data", samples)
+    result = tvmc(*flags, "--output-format=bundle", "-o", tmp_path / "out" / "board")
+    assert result.code == 0, result.err
+    assert f"{tmp_path}/out/board: " in result.out
+    assert tvmc(*flags, "-o", tmp_path / "model.tar").code == 0
+    inputs = {"in/x:0": X[:1]}
+    (found,) = run_bundle(tmp_path / "out" / "board", inputs).values()
+    np.testing.assert_array_equal(found, tvmq.load(tmp_path / "model.tar").run(inputs)["y"])
+
+
+def test_a_bundle_where_a_file_is(tvmc, model, tmp_path):
+    (tmp_path / "taken").write_text("")
+    result = tvmc("compile", model, "--output-format=bundle", "-o", tmp_path / "taken")
+    assert result.code == 1
+    assert f"cannot write '{tmp_path}/taken': File exists" in result.err
