@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tvm
 from tvm import relax
@@ -18,7 +18,9 @@ from tvm import relax
 from ..passes.hub.ffi_errors import explained
 from ..passes.hub.graph import bindings_of, describe_layer, is_constant, layer_name, main_function
 from ..targets.row import TargetRow
-from .pipeline import Built, build
+from .pipeline import build
+
+Result = TypeVar("Result")
 
 SECONDS = 20
 """The search is given up after so long: an error without a node is better than one that is waited for."""
@@ -64,9 +66,13 @@ def _alone(call: relax.Call) -> tvm.IRModule:
 
 
 def build_explained(
-    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
-) -> Built:
-    """Run ``pipeline.build``; an error of TVM's names the node that it is about."""
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    row: TargetRow,
+    records: Path | None = None,
+    build: Callable[..., Result] = build,
+) -> Result:
+    """Run ``pipeline.build``, or what takes the same; an error of TVM's names the node that it is about."""
 
     def where() -> str:
         return describe_layer(mod, failing_layer(mod, lambda alone: build(alone, target, row)))

@@ -65,17 +65,21 @@ def fuse() -> tvm.transform.Pass:
     )
 
 
-def plan_memory() -> tvm.transform.Pass:
-    """Phase 4: values between kernels share memory that is planned ahead."""
+def into_destinations() -> tvm.transform.Pass:
+    """First half of phase 4: kernels write into tensors that are allocated before."""
     return tvm.transform.Sequential(
         [
             relax.transform.RewriteDataflowReshape(),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
-            relax.transform.StaticPlanBlockMemory(),
         ]
     )
+
+
+def plan_memory() -> tvm.transform.Pass:
+    """Phase 4: values between kernels share memory that is planned ahead."""
+    return tvm.transform.Sequential([into_destinations(), relax.transform.StaticPlanBlockMemory()])
 
 
 def to_virtual_machine() -> tvm.transform.Pass:

@@ -172,7 +172,7 @@ class TargetRow:
     Attributes
     ----------
     name : systematic name, architecture and instruction set.
-    arch : ``"x86_64"``, ``"aarch64"``.
+    arch : ``"x86_64"``, ``"aarch64"``, ``"arm"``.
     features : LLVM feature names that a CPU must have for this row.
     vector_bits : width of a vector register, in bits.
     vector_registers : architectural vector registers.
