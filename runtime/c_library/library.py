@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +41,13 @@ class CLibrary:
     name : what its functions' names begin with.
     files : content by file name: the library, its header, and an example.
     metadata : as of a package; ``bytes`` has ``code``, ``weights`` and ``workspace``.
+    sources : its code as text, as of a package.
     """
 
     name: str
     files: Mapping[str, bytes]
-    metadata: Mapping[str, Any]
+    metadata: dict[str, Any]
+    sources: dict[str, str] = field(default_factory=dict)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the files into a folder, or into a tar where the path ends so.
