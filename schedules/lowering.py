@@ -49,7 +49,7 @@ would have to be copied first; the instructions that take any address are as fas
 
 
 def lower_by(convention: tvm.transform.Pass) -> tvm.transform.Pass:
-    """Return the pass that lowers every kernel of a module; the pass context's configuration counts as for ``tvm.compile``.
+    """Return the pass that lowers every kernel of a module; the context's configuration counts as for ``tvm.compile``.
 
     Parameters
     ----------

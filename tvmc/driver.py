@@ -28,8 +28,9 @@ from .model_flags import known_pass_config
 from .old.flags import say
 from .old.formats import check_format
 from .old.records import current_records
-from .old.table import COMPILE, HARDWARE_PARAMS, NO_MICRO, TUNE
+from .old.table import COMPILE, COMPILED, HARDWARE_PARAMS, NO_MICRO, TUNE
 from .old.targets import current_target
+from .output_flags import PACKAGES
 from .remote import RemotePackage
 from .result import ExecutionTimes, TVMCResult
 from .run_tables import print_profile
@@ -117,7 +118,9 @@ def compile(  # noqa: A001 (its name in the old tvmc)
     given = dict(locals())
     if not isinstance(tvmc_model, TVMCModel):
         raise TvmqError("tvmc.compile needs what tvmc.load returned")
-    say(COMPILE, given, keywords=True)
+    say((*COMPILE, *COMPILED), given, keywords=True)
+    if output_format not in PACKAGES:
+        raise TvmqError(f"tvmc.compile makes a package, and output_format is {output_format!r}")
     from .. import api
     from ..schedules.options import CompileOptions
 

@@ -166,7 +166,8 @@ class Sources:
             for kernel, count in counts.items()
         ]
         calls = [
-            f"    {self.name}_{kernel}({', '.join(map(self._place, places))});" for kernel, places in plan.calls
+            f"    {self.name}_{kernel}({', '.join(map(self._place, places))});"
+            for kernel, places in plan.calls
         ]
         copies = [
             f"    memcpy({self._place(output)}, {self._place(source)}, sizeof(*{self._place(output)}) * "
@@ -177,7 +178,9 @@ class Sources:
 
     def main(self) -> str:
         """Return the text of the example."""
-        arrays = [f"static _Alignas({self._upper}_ALIGNMENT) unsigned char workspace[{self._upper}_WORKSPACE_BYTES];"]
+        arrays = [
+            f"static _Alignas({self._upper}_ALIGNMENT) unsigned char workspace[{self._upper}_WORKSPACE_BYTES];"
+        ]
         arrays += [
             f"static _Alignas({self._upper}_ALIGNMENT) {tensor.type} {tensor.name}[{self._size(tensor)}];"
             for tensor in (*self.inputs, *self.outputs)

@@ -1,4 +1,4 @@
-"""From a Relax module to the object code and the plan of a C library: ``pipeline.build`` without the virtual machine."""
+"""From a Relax module to the code and the plan of a C library: ``pipeline.build`` without the virtual machine."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A Relax function of kernel calls --> those calls, the tensors that they share, and the constants.
 
-    lv = alloc_tensor(4096); conv(x, constant, lv); lv1 = reshape(lv); y = alloc_tensor(40); dense(lv1, constant, y); y
-    -->
-    conv(input 0, weight 0, value a); dense(value a, weight 1152, value b); outputs: value b
+lv = alloc_tensor(4096); conv(x, constant, lv); lv1 = reshape(lv); y = alloc_tensor(40); dense(lv1, constant, y); y
+-->
+conv(input 0, weight 0, value a); dense(value a, weight 1152, value b); outputs: value b
 """
 
 from __future__ import annotations

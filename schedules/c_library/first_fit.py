@@ -1,6 +1,6 @@
 """Places in one piece of memory for values that live for a while: the largest first, each as low as it fits.
 
-    a: 64 bytes, steps 0 to 1      b: 32, 1 to 2      c: 64, 2 to 3     -->     a at 0, b at 64, c at 0
+a: 64 bytes, steps 0 to 1      b: 32, 1 to 2      c: 64, 2 to 3     -->     a at 0, b at 64, c at 0
 """
 
 from __future__ import annotations

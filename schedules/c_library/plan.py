@@ -1,8 +1,8 @@
 """Calls over tensors --> calls over places: each value in the workspace, or where the caller wants an output.
 
-    conv(input 0, weight 0, value a); dense(value a, weight 1152, value b); outputs: value b
-    -->
-    conv(input 0, weights + 0, workspace + 0); dense(workspace + 0, weights + 1152, output 0)
+conv(input 0, weight 0, value a); dense(value a, weight 1152, value b); outputs: value b
+-->
+conv(input 0, weights + 0, workspace + 0); dense(workspace + 0, weights + 1152, output 0)
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from tvmq.errors import TvmqError
 from tvmq.tvmc.old.flags import OldFlag, add_old_flags, say
 
 FLAGS = (
-    OldFlag("--engine", "there is one", same=("v8",), refused={"steam": "no coal"}, alias="-e"),
+    OldFlag("--engine", "there is one", same=("v8",), refused={"steam": "no coal"}),
     OldFlag("--wheels", "as many as it has", {"type": int}, keyword="wheel_count"),
     OldFlag("--spare-wheels", "as many as it has", {"nargs": "+"}),
     OldFlag("--horn", refused={"*": "too loud"}),
