@@ -37,7 +37,7 @@ from .runtime.c_library.tensors import check_name
 from .runtime.c_library.tools import tools_for
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .schedules.blame import build_explained
+from .schedules.blame import build_explained, run_explained
 from .schedules.c_library.build import build_for_c
 from .schedules.context import pass_context
 from .schedules.lowering import ALIGNMENT
@@ -334,8 +334,7 @@ def compile_c_library(
     ):
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
         graph = Realize(row)(Layout()(RestoreWeights()(prepared.mod)))
-        build = partial(build_for_c, prefix=f"{name}_")
-        built = build_explained(graph, target, row, records, build)
+        built = run_explained(partial(build_for_c, prefix=f"{name}_"), graph, target, row, records)
         metadata = describe(
             *(built.mod, target, prepared.scheme),
             kernels=built.kernels,

@@ -18,7 +18,7 @@ from tvm import relax
 from ..passes.hub.ffi_errors import explained
 from ..passes.hub.graph import bindings_of, describe_layer, is_constant, layer_name, main_function
 from ..targets.row import TargetRow
-from .pipeline import build
+from .pipeline import Built, build
 
 Result = TypeVar("Result")
 
@@ -66,13 +66,20 @@ def _alone(call: relax.Call) -> tvm.IRModule:
 
 
 def build_explained(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
+) -> Built:
+    """Run ``pipeline.build``; an error of TVM's names the node that it is about."""
+    return run_explained(build, mod, target, row, records)
+
+
+def run_explained(
+    build: Callable[..., Result],
     mod: tvm.IRModule,
     target: tvm.target.Target,
     row: TargetRow,
     records: Path | None = None,
-    build: Callable[..., Result] = build,
 ) -> Result:
-    """Run ``pipeline.build``, or what takes the same; an error of TVM's names the node that it is about."""
+    """As ``build_explained``, for another function that takes the same."""
 
     def where() -> str:
         return describe_layer(mod, failing_layer(mod, lambda alone: build(alone, target, row)))

@@ -186,6 +186,7 @@ class TargetRow:
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
     float_dot : the one of them that is used.
+    rounds_vectors : it has an instruction that rounds a vector of float32 to the nearest integers.
     """
 
     name: str
@@ -204,6 +205,7 @@ class TargetRow:
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)
     float_dot: FloatDot = F32
+    rounds_vectors: bool = True
 
     @property
     def weight_bits(self) -> tuple[int, ...]:
