@@ -17,7 +17,7 @@ CPUINFO = Path("/proc/cpuinfo")
 _ALIASES = {
     **dict.fromkeys(("amd64", "x64", "x86_64h"), "x86_64"),
     **dict.fromkeys(("arm64", "arm64e"), "aarch64"),
-    **dict.fromkeys(("armhf", "armv7", "armv7a", "armv7l"), "arm"),
+    **dict.fromkeys(("armhf", "armv7", "armv7a", "armv7l", "thumbv7", "thumbv7a"), "arm"),
 }
 
 # LLVM's feature name -> the name in /proc/cpuinfo.

@@ -32,7 +32,7 @@ def test_nothing_given_nothing_said(parse, caplog):
 
 
 def test_a_line_for_each_kind(parse, caplog):
-    say(FLAGS, parse("-e", "v6", "--wheels", "4", "--spare-wheels", "1", "2", "--roof"))
+    say(FLAGS, parse("--engine", "v6", "--wheels", "4", "--spare-wheels", "1", "2", "--roof"))
     assert caplog.messages == [
         "--engine v6: there is one",
         "--wheels 4, --spare-wheels 1 2: as many as it has",

@@ -23,6 +23,7 @@ CPUS = {
     "x86-avx512": "skylake-avx512",
     "x86-avx2": "haswell",
     "aarch64-neon": "haswell",
+    "armv7-neon": "haswell",
 }
 
 
