@@ -59,14 +59,14 @@ def build_for_c(
     with target:
         planned = into_destinations()(allocate_empty(mod))
     calls = calls_of(planned["main"], planned["main"].params)
-    functions = {
-        name: planned[name].with_attr("global_symbol", prefix + name) for name in dict(calls.kernels)
-    }
-    parts = compile_parts(tvm.IRModule(functions), target, lower_to_c)
+    functions = {name: planned[name] for name in dict(calls.kernels)}
+    layers = dict(kernels)
+    for name, func in functions.items():
+        for call in _runtime_calls(func):
+            raise refusal(repr(call), layers[name])
+    named = {name: func.with_attr("global_symbol", prefix + name) for name, func in functions.items()}
+    parts = compile_parts(tvm.IRModule(named), target, lower_to_c)
     lowered = {var.name_hint: func for part, _ in parts for var, func in part.functions.items()}
-    for name, layers in kernels:
-        for call in _runtime_calls(lowered[name]) if name in lowered else ():
-            raise refusal(call, layers)
     plan = make_plan(calls, {name: tuple(map(int, func.attrs[SCRATCH])) for name, func in lowered.items()})
     return BuiltForC([code for _, code in parts], plan, kernels, mod)
 
@@ -77,7 +77,7 @@ def _runtime_calls(func: tirx.PrimFunc) -> list[str]:
 
     def visit(call: tvm.ir.Call) -> None:
         if isinstance(call.op, tvm.ir.Op) and call.op.name.startswith(RUNTIME_CALL):
-            found.append(str(call.args[0]))
+            found.append(str(call.args[0].value))
 
     tvm_ffi.structural_walk(func.body, [(tvm.ir.Call, visit)])
     return found

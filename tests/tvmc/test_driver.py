@@ -214,6 +214,10 @@ def test_a_quantized_model(tmp_path):
             lambda m, p: tvmc.compile(m, "llvm", output_format="mlf"),
             "^output_format: TVM 0.27 has no microTVM",
         ),
+        (
+            lambda m, p: tvmc.compile(m, "llvm", output_format="c-static"),
+            "tvmc.compile makes a package, and output_format is 'c-static'",
+        ),
         (lambda m, p: tvmc.compile(m, "llvm", runtime="crt"), "^runtime: TVM 0.27 has no microTVM"),
         (lambda m, p: tvmc.compile(m, "llvm", cross="no-gcc"), "cross compiler 'no-gcc' is not on the PATH"),
         (
