@@ -180,6 +180,8 @@ def _check_cpu(config: Config) -> None:
         raise unsupported_arch(arch)
     if triple.endswith("eabihf"):
         config.setdefault("mfloat-abi", "hard")  # TVM takes soft, and a linker does not mix the two
+    if triple.startswith("thumb"):
+        config.setdefault("vector-width", 128)  # TVM knows it of "arm" alone
     plain = not config.keys() & {"mcpu", "mattr", "mtriple"}
     if plain or config.get("mcpu") == "native":
         if arch != arch_of_triple(system_triple):

@@ -132,6 +132,12 @@ def test_the_triple_says_how_floats_are_passed():
     assert "mfloat-abi" not in parse_target(A7.replace("eabihf", "eabi")).attrs
 
 
+def test_thumb_code_is_for_the_same_cpus():
+    target = parse_target(A7.replace("arm-", "thumbv7a-"))
+    assert row_of(target).name == "armv7-neon"
+    assert target.attrs["vector-width"] == 128
+
+
 def test_a_cpu_below_every_row():
     with pytest.raises(
         TvmqError, match="-mcpu=nehalem' lacks avx2, which the kernels for x86_64 need at least"
