@@ -118,7 +118,7 @@ def compile(  # noqa: A001 (its name in the old tvmc)
     given = dict(locals())
     if not isinstance(tvmc_model, TVMCModel):
         raise TvmqError("tvmc.compile needs what tvmc.load returned")
-    say((*COMPILE, *COMPILED), given, keywords=True)
+    say((*COMPILED, *COMPILE), given, keywords=True)
     if output_format not in PACKAGES:
         raise TvmqError(f"tvmc.compile makes a package, and output_format is {output_format!r}")
     from .. import api

@@ -114,7 +114,7 @@ def _say_what_is_old(args: argparse.Namespace) -> None:
     values = vars(args)
     if args.output_format == C_STATIC:
         values = {**values, "module_name": None}  # it names the library
-    say((*COMPILE, *COMPILED), values)
+    say((*COMPILED, *COMPILE), values)
 
 
 def _compile(args: argparse.Namespace, config: Config) -> Package | CLibrary:
