@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from ..passes.hub.lane_sums import GROUP, limit_sums
 from ..passes.hub.packing import merges_columns
+from ..targets.row import LaneSums
 
 OPSET = 13
 NODE = "operator"
@@ -22,7 +23,7 @@ INPUT_SCALE, WEIGHT_SCALE = 0.02, 0.01
 INPUT_ZERO_POINT, OUTPUT_ZERO_POINT = 128, 128
 WEIGHT_SIGMA = 36.0
 """Deviation of the weights before they are limited: normal ones, whose largest of some thousand is 127."""
-LANE_LIMIT, LANE_STEPS = 128, 2
+LANE_SUMS = LaneSums(128, steps=2)
 """What AVX2 asks of weights that meet in a lane (``targets.rows``)."""
 
 
@@ -141,7 +142,7 @@ def weights(operator: Operator) -> np.ndarray:
     _, *kernel = operator.weight_shape
     merged = bool(operator.kernel) and merges_columns(kernel, GROUP, dilation=1)
     axis = 0 if operator.kernel else 1
-    integers, _ = limit_sums(normal, np.ones(operator.channels), axis, LANE_LIMIT, LANE_STEPS, merged)
+    integers, _ = limit_sums(normal, np.ones(operator.channels), axis, LANE_SUMS, merged)
     return integers
 
 

@@ -9,6 +9,7 @@ from functools import cache
 
 from tvm.s_tir import TensorIntrin
 
+from .arm.intrinsics import INTRINSICS as ARM
 from .bit_intrinsics import INTRINSICS as BITS
 from .bit_intrinsics import LLVM_CODE as BITS_CODE
 from .bit_intrinsics import TAILS
@@ -16,7 +17,7 @@ from .row import TargetRow
 from .x86.intrinsics import INTRINSICS as X86
 from .x86.intrinsics import LLVM_CODE as X86_CODE
 
-INTRINSICS = {**X86, **BITS}
+INTRINSICS = {**X86, **ARM, **BITS}
 """Those of all architectures: name -> ``() -> (meaning, code)``."""
 
 LLVM_CODE = {**X86_CODE, **BITS_CODE}
@@ -36,8 +37,8 @@ def register(name: str) -> str:
     return tvm_name
 
 
-def register_all(row: TargetRow) -> None:
-    """Make every intrinsic of a row known to TVM: schedules that were made elsewhere name them."""
+def names_of(row: TargetRow) -> list[str]:
+    """Return the names of every intrinsic of a row."""
     names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
     names += [dot.intrinsic for dot in row.packed_dots]
     names += [dot.look_up(tail) for dot in row.bit_dots for tail in TAILS]
@@ -46,6 +47,10 @@ def register_all(row: TargetRow) -> None:
     if row.lane_dot is not None:
         names += [row.lane_dot.intrinsic, row.lane_dot.interleave]
     names += [dot.intrinsic for dot in row.float_dots]
-    for name in names:
-        if name is not None:
-            register(name)
+    return [name for name in dict.fromkeys(names) if name is not None]
+
+
+def register_all(row: TargetRow) -> None:
+    """Make every intrinsic of a row known to TVM: schedules that were made elsewhere name them."""
+    for name in names_of(row):
+        register(name)

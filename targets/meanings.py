@@ -153,6 +153,8 @@ def _dot_of_one_word(lanes: int, depth: int, data_dtype: str, bits: int) -> Prim
 def narrow_dot(lanes: int, depth: int, data_dtype: str, parts: int, dtype: str) -> PrimFunc:
     """Return a dot product whose lanes have several sums in a narrow dtype."""
     width = depth // parts
+    if width == 1:
+        return _narrow_products(lanes, depth, data_dtype, dtype)
 
     @T.prim_func(s_tir=True)
     def meaning(
@@ -171,6 +173,27 @@ def narrow_dot(lanes: int, depth: int, data_dtype: str, parts: int, dtype: str) 
                             C[vi, vp] = C[vi, vp] + T.cast(A[vp * width + vk], dtype) * T.cast(
                                 B[vi, vp * width + vk], dtype
                             )
+
+    return meaning
+
+
+def _narrow_products(lanes: int, depth: int, data_dtype: str, dtype: str) -> PrimFunc:
+    """Return a narrow dot whose sums gain one product each: nothing is added up inside."""
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((depth,), data_dtype, offset_factor=1),
+        B: T.Buffer((lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((lanes, depth), dtype, offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes, 0:depth], A[0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:lanes, 0:depth])
+            for i in T.serial(0, lanes):
+                for p in T.serial(0, depth):
+                    with T.sblock("update"):
+                        vi, vp = T.axis.remap("SS", [i, p])
+                        C[vi, vp] = C[vi, vp] + T.cast(A[vp], dtype) * T.cast(B[vi, vp], dtype)
 
     return meaning
 

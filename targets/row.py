@@ -9,6 +9,25 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class LaneSums:
+    """Which products an instruction adds in int16, and what the weights of one sign may sum up to there.
+
+    It takes activations in groups of ``depth`` along a run of input numbers. Each group has ``parts`` sums in a lane,
+    of as many neighbouring products; those of ``steps`` groups are added before they are widened.
+
+    Attributes
+    ----------
+    limit : with activations of at most 255 nothing leaves int16 up to 128; nor with those of -128 to 127, both signs
+        together.
+    """
+
+    limit: int
+    depth: int = 4
+    parts: int = 2
+    steps: int = 1
+
+
+@dataclass(frozen=True)
 class DotInstruction:
     """One exact integer dot-product instruction (or short sequence), as the kernels see it.
 
@@ -24,7 +43,6 @@ class DotInstruction:
     lane_limit : the instruction adds products in saturating int16, so it is exact only for weights of which those that
         meet there, summed by sign, keep within this limit (``passes.hub.lane_sums``); None for any weights.
     steps : groups of ``depth`` activations whose int16 sums are added before they are widened.
-    is_sought : ``Calibrate`` makes weights so that this one is exact.
     """
 
     intrinsic: str | None
@@ -34,7 +52,11 @@ class DotInstruction:
     widened: str | None = None
     lane_limit: int | None = None
     steps: int = 1
-    is_sought: bool = False
+
+    @property
+    def lane_sums(self) -> LaneSums | None:
+        """What meets in int16; None where nothing does."""
+        return None if self.lane_limit is None else LaneSums(self.lane_limit, self.depth, steps=self.steps)
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,7 @@ class NarrowDot:
     lanes, depth, data_dtype : as for ``DotInstruction``.
     parts : narrow sums a lane, each of ``depth / parts`` products of a group.
     dtype : of the narrow sums.
+    fewest_steps : groups from which on these sums are faster than ``dots``, unless they are all that there are.
     """
 
     product: str | None
@@ -60,6 +83,7 @@ class NarrowDot:
     data_dtype: str
     parts: int
     dtype: str
+    fewest_steps: int = 8
 
 
 @dataclass(frozen=True)
@@ -180,6 +204,7 @@ class TargetRow:
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
     narrow_dot : sums of small weights, faster still; None where there is no such.
+    sought_sums : those for which ``Calibrate`` makes the weights small enough; None where any are fast.
     packed_dots : those of few rows, by bits; of each the fastest first.
     bit_dots : products of one-bit numbers, the fastest of a target first.
     lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
@@ -200,6 +225,7 @@ class TargetRow:
     dots: tuple[DotInstruction, ...]
     bit_dots: tuple[BitDot, ...]
     narrow_dot: NarrowDot | None = None
+    sought_sums: LaneSums | None = None
     packed_dots: tuple[PackedDot, ...] = ()
     lane_dot: LaneDot | None = None
     look_ups: tuple[LookUp, ...] = ()
@@ -221,11 +247,6 @@ class TargetRow:
     def few_rows(self) -> int:
         """Rows of a product up to which one register tile has them all."""
         return self.vector_registers // 2
-
-    @property
-    def sought_dot(self) -> DotInstruction | None:
-        """The instruction that ``Calibrate`` makes weights for; None where all are exact for any weights."""
-        return next((dot for dot in self.dots if dot.is_sought), None)
 
     @property
     def any_dot(self) -> DotInstruction:

@@ -53,8 +53,8 @@ def resolve(scheme: Scheme, row: TargetRow | None, options: QuantizeOptions) -> 
     changes: dict[str, Any] = {}
     if row is not None:
         changes["activation_dtype"] = row.activation_dtype
-        if options.pair_safe_weights and row.sought_dot is not None:
-            changes["lane_limit"], changes["lane_steps"] = row.sought_dot.lane_limit, row.sought_dot.steps
+        if options.pair_safe_weights and row.sought_sums is not None:
+            changes["lane_sums"] = row.sought_sums
     return restrict(dataclasses.replace(scheme, **changes), options)
 
 

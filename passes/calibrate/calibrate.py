@@ -114,9 +114,9 @@ class Calibrate(ReadsSamples):
         )
         power_of_two = scheme is not None and scheme.power_of_two
         scales = weight_parameters(largest, bits, power_of_two)
-        if scheme is not None and scheme.lane_limit is not None:
+        if scheme is not None and scheme.lane_sums is not None:
             integers, scales = limit_sums(
-                weight, scales, axis, scheme.lane_limit, scheme.lane_steps, merged, pair.limits, power_of_two
+                weight, scales, axis, scheme.lane_sums, merged, pair.limits, power_of_two
             )
         else:
             integers = quantize_weight(weight, scales, axis, pair.limits)

@@ -7,6 +7,7 @@ import json
 import numpy as np
 from tvm import IRModule, relax
 
+from ...targets.row import LaneSums
 from .graph import bindings_of, is_constant, op_name, to_numpy
 from .schemes import Scheme
 
@@ -32,4 +33,6 @@ def scheme_of(mod: IRModule) -> Scheme | None:
     """Return the scheme that ``Annotate`` used; None where the module came quantized."""
     if mod.attrs is None or SCHEME_ATTRIBUTE not in mod.attrs:
         return None
-    return Scheme(**json.loads(str(mod.attrs[SCHEME_ATTRIBUTE])))
+    record = json.loads(str(mod.attrs[SCHEME_ATTRIBUTE]))
+    sums = record.pop("lane_sums")
+    return Scheme(**record, lane_sums=None if sums is None else LaneSums(**sums))

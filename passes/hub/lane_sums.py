@@ -1,4 +1,4 @@
-"""Which weights an instruction adds in saturating int16, and how large their sums may be.
+"""Which weights an instruction adds in int16, and how large their sums may be (``targets.row.LaneSums``).
 
 ``pmaddubsw`` takes activations in groups of four along a run of input numbers and adds two products each in int16. If
 the int16 sums of several groups are added before they are widened, as many times more products meet in a lane:
@@ -8,22 +8,25 @@ the int16 sums of several groups are added before they are widened, as many time
     two groups        {w0 w1 w4 w5} {w2 w3 w6 w7}
 
 Activations are at most 255, so nothing saturates for any of them as long as ``255 * sum <= 32767`` for the weights of
-one sign that meet: a sum of 128.
+one sign that meet: a sum of 128. NEON's ``smlal`` takes groups of two activations from -128 to 127, and adds what meets
+in a place: ``{w0 w2 w4 w6} {w1 w3 w5 w7}`` for four groups. As much for each sign is as safe there.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 from tvm import relax
 
+from ...targets.row import LaneSums
 from .graph import op_name
 from .packing import ceil_div, merges_columns
 from .parameters import WEIGHT_LIMITS, along, next_power_of_two, quantize_weight
 
 GROUP = 4
-"""Activations that the instruction takes at a time."""
+"""Activations that instructions take at a time, as far as merging columns goes."""
 CANDIDATES = 12
 """Scales that are tried where rounding to nearest needs a larger one."""
 
@@ -48,48 +51,59 @@ def runs_of(weight: np.ndarray, axis: int, merged: bool = False) -> np.ndarray:
     return ordered.reshape(out_channels, height if merged else height * width, -1)
 
 
-def takes_steps(runs: np.ndarray, steps: int) -> bool:
-    """Tell whether runs have whole multiples of ``steps`` groups."""
-    return ceil_div(runs.shape[-1], GROUP) % steps == 0
+def groups_of(runs: np.ndarray, sums: LaneSums) -> int:
+    """Return how many groups a run has."""
+    return ceil_div(runs.shape[-1], sums.depth)
 
 
-def largest_sums(runs: np.ndarray, steps: int = 1) -> np.ndarray:
+def fitted_to(runs: np.ndarray, sums: LaneSums) -> LaneSums:
+    """Return sums of as many steps as runs are whole multiples of."""
+    return dataclasses.replace(sums, steps=math.gcd(groups_of(runs, sums), sums.steps))
+
+
+def largest_sums(runs: np.ndarray, sums: LaneSums) -> np.ndarray:
     """Return for each output channel the largest sum by sign of integer weights that meet in a lane, int32 ``[O]``."""
-    out_channels, count, numbers = runs.shape
-    groups = ceil_div(numbers, GROUP)
-    padded = np.pad(runs.astype(np.int32), ((0, 0), (0, 0), (0, groups * GROUP - numbers)))
-    lanes = padded.reshape(out_channels, count, groups // steps, steps, GROUP // 2, 2)
+    lanes = _in_lanes(runs.astype(np.int32), sums)
     positive = np.maximum(lanes, 0).sum(axis=(3, 5))
     negative = np.minimum(lanes, 0).sum(axis=(3, 5))
-    return np.maximum(positive, -negative).reshape(out_channels, -1).max(axis=1, initial=0)
+    return np.maximum(positive, -negative).reshape(len(runs), -1).max(axis=1, initial=0)
+
+
+def _in_lanes(runs: np.ndarray, sums: LaneSums) -> np.ndarray:
+    """Return runs ``[O, runs, numbers]`` as ``[O, runs, ., steps, parts, width]``, the last group filled by zeros."""
+    out_channels, count, numbers = runs.shape
+    groups = groups_of(runs, sums)
+    padded = np.pad(runs, ((0, 0), (0, 0), (0, groups * sums.depth - numbers)))
+    shape = (groups // sums.steps, sums.steps, sums.parts, sums.depth // sums.parts)
+    return padded.reshape(out_channels, count, *shape)
 
 
 def limit_sums(
     weight: np.ndarray,
     scale: np.ndarray,
     axis: int,
-    limit: int,
-    steps: int = 1,
+    sums: LaneSums,
     merged: bool = False,
     limits: tuple[int, int] = WEIGHT_LIMITS,
     power_of_two: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return float weights as int8 whose sums keep within ``limit``, and the scales, enlarged where that helps.
+    """Return float weights as int8 that keep within the limit of ``sums``, and the scales, enlarged where that helps.
 
     There are two ways to small sums: a larger scale, which costs the whole channel resolution, and smaller weights in
     the lanes that are beyond the limit, which costs those alone. Between the channel's own scale and the one at which
     rounding alone does, that of least squared error is taken. One scale for the whole tensor is chosen for all
-    channels together; powers of two stay such. Runs that are no multiple of ``steps`` groups are limited one by one.
+    channels together; powers of two stay such. Runs of other lengths are limited for
+    as many steps as they are multiples of.
     """
-    steps = steps if takes_steps(runs_of(weight, axis, merged), steps) else 1
-    widest = _wide_enough(weight, scale, axis, limit, steps, merged, limits, power_of_two)
-    lanes = _lanes(weight.shape, axis, steps, merged)
+    sums = fitted_to(runs_of(weight, axis, merged), sums)
+    widest = _wide_enough(weight, scale, axis, sums, merged, limits, power_of_two)
+    lanes = _lanes(weight.shape, axis, sums, merged)
     chosen, integers = widest, quantize_weight(weight, widest, axis, limits)
     least = _squared_error(weight, integers, chosen, axis)
     for share in np.linspace(0.0, 1.0, CANDIDATES, endpoint=False) if (widest > scale).any() else ():
         candidate = scale * (widest / scale) ** share
         candidate = (next_power_of_two(candidate) if power_of_two else candidate).astype(np.float32)
-        found = _fitted(weight / along(candidate, axis, weight.ndim), lanes, limit, limits)
+        found = _fitted(weight / along(candidate, axis, weight.ndim), lanes, sums.limit, limits)
         error = _squared_error(weight, found, candidate, axis)
         better = error < least
         least, chosen = np.where(better, error, least), np.where(better, candidate, chosen)
@@ -101,8 +115,7 @@ def _wide_enough(
     weight: np.ndarray,
     scale: np.ndarray,
     axis: int,
-    limit: int,
-    steps: int,
+    sums: LaneSums,
     merged: bool,
     limits: tuple[int, int],
     power_of_two: bool,
@@ -114,7 +127,7 @@ def _wide_enough(
     """
     while True:
         runs = runs_of(quantize_weight(weight, scale, axis, limits), axis, merged)
-        excess = largest_sums(runs, steps) / limit
+        excess = largest_sums(runs, sums) / sums.limit
         if len(scale) == 1:
             excess = excess.max(keepdims=True, initial=0)
         if (excess <= 1).all():
@@ -123,13 +136,11 @@ def _wide_enough(
         scale = (next_power_of_two(scale) if power_of_two else scale).astype(np.float32)
 
 
-def _lanes(shape: tuple[int, ...], axis: int, steps: int, merged: bool) -> np.ndarray:
-    """Return the weights that meet in each lane, ``[lanes, 2 * steps]``: places in the tensor from 1 on, 0 for none."""
+def _lanes(shape: tuple[int, ...], axis: int, sums: LaneSums, merged: bool) -> np.ndarray:
+    """Return the weights that meet in each lane, ``[lanes, .]``: places in the tensor from 1 on, 0 for none."""
     runs = runs_of(np.arange(1, math.prod(shape) + 1).reshape(shape), axis, merged)
-    groups = ceil_div(runs.shape[-1], GROUP)
-    padded = np.pad(runs, ((0, 0), (0, 0), (0, groups * GROUP - runs.shape[-1])))
-    lanes = padded.reshape(-1, steps, GROUP // 2, 2)
-    return lanes.transpose(0, 2, 1, 3).reshape(-1, 2 * steps)
+    lanes = _in_lanes(runs, sums).swapaxes(3, 4)
+    return lanes.reshape(-1, lanes.shape[-2] * lanes.shape[-1])
 
 
 def _fitted(weight: np.ndarray, lanes: np.ndarray, limit: int, limits: tuple[int, int]) -> np.ndarray:

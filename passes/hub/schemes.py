@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import unknown
+from ...targets.row import LaneSums
 
 ROUNDINGS = ("nearest", "hessian", "reconstruct")
 """How weights become integers: each to the nearest; all for the layer's result (``passes.improve.rounding``); or so,
@@ -30,9 +31,8 @@ class Scheme:
     symmetric_activations : zero point in the middle of the dtype.
     power_of_two : every scale is a power of two.
     activation_dtype : ``"uint8"`` or ``"int8"``.
-    lane_limit, lane_steps : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply
-        adds their products in saturating int16, and how many groups of them meet (``passes.hub.lane_sums``); None for
-        any.
+    lane_sums : what weights that meet in a lane may sum up to, by sign, where the target's fast multiply adds their
+        products in int16 (``passes.hub.lane_sums``); None for any.
     observer, weight_observer : of activations and of weights, where the user names none; None takes the default.
     equalize_activations : how far channels of activations are made alike, from 0 to 1, where the user does not say.
         What weights of few bits must take back costs them more than it gains; what is free for them is done wholly.
@@ -56,8 +56,7 @@ class Scheme:
     symmetric_activations: bool = False
     power_of_two: bool = False
     activation_dtype: str = "uint8"
-    lane_limit: int | None = None
-    lane_steps: int = 1
+    lane_sums: LaneSums | None = None
     observer: str | None = None
     weight_observer: str | None = None
     equalize_activations: float = 0.0

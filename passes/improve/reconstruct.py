@@ -248,14 +248,13 @@ class _Refiner:
     def _weights(self, pair: WeightPair, learned: LearnedWeights, call: relax.Call) -> WeightParameters:
         """Return what has been learned; scales grow until what meets in a lane keeps the scheme's limit."""
         integers, scales, scheme = learned.integers.astype(np.int8), learned.scales, self.scheme
-        if scheme is None or scheme.lane_limit is None:
+        if scheme is None or scheme.lane_sums is None:
             return WeightParameters(scales, integers)
         integers, scales = limit_sums(
             replace(pair, scales=scales, integers=integers).restored,
             scales,
             pair.axis,
-            scheme.lane_limit,
-            scheme.lane_steps,
+            scheme.lane_sums,
             is_merged(call, pair.values),
             pair.limits,
             scheme.power_of_two,

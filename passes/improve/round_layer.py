@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import relax
 
-from ..hub.lane_sums import is_merged, largest_sums, runs_of, takes_steps
+from ..hub.lane_sums import fitted_to, is_merged, largest_sums, runs_of
 from ..hub.pairs import WeightPair, WeightParameters
 from ..hub.schemes import Scheme
 from . import lattice
@@ -91,10 +91,10 @@ def rounded(
     scales = scales.reshape(weight.shape[:2])
     power_of_two = scheme is not None and scheme.power_of_two
     integers, scales = nearest(scales, options.fit_scales and not power_of_two)
-    while scheme is not None and scheme.lane_limit is not None:
+    while scheme is not None and scheme.lane_sums is not None:
         runs = runs_of(ungrouped(call, integers), pair.axis, is_merged(call, pair.values))
-        steps = scheme.lane_steps if takes_steps(runs, scheme.lane_steps) else 1
-        excess = largest_sums(runs, steps).reshape(scales.shape) / scheme.lane_limit
+        sums = fitted_to(runs, scheme.lane_sums)
+        excess = largest_sums(runs, sums).reshape(scales.shape) / sums.limit
         if (excess <= 1.0).all():
             break
         if not per_channel:

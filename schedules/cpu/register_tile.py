@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ...passes.realize.compute.annotations import TAIL, WORDS
+from ...passes.realize.compute.annotations import NARROW, TAIL, WORDS
 from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
@@ -14,9 +14,9 @@ from .nest import Nest, Sums, steps_of
 
 
 def narrow_bits(sch: Schedule, narrow: SBlockRV) -> int:
-    """Return the bits that a lane of the accumulator has in narrow sums."""
+    """Return the bits that a lane of the accumulator has in registers: in narrow sums, and its own if it is one."""
     buffer = sch.get(narrow).writes[0].source
-    return 8 * item_bytes(buffer) * int(buffer.shape[-1])
+    return 8 * item_bytes(buffer) * int(buffer.shape[-1]) + 32
 
 
 def tile_narrow(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> None:
@@ -25,10 +25,11 @@ def tile_narrow(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> None:
     spatial = len(block.writes[0].source.shape)
     loops = sch.get_loops(narrow)[-len(block.iter_vars) :]
     *_, lane, part = loops[:spatial]
-    *steps, place = loops[spatial:]
+    taps = len(block.annotations[NARROW])
+    steps, places = loops[spatial : spatial + taps], loops[spatial + taps :]
     tile = [loop for loop in loops[: spatial - 2] if extent_of(sch, loop) > 1]
-    single = extent_of_all(sch, [part, place]) == 1
-    sch.reorder(*steps, *tile, *([part, place, lane] if single else [lane, part, place]))
+    is_single = extent_of_all(sch, [part, *places]) == 1
+    sch.reorder(*steps, *tile, *([part, *places, lane] if is_single else [lane, part, *places]))
     product = _narrow_product(sch, narrow, row)
     if product is None:
         sch.vectorize(lane)

@@ -6,6 +6,22 @@ from ..row import BitDot, DotInstruction, NarrowDot, PackedDot, TargetRow
 
 ROWS = (
     TargetRow(
+        name="aarch64-dotprod",
+        arch="aarch64",
+        features=("neon", "dotprod"),
+        vector_bits=128,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=524288,
+        activation_dtype="int8",
+        bit_dots=(BitDot(None, 16),),
+        dots=(
+            DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
+            DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
+        ),
+        packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
+    ),
+    TargetRow(
         name="aarch64-neon",
         arch="aarch64",
         features=("neon",),
@@ -13,11 +29,13 @@ ROWS = (
         vector_registers=32,
         l1_bytes=32768,
         l2_bytes=524288,
-        activation_dtype="uint8",
+        activation_dtype="int8",
         bit_dots=(BitDot(None, 16),),
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
-        narrow_dot=NarrowDot(None, None, lanes=8, depth=1, data_dtype="int16", parts=1, dtype="int16"),
+        narrow_dot=NarrowDot(
+            "pairs_8x2_s8s8_neon", "widen_8x2_s16_neon", 8, 2, "int8", 2, "int16", fewest_steps=2
+        ),
     ),
     TargetRow(
         name="armv7-neon",
@@ -27,7 +45,7 @@ ROWS = (
         vector_registers=16,
         l1_bytes=32768,
         l2_bytes=262144,
-        activation_dtype="uint8",
+        activation_dtype="int8",
         bit_dots=(BitDot(None, 16),),
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from tvm import tirx
@@ -33,64 +32,17 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from .. import meanings
-
-Update = Callable[[tirx.Buffer, tirx.Buffer, tirx.Buffer], tirx.Expr]
-"""``(data, weight, accumulator) -> accumulator``'s next value, as vectors."""
-Intrinsic = Callable[[], tuple[PrimFunc, PrimFunc]]
-"""Makes the meaning and the code."""
-
-
-def _code(
-    lanes: int,
-    data: tuple[Sequence[int], str],
-    weight: tuple[Sequence[int], str],
-    update: Update,
-    total: str = "int32",
-) -> PrimFunc:
-    """Return ``accumulator = update(data, weight, accumulator)`` over whole buffers of these shapes and dtypes."""
-    (data_shape, data_dtype), (weight_shape, weight_dtype) = data, weight
-
-    @T.prim_func(s_tir=True)
-    def implementation(
-        A: T.Buffer(data_shape, data_dtype, offset_factor=1),
-        B: T.Buffer(weight_shape, weight_dtype, offset_factor=1),
-        C: T.Buffer((lanes,), total, offset_factor=1),
-    ) -> None:
-        with T.sblock("root"):
-            T.reads(C[0:lanes], _whole(A), _whole(B))
-            T.writes(C[0:lanes])
-            C[T.ramp(0, 1, lanes)] = update(A, B, C)
-
-    return implementation
-
-
-def _whole(buffer: tirx.Buffer) -> tirx.BufferRegion:
-    return buffer[tuple(slice(0, int(extent)) for extent in buffer.shape)]
-
-
-def _call(name: str, dtype: str, *arguments: tirx.Expr) -> tirx.Expr:
-    return tirx.call_llvm_pure_intrin(dtype, name, *arguments)
-
-
-def _everywhere(group: tirx.Expr, lanes: int, dtype: str) -> tirx.Expr:
-    """Return four bytes of activations in each of so many lanes, as a vector of ``dtype``."""
-    return T.reinterpret(T.broadcast(T.reinterpret(group, dtype="int32"), lanes), dtype=dtype)
-
-
-def _vector(buffer: tirx.Buffer, count: int, *front: int) -> tirx.Expr:
-    """Return ``count`` elements from the start of what ``front`` selects."""
-    index = [*front, *[0] * (len(buffer.shape) - len(front))]
-    return buffer.vload(index, f"{buffer.dtype}x{count}")
+from ..code import Intrinsic, call, everywhere, update_code, vector
 
 
 def _vnni(lanes: int, name: str, data: tirx.Expr, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
     sums = f"int32x{lanes}"
-    return _call(name, sums, _vector(total, lanes), data, _vector(weight, 4 * lanes))
+    return call(name, sums, vector(total, lanes), data, vector(weight, 4 * lanes))
 
 
 def _madd(lanes: int, name: str, data: tirx.Expr, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-    words = T.cast(_vector(weight, 2 * lanes), f"int16x{2 * lanes}")
-    return _vector(total, lanes) + _call(name, f"int32x{lanes}", data, words)
+    words = T.cast(vector(weight, 2 * lanes), f"int16x{2 * lanes}")
+    return vector(total, lanes) + call(name, f"int32x{lanes}", data, words)
 
 
 def _pairs(
@@ -105,22 +57,22 @@ def _pairs(
     bytes_, words = 4 * lanes, f"int16x{2 * lanes}"
 
     def products(step: int) -> tirx.Expr:
-        group = _everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
-        return _call(pair_name, words, group, _vector(weight, bytes_, *([step] if steps > 1 else [])))
+        group = everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
+        return call(pair_name, words, group, vector(weight, bytes_, *([step] if steps > 1 else [])))
 
     sums = functools.reduce(operator.add, [products(step) for step in range(steps)])
     ones = T.broadcast(T.int16(1), 2 * lanes)
-    return _vector(total, lanes) + _call(sum_name, f"int32x{lanes}", sums, ones)
+    return vector(total, lanes) + call(sum_name, f"int32x{lanes}", sums, ones)
 
 
 def dot_vnni(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``vpdpbusd``."""
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-        group = _everywhere(data.vload([0], "uint8x4"), lanes, f"int8x{4 * lanes}")
+        group = everywhere(data.vload([0], "uint8x4"), lanes, f"int8x{4 * lanes}")
         return _vnni(lanes, name, group, weight, total)
 
-    code = _code(lanes, ((4,), "uint8"), ((lanes, 4), "int8"), update)
+    code = update_code(lanes, ((4,), "uint8"), ((lanes, 4), "int8"), update)
     return meanings.dot_product(lanes, 4, "uint8"), code
 
 
@@ -128,23 +80,25 @@ def dot_madd(lanes: int, name: str, weight_dtype: str = "int8") -> tuple[PrimFun
     """Return meaning and code of ``pmaddwd``, for weights of 8 bits or such as have been widened."""
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-        group = _everywhere(data.vload([0], "int16x2"), lanes, f"int16x{2 * lanes}")
+        group = everywhere(data.vload([0], "int16x2"), lanes, f"int16x{2 * lanes}")
         return _madd(lanes, name, group, weight, total)
 
-    code = _code(lanes, ((2,), "int16"), ((lanes, 2), weight_dtype), update)
+    code = update_code(lanes, ((2,), "int16"), ((lanes, 2), weight_dtype), update)
     return meanings.dot_product(lanes, 2, "int16", weight_dtype), code
 
 
 def dot_pairs(lanes: int, pair_name: str, sum_name: str, steps: int = 1) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``pmaddubsw``, the int16 sums of ``steps`` groups added before ``pmaddwd``."""
     weight = ((steps, lanes, 4) if steps > 1 else (lanes, 4), "int8")
-    code = _code(lanes, ((4 * steps,), "uint8"), weight, partial(_pairs, steps, pair_name, sum_name, lanes))
+    code = update_code(
+        lanes, ((4 * steps,), "uint8"), weight, partial(_pairs, steps, pair_name, sum_name, lanes)
+    )
     return meanings.dot_product(lanes, 4, "uint8", steps=steps), code
 
 
 def _unpacked(weight: tirx.Buffer, word: int, plane: int, bits: int, count: int) -> tirx.Expr:
     """Return a plane of packed weights as a vector of int8."""
-    codes = _vector(weight, count, *([word] if len(weight.shape) > 2 else []))
+    codes = vector(weight, count, *([word] if len(weight.shape) > 2 else []))
     if plane:
         codes = codes >> T.broadcast(tirx.const(plane * bits, "uint8"), count)
     codes = T.bitwise_and(codes, T.broadcast(tirx.const(2**bits - 1, "uint8"), count))
@@ -158,13 +112,13 @@ def packed_vnni(lanes: int, name: str, bits: int) -> tuple[PrimFunc, PrimFunc]:
     planes, bytes_ = 8 // bits, 4 * lanes
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-        sums = _vector(total, lanes)
+        sums = vector(total, lanes)
         for plane in range(planes):
-            group = _everywhere(data.vload([4 * plane], "uint8x4"), lanes, f"int8x{bytes_}")
-            sums = _call(name, f"int32x{lanes}", sums, group, _unpacked(weight, 0, plane, bits, bytes_))
+            group = everywhere(data.vload([4 * plane], "uint8x4"), lanes, f"int8x{bytes_}")
+            sums = call(name, f"int32x{lanes}", sums, group, _unpacked(weight, 0, plane, bits, bytes_))
         return sums
 
-    code = _code(lanes, ((4 * planes,), "uint8"), ((lanes, 4), "uint8"), update)
+    code = update_code(lanes, ((4 * planes,), "uint8"), ((lanes, 4), "uint8"), update)
     return meanings.packed_dot(lanes, 4, "uint8", bits, 1), code
 
 
@@ -176,16 +130,16 @@ def packed_pairs(
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
         def products(step: int) -> tirx.Expr:
-            group = _everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
+            group = everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
             factors = _unpacked(weight, step // planes, step % planes, bits, bytes_)
-            return _call(pair_name, f"int16x{2 * lanes}", group, factors)
+            return call(pair_name, f"int16x{2 * lanes}", group, factors)
 
         sums = functools.reduce(operator.add, [products(step) for step in range(words * planes)])
         ones = T.broadcast(T.int16(1), 2 * lanes)
-        return _vector(total, lanes) + _call(sum_name, f"int32x{lanes}", sums, ones)
+        return vector(total, lanes) + call(sum_name, f"int32x{lanes}", sums, ones)
 
     shape = (words, lanes, 4) if words > 1 else (lanes, 4)
-    code = _code(lanes, ((4 * words * planes,), "uint8"), (shape, "uint8"), update)
+    code = update_code(lanes, ((4 * words * planes,), "uint8"), (shape, "uint8"), update)
     return meanings.packed_dot(lanes, 4, "uint8", bits, words), code
 
 
@@ -202,9 +156,9 @@ def pairs(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
         with T.sblock("root"):
             T.reads(C[0:lanes, 0:2], A[0:4], B[0:lanes, 0:4])
             T.writes(C[0:lanes, 0:2])
-            C[0, T.ramp(0, 1, words)] = _vector(C, words) + _call(
+            C[0, T.ramp(0, 1, words)] = vector(C, words) + call(
                 *(name, f"int16x{words}"),
-                *(_everywhere(A.vload([0], "uint8x4"), lanes, f"int8x{bytes_}"), _vector(B, bytes_)),
+                *(everywhere(A.vload([0], "uint8x4"), lanes, f"int8x{bytes_}"), vector(B, bytes_)),
             )
 
     return meanings.narrow_dot(lanes, 4, "uint8", 2, "int16"), code
@@ -222,8 +176,8 @@ def widen_pairs(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:lanes, 0:2])
             T.writes(C[0:lanes])
-            C[T.ramp(0, 1, lanes)] = _vector(C, lanes) + _call(
-                name, f"int32x{lanes}", _vector(A, words), T.broadcast(T.int16(1), words)
+            C[T.ramp(0, 1, lanes)] = vector(C, lanes) + call(
+                name, f"int32x{lanes}", vector(A, words), T.broadcast(T.int16(1), words)
             )
 
     return meanings.widening(lanes, 2, "int16"), code
@@ -233,10 +187,10 @@ def lane_dot_vnni(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``vpdpbusd`` on activations of each lane's own."""
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-        groups = T.reinterpret(_vector(data, 4 * lanes), dtype=f"int8x{4 * lanes}")
+        groups = T.reinterpret(vector(data, 4 * lanes), dtype=f"int8x{4 * lanes}")
         return _vnni(lanes, name, groups, weight, total)
 
-    code = _code(lanes, ((lanes, 4), "uint8"), ((lanes, 4), "int8"), update)
+    code = update_code(lanes, ((lanes, 4), "uint8"), ((lanes, 4), "int8"), update)
     return meanings.lane_dot(lanes, 4, "uint8"), code
 
 
@@ -244,9 +198,9 @@ def lane_dot_madd(lanes: int, name: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``pmaddwd`` on activations of each lane's own."""
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-        return _madd(lanes, name, _vector(data, 2 * lanes), weight, total)
+        return _madd(lanes, name, vector(data, 2 * lanes), weight, total)
 
-    code = _code(lanes, ((lanes, 2), "int16"), ((lanes, 2), "int8"), update)
+    code = update_code(lanes, ((lanes, 2), "int16"), ((lanes, 2), "int8"), update)
     return meanings.lane_dot(lanes, 2, "int16"), code
 
 
@@ -270,11 +224,11 @@ def dot_bf16(lanes: int, function: str) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``vdpbf16ps``, which a function of ``LLVM_CODE`` calls."""
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
-        pair = _everywhere(data.vload([0], "uint16x2"), lanes, f"int16x{2 * lanes}")
-        factors = T.reinterpret(_vector(weight, 2 * lanes), dtype=f"int16x{2 * lanes}")
-        return T.call_pure_extern(f"float32x{lanes}", function, _vector(total, lanes), pair, factors)
+        pair = everywhere(data.vload([0], "uint16x2"), lanes, f"int16x{2 * lanes}")
+        factors = T.reinterpret(vector(weight, 2 * lanes), dtype=f"int16x{2 * lanes}")
+        return T.call_pure_extern(f"float32x{lanes}", function, vector(total, lanes), pair, factors)
 
-    code = _code(lanes, ((2,), "uint16"), ((lanes, 2), "uint16"), update, "float32")
+    code = update_code(lanes, ((2,), "uint16"), ((lanes, 2), "uint16"), update, "float32")
     meaning = meanings.dot_product(
         *(lanes, 2, "uint16", "uint16"), widen=meanings.of_bfloat16, total_dtype="float32"
     )

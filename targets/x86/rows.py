@@ -9,6 +9,7 @@ from ..row import (
     DotInstruction,
     FloatDot,
     LaneDot,
+    LaneSums,
     LookUp,
     NarrowDot,
     PackedDot,
@@ -73,14 +74,13 @@ ROWS = (
         bit_dots=(BitDot("avx512", 64),),
         dots=(
             DotInstruction("dot_16x4_u8s8_avx512_4", 16, 4, data_dtype="uint8", lane_limit=128, steps=4),
-            DotInstruction(
-                *("dot_16x4_u8s8_avx512_2", 16, 4, "uint8"), lane_limit=128, steps=2, is_sought=True
-            ),
+            DotInstruction("dot_16x4_u8s8_avx512_2", 16, 4, data_dtype="uint8", lane_limit=128, steps=2),
             DotInstruction("dot_16x4_u8s8_avx512", 16, 4, data_dtype="uint8", lane_limit=128),
             DotInstruction(
                 "dot_16x2_s16s8_avx512", 16, 2, data_dtype="int16", widened="dot_16x2_s16s16_avx512"
             ),
         ),
+        sought_sums=LaneSums(128, steps=2),
         narrow_dot=NarrowDot("pairs_16x4_u8s8_avx512", "widen_16x2_s16_avx512", 16, 4, "uint8", 2, "int16"),
         packed_dots=tuple(
             PackedDot(f"dot_16x4_u8s{bits}_avx512_{words}", bits, 16, 4, "uint8", words)
@@ -103,10 +103,11 @@ ROWS = (
         bit_dots=(BitDot("avx2", 32),),
         dots=(
             DotInstruction("dot_8x4_u8s8_avx2_4", 8, 4, data_dtype="uint8", lane_limit=128, steps=4),
-            DotInstruction("dot_8x4_u8s8_avx2_2", 8, 4, "uint8", lane_limit=128, steps=2, is_sought=True),
+            DotInstruction("dot_8x4_u8s8_avx2_2", 8, 4, data_dtype="uint8", lane_limit=128, steps=2),
             DotInstruction("dot_8x4_u8s8_avx2", 8, 4, data_dtype="uint8", lane_limit=128),
             DotInstruction("dot_8x2_s16s8_avx2", 8, 2, data_dtype="int16", widened="dot_8x2_s16s16_avx2"),
         ),
+        sought_sums=LaneSums(128, steps=2),
         narrow_dot=NarrowDot("pairs_8x4_u8s8_avx2", "widen_8x2_s16_avx2", 8, 4, "uint8", 2, "int16"),
         packed_dots=tuple(
             PackedDot(f"dot_8x4_u8s{bits}_avx2_{words}", bits, 8, 4, "uint8", words)

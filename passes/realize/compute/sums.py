@@ -65,7 +65,7 @@ def _in_two_steps(
     outer, inner = split_taps(extents, narrow.steps)
     width = dot.depth // narrow.parts
     inside = [te.reduce_axis((0, extent), name) for name, extent in zip(names, inner, strict=True)]
-    place = te.reduce_axis((0, width), "ki")
+    places = [te.reduce_axis((0, width), "ki")] if width > 1 else []
     count = len(outer)
 
     def body(*index: tirx.Expr) -> tirx.Expr:
@@ -73,10 +73,11 @@ def _in_two_steps(
         cut = len(front) - 1 - count
         own, groups = [*front[:cut], front[-1]], front[cut:-1]
         steps = [group * extent + step for group, extent, step in zip(groups, inner, inside, strict=True)]
-        factors, tail = terms(own, steps, part * width + place), narrow.tail
+        first = part * width
+        factors, tail = terms(own, steps, first + places[0] if places else first), narrow.tail
         bits = tail is not None
         value = bit_products.product(*factors, tail) if bits else _product(factors, narrow.dtype)
-        return te.sum(value, axis=[*inside, place])
+        return te.sum(value, axis=[*inside, *places])
 
     partial_shape = (*shape[:-1], *outer, shape[-1], narrow.parts)
     marks = {NARROW: extents} if narrow.tail is None else {NARROW: extents, TAIL: narrow.tail}

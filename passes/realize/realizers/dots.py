@@ -12,17 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....targets.row import DotInstruction, NarrowDot, TargetRow
+from ....targets.row import DotInstruction, LaneSums, NarrowDot, TargetRow
 from ...hub.arithmetic import bounds_of
-from ...hub.lane_sums import largest_sums, runs_of, takes_steps
+from ...hub.lane_sums import fitted_to, largest_sums, runs_of
 from ...hub.packing import STORED_BITS, pack_planes, stored_bits
 from ...hub.parameters import bits_of
 from ..compute.dots import Dot, Narrow, possible_steps
 from .weights import Weight
-
-FEWEST_STEPS = 8
-"""From which on narrow sums are the fastest, or from all steps on that there are, if they are more than four."""
-
 
 MOST_STEPS = 64
 """More gain nothing."""
@@ -45,7 +41,7 @@ def lay_out(
     arrange: Arrange,
     taps: Callable[[int], Sequence[int]],
     merged: bool,
-    largest: int,
+    bounds: tuple[int, int],
     rows: int | None = None,
 ) -> Layout:
     """Return the fastest dot product of the target that is exact for these weights, and the weights for it.
@@ -54,13 +50,13 @@ def lay_out(
     ----------
     taps : ``depth -> extents`` of the loops of the sum.
     merged : as for ``lane_sums.runs_of``.
-    largest : what activations are at most.
+    bounds : the least and the largest that activations are, 0 between them.
     rows : of the kernel, where it is a matrix product.
     """
     bits = stored_bits(bits_of(weight.values))
     if bits < STORED_BITS[-1] and rows is not None and rows <= row.few_rows:
         return _in_registers(row, arrange, taps, bits)
-    dot = _narrow(row.narrow_dot, arrange, taps, largest) if row.narrow_dot is not None else None
+    dot = _narrow(row.narrow_dot, arrange, taps, bounds) if row.narrow_dot is not None else None
     if dot is None:
         own = choose_dot(row, weight, merged)
         dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)
@@ -78,15 +74,16 @@ def choose_dot(row: TargetRow, weight: Weight, merged: bool) -> DotInstruction:
     """
     runs = runs_of(weight.values, weight.axis, merged)
     for dot in row.dots:
-        if dot.lane_limit is None:
-            return dot
-        if takes_steps(runs, dot.steps) and largest_sums(runs, dot.steps).max(initial=0) <= dot.lane_limit:
+        sums = dot.lane_sums or LaneSums(0, dot.depth, steps=dot.steps)
+        if fitted_to(runs, sums) == sums and (
+            dot.lane_sums is None or largest_sums(runs, sums).max(initial=0) <= sums.limit
+        ):
             return dot
     raise ValueError(f"{row.name} has no dot product for any weights")
 
 
 def _narrow(
-    own: NarrowDot, arrange: Arrange, taps: Callable[[int], Sequence[int]], largest: int
+    own: NarrowDot, arrange: Arrange, taps: Callable[[int], Sequence[int]], bounds: tuple[int, int]
 ) -> Dot | None:
     """Return the dot product with narrow sums; None where too few steps fit them."""
     extents = taps(own.depth)
@@ -94,19 +91,21 @@ def _narrow(
     total = flat.shape[-3]
     limit = bounds_of(own.dtype)[1]
     for steps in possible_steps(extents, MOST_STEPS):
-        if steps < FEWEST_STEPS and not 4 < steps == total:
+        if steps < own.fewest_steps and not 4 < steps == total:
             return None
-        if largest * _largest_sum(flat, own.parts, steps) <= limit:
+        if _largest_sum(flat, own.parts, steps, bounds) <= limit:
             narrow = Narrow(own.dtype, own.parts, steps)
             return Dot(own.lanes, own.depth, own.data_dtype, narrow=narrow)
     return None
 
 
-def _largest_sum(flat: np.ndarray, parts: int, steps: int) -> int:
-    """Return the largest sum by sign of weights ``[..., steps, lanes, depth]`` that meet in a narrow sum."""
+def _largest_sum(flat: np.ndarray, parts: int, steps: int, bounds: tuple[int, int]) -> int:
+    """Return how large a narrow sum can be, for weights ``[..., steps, lanes, depth]`` and activations in bounds."""
     *_, total, lanes, depth = flat.shape
     split = flat.reshape(-1, total // steps, steps, lanes, parts, depth // parts).astype(np.int32)
-    return max(int(np.maximum(sign * split, 0).sum(axis=(2, 5)).max(initial=0)) for sign in (1, -1))
+    above, below = (np.maximum(sign * split, 0).sum(axis=(2, 5)) for sign in (1, -1))
+    low, high = bounds
+    return int(max((high * above - low * below).max(initial=0), (high * below - low * above).max(initial=0)))
 
 
 def _in_registers(

@@ -40,29 +40,30 @@ def strip_limits(facts: Facts, value: relax.Expr) -> Limited:
         value = call.args[0]
 
 
-def largest_integer(facts: Facts, value: relax.Expr) -> int:
-    """Return the largest magnitude of the integers that stand for a quantized value, as far as it can be told."""
+def integer_bounds(facts: Facts, value: relax.Expr) -> tuple[int, int]:
+    """Return the least and the largest of the integers that stand for a quantized value and its padding.
+
+    They are as near as can be told; 0 is between them.
+    """
     parameters = facts.parameters(value)
     if parameters is None:
         raise ValueError("a value in float has no integers")
+    low, high = _bounds(facts, value, parameters)
+    return min(low, parameters.zero_point, 0), max(high, parameters.zero_point, 0)
+
+
+def _bounds(facts: Facts, value: relax.Expr, parameters: Parameters) -> tuple[int, int]:
     call = facts.definition(value)
     if op_name(call) == "relax.dequantize":
-        return _largest_quantized(facts, facts.definition(call.args[0]), parameters)
-    if isinstance(call, relax.Call) and op_name(call) != "relax.nn.pad":
-        moved = [facts.parameters(source) for source in move_inputs(call)]
-        if all(source is not None for source in moved):
-            return max(largest_integer(facts, source) for source in move_inputs(call))
-    return _largest_of(parameters.dtype)
-
-
-def _largest_quantized(facts: Facts, quantize: relax.Expr, parameters: Parameters) -> int:
-    """Return the largest magnitude of what a ``quantize`` gives, in the dtype that it is stored in."""
-    if op_name(quantize) != "relax.quantize":
-        return _largest_of(parameters.dtype)
-    limited = strip_limits(facts, quantize.args[0])
-    out = parameters.output(limited.lower, limited.upper)
-    return max(abs(out.lower), abs(out.upper))
-
-
-def _largest_of(dtype: str) -> int:
-    return max(abs(bound) for bound in bounds_of(dtype))
+        quantize = facts.definition(call.args[0])
+        if op_name(quantize) == "relax.quantize":
+            limited = strip_limits(facts, quantize.args[0])
+            out = parameters.output(limited.lower, limited.upper)
+            return out.lower, out.upper
+    elif isinstance(call, relax.Call) and op_name(call) != "relax.nn.pad":
+        sources = move_inputs(call)
+        moved = [facts.parameters(source) for source in sources]
+        if sources and all(source is not None for source in moved):
+            lows, highs = zip(*(integer_bounds(facts, source) for source in sources), strict=True)
+            return min(lows), max(highs)
+    return bounds_of(parameters.dtype)

@@ -25,7 +25,7 @@ from ..compute.contraction import Conv2d
 from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
 from ..compute.naming import kernel_name
 from .dots import choose_dot, lay_out
-from .limits import Limited, largest_integer, strip_limits
+from .limits import Limited, integer_bounds, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
 from .weights import Weight, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
 
@@ -90,7 +90,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         arrays=(offset, multiplier.astype(np.float32)),
         operands=operands,
         epilogue=epilogue,
-        largest=largest_integer(facts, call.args[0]),
+        bounds=integer_bounds(facts, call.args[0]),
     )
     details = {
         "data_scale": data.scale,
@@ -204,7 +204,7 @@ def _build(
     arrays: tuple[np.ndarray, np.ndarray],
     operands: tuple[relax.Expr, ...],
     epilogue: Epilogue,
-    largest: int,
+    bounds: tuple[int, int],
 ) -> relax.Var:
     layer = layer_name(call)
     integers = [emitter.integers(value) for value in (call.args[0], *operands)]
@@ -219,7 +219,7 @@ def _build(
     if values.ndim == 2:
         layout = lay_out(
             *(emitter.row, weight, partial(packing.pack_matmul, values)),
-            *(lambda depth: (packing.ceil_div(values.shape[0], depth),), False, largest),
+            *(lambda depth: (packing.ceil_div(values.shape[0], depth),), False, bounds),
             rows=contraction.rows_of(data_shape),
         )
         lanes, packed = layout.dot.lanes, layout.weights
@@ -235,7 +235,7 @@ def _build(
             ordered = packing.merge_columns(values) if merged else values
             layout = lay_out(
                 *(emitter.row, weight, partial(packing.pack_conv2d, ordered, groups)),
-                *(lambda depth: geometry.taps(data_shape[-1], depth, merged), merged, largest),
+                *(lambda depth: geometry.taps(data_shape[-1], depth, merged), merged, bounds),
             )
             lanes, packed = layout.dot.lanes, layout.weights
             define = partial(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from tvmq.passes.hub.lane_sums import _within, is_merged, largest_sums, limit_sums, runs_of, takes_steps
+from tvmq.passes.hub.lane_sums import _within, fitted_to, is_merged, largest_sums, limit_sums, runs_of
 from tvmq.passes.hub.parameters import weight_parameters
+from tvmq.targets.row import LaneSums
 
 from ..modules import calls, const, module
 
@@ -36,7 +37,7 @@ def test_columns_that_a_kernel_merges(channels, groups, dilation, merged):
 
 def test_pairs_and_their_signs():
     def largest(*run, steps=1):
-        return largest_sums(np.array([[run]], np.int8), steps)[0]
+        return largest_sums(np.array([[run]], np.int8), LaneSums(128, steps=steps))[0]
 
     assert largest(100, -90, 127) == 127  # an odd last number meets zero
     assert largest(-128, -127, 3) == 255
@@ -47,10 +48,17 @@ def test_pairs_and_their_signs():
 
 
 @pytest.mark.parametrize(
-    ("numbers", "steps", "whole"), [(8, 2, True), (5, 2, True), (12, 2, False), (13, 4, True)]
+    ("numbers", "steps", "taken"), [(8, 2, 2), (5, 2, 2), (12, 2, 1), (13, 4, 4), (24, 4, 2)]
 )
-def test_whole_multiples_of_the_steps(numbers, steps, whole):
-    assert takes_steps(np.zeros((1, 1, numbers)), steps) is whole
+def test_whole_multiples_of_the_steps(numbers, steps, taken):
+    sums = LaneSums(128, steps=steps)
+    assert fitted_to(np.zeros((1, 1, numbers)), sums) == LaneSums(128, steps=taken)
+
+
+def test_sums_of_neon():
+    run = np.array([[[1, 20, 3, 40, 5, 60, 7, 80, 100]]], np.int8)
+    assert largest_sums(run[..., :8], LaneSums(128, 2, 2, 4)) == 20 + 40 + 60 + 80
+    assert largest_sums(run[..., [0, 2, 4, 6, 8]], LaneSums(128, 2, 2, 1)) == 100
 
 
 @pytest.mark.parametrize(
@@ -64,8 +72,9 @@ def test_whole_multiples_of_the_steps(numbers, steps, whole):
     ],
 )
 @pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("neon", [False, True])
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_sums_keep_within_the_limit(shape, axis, merged, steps, per_channel):
+def test_sums_keep_within_the_limit(shape, axis, merged, steps, neon, per_channel):
     rng = np.random.default_rng(0)
     weight = rng.standard_normal(shape).astype(np.float32)
     channels = np.moveaxis(weight, axis, 0).reshape(shape[axis], -1)
@@ -75,9 +84,10 @@ def test_sums_keep_within_the_limit(shape, axis, merged, steps, per_channel):
     )
     largest = np.abs(channels).max(axis=1) if per_channel else np.abs(channels).max(keepdims=True).reshape(1)
     scale = weight_parameters(largest)
-    integers, enlarged = limit_sums(weight, scale, axis, 128, steps, merged)
+    sums = LaneSums(128, 2, 2, 2 * steps) if neon else LaneSums(128, steps=steps)
+    integers, enlarged = limit_sums(weight, scale, axis, sums, merged)
     runs = runs_of(integers, axis, merged)
-    assert largest_sums(runs, steps if takes_steps(runs, steps) else 1).max() <= 128
+    assert largest_sums(runs, fitted_to(runs, sums)).max() <= 128
     assert np.all(enlarged >= scale)
     # As many times the scale as weights meet always fits, so no channel loses more than a bit for each doubling.
     assert np.all(enlarged <= 2.01 * steps * scale)
@@ -89,7 +99,7 @@ def test_sums_keep_within_the_limit(shape, axis, merged, steps, per_channel):
 
 def test_channels_within_the_limit_keep_their_scale():
     weight = np.array([[127.0, 1.0], [127.0, -127.0], [127.0, 127.0]], np.float32)[:, :, None, None]
-    integers, scale = limit_sums(weight, np.ones(3, np.float32), 0, 128)
+    integers, scale = limit_sums(weight, np.ones(3, np.float32), 0, LaneSums(128))
     np.testing.assert_array_equal(scale[:2], 1.0)
     np.testing.assert_array_equal(integers[:2, :, 0, 0], [[127, 1], [127, -127]])
     assert 64 * scale[2] == pytest.approx(127, rel=0.01)
@@ -99,7 +109,7 @@ def test_one_lane_beyond_the_limit_is_cut_and_the_others_keep_their_resolution()
     weight = np.random.default_rng(0).uniform(-60, 60, (2, 40000)).astype(np.float32)
     weight[:, :4] = [127.0, 5.0, -120.0, -8.5]
     weight[1, 1] = 127.0
-    integers, scale = limit_sums(weight[:, :, None, None], np.ones(2, np.float32), 0, 128)
+    integers, scale = limit_sums(weight[:, :, None, None], np.ones(2, np.float32), 0, LaneSums(128))
     assert scale[0] == 1.0
     # 127 + 5 - 128 = 4: each gives 2.
     np.testing.assert_array_equal(integers[0, :4, 0, 0], [125, 3, -120, -8])
@@ -123,7 +133,7 @@ def test_sums_by_smaller_weights(values, nearest):
 
 def test_few_bits_use_their_smallest_integer():
     weight = np.float32([[-8, -8, 1, 7], [-8, 0, 0, 7]])[:, :, None, None]
-    integers, scale = limit_sums(weight, np.ones(2, np.float32), 0, 8, limits=(-8, 7))
-    assert largest_sums(runs_of(integers, 0)).max() <= 8
+    integers, scale = limit_sums(weight, np.ones(2, np.float32), 0, LaneSums(8), limits=(-8, 7))
+    assert largest_sums(runs_of(integers, 0), LaneSums(8)).max() <= 8
     assert scale[0] > 1.0 == scale[1]
     assert integers[1, :, 0, 0].tolist() == [-8, 0, 0, 7]

@@ -19,6 +19,7 @@ from tvmq.passes.hub.schemes import Scheme
 from tvmq.passes.improve.reconstruct import Reconstruct
 from tvmq.passes.improve.rounding import RoundWeights
 from tvmq.passes.improve.training import Learning
+from tvmq.targets.row import LaneSums
 
 from ..modules import const, module, random
 from .test_blocks import SHAPE, _conv, _inverted_residual, _network, mixed
@@ -95,11 +96,11 @@ def test_what_has_8_bits_is_only_rounded():
 
 def test_sums_in_a_lane_keep_their_limit():
     limit = 9
-    scheme = Scheme("w5a4", weight_bits=5, activation_bits=4, edge_bits=5, lane_limit=limit)
+    scheme = Scheme("w5a4", weight_bits=5, activation_bits=4, edge_bits=5, lane_sums=LaneSums(limit))
     mod = _quantized(_two, scheme)
     learned = Reconstruct(mixed(), QUICK)(mod)
     for pair in weight_pairs(learned):
-        assert 0 < largest_sums(runs_of(pair.integers, pair.axis)).max() <= limit
+        assert 0 < largest_sums(runs_of(pair.integers, pair.axis), LaneSums(limit)).max() <= limit
 
 
 def test_a_weight_that_two_layers_read():

@@ -19,6 +19,7 @@ from tvmq.passes.hub.parameters import weight_limits
 from tvmq.passes.hub.schemes import Scheme
 from tvmq.passes.improve.bias_correction import CorrectBias
 from tvmq.passes.improve.rounding import RoundWeights
+from tvmq.targets.row import LaneSums
 
 from ..modules import const, module, random
 from .test_blocks import SHAPE, mixed, network
@@ -84,10 +85,10 @@ def test_one_scale_a_tensor_stays_one():
 
 def test_sums_in_a_lane_keep_their_limit():
     limit = 9
-    scheme = dataclasses.replace(Scheme("w5a8", weight_bits=5, edge_bits=5), lane_limit=limit)
+    scheme = dataclasses.replace(Scheme("w5a8", weight_bits=5, edge_bits=5), lane_sums=LaneSums(limit))
     mod = _quantized(lambda b, x: b.add(relax.op.nn.conv2d(x, const(6, 4, 3, 3))), scheme)
     (pair,) = weight_pairs(RoundWeights(mixed())(mod))
-    assert 0 < largest_sums(runs_of(pair.integers, pair.axis)).max() <= limit
+    assert 0 < largest_sums(runs_of(pair.integers, pair.axis), LaneSums(limit)).max() <= limit
 
 
 def test_a_shared_weight_is_rounded_once_for_all_its_readers():

@@ -1,39 +1,44 @@
-"""Compile a kernel's definition with the schedule that it gets in a model, and run it on this machine."""
+"""Compile a kernel's definition with the schedule that it gets in a model, and run it on this machine.
+
+Kernels of another architecture run here too, with the meaning of each of its instructions in place of its code;
+``tests/targets`` has each code against its meaning.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import tvm
 from tvm import te, tirx
+from tvm.s_tir import TensorIntrin
 
 from tvmq.schedules.code import compile_kernel
 from tvmq.schedules.rules import schedule
 from tvmq.schedules.start import start_from_offset
-from tvmq.targets import host
+from tvmq.targets import host, intrinsics
 from tvmq.targets.row import TargetRow
-from tvmq.targets.rows import ROWS
+from tvmq.targets.rows import PORTABLE, ROWS
 
-# A CPU that has the row's features; kernels of a row without instructions of its own run on any machine.
+# A CPU that has the row's features; for those of another architecture, any.
 CPUS = {
     "x86-avx512vnni": "icelake-server",
     "x86-avxvnni": "alderlake",
     "x86-avx512": "skylake-avx512",
     "x86-avx2": "haswell",
-    "aarch64-neon": "haswell",
-    "armv7-neon": "haswell",
 }
 
 
 def target_of(row: TargetRow) -> tvm.target.Target:
     """Return the target on which kernels of the row are tested."""
-    return tvm.target.Target({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": CPUS[row.name]})
+    return tvm.target.Target(
+        {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": CPUS.get(row.name, "haswell")}
+    )
 
 
-@pytest.fixture(params=ROWS, ids=lambda row: row.name)
-def row(request: pytest.FixtureRequest) -> TargetRow:
+@pytest.fixture(params=[*ROWS, PORTABLE], ids=lambda row: row.name)
+def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
     """Each target row whose kernels can run here."""
     wanted = [feature for feature in request.param.features if request.param.arch == "x86_64"]
     if host.architecture() != "x86_64":
@@ -41,7 +46,14 @@ def row(request: pytest.FixtureRequest) -> TargetRow:
     missing = host.missing_features("x86_64", wanted)
     if missing:
         pytest.skip(f"this CPU has no {', '.join(missing)}")
-    return request.param
+    if request.param.arch == "x86_64":
+        yield request.param
+        return
+    for name in intrinsics.names_of(request.param):
+        meaning, _ = intrinsics.INTRINSICS[name]()
+        TensorIntrin.register(intrinsics.register(name), meaning, meaning, override=True)
+    yield request.param
+    intrinsics.register.cache_clear()  # the next user registers their code
 
 
 @pytest.fixture

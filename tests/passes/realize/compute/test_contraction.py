@@ -70,7 +70,7 @@ def test_conv2d(run_kernel, row, case, kind):
     geometry = Conv2d(
         (stride, stride), padding, (dilation, dilation), groups, kernel, out_channels, ZERO_POINT
     )
-    data = rng.integers(0, 256, (batch, height, width, channels)).astype(np.uint8)
+    data = rng.integers(0, 256, (batch, height, width, channels)).astype(np.uint8).view(row.activation_dtype)
     weight = rng.integers(-127, 128, (out_channels, channels // groups, *kernel)).astype(np.int8)
     offset, multiplier = arrays_of(rng, channels // groups * kernel[0] * kernel[1], out_channels)
     accumulator = offset + arithmetic.conv2d_accumulator(
@@ -105,7 +105,7 @@ def test_conv2d_with_merged_columns(
     dot = dot_of(row)
     rng = np.random.default_rng(0)
     geometry = Conv2d((stride, stride), padding, (1, 1), 1, kernel, out_channels, ZERO_POINT)
-    data = rng.integers(0, 256, (2, height, width, channels)).astype(np.uint8)
+    data = rng.integers(0, 256, (2, height, width, channels)).astype(np.uint8).view(row.activation_dtype)
     weight = rng.integers(-127, 128, (out_channels, channels, *kernel)).astype(np.int8)
     offset, multiplier = arrays_of(rng, channels * kernel[0] * kernel[1], out_channels)
     accumulator = offset + arithmetic.conv2d_accumulator(
@@ -129,7 +129,7 @@ def test_columns_merge_where_channels_would_be_padded(shape, depth, dilation, me
 @pytest.mark.parametrize("multiplier", [1e-3, 1e7], ids=["usual", "beyond int32"])
 def test_a_result_beyond_int32_is_limited(run_kernel, row, multiplier):
     dot = dot_of(row)
-    data = np.array([[0, 255, 255], [255, 0, 255]], np.uint8)
+    data = np.array([[0, 255, 255], [255, 0, 255]], np.uint8).view(row.activation_dtype)
     weight = np.array([[127, -127], [127, -127], [-127, 127]], np.int8)
     accumulator = arithmetic.matmul_accumulator(data, weight)
     multipliers = np.full(2, multiplier, np.float32)
@@ -158,7 +158,7 @@ def test_a_result_beyond_int32_is_limited(run_kernel, row, multiplier):
 )
 def test_matmul(run_kernel, row, lead, inner, channels, kind):
     rng = np.random.default_rng(0)
-    data = rng.integers(0, 256, (*lead, inner)).astype(np.uint8)
+    data = rng.integers(0, 256, (*lead, inner)).astype(np.uint8).view(row.activation_dtype)
     weight = rng.integers(-127, 128, (inner, channels)).astype(np.int8)
     offset, multiplier = arrays_of(rng, inner, channels)
     accumulator = arithmetic.matmul_accumulator(data, weight) + offset
@@ -181,7 +181,7 @@ def test_cut_up_for_threads(run_kernel, row, threads):
     dot = dot_of(row)
     for height, channels, out_channels in ((16, 16, 32), (1, 512, 160)):
         geometry = Conv2d((1, 1), (1, 1, 1, 1), (1, 1), 1, (3, 3), out_channels, ZERO_POINT)
-        data = rng.integers(0, 256, (1, height, 7, channels)).astype(np.uint8)
+        data = rng.integers(0, 256, (1, height, 7, channels)).astype(np.uint8).view(row.activation_dtype)
         weight = rng.integers(-127, 128, (out_channels, channels, 3, 3)).astype(np.int8)
         offset, multiplier = arrays_of(rng, channels * 9, out_channels)
         accumulator = offset + arithmetic.conv2d_accumulator(
@@ -198,13 +198,14 @@ def test_cut_up_for_threads(run_kernel, row, threads):
 def test_nothing_saturates(run_kernel, row):
     """The largest products of one sign, which saturate in int16 where two are added there."""
     dot = dot_of(row)
-    data = np.full((3, 64), 255, np.uint8)
+    largest = np.iinfo(row.activation_dtype).max
+    data = np.full((3, 64), largest, row.activation_dtype)
     weight = np.stack([np.full(64, 127), np.full(64, -128), np.tile([127, -128], 32)], axis=1).astype(np.int8)
     offset, multiplier = np.zeros(3, np.int32), np.ones(3, np.float32)
     packed = packing.pack_matmul(weight, dot.lanes, dot.depth)
     per_channel = [packing.pack_channels(array, 1, dot.lanes) for array in (offset, multiplier)]
     define = partial(contraction.matmul, out_channels=3, dot=dot, epilogue=Dequantize())
-    expected = np.tile(np.float32([255 * 127 * 64, -255 * 128 * 64, -255 * 32]), (3, 1))
+    expected = np.tile(np.float32([largest * 127 * 64, -largest * 128 * 64, -largest * 32]), (3, 1))
     np.testing.assert_array_equal(run_kernel(define, [data, packed, *per_channel]), expected)
 
 
@@ -226,12 +227,14 @@ def test_every_dot_product_of_the_row(run_kernel, row):
     for choice in row.dots:
         dot = Dot(choice.lanes, choice.depth, choice.data_dtype, steps=choice.steps)
         channels, inner = 2 * dot.lanes + 1, 64
-        data = rng.choice(np.array([0, 1, 254, 255], np.uint8), (7, inner))
+        data = rng.choice(np.array([0, 1, 127, 128, 254, 255], np.uint8), (7, inner)).view(
+            row.activation_dtype
+        )
         if choice.lane_limit is None:
             weight = rng.choice(np.array([-128, -127, 0, 127], np.int8), (inner, channels))
         else:
             weight = _at_the_limit(rng, inner, channels, choice.steps)
-            assert largest_sums(runs_of(weight, 1), choice.steps).max() == choice.lane_limit
+            assert largest_sums(runs_of(weight, 1), choice.lane_sums).max() == choice.lane_limit
         accumulator = arithmetic.matmul_accumulator(data, weight)
         arrays = np.zeros(channels, np.int32), np.ones(channels, np.float32)
         packed = packing.pack_matmul(weight, dot.lanes, dot.depth)

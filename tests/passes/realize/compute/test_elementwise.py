@@ -17,9 +17,9 @@ SHAPES = [(1, 7), (3, 31), (2, 5, 33), (1, 4, 4, 64), (1, 1, 1, 1)]
 @pytest.fixture
 def row():
     """These kernels have no instructions of their own: one row will do."""
-    from tvmq.targets.rows import ROWS
+    from tvmq.targets.rows import PORTABLE
 
-    return next(row for row in ROWS if row.name == "aarch64-neon")
+    return PORTABLE
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

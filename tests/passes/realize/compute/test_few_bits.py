@@ -57,6 +57,12 @@ CONVOLUTIONS = [
 ]
 
 
+def bounds_of(row, largest=255):
+    """Return what activations are that a row stores, of so many values."""
+    low = np.iinfo(row.activation_dtype).min
+    return (0, largest) if low == 0 else (low, low + largest)
+
+
 @pytest.mark.parametrize("zero_point", [0, ZERO_POINT])
 @pytest.mark.parametrize(("bits", "largest"), [(4, 255), (4, 15), (2, 255)])
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: "-".join(map(str, case)))
@@ -68,14 +74,16 @@ def test_conv2d(run_kernel, row, case, bits, largest, zero_point):
         out_channels,
         zero_point,
     )
-    data = rng.choice(np.array([0, 1, largest - 1, largest], np.uint8), (batch, height, width, channels))
+    low, high = bounds_of(row, largest)
+    data = rng.choice(np.array([low, low + 1, high - 1, high]), (batch, height, width, channels))
+    data = data.astype(row.activation_dtype)
     low, high = weight_limits(bits)
     weight = rng.integers(low, high + 1, (out_channels, channels // groups, kernel, kernel)).astype(np.int8)
     merged = groups == 1 and packing.merges_columns(weight.shape[1:], 4, dilation)
     ordered = packing.merge_columns(weight) if merged else weight
     layout = lay_out(
         *(row, Weight(weight, np.ones(out_channels), 0), partial(packing.pack_conv2d, ordered, groups)),
-        *(lambda depth: geometry.taps(channels, depth, merged), merged, largest),
+        *(lambda depth: geometry.taps(channels, depth, merged), merged, bounds_of(row, largest)),
     )
     assert layout.weights.dtype == np.uint8 and layout.dot.weight_bits == bits
     accumulator = arithmetic.conv2d_accumulator(
@@ -98,12 +106,12 @@ def test_conv2d(run_kernel, row, case, bits, largest, zero_point):
 def test_matmul(run_kernel, row, rows, inner, channels, bits):
     """A few rows unpack weights in registers, more of them once for all."""
     rng = np.random.default_rng(0)
-    data = rng.choice(np.array([0, 1, 254, 255], np.uint8), (rows, inner))
+    data = rng.choice(np.array([0, 1, 127, 128, 255], np.uint8), (rows, inner)).view(row.activation_dtype)
     low, high = weight_limits(bits)
     weight = rng.choice(np.array([low, high], np.int8), (inner, channels))
     layout = lay_out(
         *(row, Weight(weight, np.ones(channels), 1), partial(packing.pack_matmul, weight)),
-        *(lambda depth: (packing.ceil_div(inner, depth),), False, 255),
+        *(lambda depth: (packing.ceil_div(inner, depth),), False, bounds_of(row)),
         rows=rows,
     )
     assert bool(layout.dot.words) == (rows <= row.few_rows)
@@ -120,16 +128,19 @@ def test_narrow_sums_are_as_long_as_the_weights_and_the_activations_allow(row):
     def steps(weight, largest):
         layout = lay_out(
             *(row, Weight(weight, np.ones(weight.shape[1]), 1), partial(packing.pack_matmul, weight)),
-            *(lambda depth: (packing.ceil_div(weight.shape[0], depth),), False, largest),
+            *(lambda depth: (packing.ceil_div(weight.shape[0], depth),), False, bounds_of(row, largest)),
         )
         return layout.dot.narrow.steps if layout.dot.narrow else None
 
     terms = own.depth // own.parts
     for value, largest in ((-8, 255), (7, 255), (-8, 15), (-2, 255), (1, 255)):
         weight = np.full((32 * own.depth, 3), value, np.int8)
-        most = 32767 // (abs(value) * largest * terms)
+        most = 32767 // (abs(value) * max(map(abs, bounds_of(row, largest))) * terms)
         assert steps(weight, largest) == max(count for count in (32, 16, 8) if count <= most)
-    assert steps(np.full((32 * own.depth, 3), -127, np.int8), 255) is None
+    most = 32767 // (127 * max(map(abs, bounds_of(row))) * terms)
+    assert steps(np.full((32 * own.depth, 3), -127, np.int8), 255) == (
+        most if most >= own.fewest_steps else None
+    )
 
 
 def test_narrow_sums_at_their_limit(run_kernel, row):
@@ -137,13 +148,14 @@ def test_narrow_sums_at_their_limit(run_kernel, row):
     own = row.narrow_dot
     if own is None:
         pytest.skip("the row has no narrow sums")
-    steps = 32767 // (255 * 8 * (own.depth // own.parts))
+    low, high = bounds_of(row)
+    steps = 32767 // (max(high, -low) * 8 * (own.depth // own.parts))
     inner = 2 * steps * own.depth
     weight = np.tile(np.array([-8, 7], np.int8), (inner, own.lanes))
-    data = np.full((4, inner), 255, np.uint8)
+    data = np.repeat(np.array([[low], [high]], row.activation_dtype), inner, axis=1)
     layout = lay_out(
         *(row, Weight(weight, np.ones(weight.shape[1]), 1), partial(packing.pack_matmul, weight)),
-        *(lambda depth: (inner // depth,), False, 255),
+        *(lambda depth: (inner // depth,), False, (low, high)),
     )
     assert layout.dot.narrow == Narrow(own.dtype, own.parts, steps)
     per_channel = [packing.pack_channels(array, 1, own.lanes) for array in arrays_of(weight.shape[1])]

@@ -35,14 +35,15 @@ def dot_of(row):
 @pytest.mark.parametrize("zero_points", [(0, 128), (7, 90)], ids=["in the middle", "anywhere"])
 def test_integers(run_kernel, row, shapes, kind, zero_points):
     rng = np.random.default_rng(0)
-    data, other = (rng.integers(0, 256, shape).astype(np.uint8) for shape in shapes)
-    zero, other_zero = zero_points
+    low = np.iinfo(row.activation_dtype).min
+    data, other = ((rng.integers(0, 256, shape) + low).astype(row.activation_dtype) for shape in shapes)
+    zero, other_zero = zero_points = tuple(point + low for point in zero_points)
     columns = run_kernel(
         partial(product.column_offsets, zero_points=zero_points, inner=data.shape[-1]), [other]
     )
     offsets = [columns]
-    if other_zero != 128:
-        offsets.append(run_kernel(partial(product.row_offsets, other_zero=other_zero - 128), [data]))
+    if other_zero != 128 + low:
+        offsets.append(run_kernel(partial(product.row_offsets, other_zero=other_zero - 128 - low), [data]))
     total = arithmetic.matmul_accumulator(data.astype(np.int16) - zero, other.astype(np.int16) - other_zero)
     multiplier = 0.0003
     if kind == "requantize":

@@ -1,0 +1,59 @@
+"""What the code of tensor intrinsics is made of: whole buffers as vectors, LLVM's instructions on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+Update = Callable[[tirx.Buffer, tirx.Buffer, tirx.Buffer], tirx.Expr]
+"""``(data, weight, accumulator) -> accumulator``'s next value, as vectors."""
+Intrinsic = Callable[[], tuple[PrimFunc, PrimFunc]]
+"""Makes the meaning and the code."""
+
+
+def update_code(
+    lanes: int,
+    data: tuple[Sequence[int], str],
+    weight: tuple[Sequence[int], str],
+    update: Update,
+    total: str = "int32",
+) -> PrimFunc:
+    """Return ``accumulator = update(data, weight, accumulator)`` over whole buffers of these shapes and dtypes."""
+    (data_shape, data_dtype), (weight_shape, weight_dtype) = data, weight
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer(data_shape, data_dtype, offset_factor=1),
+        B: T.Buffer(weight_shape, weight_dtype, offset_factor=1),
+        C: T.Buffer((lanes,), total, offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], whole(A), whole(B))
+            T.writes(C[0:lanes])
+            C[T.ramp(0, 1, lanes)] = update(A, B, C)
+
+    return implementation
+
+
+def whole(buffer: tirx.Buffer) -> tirx.BufferRegion:
+    """Return all of a buffer, as what a block reads."""
+    return buffer[tuple(slice(0, int(extent)) for extent in buffer.shape)]
+
+
+def call(name: str, dtype: str, *arguments: tirx.Expr) -> tirx.Expr:
+    """Return a call of an LLVM intrinsic without side effects; ``dtype`` is the result's."""
+    return tirx.call_llvm_pure_intrin(dtype, name, *arguments)
+
+
+def everywhere(group: tirx.Expr, lanes: int, dtype: str) -> tirx.Expr:
+    """Return four bytes of activations in each of so many lanes, as a vector of ``dtype``."""
+    return T.reinterpret(T.broadcast(T.reinterpret(group, dtype="int32"), lanes), dtype=dtype)
+
+
+def vector(buffer: tirx.Buffer, count: int, *front: int) -> tirx.Expr:
+    """Return ``count`` elements from the start of what ``front`` selects."""
+    index = [*front, *[0] * (len(buffer.shape) - len(front))]
+    return buffer.vload(index, f"{buffer.dtype}x{count}")
