@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import (
+        CLibrary as CLibrary,
+    )
+    from .api import (
         CompileOptions as CompileOptions,
     )
     from .api import (
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     )
     from .api import (
         compile as compile,
+    )
+    from .api import (
+        compile_c_library as compile_c_library,
     )
     from .api import (
         quantize as quantize,
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LOCATIONS = {
+    "CLibrary": "runtime.c_library.library",
     "CalibrationFiles": "frontends.samples.files",
     "CompileOptions": "schedules.options",
     "Package": "runtime.package",
@@ -51,6 +58,7 @@ _LOCATIONS = {
     "TvmqError": "errors",
     "calibration_data": "api",
     "compile": "api",
+    "compile_c_library": "api",
     "load": "runtime.package",
     "load_onnx": "frontends.onnx.load",
     "quantize": "api",

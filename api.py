@@ -32,10 +32,14 @@ from .report.compiled import with_package
 from .report.nearness import AgainstFloat
 from .report.report import Report
 from .report.stages import Stages, run_passes
+from .runtime.c_library.library import CLibrary, make_library
+from .runtime.c_library.tensors import check_name
+from .runtime.c_library.tools import tools_for
 from .runtime.compilers import linker_for
 from .runtime.describe import describe
 from .runtime.package import Package, load
-from .schedules.blame import build_explained
+from .schedules.blame import build_explained, run_explained
+from .schedules.c_library.build import build_for_c
 from .schedules.context import pass_context
 from .schedules.lowering import ALIGNMENT
 from .schedules.options import CompileOptions
@@ -47,7 +51,7 @@ from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
 from .search.search import search_bits, search_key
 from .search.state import SearchState
-from .targets.features import row_of, threads_of, triple_of
+from .targets.features import arch_of, row_of, threads_of, triple_of
 from .targets.parse import parse_target
 from .tuning_logs import shipped_records
 
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 __all__ = [
+    "CLibrary",
     "CompileOptions",
     "Controlled",
     "Package",
@@ -65,6 +70,7 @@ __all__ = [
     "SearchOptions",
     "calibration_data",
     "compile",
+    "compile_c_library",
     "load",
     "quantize",
     "quantize_with_accuracy_control",
@@ -126,12 +132,12 @@ class QuantizedModel:
             report = collect(stages, self.scheme, found, limit, run_on_host, progress)
             return report if package is None else with_package(report, package, next(iter(found)))
 
-    def against_float(self, package: Package, samples: Samples = ()) -> AgainstFloat | None:
+    def against_float(self, package: Package | None, samples: Samples = ()) -> AgainstFloat | None:
         """Return how near what ``compile`` made of this model is to float, by running it; None without samples.
 
-        A few ``samples`` are taken, as for ``quantize``; the default is the first ones of the calibration. Where this
-        machine cannot run the package, the same integers are compiled for this machine, as the result says. Raises
-        ``TvmqError`` for a sample that does not fit the model's inputs.
+        A few ``samples`` are taken, as for ``quantize``; the default is the first ones of the calibration. Where there
+        is no package, or none that this machine can run, the same integers are compiled for this machine, as the result
+        says. Raises ``TvmqError`` for a sample that does not fit the model's inputs.
         """
         kept = self.float_outputs
         if samples != () or not kept.pairs:
@@ -289,8 +295,57 @@ def compile(  # noqa: A001 (the name that users expect)
         cross_compiler=options.cross_compiler,
         cross_compiler_options=options.cross_compiler_options,
     )
-    package.sources = sources_of(options.dump_code, graph, built.executable, *lowered)
+    package.sources = sources_of(options.dump_code, graph, built.executable.mod.imports, *lowered)
     return package
+
+
+def compile_c_library(
+    model: Model | QuantizedModel,
+    target: TargetSpec = "llvm -mcpu=native",
+    *,
+    name: str = "model",
+    input_shapes: Shapes | None = None,
+    bind: Bound | None = None,
+    outputs: Sequence[str] | None = None,
+    options: CompileOptions | None = None,
+    progress: Progress | None = None,
+) -> CLibrary:
+    """Compile a model to a C library of one thread, which needs no TVM (``docs/c-static.md``).
+
+    Parameters
+    ----------
+    name : what the library's files and functions are named by: letters, digits and underscores.
+    model, target, input_shapes, bind, outputs, options, progress : as for ``compile``; the cross compiler is one of C,
+        and None takes Debian's for the target's architecture.
+
+    Raises
+    ------
+    TvmqError : as ``compile`` does; a layer takes TVM's runtime; there is no C compiler for the target.
+    """
+    check_name(name)
+    target = parse_target(target, num_cores=1)
+    options = options or CompileOptions()
+    row = row_of(target, options.float_type)
+    tools = tools_for(arch_of(target), options.cross_compiler, options.cross_compiler_options)
+    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    lowered = [LoweredKernels()] if "tir" in options.dump_code else []
+    with (
+        explained("compiling"),
+        nullcontext() if progress is None else progress("compile", None),
+        pass_context(options, *lowered),
+    ):
+        records = options.tuning_records or shipped_records(row.name, threads_of(target))
+        graph = Realize(row)(Layout()(RestoreWeights()(prepared.mod)))
+        built = run_explained(partial(build_for_c, prefix=f"{name}_"), graph, target, row, records)
+        metadata = describe(
+            *(built.mod, target, prepared.scheme),
+            kernels=built.kernels,
+            activation_bytes=built.plan.workspace_bytes,
+            alignment=ALIGNMENT,
+        )
+    library = make_library(name, built.code, built.plan, metadata, tools)
+    library.sources.update(sources_of(options.dump_code, graph, built.code, *lowered))
+    return library
 
 
 def calibration_data(

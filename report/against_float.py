@@ -42,7 +42,7 @@ def float_outputs(mod: IRModule, samples: Iterable[Sample], runner: Runner) -> K
 
 
 def against_float(
-    package: Package,
+    package: Package | None,
     pairs: Sequence[tuple[Sample, Sequence[np.ndarray]]],
     compile_here: Callable[[], Package],
 ) -> AgainstFloat:
@@ -50,10 +50,11 @@ def against_float(
 
     Parameters
     ----------
+    package : what to run; None where there is only something that is no package.
     pairs : at least one sample, each with the float model's outputs in their order.
     compile_here : gives a package of the same integers for this machine, for where it cannot run the other.
     """
-    is_package = runs_here(package)
+    is_package = package is not None and runs_here(package)
     package = package if is_package else compile_here()
     names = [tensor["name"] for tensor in package.metadata["outputs"]]
     exact = [outputs for _, outputs in pairs]

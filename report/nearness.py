@@ -61,7 +61,7 @@ class AgainstFloat:
 
     def __str__(self) -> str:
         here = self.target.get("mcpu", "this machine")
-        where = "" if self.is_package else f", compiled for {here} as this machine cannot run the package"
+        where = "" if self.is_package else f", as a package for {here}"
         return f"cosine to float on {self.samples} samples{where}: {', '.join(map(str, self.outputs))}"
 
     def as_metadata(self) -> dict[str, Any]:

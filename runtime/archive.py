@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,21 @@ def write(path: str | os.PathLike[str], metadata: Mapping[str, Any], library: by
     ------
     TvmqError : the folder is missing or not writable, or the path is a folder.
     """
+    description = _metadata.encode({**metadata, CHECKSUM: _checksum(library)})
+    # mod.json first: a reader that only wants it need not pass over the library.
+    write_members(path, ((METADATA, description, 0o644), (LIBRARY, library, 0o755)))
+
+
+def write_members(path: str | os.PathLike[str], members: Iterable[tuple[str, bytes, int]]) -> None:
+    """Write a tar of members, each its name, content and mode; else as ``write``."""
     path = Path(path)
     if path.is_dir():
         raise TvmqError(f"cannot write {path}: it is a folder, and a file name was expected")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
-            # mod.json first: a reader that only wants it need not pass over the library.
-            _add(archive, METADATA, _metadata.encode({**metadata, CHECKSUM: _checksum(library)}), 0o644)
-            _add(archive, LIBRARY, library, 0o755)
+            for member in members:
+                _add(archive, *member)
         os.replace(temporary, path)
     except OSError as error:
         raise TvmqError(f"cannot write {path}: {error.strerror}") from error

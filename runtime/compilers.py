@@ -36,7 +36,7 @@ def linker_for(
         if shutil.which(cross_compiler) is None:
             raise TvmqError(f"cross compiler {cross_compiler!r} is not on the PATH")
         command = (cross_compiler, *options)
-        _refuse_other_architecture(command, arch)
+        refuse_other_architecture(command, arch)
         return command
     if arch == host.architecture():
         return (_own_compiler(), *options)
@@ -91,7 +91,7 @@ def _own_compiler() -> str:
     return command
 
 
-def _refuse_other_architecture(command: Sequence[str], arch: str) -> None:
+def refuse_other_architecture(command: Sequence[str], arch: str) -> None:
     """Raise ``TvmqError`` where the compiler says that it compiles for another architecture; some say nothing."""
     done = subprocess.run([*command, "-dumpmachine"], capture_output=True, text=True, check=False)
     found = gnu_triple(done.stdout.strip()).partition("-")[0]

@@ -85,13 +85,14 @@ def replacing(folder: Path) -> Iterator[Path]:
                 raise
 
 
-def call(command: Sequence[str], failure: str) -> None:
-    """Run a command; raise ``TvmqError`` with the last line that it said where it fails."""
+def call(command: Sequence[str], failure: str) -> str:
+    """Run a command and return what it said; raise ``TvmqError`` with the last line of that where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
         errors = [line for line in lines if "error" in line.lower()]
         raise TvmqError(f"{failure}: {(errors or lines)[-1].strip()}")
+    return done.stdout
 
 
 def _unpack(wheel: Path, folder: Path) -> None:

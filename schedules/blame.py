@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tvm
 from tvm import relax
@@ -19,6 +19,8 @@ from ..passes.hub.ffi_errors import explained
 from ..passes.hub.graph import bindings_of, describe_layer, is_constant, layer_name, main_function
 from ..targets.row import TargetRow
 from .pipeline import Built, build
+
+Result = TypeVar("Result")
 
 SECONDS = 20
 """The search is given up after so long: an error without a node is better than one that is waited for."""
@@ -67,6 +69,17 @@ def build_explained(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
 ) -> Built:
     """Run ``pipeline.build``; an error of TVM's names the node that it is about."""
+    return run_explained(build, mod, target, row, records)
+
+
+def run_explained(
+    build: Callable[..., Result],
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    row: TargetRow,
+    records: Path | None = None,
+) -> Result:
+    """As ``build_explained``, for another function that takes the same."""
 
     def where() -> str:
         return describe_layer(mod, failing_layer(mod, lambda alone: build(alone, target, row)))

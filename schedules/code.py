@@ -24,31 +24,44 @@ def generate(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable
 
     It is what ``tvm.compile`` makes, but for the parts.
     """
+    builder = relax.ExecBuilder()
+    kernels = tvm.get_global_func("relax.VMCodeGen")(builder, mod)
+    library, *further = [code for _, code in compile_parts(kernels, target, lower)]
+    return relax.VMExecutable(tvm.get_global_func("relax.VMLink")(builder, target, library, further, {}))
+
+
+def compile_parts(
+    kernels: tvm.IRModule, target: tvm.target.Target, lowering: tvm.transform.Pass
+) -> list[tuple[tvm.IRModule, tvm.runtime.Module]]:
+    """Return the kernels in parts: each its lowered functions and their code.
+
+    Parameters
+    ----------
+    lowering : a pass that ``lowering.lower_by`` made.
+    """
     context = tvm.transform.PassContext.current()
     config, is_watched = dict(context.config), bool(context.instruments)
 
-    def code_of(part: tvm.IRModule) -> tvm.runtime.Module:
+    def lowered(part: tvm.IRModule) -> tvm.IRModule:
+        return lowering(tirx.transform.BindTarget(target.with_host(target))(part))
+
+    def code_of(part: tvm.IRModule) -> tuple[tvm.IRModule, tvm.runtime.Module]:
         # Each thread has a context of its own.
         with tvm.transform.PassContext(config=config):
-            return codegen_build(part if is_watched else _lowered(part, target), target)
+            functions = part if is_watched else lowered(part)
+            return functions, codegen_build(functions, target)
 
-    builder = relax.ExecBuilder()
-    kernels = tvm.get_global_func("relax.VMCodeGen")(builder, mod)
     if is_watched:  # instruments are of the caller's thread
-        kernels = _lowered(kernels, target)
-    library, *further = in_parallel(code_of, _parts(kernels))
-    return relax.VMExecutable(tvm.get_global_func("relax.VMLink")(builder, target, library, further, {}))
+        kernels = lowered(kernels)
+    return in_parallel(code_of, _parts(kernels))
 
 
 def compile_kernel(func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
     """Return a module whose function ``main`` is a scheduled kernel, with the code that it has in a model."""
     func = write_bits(skip_padding(func))
     kernel = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
-    return codegen_build(_lowered(kernel, target), target)
-
-
-def _lowered(kernels: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
-    return lower(tirx.transform.BindTarget(target.with_host(target))(kernels))
+    ((_, code),) = compile_parts(kernel, target, lower)
+    return code
 
 
 def _parts(kernels: tvm.IRModule) -> list[tvm.IRModule]:

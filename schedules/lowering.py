@@ -9,6 +9,9 @@ left of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
@@ -45,15 +48,28 @@ would have to be copied first; the instructions that take any address are as fas
 """
 
 
-@tvm.transform.module_pass(opt_level=0, name="tvmq.Lower")
-def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
-    """Lower every kernel of the module; the pass context's configuration counts as for ``tvm.compile``."""
-    config = ctx.config
+def lower_by(convention: tvm.transform.Pass) -> tvm.transform.Pass:
+    """Return the pass that lowers every kernel of a module; the context's configuration counts as for ``tvm.compile``.
+
+    Parameters
+    ----------
+    convention : decides how the kernels are called: it makes functions of plain arguments out of those of buffers.
+    """
+
+    @tvm.transform.module_pass(opt_level=0, name="tvmq.Lower")
+    def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        return tvm.transform.Sequential(_passes(ctx.config, convention))(mod)
+
+    return lower
+
+
+def _passes(config: Mapping[str, Any], convention: tvm.transform.Pass) -> list[tvm.transform.Pass]:
+    """Return the passes in order."""
 
     def is_set(name: str) -> bool:
         return bool(config.get(name, False))
 
-    passes = [
+    return [
         # Blocks become loops, and their buffers are as large as what is alive.
         s_tir.transform.CanonicalizeLoop(),
         s_tir.transform.LowerInitBlock(),
@@ -89,7 +105,7 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         tirx.transform.SplitHostDevice(),
         take_any_address,
         bring_llvm_code,
-        tirx.transform.MakePackedAPI(),
+        convention,
         # The virtual machine checks what it is given, once; a third of LLVM's work was in the checks of each kernel.
         tirx.transform.SkipAssert(),
         tirx.transform.FP8StorageLegalize(),
@@ -97,7 +113,6 @@ def lower(mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         tirx.transform.LowerTVMBuiltin(),
         tirx.transform.LowerIntrin(),
     ]
-    return tvm.transform.Sequential(passes)(mod)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.TakeAnyAddress")
@@ -183,3 +198,7 @@ def _lanes_of(condition: tirx.Expr, lane: tirx.Var) -> int | None:
     if isinstance(condition, tirx.LT) and condition.a.same_as(lane) and isinstance(condition.b, tirx.IntImm):
         return int(condition.b)
     return None
+
+
+lower = lower_by(tirx.transform.MakePackedAPI())
+"""To functions that TVM's runtime calls."""

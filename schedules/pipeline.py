@@ -19,6 +19,7 @@ from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
 from .padding import SkipPadding
 from .records import apply_records, read_records
+from .rounding import round_by_adding
 from .rules import ScheduleKernels
 from .start import StartFromOffset
 from .stored_weights import lift_weights, with_loader
@@ -65,17 +66,21 @@ def fuse() -> tvm.transform.Pass:
     )
 
 
-def plan_memory() -> tvm.transform.Pass:
-    """Phase 4: values between kernels share memory that is planned ahead."""
+def into_destinations() -> tvm.transform.Pass:
+    """First half of phase 4: kernels write into tensors that are allocated before."""
     return tvm.transform.Sequential(
         [
             relax.transform.RewriteDataflowReshape(),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
-            relax.transform.StaticPlanBlockMemory(),
         ]
     )
+
+
+def plan_memory() -> tvm.transform.Pass:
+    """Phase 4: values between kernels share memory that is planned ahead."""
+    return tvm.transform.Sequential([into_destinations(), relax.transform.StaticPlanBlockMemory()])
 
 
 def to_virtual_machine() -> tvm.transform.Pass:
@@ -112,7 +117,8 @@ def to_scheduled_kernels(
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))
-        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod))), kernels
+        mod = WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod)))
+        return mod if row.rounds_vectors else round_by_adding(mod), kernels
 
 
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:

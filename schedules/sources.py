@@ -34,7 +34,7 @@ class LoweredKernels:
 def sources_of(
     formats: Iterable[str],
     graph: tvm.IRModule,
-    executable: tvm.relax.VMExecutable,
+    code: Iterable[tvm.runtime.Module],
     lowered: LoweredKernels | None = None,
 ) -> dict[str, str]:
     """Return the text in each of the formats.
@@ -42,7 +42,7 @@ def sources_of(
     Parameters
     ----------
     graph : the module that was built.
-    executable : what was made of it.
+    code : what was made of it.
     lowered : the instrument that was there while it was made; only ``"tir"`` needs it.
     """
 
@@ -51,6 +51,6 @@ def sources_of(
             return graph.script()
         if name == "tir":
             return lowered.text
-        return "\n".join(str(code.inspect_source(name)) for code in executable.mod.imports)
+        return "\n".join(str(module.inspect_source(name)) for module in code)
 
     return {name: text(name) for name in formats}

@@ -2,7 +2,8 @@
 # Installs the Debian packages that tvmq needs and that are not there yet.
 #
 #   scripts/install-debian-packages.sh          a C++ compiler, which links what TVM compiles, and Python's venv
-#   scripts/install-debian-packages.sh arm64    also what cross-compiles for arm64 and runs the result: GCC, QEMU
+#   scripts/install-debian-packages.sh arm64    also what cross-compiles for 64-bit and 32-bit ARM and runs the result: GCC,
+#                                               QEMU
 #   scripts/install-debian-packages.sh browser  also Chromium, in which the report's page is tested
 #
 # Both words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
@@ -13,7 +14,7 @@ packages=(g++)
 python3 -c "import ensurepip, venv" 2>/dev/null || packages+=(python3-venv)
 for word in "$@"; do
     case $word in
-    arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
+    arm64) packages+=(g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user) ;;
     browser) packages+=(chromium) ;;
     *)
         echo "usage: $0 [arm64] [browser]" >&2

@@ -14,7 +14,11 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 
 # Other names of an architecture, from Python's platform module and from LLVM's triples.
-_ALIASES = {"amd64": "x86_64", "x64": "x86_64", "x86_64h": "x86_64", "arm64": "aarch64", "arm64e": "aarch64"}
+_ALIASES = {
+    **dict.fromkeys(("amd64", "x64", "x86_64h"), "x86_64"),
+    **dict.fromkeys(("arm64", "arm64e"), "aarch64"),
+    **dict.fromkeys(("armhf", "armv7", "armv7a", "armv7l", "thumbv7", "thumbv7a"), "arm"),
+}
 
 # LLVM's feature name -> the name in /proc/cpuinfo.
 FEATURES: dict[str, dict[str, str]] = {
@@ -64,6 +68,7 @@ FEATURES: dict[str, dict[str, str]] = {
         "sve": "sve",
         "sve2": "sve2",
     },
+    "arm": {"neon": "neon", "vfp4": "vfpv4"},
 }
 """``runtime/cpp/machine.cc`` has the same rows for programs without Python."""
 

@@ -40,6 +40,7 @@ def parse_target(spec: str | Path | Mapping[str, Any] | Target, **overrides: Any
 
     ``-mcpu=native`` is this machine's CPU, without the features that a virtual machine hides. So is plain
     ``llvm``, with neither CPU, features nor triple: whoever names nothing wants a package that is fast here.
+    A triple that ends in ``eabihf`` says how floats are passed, so ``-mfloat-abi=hard`` comes with it.
 
     Raises
     ------
@@ -183,6 +184,10 @@ def _check_cpu(config: Config) -> None:
     arch = arch_of_triple(triple)
     if arch not in {row.arch for row in ROWS}:
         raise unsupported_arch(arch)
+    if triple.endswith("eabihf"):
+        config.setdefault("mfloat-abi", "hard")  # TVM takes soft, and a linker does not mix the two
+    if triple.startswith("thumb"):
+        config.setdefault("vector-width", 128)  # TVM knows it of "arm" alone
     plain = not config.keys() & {"mcpu", "mattr", "mtriple"}
     if plain or config.get("mcpu") == "native":
         if arch != arch_of_triple(system_triple):
@@ -200,8 +205,8 @@ def _check_cpu(config: Config) -> None:
 
 def _unknown_cpu(cpu: str, triple: str, arch: str) -> TvmqError:
     """Return the error for a CPU that LLVM does not know, or knows for another architecture."""
-    for other in {row.arch for row in ROWS} - {arch}:
-        if codegen.llvm_is_valid_cpu(cpu, f"{other}-linux-gnu"):
+    for other in dict.fromkeys(row.arch for row in ROWS):
+        if other != arch and codegen.llvm_is_valid_cpu(cpu, f"{other}-linux-gnu"):
             return TvmqError(
                 f"CPU {cpu!r} is of {other}, and the target's triple is {triple!r}; "
                 f"say -mtriple={other}-linux-gnu as well"

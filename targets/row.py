@@ -196,7 +196,7 @@ class TargetRow:
     Attributes
     ----------
     name : systematic name, architecture and instruction set.
-    arch : ``"x86_64"``, ``"aarch64"``.
+    arch : ``"x86_64"``, ``"aarch64"``, ``"arm"``.
     features : LLVM feature names that a CPU must have for this row.
     vector_bits : width of a vector register, in bits.
     vector_registers : architectural vector registers.
@@ -211,6 +211,7 @@ class TargetRow:
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
     float_dot : the one of them that is used.
+    rounds_vectors : it has an instruction that rounds a vector of float32 to the nearest integers.
     """
 
     name: str
@@ -230,6 +231,7 @@ class TargetRow:
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)
     float_dot: FloatDot = F32
+    rounds_vectors: bool = True
 
     @property
     def weight_bits(self) -> tuple[int, ...]:

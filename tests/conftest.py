@@ -13,12 +13,15 @@ import pytest
 
 from tvmq.errors import TvmqError
 from tvmq.runtime.board import BOARDS, make_bundle, make_runtime, run_bundle
+from tvmq.runtime.c_library.library import CLibrary
+from tvmq.runtime.c_library.tools import tools_for
 from tvmq.runtime.compilers import linker_for
 from tvmq.runtime.libraries import runtime_libraries
 from tvmq.targets import host
 
 CORES = os.sched_getaffinity(0)
 QEMU = ("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")
+QEMU_32 = ("qemu-arm", "-cpu", "cortex-a7", "-L", "/usr/arm-linux-gnueabihf")
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +40,23 @@ def data_dir() -> Path:
     return folder
 
 
+def refuse(reason: str) -> None:
+    """Skip the test for want of an ARM tool; let it fail if ``TVMQ_REQUIRE_ARM`` is set, as it is in CI."""
+    (pytest.fail if os.environ.get("TVMQ_REQUIRE_ARM") else pytest.skip)(reason)
+
+
+def require(*tools: str) -> None:
+    """Skip the test, or let it fail, where a tool is missing."""
+    for tool in tools:
+        if shutil.which(tool) is None:
+            refuse(f"{tool} is not installed: scripts/install-debian-packages.sh arm64")
+
+
 @pytest.fixture(scope="session")
 def arm_launcher() -> tuple[str, ...]:
-    """Command that runs a program of a Cortex-A72 here, under emulation.
-
-    Where a tool is missing the test is skipped, or fails if ``TVMQ_REQUIRE_ARM`` is set, as it is in CI.
-    """
-    refuse = pytest.fail if os.environ.get("TVMQ_REQUIRE_ARM") else pytest.skip
+    """Command that runs a program of a Cortex-A72 here, under emulation."""
     board = BOARDS["aarch64"]
-    if shutil.which(QEMU[0]) is None:
-        refuse(f"{QEMU[0]} is not installed: scripts/install-debian-packages.sh arm64")
+    require(QEMU[0])
     try:
         linker_for(board.arch)
         runtime_libraries(board.arch, board.wheel_platform)
@@ -96,3 +106,45 @@ def lend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., sub
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def run_c_library(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[CLibrary, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Function ``(library, {input name: array}) -> {output name: array}``: its example, compiled and run.
+
+    The program of another machine than this one runs under emulation.
+    """
+
+    def run(library: CLibrary, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        arch, folder = library.metadata["arch"], tmp_path_factory.mktemp("c")
+        launcher = () if arch == host.architecture() else {"aarch64": QEMU, "arm": QEMU_32}[arch]
+        require(*launcher[:1])
+        library.export(folder)
+        warnings = ["-Wall", "-Wextra", "-Werror"]
+        command = [
+            tools_for(arch).compiler,
+            *warnings,
+            "main.c",
+            "-L.",
+            f"-l{library.name}",
+            "-lm",
+            "-o",
+            "run",
+        ]
+        subprocess.run(command, cwd=folder, check=True)
+        files = []
+        for index, tensor in enumerate(library.metadata["inputs"]):
+            files.append(folder / f"{index}.bin")
+            inputs[tensor["name"]].tofile(files[-1])
+        done = subprocess.run([*launcher, folder / "run", *files], capture_output=True, text=True, check=True)
+        numbers = iter(line.split()[1] for line in done.stdout.splitlines())
+        outputs = {}
+        for tensor in library.metadata["outputs"]:
+            shape, dtype = tensor["shape"], tensor["dtype"]
+            texts = [next(numbers) for _ in range(int(np.prod(shape)))]
+            outputs[tensor["name"]] = np.array(texts, "uint8" if dtype == "bool" else dtype).reshape(shape)
+        return outputs
+
+    return run

@@ -15,6 +15,7 @@ from .files import check_output, write_text
 from .old.passes import current_passes
 
 if TYPE_CHECKING:
+    from ..runtime.c_library.library import CLibrary
     from ..runtime.package import Package
 
 logger = logging.getLogger(__name__)
@@ -87,9 +88,9 @@ def check_dumps(output: Path, formats: Sequence[str], source: Path | None) -> No
         check_output(_dump(output, name), source)
 
 
-def write_dumps(output: Path, package: Package) -> None:
-    """Write the package's code beside it, a file a format."""
-    for name, text in package.sources.items():
+def write_dumps(output: Path, made: Package | CLibrary) -> None:
+    """Write the code of a package or a C library beside it, a file a format."""
+    for name, text in made.sources.items():
         write_text(_dump(output, name), text)
 
 

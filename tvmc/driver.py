@@ -28,9 +28,9 @@ from .model_flags import known_pass_config
 from .old.flags import say
 from .old.formats import check_format
 from .old.records import current_records
-from .old.table import COMPILE, HARDWARE_PARAMS, NO_MICRO, TUNE
+from .old.table import COMPILE, COMPILED, HARDWARE_PARAMS, NO_MICRO, TUNE
 from .old.targets import current_target
-from .output_format import BUNDLE, say_output_format
+from .output_flags import BUNDLE, PACKAGES
 from .remote import RemotePackage
 from .result import ExecutionTimes, TVMCResult
 from .run_tables import print_profile
@@ -118,12 +118,10 @@ def compile(  # noqa: A001 (its name in the old tvmc)
     given = dict(locals())
     if not isinstance(tvmc_model, TVMCModel):
         raise TvmqError("tvmc.compile needs what tvmc.load returned")
-    say(COMPILE, given, keywords=True)
-    say_output_format(given, keywords=True)
-    if output_format == BUNDLE:
-        raise TvmqError(
-            "output_format 'bundle': in Python tvmq.runtime.board.make_bundle makes one of a package"
-        )
+    say((*COMPILED, *COMPILE), given, keywords=True)
+    if output_format not in PACKAGES:
+        other = "tvmq.runtime.board.make_bundle" if output_format == BUNDLE else "tvmq.compile_c_library"
+        raise TvmqError(f"tvmc.compile makes a package; for output_format {output_format!r} there is {other}")
     from .. import api
     from ..schedules.options import CompileOptions
 

@@ -12,6 +12,7 @@ from tvmq.targets import host
         ("AMD64", "x86_64"),
         ("arm64", "aarch64"),
         ("aarch64", "aarch64"),
+        ("armv7l", "arm"),
         ("riscv64", "riscv64"),
     ],
 )
@@ -23,6 +24,7 @@ def test_architecture_is_named_as_llvm_does(as_cpu, machine, arch):
 def test_required_features_leave_out_what_code_cannot_use():
     assert host.required_features("x86_64", ["avx2", "macrofusion", "fma", "wbnoinvd"]) == ["avx2", "fma"]
     assert host.required_features("aarch64", ["neon", "a72", "dotprod"]) == ["dotprod", "neon"]
+    assert host.required_features("arm", ["neon", "thumb2", "vfp4"]) == ["neon", "vfp4"]
     assert host.required_features("riscv64", ["v"]) == []
 
 

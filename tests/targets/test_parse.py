@@ -14,6 +14,7 @@ from tvmq.targets.parse import parse_target
 
 ZNVER3 = {"kind": "llvm", "keys": ["cpu"], "tag": "", "mcpu": "znver3"}
 A72 = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"
+A7 = "llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-a7"
 
 
 def attributes(target: Target) -> dict:
@@ -156,6 +157,8 @@ def test_features_that_a_virtual_machine_hides_are_left_out(monkeypatch):
         (A72, "aarch64-neon"),
         ("llvm -mtriple=aarch64-linux-gnu", "aarch64-neon"),
         ("llvm -mtriple=arm64-apple-macos -mcpu=apple-m1", "aarch64-dotprod"),
+        (A7, "armv7-neon"),
+        ("llvm -mtriple=armv7l-linux-gnueabihf -mattr=+neon", "armv7-neon"),
     ],
 )
 def test_rows_follow_from_features(spec, row):
@@ -164,11 +167,25 @@ def test_rows_follow_from_features(spec, row):
     assert row_of(parse_target(spec)).name == row
 
 
+def test_the_triple_says_how_floats_are_passed():
+    assert parse_target(A7).attrs["mfloat-abi"] == "hard"
+    assert parse_target(f"{A7} -mfloat-abi=soft").attrs["mfloat-abi"] == "soft"
+    assert "mfloat-abi" not in parse_target(A7.replace("eabihf", "eabi")).attrs
+
+
+def test_thumb_code_is_for_the_same_cpus():
+    target = parse_target(A7.replace("arm-", "thumbv7a-"))
+    assert row_of(target).name == "armv7-neon"
+    assert target.attrs["vector-width"] == 128
+
+
 def test_a_cpu_below_every_row():
     with pytest.raises(
         TvmqError, match="-mcpu=nehalem' lacks avx2, which the kernels for x86_64 need at least"
     ):
         row_of(parse_target("llvm -mtriple=x86_64-linux-gnu -mcpu=nehalem"))
+    with pytest.raises(TvmqError, match="lacks neon, which the kernels for arm need at least"):
+        row_of(parse_target("llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-m7"))
 
 
 def test_a_target_of_another_kind_has_no_row():
@@ -179,7 +196,7 @@ def test_a_target_of_another_kind_has_no_row():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("cuda", r"target kind 'cuda' is not supported yet; possible: llvm \(x86_64, aarch64\)"),
+        ("cuda", r"target kind 'cuda' is not supported yet; possible: llvm \(x86_64, aarch64, arm\)"),
         ("cuda -arch=sm_90", "target kind 'cuda' is not supported yet"),
         ("nvidia/nvidia-a100", "target kind 'cuda' is not supported yet"),
         (
@@ -204,9 +221,8 @@ def test_a_target_of_another_kind_has_no_row():
         ("llvm -mcpu=", "attribute 'mcpu' must be of type str, got ''"),
         (
             "llvm -mtriple=riscv64-linux-gnu",
-            "architecture 'riscv64' is not supported yet; possible: x86_64, aarch64",
+            "architecture 'riscv64' is not supported yet; possible: x86_64, aarch64, arm",
         ),
-        ("llvm -mtriple=arm-linux-gnueabihf -mfloat-abi=hard", "architecture 'arm' is not supported yet"),
         (
             "llvm -mtriple=x86_64-linux-gnu -mcpu=cortex-a72",
             "CPU 'cortex-a72' is of aarch64, .* say -mtriple=aarch64-linux-gnu as well",

@@ -125,9 +125,9 @@ def test_what_has_nothing_to_act_on(model, tmp_path, caplog):
         package_path=tmp_path / "a.tar",
     )
     assert caplog.messages == [
+        "mod_name: a package is told from others by its file",
         "desired_layout: kernels compute in NHWC; the model's inputs and outputs keep their layout",
         "executor: the virtual machine runs it",
-        "mod_name: a package is told from others by its file",
         "relay.backend.use_auto_scheduler: an option that no pass of TVM 0.27 reads",
         "AlterOpLayout: a pass of Relay, which TVM 0.27 lacks",
         "mrvl: nothing is offloaded, llvm's kernels run all of it",
@@ -213,6 +213,10 @@ def test_a_quantized_model(tmp_path):
         (
             lambda m, p: tvmc.compile(m, "llvm", output_format="mlf"),
             "^output_format: TVM 0.27 has no microTVM",
+        ),
+        (
+            lambda m, p: tvmc.compile(m, "llvm", output_format="c-static"),
+            "tvmc.compile makes a package; for output_format 'c-static' there is tvmq.compile_c_library",
         ),
         (lambda m, p: tvmc.compile(m, "llvm", runtime="crt"), "^runtime: TVM 0.27 has no microTVM"),
         (lambda m, p: tvmc.compile(m, "llvm", cross="no-gcc"), "cross compiler 'no-gcc' is not on the PATH"),

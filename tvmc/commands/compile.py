@@ -1,4 +1,4 @@
-"""``tvmc compile``: an ONNX file to a package, quantized on the way where asked."""
+"""``tvmc compile``: an ONNX file to a package or a C library, quantized on the way where asked."""
 
 from __future__ import annotations
 
@@ -29,17 +29,16 @@ from ..model_flags import (
 )
 from ..old.flags import add_old_flags, say
 from ..old.records import current_records
-from ..old.table import COMPILE
-from ..output_format import add_output_flags, output_of, say_output_format, write_output
+from ..old.table import COMPILE, COMPILED
+from ..output_flags import C_STATIC, add_output_flags, check_output_flags, compiler_for, write_output
 from ..progress import progress
 from ..quantize_flags import add_quantize_flags, config_of
-from ..tables import counted, megabytes, typed
 from ..target_flags import add_target_flags, target_from
 
 if TYPE_CHECKING:
     from tvm.target import Target
 
-    from ...api import QuantizedModel
+    from ...api import CLibrary, QuantizedModel
     from ...config.config import Config
     from ...report.report import Report
     from ...runtime.package import Package
@@ -56,7 +55,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "compile",
         help="compile a model, quantized where asked, to one file",
-        description="Compile an ONNX model, quantized where asked, to one file for tvmc run and tvmq.load.",
+        description="Compile an ONNX model, quantized where asked, to one file for tvmc run and tvmq.load, or to a C "
+        "library (--output-format).",
         usage="tvmc compile [options] FILE",
         allow_abbrev=False,
     )
@@ -99,41 +99,47 @@ def run(args: argparse.Namespace) -> None:
     ------
     TvmqError : whatever the arguments, the model or the calibration data are at fault for.
     """
-    say_output_format(vars(args))
-    say(COMPILE, vars(args))
+    _say_what_is_old(args)
     args.dump_code = code_formats(args.dump_code)
     config = config_of(args)
-    output = output_of(args)
-    check_dumps(output, args.dump_code, args.FILE)
+    check_output_flags(args)
+    check_dumps(args.output, args.dump_code, args.FILE)
     _check_comparison(args, config)
-    package = _compile(args, config)
-    size = write_output(package, output, args.output_format)
-    write_dumps(output, package)
-    print(_summary(output, size, package))
+    made = _compile(args, config)
+    write_output(args, made)
+    write_dumps(args.output, made)
 
 
-def _compile(args: argparse.Namespace, config: Config) -> Package:
-    """Return the package; the cheap checks come first."""
+def _say_what_is_old(args: argparse.Namespace) -> None:
+    values = vars(args)
+    if args.output_format == C_STATIC:
+        values = {**values, "module_name": None}  # it names the library
+    say((*COMPILED, *COMPILE), values)
+
+
+def _compile(args: argparse.Namespace, config: Config) -> Package | CLibrary:
+    """Return the package or the library; the cheap checks come first."""
     from ... import api
 
     target = target_from(args, config.target)
     instruments = PassInstruments(args.print_pass_times, args.print_ir_before, args.print_ir_after)
     options = _compile_options(args, target, instruments)
+    compile_model = compiler_for(args)
     pass_files = _pass_files(args.print_passes)
     model = import_model(args)
     with pass_files:
         model = quantized(config, model, target, config.calibration)
-        package = api.compile(model, target, options=options, progress=progress)
+        made = compile_model(model, target, options=options, progress=progress)
     if args.print_pass_times:
         print(instruments.report())
-    if config.scheme is not None and {layer["status"] for layer in package.metadata["layers"]} <= _IN_FLOAT:
+    if config.scheme is not None and {layer["status"] for layer in made.metadata["layers"]} <= _IN_FLOAT:
         logger.warning("nothing is quantized: all layers stay in float, and tvmc inspect says why")
     if isinstance(model, api.QuantizedModel):
         report = None
         if args.report is not None:
-            report = _report(model, package, config, args.report)
-        _compare(model, package, config, args.min_output_cosine, report)
-    return package
+            report = _report(model, made, config, args.report)
+        _compare(model, made, config, args.min_output_cosine, report)
+    return made
 
 
 def _pass_files(folder: Path | None) -> AbstractContextManager[Any]:
@@ -166,9 +172,13 @@ def _check_samples(flag: str, config: Config) -> None:
 
 
 def _compare(
-    model: QuantizedModel, package: Package, config: Config, least: float | None, report: Report | None
+    model: QuantizedModel,
+    made: Package | CLibrary,
+    config: Config,
+    least: float | None,
+    report: Report | None,
 ) -> None:
-    """Print how near the package is to float, put that into it, and warn where it is far.
+    """Print how near what was made is to float, put that into it, and warn where it is far.
 
     Raises
     ------
@@ -179,7 +189,7 @@ def _compare(
 
     with progress("compare with float", None):
         kept = model.float_outputs.pairs
-        found = model.against_float(package, () if kept else config.calibration or ())
+        found = model.against_float(_package(made), () if kept else config.calibration or ())
     if found is None:
         print("not compared with float: there is no calibration data")
         return
@@ -191,17 +201,24 @@ def _compare(
         logger.warning(
             "output %r has a cosine of only %.4f to float's; %s", output.name, output.cosine, remedy
         )
-    package.metadata[METADATA] = found.as_metadata()
+    made.metadata[METADATA] = found.as_metadata()
 
 
-def _report(model: QuantizedModel, package: Package, config: Config, folder: Path) -> Report:
+def _package(made: Package | CLibrary) -> Package | None:
+    """Return what can be run here by TVM's runtime; None for a C library."""
+    from ...runtime.package import Package
+
+    return made if isinstance(made, Package) else None
+
+
+def _report(model: QuantizedModel, made: Package | CLibrary, config: Config, folder: Path) -> Report:
     """Write the report, and put its tables into the package for ``tvmc inspect --errors``."""
     from ...report.files import METADATA, PAGE, tables
 
-    report = model.report(config.calibration, package=package, progress=progress)
+    report = model.report(config.calibration, package=_package(made), progress=progress)
     report.to_csv(folder)
     report.to_html(folder / PAGE)
-    package.metadata[METADATA] = tables(report, ("tensors", "outputs"))
+    made.metadata[METADATA] = tables(report, ("tensors", "outputs"))
     return report
 
 
@@ -212,7 +229,8 @@ def _compile_options(
     from ...schedules.options import CompileOptions
 
     pass_config = pass_config_of(args)
-    check_linker_flags(args, target)
+    if args.output_format != C_STATIC:
+        check_linker_flags(args, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),
@@ -224,10 +242,3 @@ def _compile_options(
         instruments=instruments.all,
         dump_code=args.dump_code,
     )
-
-
-def _summary(output: Path, size: int, package: Package) -> str:
-    """Return one line: what was written, for what, and how much of it runs on integers."""
-    metadata = package.metadata
-    target, layers = typed(metadata["target"]), counted(metadata["layers"])
-    return f"{output}: {megabytes(size)}, {metadata['scheme']}, for {target}; layers: {layers}"

@@ -31,7 +31,6 @@ class OldFlag:
     same : values that ask for what happens anyway.
     refused : values, or ``"*"`` for all others, for which there is nothing that could happen instead, and why.
     keyword : its name in the Python functions, where that differs.
-    alias : its short form.
     """
 
     name: str
@@ -40,7 +39,6 @@ class OldFlag:
     same: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     keyword: str = ""
-    alias: str = ""
 
     @property
     def dest(self) -> str:
@@ -65,8 +63,7 @@ def add_old_flags(parser: argparse.ArgumentParser, flags: Sequence[OldFlag]) -> 
         shape = {"metavar": "VALUE", **flag.shape}
         if "choices" in shape or shape.get("action") == "store_true":
             del shape["metavar"]
-        names = [flag.alias, flag.name] if flag.alias else [flag.name]
-        group.add_argument(*names, dest=flag.dest, help=text.replace("%", "%%"), **shape)
+        group.add_argument(flag.name, dest=flag.dest, help=text.replace("%", "%%"), **shape)
 
 
 def say(flags: Sequence[OldFlag], values: Mapping[str, Any], *, keywords: bool = False) -> None:

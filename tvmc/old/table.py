@@ -10,7 +10,7 @@ NUMBER = {"type": int}
 LIST = {"nargs": "+"}
 REPEATED = {"action": "append"}
 
-NO_MICRO = "TVM 0.27 has no microTVM; for boards with Linux see docs/arm.md"
+NO_MICRO = "TVM 0.27 has no microTVM; for a C library without TVM see docs/c-static.md"
 
 _LAYOUT = "kernels compute in NHWC; the model's inputs and outputs keep their layout"
 _PRECISION = "float layers compute in float32; --quantize makes a model smaller and faster"
@@ -39,16 +39,6 @@ _MODEL = (
     OldFlag("--target-host", "the code around the kernels is for the same machine as they are"),
 )
 
-OUTPUT_FORMAT = OldFlag(
-    "--output-format",
-    _LIBRARY,
-    {"choices": ("so", "tar", "bundle", "mlf"), "default": "so"},
-    same=("so", "bundle"),
-    refused={"mlf": NO_MICRO},
-    alias="-f",
-)
-"""Not one of those below, since ``bundle`` is new."""
-
 COMPILE = (
     *_MODEL,
     OldFlag(
@@ -65,12 +55,6 @@ COMPILE = (
     OldFlag("--runtime", _LIBRARY, {"choices": ("cpp", "crt")}, same=("cpp",), refused={"crt": NO_MICRO}),
     OldFlag("--runtime-cpp-system-lib", _LIBRARY, same=_FALSE),
     OldFlag("--runtime-crt-system-lib", refused={"*": NO_MICRO}),
-    OldFlag(
-        "--module-name",
-        "a package is told from others by its file",
-        same=("default",),
-        keyword="mod_name",
-    ),
     OldFlag("--workspace-pools", _POOLS),
     OldFlag("--workspace-pools-targets", _POOLS, REPEATED),
     OldFlag("--workspace-pools-size-hint-bytes", _POOLS, REPEATED),
@@ -81,6 +65,17 @@ COMPILE = (
     OldFlag("--workspace-pools-write-latency-cycles", _POOLS, REPEATED),
     OldFlag("--workspace-pools-target-burst-bytes", _POOLS, REPEATED),
 )
+
+COMPILED = (
+    OldFlag("--output-format", _LIBRARY, same=("so", "c-static", "bundle"), refused={"mlf": NO_MICRO}),
+    OldFlag(
+        "--module-name",
+        "a package is told from others by its file",
+        same=("default",),
+        keyword="mod_name",
+    ),
+)
+"""Flags of ``compile`` with values that have nothing to act on; ``tvmc/output_flags.py`` adds them."""
 
 TUNE = (
     *_MODEL,

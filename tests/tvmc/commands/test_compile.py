@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import onnx
@@ -86,6 +87,31 @@ def test_float(tvmc, model, tmp_path):
     # The reference itself may be as far off.
     bound = 2 * 28 * 2.0**-24 * convolved(np.abs(X[:1]), np.abs(WEIGHT))
     assert (np.abs(run_package(tvmc, package, tmp_path) - expected) <= bound).all()
+
+
+def test_c_library(tvmc, model, samples, tmp_path):
+    """Named by the model's file or by --module-name, in a folder or a tar; no cross compiler need be named."""
+    flags = ["--quantize", "int8", "--calibration-data", samples, "--output-format", "c-static"]
+    result = tvmc(
+        "compile", model, *flags, "-o", tmp_path / "lib", "--module-name", "net", "--dump-code", "tir"
+    )
+    assert result.code == 0, result.err
+    assert result.err == ""
+    assert "cosine to float on 3 samples, as a package for " in result.out
+    line = result.out.splitlines()[-1]
+    assert (
+        line.startswith(f"{tmp_path / 'lib'}: ")
+        and " kB of code, " in line
+        and " of workspace, int8, for " in line
+    )
+    assert {path.name for path in (tmp_path / "lib").iterdir()} == {"libnet.a", "net.h", "main.c"}
+    assert "prim_func" in (tmp_path / "lib.tir").read_text()
+    arm = "llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-a7"
+    if shutil.which("arm-linux-gnueabihf-gcc"):
+        result = tvmc("compile", model, *flags, "--target", arm, "-o", tmp_path / "lib.tar")
+        assert result.code == 0, result.err
+        with tarfile.open(tmp_path / "lib.tar") as archive:
+            assert archive.getnames() == ["liba_model.a", "a_model.h", "main.c"]
 
 
 def test_levels_of_passes(tvmc, model, tmp_path):
@@ -228,6 +254,11 @@ def refused(result, tmp_path, *messages):
         (["--target", "opencl, llvm"], "target kind 'opencl' is not supported yet"),
         (["--target-cuda-arch", "sm_70"], "--target-cuda-arch has no effect without cuda in --target"),
         (["--output-format", "mlf"], "--output-format mlf: TVM 0.27 has no microTVM"),
+        (["--output-format", "bundle"], "--output-format bundle writes a folder, and --output is "),
+        (
+            ["--output-format", "c-static", "--module-name", "a-b"],
+            "a C library's name must be letters, digits and underscores, got 'a-b'",
+        ),
         (["--runtime", "crt"], "--runtime crt: TVM 0.27 has no microTVM"),
         (["--model-format", "tflite"], "--model-format tflite: models are read in ONNX form"),
     ],
@@ -251,6 +282,9 @@ def test_outputs_that_cannot_be_written(tvmc, model, tmp_path):
     refused(tvmc("compile", model, "-o", model / "a.tar"), tmp_path, "Not a directory")
     refused(tvmc("compile", model, "-o", "/proc/a.tar"), tmp_path, "cannot write '/proc/a.tar'")
     refused(tvmc("compile", model, "-o", model), tmp_path, "it is the input")
+    for form in ("c-static", "bundle"):
+        folder = tmp_path / "a model.onnx" / "lib"
+        refused(tvmc("compile", model, "-f", form, "-o", folder), tmp_path, "Not a directory")
     assert onnx.load(model).graph.name == "g"
 
 

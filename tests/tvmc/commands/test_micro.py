@@ -14,7 +14,7 @@ def test_it_is_refused(tvmc, words):
     assert result == (
         1,
         "",
-        "tvmc: error: tvmc micro: TVM 0.27 has no microTVM; for boards with Linux see docs/arm.md\n",
+        "tvmc: error: tvmc micro: TVM 0.27 has no microTVM; for a C library without TVM see docs/c-static.md\n",
     )
 
 

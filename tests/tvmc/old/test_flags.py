@@ -10,7 +10,7 @@ from tvmq.errors import TvmqError
 from tvmq.tvmc.old.flags import OldFlag, add_old_flags, say
 
 FLAGS = (
-    OldFlag("--engine", "there is one", same=("v8",), refused={"steam": "no coal"}, alias="-e"),
+    OldFlag("--engine", "there is one", same=("v8",), refused={"steam": "no coal"}),
     OldFlag("--wheels", "as many as it has", {"type": int}, keyword="wheel_count"),
     OldFlag("--spare-wheels", "as many as it has", {"nargs": "+"}),
     OldFlag("--horn", refused={"*": "too loud"}),
@@ -32,7 +32,7 @@ def test_nothing_given_nothing_said(parse, caplog):
 
 
 def test_a_line_for_each_kind(parse, caplog):
-    say(FLAGS, parse("-e", "v6", "--wheels", "4", "--spare-wheels", "1", "2", "--roof"))
+    say(FLAGS, parse("--engine", "v6", "--wheels", "4", "--spare-wheels", "1", "2", "--roof"))
     assert caplog.messages == [
         "--engine v6: there is one",
         "--wheels 4, --spare-wheels 1 2: as many as it has",
