@@ -4,8 +4,9 @@
 #   scripts/install-debian-packages.sh          a C++ compiler, which links what TVM compiles, and Python's venv
 #   scripts/install-debian-packages.sh arm64    also what cross-compiles for arm64 and runs the result: GCC, QEMU
 #   scripts/install-debian-packages.sh browser  also Chromium, in which the report's page is tested
+#   scripts/install-debian-packages.sh yardstick  also LLVM's models of ARM cores (docs/yardstick.md); with arm64
 #
-# Both words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
+# Several words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
 # and needs neither.
 set -euo pipefail
 
@@ -15,8 +16,9 @@ for word in "$@"; do
     case $word in
     arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
     browser) packages+=(chromium) ;;
+    yardstick) packages+=(llvm-19) ;;
     *)
-        echo "usage: $0 [arm64] [browser]" >&2
+        echo "usage: $0 [arm64] [browser] [yardstick]" >&2
         exit 2
         ;;
     esac

@@ -1,0 +1,108 @@
+"""``python -m tvmq.bench.arm``: modelled cycles of models on ARM cores, on a machine that is none."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from ..command import check_positive, run_command
+from ..subjects import NAMES, check_models, load_subject
+from ..tables import show_table
+from . import mca
+from .cores import CORES, Core, get_core
+from .emulator import check_tools, count
+from .modelled import Function, functions_of
+from .programs import Prepare, prepare_model, prepare_package
+from .tables import engine_table, function_table, note
+
+PACKAGE = ".tar"
+"""End of a name that is a package's."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tvmq.bench.arm", description=__doc__)
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help=f"{NAMES}; or packages, *{PACKAGE}, compiled for aarch64"
+    )
+    parser.add_argument(
+        "--cpus",
+        nargs="+",
+        default=["a53", "a55", "a72", "a76"],
+        metavar="NAME",
+        help=f"some of: {', '.join(CORES)}",
+    )
+    parser.add_argument(
+        "--schemes",
+        nargs="*",
+        default=["float", "int8"],
+        metavar="NAME",
+        help="float, and schemes of quantization",
+    )
+    parser.add_argument(
+        "--by-kernel", action="store_true", help="also a table of the functions of each engine"
+    )
+    parser.add_argument("--top", type=int, default=20, help="functions in that table (default: 20)")
+    parser.add_argument(
+        "--count-only",
+        action="store_true",
+        help="model no cycles: instructions and bytes, which need no LLVM",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=2, help="of the model that are counted, behind two others (default: 2)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="STEM", help="also write the tables to STEM-MODEL-CPU.md"
+    )
+    return parser
+
+
+def _contenders(arguments: argparse.Namespace, model: str) -> dict[str, Prepare]:
+    """Return the engines that run a model, by name."""
+    if model.endswith(PACKAGE):
+        return {Path(model).stem: partial(prepare_package, Path(model))}
+    subject = load_subject(model, limit=1)
+    return {f"tvmq {scheme}": partial(prepare_model, subject, scheme) for scheme in arguments.schemes}
+
+
+def measure(
+    prepare: Prepare, core: Core, runs: int, count_only: bool
+) -> tuple[list[Function], dict[str, float]]:
+    """Return what an engine's functions do in one run on a core, and multiply-adds by function where they are known."""
+    with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
+        program, macs = prepare(core, Path(folder))
+        counts = count(program, core, runs=(2, 2 + runs))
+        # The folder has the files that the symbols are in.
+        return functions_of(counts, core, with_cycles=not count_only), macs
+
+
+def _act(arguments: argparse.Namespace, console: Console) -> None:
+    check_positive(arguments, "runs", "top")
+    check_models(name for name in arguments.models if not name.endswith(PACKAGE))
+    cores = [get_core(name) for name in arguments.cpus]
+    check_tools()
+    if not arguments.count_only:
+        mca.check_tools()
+    for model in arguments.models:
+        contenders = _contenders(arguments, model)
+        for core in cores:
+            rows, macs = {}, {}
+            for engine, prepare in contenders.items():
+                with console.status(f"{model} on {core.name}: {engine}"):
+                    rows[engine], macs[engine] = measure(prepare, core, arguments.runs, arguments.count_only)
+            stem = arguments.output and Path(f"{arguments.output}-{Path(model).stem}-{core.name}")
+            about = [f"{model} on {core.cpu}, one thread, one run", note(core)]
+            show_table(engine_table(rows, core, ()), about, console, stem)
+            for engine, functions in rows.items() if arguments.by_kernel else ():
+                table = function_table(functions, macs[engine], arguments.top)
+                where = stem and Path(f"{stem}-{engine.replace(' ', '-')}")
+                show_table(table, [f"{engine}: {model} on {core.cpu}"], console, where)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return run_command(_parser(), argv, _act, width=200)
