@@ -1,1 +1,1 @@
-"""A yardstick for ARM boards where there is none: instructions counted under QEMU, times the pipelines of LLVM's models."""
+"""A yardstick for ARM without boards: instructions counted under QEMU, cycles by LLVM's models of the cores."""

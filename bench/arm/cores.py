@@ -32,8 +32,8 @@ class Core:
 
     @property
     def target(self) -> str:
-        """tvmq's target string."""
-        return f"llvm -mtriple=aarch64-linux-gnu -mcpu={self.cpu}"
+        """tvmq's target string, of one thread."""
+        return f"llvm -mtriple=aarch64-linux-gnu -mcpu={self.cpu} -num-cores=1"
 
 
 CORES: dict[str, Core] = {

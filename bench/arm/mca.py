@@ -46,6 +46,19 @@ def disassemble(words: Iterable[bytes]) -> dict[bytes, str]:
     }
 
 
+def _words(code: bytes) -> list[bytes]:
+    return [code[i : i + WORD] for i in range(0, len(code), WORD)]
+
+
+def listing(code: bytes) -> list[str]:
+    """Return the instructions of a sequence as text; what LLVM does not know as its word."""
+    words = _words(code)
+    texts = disassemble(set(words))
+    return [
+        texts.get(word, f".inst {int.from_bytes(word, 'little'):#x}").replace("\t", " ") for word in words
+    ]
+
+
 class Pipeline:
     """llvm-mca's model of a core; what it has found is kept from run to run.
 
@@ -83,9 +96,8 @@ class Pipeline:
     ) -> dict[str, float]:
         lines: list[str] = []
         for key, code in batch.items():
-            words = (code[i : i + WORD] for i in range(0, len(code), WORD))
             # An instruction that LLVM cannot read is no arithmetic.
-            body = [texts.get(word, "nop") for word in words]
+            body = [texts.get(word, "nop") for word in _words(code)]
             lines += [f"# LLVM-MCA-BEGIN {key}", *body, f"# LLVM-MCA-END {key}"]
         options = [
             "-mtriple=aarch64",

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...runtime.archive import LIBRARY
 from .blocks import Counts, Place
 from .cores import Core
-from .mca import Pipeline
+from .mca import Pipeline, listing
 from .symbols import symbols_of
 from .traces import Trace, traces
 
@@ -73,6 +74,31 @@ def functions_of(counts: Mapping[Place, Counts], core: Core, with_cycles: bool =
     return sorted(functions, key=lambda function: -(function.cycles or function.instructions))
 
 
+@dataclass(frozen=True)
+class Loop:
+    """A sequence of instructions that a function runs again and again.
+
+    Attributes
+    ----------
+    lines : the instructions.
+    cycles : of one execution, modelled.
+    executions : in one run of the model.
+    """
+
+    lines: tuple[str, ...]
+    cycles: float
+    executions: float
+
+
+def loops_of(counts: Mapping[Place, Counts], core: Core, function: str, limit: int) -> list[Loop]:
+    """Return the sequences of a function's blocks that take most cycles, those that take most first."""
+    own = {place: count for place, count in counts.items() if function_name(place) == function}
+    found = traces(own)
+    cycles = Pipeline(core.pipeline).cycles([trace.code for trace in found])
+    ordered = sorted(zip(cycles, found, strict=True), key=lambda pair: -pair[0] * pair[1].executions)[:limit]
+    return [Loop(tuple(listing(trace.code)), once, trace.executions) for once, trace in ordered]
+
+
 def whole(functions: list[Function], name: str) -> Function:
     """Return the sum of functions, under a name."""
     cycles = [function.cycles for function in functions if function.cycles is not None]
@@ -89,7 +115,8 @@ def whole(functions: list[Function], name: str) -> Function:
 
 def function_name(place: Place) -> str:
     """Return the function that a block belongs to; of a kernel of tvmq's, entry and body have one name."""
-    symbol = symbols_of(place.file).at(place.offset)
+    # TVM has a parallel loop's body behind the function that runs it, and gives it no symbol.
+    symbol = symbols_of(place.file).at(place.offset, or_before=Path(place.file).name == LIBRARY)
     kernel = _KERNEL.match(symbol)
     return next(filter(None, kernel.groups())) if kernel else symbol
 

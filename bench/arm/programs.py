@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from ..engines import calibration_feeds
 from ..subjects import Subject
 from .cores import Core
 from .emulator import Program
+
+if TYPE_CHECKING:
+    from ...tuning.tasks import Task
 
 Prepared = tuple[Program, dict[str, float]]
 """A program, and multiply-adds of one run by function, where they are known."""
@@ -53,6 +57,21 @@ def prepare_package(package: Path, core: Core, folder: Path) -> Prepared:
         for tensor in archive.read_metadata(package)["inputs"]
     }
     return _program(package, inputs, folder), {}
+
+
+def _macs(calls: Iterable[Mapping[str, Any]], tasks: Sequence[Task]) -> dict[str, float]:
+    """Return multiply-adds of one run by kernel; a task stands for all kernels that are alike but for constants."""
+    macs: Counter[str] = Counter()
+    for call in calls:
+        for task in tasks:
+            if set(call["layers"]) <= set(task.layers) and _family(call["name"]) == _family(task.name):
+                macs[call["name"]] += task.macs
+    return dict(macs)
+
+
+def _family(kernel: str) -> str:
+    """Return a kernel's name without the number that tells it from those of the same name."""
+    return kernel.rstrip("0123456789")
 
 
 def _program(package: Path, inputs: dict[str, np.ndarray], folder: Path) -> Program:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from ..tables import show_table
 from . import mca
 from .cores import CORES, Core, get_core
 from .emulator import check_tools, count
-from .modelled import Function, functions_of
+from .modelled import Function, Loop, functions_of, loops_of
 from .programs import Prepare, prepare_model, prepare_package
 from .tables import engine_table, function_table, note
 
+LOOPS = 3
+"""How many of a function's loops are shown."""
 PACKAGE = ".tar"
 """End of a name that is a package's."""
 
@@ -46,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--by-kernel", action="store_true", help="also a table of the functions of each engine"
     )
+    parser.add_argument(
+        "--loops", metavar="FUNCTION", help="also the three loops of a function that take most cycles"
+    )
     parser.add_argument("--top", type=int, default=20, help="functions in that table (default: 20)")
     parser.add_argument(
         "--count-only",
@@ -53,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         help="model no cycles: instructions and bytes, which need no LLVM",
     )
     parser.add_argument(
-        "--runs", type=int, default=2, help="of the model that are counted, behind two others (default: 2)"
+        "--runs", type=int, default=1, help="of the model that are counted, behind two others (default: 1)"
     )
     parser.add_argument(
         "--output", type=Path, metavar="STEM", help="also write the tables to STEM-MODEL-CPU.md"
@@ -69,15 +75,41 @@ def _contenders(arguments: argparse.Namespace, model: str) -> dict[str, Prepare]
     return {f"tvmq {scheme}": partial(prepare_model, subject, scheme) for scheme in arguments.schemes}
 
 
-def measure(
-    prepare: Prepare, core: Core, runs: int, count_only: bool
-) -> tuple[list[Function], dict[str, float]]:
-    """Return what an engine's functions do in one run on a core, and multiply-adds by function where they are known."""
+@dataclass(frozen=True)
+class Measured:
+    """One run of a model with an engine on a core.
+
+    Attributes
+    ----------
+    functions : what takes most first.
+    macs : multiply-adds by function, where they are known.
+    loops : of the function that was asked for.
+    """
+
+    functions: list[Function]
+    macs: dict[str, float]
+    loops: list[Loop]
+
+
+def measure(prepare: Prepare, core: Core, runs: int, count_only: bool, loops: str | None = None) -> Measured:
+    """Count and model one run.
+
+    Parameters
+    ----------
+    runs : of which it is the mean.
+    count_only : model no cycles.
+    loops : function whose loops are wanted.
+
+    Raises
+    ------
+    TvmqError : whatever the model or a missing tool is at fault for.
+    """
     with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
         program, macs = prepare(core, Path(folder))
         counts = count(program, core, runs=(2, 2 + runs))
-        # The folder has the files that the symbols are in.
-        return functions_of(counts, core, with_cycles=not count_only), macs
+        # Here, since the folder has the files that the symbols are in.
+        functions = functions_of(counts, core, with_cycles=not count_only)
+        return Measured(functions, macs, loops_of(counts, core, loops, LOOPS) if loops else [])
 
 
 def _act(arguments: argparse.Namespace, console: Console) -> None:
@@ -85,22 +117,38 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
     check_models(name for name in arguments.models if not name.endswith(PACKAGE))
     cores = [get_core(name) for name in arguments.cpus]
     check_tools()
-    if not arguments.count_only:
+    if not arguments.count_only or arguments.loops:
         mca.check_tools()
     for model in arguments.models:
         contenders = _contenders(arguments, model)
         for core in cores:
-            rows, macs = {}, {}
+            results = {}
             for engine, prepare in contenders.items():
                 with console.status(f"{model} on {core.name}: {engine}"):
-                    rows[engine], macs[engine] = measure(prepare, core, arguments.runs, arguments.count_only)
-            stem = arguments.output and Path(f"{arguments.output}-{Path(model).stem}-{core.name}")
-            about = [f"{model} on {core.cpu}, one thread, one run", note(core)]
-            show_table(engine_table(rows, core, ()), about, console, stem)
-            for engine, functions in rows.items() if arguments.by_kernel else ():
-                table = function_table(functions, macs[engine], arguments.top)
-                where = stem and Path(f"{stem}-{engine.replace(' ', '-')}")
-                show_table(table, [f"{engine}: {model} on {core.cpu}"], console, where)
+                    results[engine] = measure(
+                        prepare, core, arguments.runs, arguments.count_only, arguments.loops
+                    )
+            _show(model, core, results, arguments, console)
+
+
+def _show(
+    model: str, core: Core, results: dict[str, Measured], arguments: argparse.Namespace, console: Console
+) -> None:
+    stem = arguments.output and Path(f"{arguments.output}-{Path(model).stem}-{core.name}")
+    about = [f"{model} on {core.cpu}, one thread, one run", note(core)]
+    rows = {engine: result.functions for engine, result in results.items()}
+    show_table(engine_table(rows, core, ()), about, console, stem)
+    for engine, result in results.items():
+        if arguments.by_kernel:
+            table = function_table(result.functions, result.macs, arguments.top)
+            where = stem and Path(f"{stem}-{engine.replace(' ', '-')}")
+            show_table(table, [f"{engine}: {model} on {core.cpu}"], console, where)
+        for loop in result.loops:
+            console.print(
+                f"{engine}, {arguments.loops}: {len(loop.lines)} instructions in {loop.cycles:.1f} cycles, "
+                f"{loop.executions:.0f} times, {loop.executions * loop.cycles / 1e6:.3f} Mcycles"
+            )
+            console.print("\n".join(f"    {line}" for line in loop.lines), markup=False, highlight=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ class Symbols:
 
     def __init__(self, path: str) -> None:
         self._segments: list[tuple[int, int, int]] = []
+        self._is_stripped = True
         functions: dict[int, tuple[int, str]] = {}
         if Path(path).is_file():
             with open(path, "rb") as file:
@@ -30,19 +31,25 @@ class Symbols:
             self._segments.append((segment["p_offset"], segment["p_filesz"], segment["p_vaddr"]))
         for section in elf.iter_sections():
             if isinstance(section, SymbolTableSection):
+                self._is_stripped &= section.name != ".symtab"
                 for symbol in section.iter_symbols():
                     if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_size"]:
                         functions[symbol["st_value"]] = (symbol["st_size"], symbol.name)
 
-    def at(self, offset: int) -> str:
-        """Return the name of the function that has the byte at this offset of the file."""
+    def at(self, offset: int, or_before: bool = False) -> str:
+        """Return the name of the function that has the byte at this offset of the file.
+
+        Parameters
+        ----------
+        or_before : give code without a symbol to the function before it, where the file has all of its symbols.
+        """
         for start, size, address in self._segments:
             if start <= offset < start + size:
                 wanted = offset - start + address
                 index = bisect.bisect_right(self._starts, wanted) - 1
                 if index >= 0:
                     length, name = self._functions[self._starts[index]]
-                    if wanted < self._starts[index] + length:
+                    if wanted < self._starts[index] + length or (or_before and not self._is_stripped):
                         return name
         return NAMELESS
 

@@ -12,9 +12,9 @@ from .symbols import NAMELESS
 MEMORY_GIGABYTES = 10.0
 """Of a board's memory, in a second, for the bound that it sets."""
 NOTE = (
-    "Mcycles: modelled, data in the first cache, branches guessed right. ms: those at the clock. MB read, written: by loads "
-    "and stores. MB memory: what passes a last cache of {cache} KiB; bound ms: its time at {speed:g} GB/s. vs: how many times "
-    "fewer cycles than that engine's."
+    "Mcycles: modelled, data in the first cache, branches guessed right. ms: those at the clock. MB read, written: by "
+    "loads and stores. MB memory: what passes a last cache of {cache} KiB; bound ms: its time at {speed:g} GB/s. vs: how "
+    "many times fewer cycles than that engine's."
 )
 
 
