@@ -45,8 +45,8 @@ CORES: dict[str, Core] = {
         Core("a72", "cortex-a72", "cortex-a72", "cortex-a72", 0xD08, (1.8,), 1024),
         # LLVM has the a57's pipeline for the a76; the n1 is its sibling for servers.
         Core("a76", "cortex-a76", "neoverse-n1", "cortex-a76", 0xD0B, (2.4,), 2048),
-        Core("n2", "neoverse-n2", "neoverse-n2", "max", 0xD49, (3.0,), 8192),
-        Core("v1", "neoverse-v1", "neoverse-v1", "max", 0xD40, (2.6,), 8192),
+        Core("n2", "neoverse-n2", "neoverse-n2", "max,sve-max-vq=1", 0xD49, (3.0,), 8192),
+        Core("v1", "neoverse-v1", "neoverse-v1", "max,sve-max-vq=2", 0xD40, (2.6,), 8192),
     )
 }
 

@@ -7,7 +7,6 @@ QEMU looks into the folder of ``-L`` for each file that a program opens: it has 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -48,7 +47,7 @@ class Program:
     Attributes
     ----------
     command : number of runs to the command line, without the emulator.
-    environment : variables beside this process's own.
+    environment : variables that the program gets beside this process's own.
     """
 
     command: Callable[[int], Sequence[str]]
@@ -93,9 +92,9 @@ def count_process(
         out = Path(folder) / "counts"
         plugin = f"{build_plugin()},out={out}" + (f",cache={core.cache_kib}" if with_memory else "")
         launcher = [EMULATOR, "-cpu", core.emulated, "-L", str(root_folder(core)), "-plugin", plugin]
-        done = subprocess.run(
-            [*launcher, *command], env=os.environ | environment, capture_output=True, text=True, check=False
-        )
+        # For the program alone: QEMU itself must not look for its libraries there.
+        launcher += [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
+        done = subprocess.run([*launcher, *command], capture_output=True, text=True, check=False)
         if done.returncode or not out.is_file():
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise TvmqError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...errors import TvmqError, unknown
 from ..command import check_positive, run_command
 from ..subjects import NAMES, check_models, load_subject
 from ..tables import show_table
@@ -18,11 +19,14 @@ from . import mca
 from .cores import CORES, Core, get_core
 from .emulator import check_tools, count
 from .modelled import Function, Loop, functions_of, loops_of
+from .peers import PEERS, Peer
 from .programs import Prepare, prepare_model, prepare_package
 from .tables import engine_table, function_table, note
 
 LOOPS = 3
 """How many of a function's loops are shown."""
+ALL = "all"
+"""Stands for every peer."""
 PACKAGE = ".tar"
 """End of a name that is a package's."""
 
@@ -47,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         help="float, and schemes of quantization",
     )
     parser.add_argument(
+        "--peers",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help=f"{ALL}, or some of: {'; '.join(PEERS)} (default: none)",
+    )
+    parser.add_argument(
         "--by-kernel", action="store_true", help="also a table of the functions of each engine"
     )
     parser.add_argument(
@@ -67,12 +78,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _peers(names: Sequence[str]) -> list[Peer]:
+    for name in names:
+        if name not in (ALL, *PEERS):
+            raise unknown("peer", name, PEERS)
+    return [peer for name, peer in PEERS.items() if name in names or ALL in names]
+
+
 def _contenders(arguments: argparse.Namespace, model: str) -> dict[str, Prepare]:
-    """Return the engines that run a model, by name."""
+    """Return the engines that run a model, by name; packages have no peers."""
     if model.endswith(PACKAGE):
         return {Path(model).stem: partial(prepare_package, Path(model))}
     subject = load_subject(model, limit=1)
-    return {f"tvmq {scheme}": partial(prepare_model, subject, scheme) for scheme in arguments.schemes}
+    own = {f"tvmq {scheme}": partial(prepare_model, subject, scheme) for scheme in arguments.schemes}
+    return own | {peer.name: partial(peer.prepare, subject) for peer in _peers(arguments.peers)}
 
 
 @dataclass(frozen=True)
@@ -116,6 +135,7 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
     check_positive(arguments, "runs", "top")
     check_models(name for name in arguments.models if not name.endswith(PACKAGE))
     cores = [get_core(name) for name in arguments.cpus]
+    _peers(arguments.peers)
     check_tools()
     if not arguments.count_only or arguments.loops:
         mca.check_tools()
@@ -124,10 +144,15 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
         for core in cores:
             results = {}
             for engine, prepare in contenders.items():
-                with console.status(f"{model} on {core.name}: {engine}"):
-                    results[engine] = measure(
-                        prepare, core, arguments.runs, arguments.count_only, arguments.loops
-                    )
+                try:
+                    with console.status(f"{model} on {core.name}: {engine}"):
+                        results[engine] = measure(
+                            prepare, core, arguments.runs, arguments.count_only, arguments.loops
+                        )
+                except TvmqError as error:
+                    if engine not in PEERS:
+                        raise
+                    console.print(f"{engine}: {error}")
             _show(model, core, results, arguments, console)
 
 
@@ -137,7 +162,7 @@ def _show(
     stem = arguments.output and Path(f"{arguments.output}-{Path(model).stem}-{core.name}")
     about = [f"{model} on {core.cpu}, one thread, one run", note(core)]
     rows = {engine: result.functions for engine, result in results.items()}
-    show_table(engine_table(rows, core, ()), about, console, stem)
+    show_table(engine_table(rows, core, list(PEERS)), about, console, stem)
     for engine, result in results.items():
         if arguments.by_kernel:
             table = function_table(result.functions, result.macs, arguments.top)

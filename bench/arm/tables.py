@@ -13,8 +13,8 @@ MEMORY_GIGABYTES = 10.0
 """Of a board's memory, in a second, for the bound that it sets."""
 NOTE = (
     "Mcycles: modelled, data in the first cache, branches guessed right. ms: those at the clock. MB read, written: by "
-    "loads and stores. MB memory: what passes a last cache of {cache} KiB; bound ms: its time at {speed:g} GB/s. vs: how "
-    "many times fewer cycles than that engine's."
+    "loads and stores. MB memory: what passes a last cache of {cache} KiB; bound ms: its time at {speed:g} GB/s. vs: "
+    "how many times fewer cycles than that engine's."
 )
 
 
@@ -84,7 +84,7 @@ def function_table(functions: Sequence[Function], macs: Mapping[str, float], lim
     for function in shown:
         count = sum(macs.values()) if function is total else macs.get(function.name)
         weight, all_weight = (each.cycles or each.instructions for each in (function, total))
-        label = f"{NAMELESS} of {function.file}" if function.name == NAMELESS else function.name[:70]
+        label = f"{NAMELESS} of {function.file}" if function.name == NAMELESS else function.name[:100]
         cells.append(
             [
                 *(label, _number(function.cycles, 1e6), f"{weight / all_weight:.1%}", *_counts(function)),
