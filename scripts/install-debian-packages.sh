@@ -16,7 +16,7 @@ for word in "$@"; do
     case $word in
     arm64) packages+=(g++-aarch64-linux-gnu qemu-user) ;;
     browser) packages+=(chromium) ;;
-    yardstick) packages+=(llvm-19) ;;
+    yardstick) packages+=(llvm-19 llvm-19-dev) ;;
     *)
         echo "usage: $0 [arm64] [browser] [yardstick]" >&2
         exit 2

@@ -60,7 +60,7 @@ LINE = 64
 
 
 def read_counts(file: Path) -> dict[Place, Counts]:
-    """Return the blocks of a file of the plugin's; its lines are described in ``plugin/counts.c``."""
+    """Return the blocks of a file of the plugin's; its lines are described in ``cpp/counts.c``."""
     found = {}
     for line in file.read_text().splitlines():
         address, path, *numbers, code = line.split("\t")

@@ -20,24 +20,18 @@ from .blocks import Counts, Place, counts_of_run, read_counts
 from .cores import Core
 
 EMULATOR, COMPILER, LIBRARIES = "qemu-aarch64", "gcc", Path("/usr/aarch64-linux-gnu/lib")
-_SOURCES = Path(__file__).parent / "plugin"
+_SOURCES = Path(__file__).parent / "cpp"
 
 _CPUINFO = """processor\t: 0
 BogoMIPS\t: 100.00
-Features\t: {features}
 CPU implementer\t: 0x41
 CPU architecture: 8
-CPU variant\t: 0x0
+CPU variant\t: {variant:#x}
 CPU part\t: {part:#x}
-CPU revision\t: 4
+CPU revision\t: {revision}
 
 """
-_V8, _DOTS, _I8MM = (
-    "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid",
-    "atomics fphp asimdhp asimdrdm asimddp",
-    "i8mm bf16",
-)
-_FEATURES = {"cortex-a53": _V8, "cortex-a72": _V8, "max": f"{_V8} {_DOTS} {_I8MM}"}
+"""Of one core of ARM's own; what it can do the kernel, here QEMU, tells each program."""
 
 
 @dataclass(frozen=True)
@@ -105,20 +99,20 @@ def count_process(
 
 def build_plugin() -> Path:
     """Return the path of the plugin, built once for the same sources; raises ``TvmqError`` where that fails."""
-    sources = sorted(_SOURCES.iterdir())
+    sources = [_SOURCES / "counts.c", _SOURCES / "qemu_plugin.h"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     folder = cache_folder() / f"plugin-{digest}"
     if not folder.is_dir():
         options = ["-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden"]
         with replacing(folder) as new:
-            command = [COMPILER, *options, str(_SOURCES / "counts.c"), "-o", str(new / "counts.so")]
+            command = [COMPILER, *options, str(sources[0]), "-o", str(new / "counts.so")]
             call(command, "cannot build the plugin of QEMU")
     return folder / "counts.so"
 
 
 def root_folder(core: Core) -> Path:
     """Return the folder that a program on this core sees before the machine's own files."""
-    content = _CPUINFO.format(features=_FEATURES.get(core.emulated, f"{_V8} {_DOTS}"), part=core.part)
+    content = _CPUINFO.format(part=core.part, variant=core.release[0], revision=core.release[1])
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     folder = cache_folder() / f"root-{core.name}-{digest}"
     if not folder.is_dir():

@@ -1,4 +1,5 @@
-// What the plugin uses of QEMU's plugin interface, version 1, which Debian's package ships without its header.
+// What the plugin uses of QEMU's plugin interface, version 1, which Debian's package ships without its
+// header.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,14 +2,16 @@
 //
 //   qemu-aarch64 -plugin counts.so,out=FILE[,cache=KIB] PROGRAM ...
 //
-// A block is one that QEMU translates as a whole: it ends at a branch, at a page's end, or after 512 instructions. FILE gets
-// a line a block, when the program ends, of fields with tabs between them:
+// A block is one that QEMU translates as a whole: it ends at a branch, at a page's end, or after 512
+// instructions. FILE gets a line a block, when the program ends, of fields with tabs between them:
 //
-//   address  mapped file  offset in it  executions  bytes read  bytes written  lines filled  lines flushed  code
+//   address  mapped file  offset in it  executions  bytes read  bytes written  lines filled  lines flushed
+//   code
 //
-// The code is the instructions' bytes; numbers are hexadecimal. The last four numbers are zero unless there is a cache
-// (KIB, a power of two): 16 ways, lines of 64 bytes, the least recently used one goes. Its fills and flushes are the
-// traffic of a memory behind it. Programs are taken to run on one thread: others would share counters and cache.
+// The code is the instructions' bytes; numbers are hexadecimal. The last four numbers are zero unless there
+// is a cache (KIB, a power of two): 16 ways, lines of 64 bytes, the least recently used one goes. Its fills
+// and flushes are the traffic of a memory behind it. Programs are taken to run on one thread: others would
+// share counters and cache.
 #include <inttypes.h>
 #include <pthread.h>
 #include <search.h>
@@ -60,7 +62,8 @@ static void ReadMappings(void) {
   while (fgets(line, sizeof line, file)) {
     Mapping new = {0};
     int path = 0;
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %*s %n", &new.low, &new.high, &new.offset, &path) < 3)
+    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %*s %n", &new.low, &new.high, &new.offset,
+               &path) < 3)
       continue;
     line[strcspn(line, "\n")] = 0;
     new.path = strdup(line[path] == '/' ? line + path : "");
@@ -163,7 +166,8 @@ static void OnExit(qemu_plugin_id_t id, void* data) {
   fclose(out);
 }
 
-QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc, char** argv) {
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
+                                           char** argv) {
   (void)info;
   for (int i = 0; i < argc; ++i) {
     if (!strncmp(argv[i], "out=", 4)) out = fopen(argv[i] + 4, "w");
