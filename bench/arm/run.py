@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ...errors import TvmqError, unknown
-from ..command import check_positive, run_command
+from ..command import check_output, check_positive, run_command
 from ..subjects import NAMES, check_models, load_subject
 from ..tables import show_table
 from . import mca
@@ -133,6 +133,7 @@ def measure(prepare: Prepare, core: Core, runs: int, count_only: bool, loops: st
 
 def _act(arguments: argparse.Namespace, console: Console) -> None:
     check_positive(arguments, "runs", "top")
+    check_output(arguments.output)
     check_models(name for name in arguments.models if not name.endswith(PACKAGE))
     cores = [get_core(name) for name in arguments.cpus]
     _peers(arguments.peers)
