@@ -4,7 +4,7 @@
 #   scripts/install-debian-packages.sh          a C++ compiler, which links what TVM compiles, and Python's venv
 #   scripts/install-debian-packages.sh arm64    also what cross-compiles for arm64 and runs the result: GCC, QEMU
 #   scripts/install-debian-packages.sh browser  also Chromium, in which the report's page is tested
-#   scripts/install-debian-packages.sh yardstick  also LLVM's models of ARM cores (docs/yardstick.md); with arm64
+#   scripts/install-debian-packages.sh yardstick  also LLVM 19, which models ARM cores (docs/yardstick.md)
 #
 # Several words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
 # and needs neither.

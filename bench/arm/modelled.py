@@ -82,7 +82,7 @@ class Loop:
     ----------
     lines : the instructions.
     cycles : of one execution, modelled.
-    executions : in one run of the model.
+    executions : of it in one run of the model.
     """
 
     lines: tuple[str, ...]

@@ -98,7 +98,7 @@ def function_table(functions: Sequence[Function], macs: Mapping[str, float], lim
 
 
 def _number(value: float | None, unit: float) -> str:
-    return f"{value / unit:.3f}" if value else "-"
+    return f"{value / unit:.3f}" if value and abs(value / unit) >= 5e-4 else "-"
 
 
 def _ratio(value: float | None, other: float | None) -> str:
