@@ -104,7 +104,5 @@ def _run(command: Sequence[str], text: str) -> str:
     """Return what a command prints for a text; llvm-mc fails where it has only skipped a line."""
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode and not done.stdout:
-        raise TvmqError(
-            f"{Path(command[0]).name} failed: {(done.stderr.splitlines() or [done.returncode])[0]}"
-        )
+        raise TvmqError(f"{Path(command[0]).name} failed: {(done.stderr.splitlines() or ['no output'])[0]}")
     return done.stdout

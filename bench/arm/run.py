@@ -90,8 +90,10 @@ def _contenders(arguments: argparse.Namespace, model: str) -> dict[str, Prepare]
     if model.endswith(PACKAGE):
         return {Path(model).stem: partial(prepare_package, Path(model))}
     subject = load_subject(model, limit=1)
-    own = {f"tvmq {scheme}": partial(prepare_model, subject, scheme) for scheme in arguments.schemes}
-    return own | {peer.name: partial(peer.prepare, subject) for peer in _peers(arguments.peers)}
+    contenders: dict[str, Prepare] = {
+        f"tvmq {scheme}": partial(prepare_model, subject, scheme) for scheme in arguments.schemes
+    }
+    return contenders | {peer.name: partial(peer.prepare, subject) for peer in _peers(arguments.peers)}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ static Mapping* mappings;
 static size_t mappings_count;
 static FILE* out;
 static Way* ways;  // [sets, kWays], the most recently used first
-static uint64_t sets;
+static uint64_t sets;  // a power of two
 
 // The paths of former readings stay: blocks point to them.
 static void ReadMappings(void) {
@@ -107,7 +107,7 @@ static Block* NewBlock(const struct qemu_plugin_tb* tb, const Block* key) {
 
 // Looks a line up, and brings it in where it is missing.
 static void Touch(Block* block, uint64_t line, bool is_store) {
-  Way* set = ways + line % sets * kWays;
+  Way* set = ways + (line & (sets - 1)) * kWays;
   size_t at = 0;
   while (at < kWays - 1 && set[at].line != line) ++at;
   Way way = set[at];
