@@ -48,17 +48,19 @@ def onnxruntime_static(reduce_range: bool, calibration: str = "MinMax") -> Build
     """
 
     def build(subject: Subject, settings: Settings, folder: Path) -> Built:
-        quantized = folder / "quantized.onnx"
-        if not quantized.exists():
-            _quantize_with_onnxruntime(subject, folder, quantized, reduce_range, calibration)
+        quantized = quantize_with_onnxruntime(subject, folder, reduce_range, calibration)
         return _onnxruntime_session(quantized, settings)
 
     return build
 
 
-def _quantize_with_onnxruntime(
-    subject: Subject, folder: Path, quantized: Path, reduce_range: bool, calibration: str
-) -> None:
+def quantize_with_onnxruntime(
+    subject: Subject, folder: Path, reduce_range: bool = False, calibration: str = "MinMax"
+) -> Path:
+    """Return the QDQ file in the folder, made if there is none; parameters are those of ``onnxruntime_static``."""
+    quantized = folder / "quantized.onnx"
+    if quantized.exists():
+        return quantized
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -89,6 +91,7 @@ def _quantize_with_onnxruntime(
         weight_type=QuantType.QInt8,
     )
     unfinished.rename(quantized)
+    return quantized
 
 
 def _read_with_openvino(subject: Subject) -> openvino.Model:

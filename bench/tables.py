@@ -9,7 +9,7 @@ from pathlib import Path
 import rich.table
 from rich.console import Console
 
-TEXT_HEADINGS = ("engine", "instruction set", "operator", "network", "model", "method")
+TEXT_HEADINGS = ("engine", "function", "instruction set", "operator", "network", "model", "method")
 """Columns of words, which begin at the left; the others are of numbers."""
 
 

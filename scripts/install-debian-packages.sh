@@ -5,8 +5,9 @@
 #   scripts/install-debian-packages.sh arm64    also what cross-compiles for 64-bit and 32-bit ARM and runs the result: GCC,
 #                                               QEMU
 #   scripts/install-debian-packages.sh browser  also Chromium, in which the report's page is tested
+#   scripts/install-debian-packages.sh yardstick  also LLVM 19, which models ARM cores (docs/yardstick.md)
 #
-# Both words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
+# Several words may be given. Run it as root, or as a user who may use sudo. Where nothing is missing it changes nothing
 # and needs neither.
 set -euo pipefail
 
@@ -16,8 +17,9 @@ for word in "$@"; do
     case $word in
     arm64) packages+=(g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user) ;;
     browser) packages+=(chromium) ;;
+    yardstick) packages+=(llvm-19 llvm-19-dev) ;;
     *)
-        echo "usage: $0 [arm64] [browser]" >&2
+        echo "usage: $0 [arm64] [browser] [yardstick]" >&2
         exit 2
         ;;
     esac

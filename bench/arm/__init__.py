@@ -1,0 +1,1 @@
+"""A yardstick for ARM without boards: instructions counted under QEMU, cycles by LLVM's models of the cores."""
