@@ -23,6 +23,7 @@ from ..passes.realize.compute import concat, contraction, depthwise, elementwise
 from ..passes.realize.compute.bfloat16 import BFLOAT16, bits_of
 from ..passes.realize.compute.contraction import Conv2d
 from ..passes.realize.compute.dots import Dot
+from ..passes.realize.compute.epilogue import Conversion
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
 from .reductions import REDUCTIONS, legalize_reduction
@@ -72,7 +73,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
     return {
         "relax.nn.conv2d": partial(_weighted, dot=float_dot(row)),
         "relax.matmul": partial(_product, dot=float_dot(row), few_rows=float32_dot(row)),
-        "relax.quantize": _quantize,
+        "relax.quantize": partial(_quantize, conversion=Conversion(row.converts_by_adding)),
         "relax.concat": _concat,
         "relax.cumprod": cumprod,
         "relax.cumsum": cumsum,
@@ -203,7 +204,7 @@ def _matmul(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     )
 
 
-def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+def _quantize(builder: relax.BlockBuilder, call: relax.Call, *, conversion: Conversion) -> relax.Expr:
     """Round half to even and saturate, as ONNX says; Relax's own rounds half away from zero."""
     data, scale, zero_point = call.args
     dtype = str(call.attrs.out_dtype)
@@ -211,7 +212,8 @@ def _quantize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     if not whole or dtype not in ("uint8", "int8") or dtype_of(data) != "float32":
         return _stock("relax.quantize")(builder, call)
     out = Output(dtype, int(to_numpy(zero_point).item()), *bounds_of(dtype))
-    define = partial(elementwise.quantize, scale=float(np.float32(to_numpy(scale).item())), out=out)
+    scale = float(np.float32(to_numpy(scale).item()))
+    define = partial(elementwise.quantize, scale=scale, out=out, conversion=conversion)
     return builder.call_te(define, data, primfunc_name_hint="quantize")
 
 

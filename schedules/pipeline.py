@@ -19,7 +19,6 @@ from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
 from .padding import SkipPadding
 from .records import apply_records, read_records
-from .rounding import round_by_adding
 from .rules import ScheduleKernels
 from .start import StartFromOffset
 from .stored_weights import lift_weights, with_loader
@@ -117,8 +116,7 @@ def to_scheduled_kernels(
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))
-        mod = WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod)))
-        return mod if row.rounds_vectors else round_by_adding(mod), kernels
+        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod))), kernels
 
 
 def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:

@@ -137,6 +137,7 @@ class LaneDot:
     ----------
     intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side.
     data_dtype : dtype that activations have when they reach the instruction.
+    most_stride : of a convolution up to which it is faster than products one by one.
     """
 
     intrinsic: str
@@ -144,6 +145,7 @@ class LaneDot:
     lanes: int
     depth: int
     data_dtype: str
+    most_stride: int = 1
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ class TargetRow:
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
     float_dot : the one of them that is used.
-    rounds_vectors : it has an instruction that rounds a vector of float32 to the nearest integers.
+    converts_by_adding : int32 and float32 become one another by additions: it lacks instructions for vectors, or they
+        share one pipe.
     """
 
     name: str
@@ -231,7 +234,7 @@ class TargetRow:
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)
     float_dot: FloatDot = F32
-    rounds_vectors: bool = True
+    converts_by_adding: bool = False
 
     @property
     def weight_bits(self) -> tuple[int, ...]:

@@ -155,7 +155,7 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
                 except TvmqError as error:
                     if engine not in PEERS:
                         raise
-                    console.print(f"{engine}: {error}")
+                    console.print(f"{engine}: {error}", markup=False)
             _show(model, core, results, arguments, console)
 
 

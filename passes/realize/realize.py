@@ -41,6 +41,7 @@ from ..hub.graph import (
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.two_valued import TwoValued, two_valued
 from .compute import binary, elementwise
+from .compute.epilogue import Conversion
 from .realizers.average import plan_average
 from .realizers.binary import plan_product, plan_sum
 from .realizers.binary_layers import plan_binary
@@ -375,7 +376,12 @@ class _Carrier:
             integers = self.integers(old.args[0])
         else:
             out = arithmetic.Output(target.dtype, target.zero_point, *arithmetic.bounds_of(target.dtype))
-            define = partial(elementwise.quantize, scale=target.scale, out=out)
+            define = partial(
+                elementwise.quantize,
+                scale=target.scale,
+                out=out,
+                conversion=Conversion(self.row.converts_by_adding),
+            )
             integers = self.call(define, call.args[0], name="quantize", layer=name)
         self._integers[var] = integers
         return self._in_dtype(integers, own.dtype, name) if var in analysis.as_is else _NOBODY_READS_IT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
@@ -12,11 +14,23 @@ from ...targets.row import TargetRow
 from ..blocks import extent_of, extent_of_all, item_bytes, split_vector
 from .nest import Nest, Sums, steps_of
 
+SHORT_RUN = 3
+"""Groups that are written out: in a loop LLVM hands the registers of a tile round once a step."""
+
+
+MANY_STEPS = 8
+"""Groups a narrow sum from which on the accumulator may wait in memory for it."""
+
 
 def narrow_bits(sch: Schedule, narrow: SBlockRV) -> int:
-    """Return the bits that a lane of the accumulator has in registers: in narrow sums, and its own if it is one."""
-    buffer = sch.get(narrow).writes[0].source
-    return 8 * item_bytes(buffer) * int(buffer.shape[-1]) + 32
+    """Return the bits that a lane of the accumulator has in registers: in narrow sums, and its own if it is needed."""
+    block = sch.get(narrow)
+    buffer = block.writes[0].source
+    extents = [int(extent) for extent in block.annotations[NARROW]]
+    first = len(buffer.shape)
+    steps = [int(var.dom.extent) for var in block.iter_vars[first : first + len(extents)]]
+    is_needed = math.prod(steps) < min(MANY_STEPS, math.prod(extents))
+    return 8 * item_bytes(buffer) * int(buffer.shape[-1]) + (32 if is_needed else 0)
 
 
 def tile_narrow(sch: Schedule, narrow: SBlockRV, row: TargetRow) -> None:
@@ -74,9 +88,10 @@ def tile_sums(
         sch.tensorize([*nest.steps, nest.lane][0], instruction)
     for loop in (*init_loops, *nest.shared, *inner):
         sch.unroll(loop)
-    if nest.unrolled:
-        for loop in nest.taps:
-            sch.unroll(loop)
+    *_, last = nest.taps
+    is_short = instruction is not None and extent_of(sch, last) <= SHORT_RUN
+    for loop in nest.taps if nest.unrolled else [last] if is_short else []:
+        sch.unroll(loop)
 
 
 def tile_result(sch: Schedule, nest: Nest, result: SBlockRV, blocks: int) -> None:

@@ -15,6 +15,9 @@ MAX_BLOCK_BYTES = 64
 LOOK_UP_ROWS = 7
 """Of a tile whose products are looked up, at most: each row's entries have an address in a register of their own."""
 
+SHORT_VECTOR = 16
+"""Bytes of a block whose neighbours LLVM joins into one vector; those of other than 2**n blocks it keeps as scalars."""
+
 STACK_BYTES = 1024
 """TVM keeps a buffer smaller than this on the stack, from where LLVM takes it into registers; others are allocated."""
 
@@ -62,7 +65,7 @@ def register_tiles(
         weights = tile_blocks * registers_a_block
         return (
             tile_rows <= most_rows
-            and tile_blocks.bit_count() == 1  # LLVM keeps vectors of other lengths in registers as scalars
+            and (tile_blocks.bit_count() == 1 or block_bytes > SHORT_VECTOR)
             and (tile_blocks == 1 or tile_blocks * block_bytes <= most_bytes)
             and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
             and shared * tile_rows * tile_blocks * block_bytes < STACK_BYTES

@@ -21,9 +21,8 @@ ROWS = (
             DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
         ),
         packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
-        lane_dot=LaneDot(
-            "lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", lanes=16, depth=4, data_dtype="int8"
-        ),
+        lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
+        converts_by_adding=True,
     ),
     TargetRow(
         name="aarch64-neon",
@@ -41,6 +40,7 @@ ROWS = (
         narrow_dot=NarrowDot(
             "pairs_8x2_s8s8_neon", "widen_8x2_s16_neon", 8, 2, "int8", 2, "int16", fewest_steps=2
         ),
+        converts_by_adding=True,
     ),
     TargetRow(
         name="armv7-neon",
@@ -55,6 +55,6 @@ ROWS = (
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
         narrow_dot=NarrowDot(None, None, lanes=8, depth=1, data_dtype="int16", parts=1, dtype="int16"),
-        rounds_vectors=False,
+        converts_by_adding=True,
     ),
 )

@@ -129,9 +129,10 @@ class RowGroups:
         return cls(rows, steps(rows), depth)
 
 
-def has_row_groups(geometry: Conv2d) -> bool:
-    """Tell whether rows that lie side by side pay: each column of them then serves every column of the kernel."""
-    return geometry.strides == (1, 1) and geometry.dilation[0] == 1 and geometry.kernel[0] > 1
+def has_row_groups(geometry: Conv2d, most_stride: int) -> bool:
+    """Tell whether rows that lie side by side pay: each column of them then serves several columns of the kernel."""
+    down, across = geometry.strides
+    return down == across <= most_stride and geometry.dilation[0] == 1 and geometry.kernel[0] > 1
 
 
 def pack_row_groups(weight: np.ndarray, stride: int, groups: RowGroups, lanes: int) -> np.ndarray:

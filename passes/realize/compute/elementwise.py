@@ -11,7 +11,7 @@ from tvm import te, tirx
 
 from ...hub.arithmetic import Addend, Output
 from .annotations import KERNEL
-from .epilogue import requantized, shifted, weighed
+from .epilogue import Conversion, shifted, weighed
 
 
 def _broadcast(tensor: te.Tensor, index: Sequence[tirx.Expr]) -> tirx.Expr:
@@ -28,10 +28,10 @@ def _joint_shape(tensors: Sequence[te.Tensor]) -> list[int]:
     return [max(extents) for extents in zip(*shapes, strict=True)]
 
 
-def quantize(data: te.Tensor, scale: float, out: Output) -> te.Tensor:
+def quantize(data: te.Tensor, scale: float, out: Output, conversion: Conversion) -> te.Tensor:
     """Return float32 ``data`` as integers: ``clamp(rint(data / scale) + zero_point)``."""
     divisor = tirx.const(scale, "float32")
-    return te.compute(data.shape, lambda *i: requantized(data(*i) / divisor, out), name="quantized")
+    return te.compute(data.shape, lambda *i: conversion.to_output(data(*i) / divisor, out), name="quantized")
 
 
 def dequantize(data: te.Tensor, scale: float, zero_point: int) -> te.Tensor:
@@ -79,7 +79,12 @@ def add(*tensors: te.Tensor, addends: tuple[Addend, ...], shift: int, out: Outpu
 
 
 def multiply(
-    left: te.Tensor, right: te.Tensor, zero_points: tuple[int, int], multiplier: float, out: Output
+    left: te.Tensor,
+    right: te.Tensor,
+    zero_points: tuple[int, int],
+    multiplier: float,
+    out: Output,
+    conversion: Conversion,
 ) -> te.Tensor:
     """Return the product of two quantized tensors, broadcast together.
 
@@ -91,7 +96,7 @@ def multiply(
             _broadcast(tensor, index).astype("int32") - tirx.const(zero_point, "int32")
             for tensor, zero_point in zip((left, right), zero_points, strict=True)
         ]
-        product = (factors[0] * factors[1]).astype("float32")
-        return requantized(product * tirx.const(multiplier, "float32"), out)
+        product = conversion.to_float(factors[0] * factors[1])
+        return conversion.to_output(product * tirx.const(multiplier, "float32"), out)
 
     return te.compute(_joint_shape([left, right]), body, name="multiplied")

@@ -6,27 +6,97 @@ arithmetic is that of ``passes.hub.arithmetic``, whose functions name the steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from tvm import te, tirx
 
-from ...hub.arithmetic import ACCUMULATOR_LIMIT, Addend, Output, bounds_of
+from ...hub.arithmetic import ACCUMULATOR_LIMIT, INT32_MAX, Addend, Output, bounds_of
 
 Index = Sequence[tirx.Expr]
 
+_SHIFT = 1.5 * 2.0**23
+_SHIFT_BITS = 0x4B400000
+"""Those of ``_SHIFT``."""
 
-def rounded(value: tirx.Expr, in_range: bool = False) -> tirx.Expr:
-    """Return a float32 as the nearest int32, half to even, limited to a magnitude that is beyond any use.
+_EXACT = 2**22 - 1
+"""Magnitude up to which integers and floats become one another by adding ``_SHIFT``, a zero point included."""
 
-    One conversion instruction does both. LLVM has it as an operation that TVM's vectorizer passes through, unlike
-    ``nearbyint``, which it takes apart into scalars. Outside of int32 it gives just anything, so the limits come
-    first, unless the value is known to be ``in_range``.
+_BEYOND = 2.0 * ACCUMULATOR_LIMIT
+"""Where floats are limited before they become integers; those of that magnitude are limited again, further down."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How int32 and float32 become one another, and what is known of the numbers.
+
+    Attributes
+    ----------
+    by_adding : by additions, where the target lacks the instructions for vectors, or has a slow pipe for them.
+    largest : no integer that becomes a float has a greater magnitude.
+    largest_rounded : no float that becomes an integer has.
+    from_offset : the integers that become floats are sums that start from the result of ``start``.
+
+    From 2**23 to 2**24 a float32 has no bits behind the point: the bits of 1.5 * 2**23 plus an integer of up to 2**22
+    are those of their sum as a float, and adding a number to it rounds that, half to even.
     """
-    if not in_range:
-        limit = float(2 * ACCUMULATOR_LIMIT)
-        value = _limited(value, -limit, limit)
-    return tirx.call_llvm_pure_intrin("int32", "llvm.lrint", value)
+
+    by_adding: bool = False
+    largest: float = math.inf
+    largest_rounded: float = math.inf
+    from_offset: bool = False
+
+    @property
+    def _is_float(self) -> bool:
+        return self.by_adding and self.largest <= _EXACT
+
+    def start(self, offset: np.ndarray) -> np.ndarray:
+        """Return where sums with this offset (int32) start, so that they take the least to become floats."""
+        return offset + np.int32(_SHIFT_BITS) if self.from_offset and self._is_float else offset
+
+    def to_float(self, value: tirx.Expr) -> tirx.Expr:
+        """Return an int32 as float32."""
+        if not self._is_float:
+            return value.astype("float32")
+        if not self.from_offset:
+            value = value + tirx.const(_SHIFT_BITS, "int32")
+        return tirx.reinterpret("float32", value) - _float(_SHIFT)
+
+    def to_int(self, value: tirx.Expr) -> tirx.Expr:
+        """Return a float32 as the nearest int32, half to even, limited to a magnitude that is beyond any use.
+
+        LLVM has both in one as an operation that TVM's vectorizer passes through, unlike ``nearbyint``, which it takes
+        apart into scalars. Outside of int32 it gives just anything, so the limits come first where there may be such.
+        """
+        if self.by_adding:
+            return tirx.reinterpret("int32", self._shifted(value, 0)) - tirx.const(_SHIFT_BITS, "int32")
+        if self.largest_rounded > INT32_MAX / 2:  # a float32 is off by less than the half that is kept free
+            value = _limited(value, -_BEYOND, _BEYOND)
+        return tirx.call_llvm_pure_intrin("int32", "llvm.lrint", value)
+
+    def to_output(self, value: tirx.Expr, out: Output) -> tirx.Expr:
+        """Return a float32 count of output steps as an integer of ``out``."""
+        if not self.by_adding or self.largest_rounded + abs(out.zero_point) > bounds_of("int16")[1]:
+            return narrowed(self.to_int(value), out, out.zero_point)
+        # The lower half of the bits is the integer. An even zero point leaves ties where they are.
+        added, rest = (0, out.zero_point) if out.zero_point % 2 else (out.zero_point, 0)
+        words = tirx.reinterpret("int32", self._shifted(value, added)).astype("int16")
+        return _bounded(words, out, rest)
+
+    def _shifted(self, value: tirx.Expr, added: int) -> tirx.Expr:
+        # Something must keep LLVM from making one operation, which rounds once, of this addition and a product before
+        # it. Its vectorizer knows no fence, but the kernels of sums are vectors when they come to it.
+        if self.from_offset and self.largest_rounded <= _EXACT:
+            value = tirx.call_llvm_pure_intrin("float32", "llvm.arithmetic.fence", value)
+        else:
+            value = _limited(value, -_BEYOND, _BEYOND)
+        return value + _float(_SHIFT + added)
+
+
+def _float(value: float) -> tirx.Expr:
+    return tirx.const(value, "float32")
 
 
 def narrowed(value: tirx.Expr, out: Output, zero_point: int = 0) -> tirx.Expr:
@@ -35,7 +105,11 @@ def narrowed(value: tirx.Expr, out: Output, zero_point: int = 0) -> tirx.Expr:
     By way of int16, to whose ends it is limited first: that and the narrowing are one instruction for two vectors,
     and what follows works on half as many. The bounds lie so far inside of int16 that the result is the same.
     """
-    words = _limited(value, *bounds_of("int16")).astype("int16")
+    return _bounded(_limited(value, *bounds_of("int16")).astype("int16"), out, zero_point)
+
+
+def _bounded(words: tirx.Expr, out: Output, zero_point: int) -> tirx.Expr:
+    """Return int16 numbers plus ``zero_point``, limited to the bounds of ``out``, in its dtype."""
     if zero_point:
         words = tirx.call_llvm_pure_intrin("int16", "llvm.sadd.sat", words, tirx.const(zero_point, "int16"))
     return _limited(words, out.lower, out.upper).astype(out.dtype)
@@ -43,11 +117,6 @@ def narrowed(value: tirx.Expr, out: Output, zero_point: int = 0) -> tirx.Expr:
 
 def _limited(value: tirx.Expr, low: float, high: float) -> tirx.Expr:
     return tirx.max(tirx.min(value, tirx.const(high, str(value.ty))), tirx.const(low, str(value.ty)))
-
-
-def requantized(value: tirx.Expr, out: Output, in_range: bool = False) -> tirx.Expr:
-    """Return a float32 count of output steps as an integer of ``out``; ``in_range`` as for ``rounded``."""
-    return narrowed(rounded(value, in_range), out, out.zero_point)
 
 
 def shifted(total: tirx.Expr, shift: int, out: Output) -> tirx.Expr:
@@ -64,13 +133,10 @@ def weighed(value: tirx.Expr, addend: Addend) -> tirx.Expr:
 
 @dataclass(frozen=True)
 class Requantize:
-    """accumulator --> integers of ``out``.
-
-    ``in_range`` says that no accumulator times its multiplier leaves int32.
-    """
+    """accumulator --> integers of ``out``."""
 
     out: Output
-    in_range: bool = False
+    conversion: Conversion = Conversion()
     operands: int = 0
 
     @property
@@ -78,20 +144,20 @@ class Requantize:
         return self.out.dtype
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
-        return requantized(value.astype("float32") * multiplier, self.out, self.in_range)
+        return self.conversion.to_output(self.conversion.to_float(value) * multiplier, self.out)
 
 
 @dataclass(frozen=True)
 class RequantizeAdd:
     """accumulator, quantized residual of the result's shape --> integers of ``out``.
 
-    The kernel's multipliers hold ``2**shift``; ``in_range`` as for ``Requantize``.
+    The kernel's multipliers hold ``2**shift``.
     """
 
     out: Output
     residual: Addend
     shift: int
-    in_range: bool = False
+    conversion: Conversion = Conversion()
     operands: int = 1
 
     @property
@@ -99,7 +165,7 @@ class RequantizeAdd:
         return self.out.dtype
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
-        steps = rounded(value.astype("float32") * multiplier, self.in_range)
+        steps = self.conversion.to_int(self.conversion.to_float(value) * multiplier)
         own = _limited(steps, -ACCUMULATOR_LIMIT, ACCUMULATOR_LIMIT)
         return shifted(own + weighed(operands[0](*index), self.residual), self.shift, self.out)
 
@@ -110,11 +176,12 @@ class Dequantize:
 
     lower: float | None = None
     upper: float | None = None
+    conversion: Conversion = Conversion()
     operands: int = 0
     dtype: str = "float32"
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
-        result = value.astype("float32") * multiplier
+        result = self.conversion.to_float(value) * multiplier
         if self.upper is not None:
             result = tirx.min(result, tirx.const(self.upper, "float32"))
         if self.lower is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from tvm import relax
 
 from ...hub.graph import layer_name, op_name, shape_of
-from ..compute.epilogue import Dequantize, Requantize
+from ..compute.epilogue import Conversion, Dequantize, Requantize
 from ..compute.pool import Window, average_pool2d
 from .limits import strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
@@ -39,7 +39,8 @@ def plan_average(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
         lower, upper = (None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper))
         epilogue: Requantize | Dequantize = Dequantize(lower, upper)
     else:
-        epilogue = Requantize(target.output(limited.lower, limited.upper))
+        conversion = Conversion(facts.row.converts_by_adding)
+        epilogue = Requantize(target.output(limited.lower, limited.upper), conversion)
         multiplier = multiplier / target.scale
     layer = layer_name(call)
     define = partial(average_pool2d, window=window, zero_point=data.zero_point, epilogue=epilogue)

@@ -14,6 +14,7 @@ from tvm import relax
 from ...hub import arithmetic
 from ...hub.graph import layer_name, op_name
 from ..compute import elementwise
+from ..compute.epilogue import Conversion
 from .limits import strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
 
@@ -55,11 +56,13 @@ def plan_product(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
     if None in operands:
         return None
     left, right = operands
+    multiplier = float(np.float32(left.scale * right.scale / target.scale))
     define = partial(
         elementwise.multiply,
         zero_points=(left.zero_point, right.zero_point),
-        multiplier=float(np.float32(left.scale * right.scale / target.scale)),
+        multiplier=multiplier,
         out=target.output(limited.lower, limited.upper),
+        conversion=Conversion(facts.row.converts_by_adding, 255 * 255, 255 * 255 * multiplier),
     )
     return _plan(call, limited.names, define, "qmultiply")
 

@@ -131,7 +131,7 @@ def plan_binary(facts: Facts, value: relax.Expr, target: Parameters | TwoValued 
             facts.refuse(call, chosen)
             return None
         epilogue, multiplier = chosen
-        arrays = (offset.astype(np.int32), multiplier.astype(np.float32))
+        arrays = (epilogue.conversion.start(offset.astype(np.int32)), multiplier.astype(np.float32))
     build = partial(
         _build,
         call=call,

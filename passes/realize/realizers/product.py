@@ -17,7 +17,7 @@ from ...hub.graph import layer_name, shape_of
 from ...hub.operators import is_product
 from ..compute import product
 from ..compute.dots import Dot
-from ..compute.epilogue import Dequantize, Epilogue, Requantize
+from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize
 from ..compute.naming import kernel_name
 from .limits import strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
@@ -43,11 +43,14 @@ def plan_matrix_product(facts: Facts, value: relax.Expr, target: Parameters | No
     epilogue: Epilogue
     if target is None:
         least, most = (None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper))
-        epilogue, multiplier = Dequantize(least, most), step
+        epilogue, multiplier = (
+            Dequantize(least, most, Conversion(facts.row.converts_by_adding, largest)),
+            step,
+        )
     else:
         multiplier = step / target.scale
-        in_range = largest * multiplier < arithmetic.INT32_MAX / 2
-        epilogue = Requantize(target.output(limited.lower, limited.upper), in_range)
+        conversion = Conversion(facts.row.converts_by_adding, largest, largest * multiplier)
+        epilogue = Requantize(target.output(limited.lower, limited.upper), conversion)
     layer = layer_name(call)
 
     def build(emitter: Emitter) -> relax.Var:

@@ -22,7 +22,7 @@ from ...hub.lane_sums import is_merged
 from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d
-from ..compute.epilogue import Dequantize, Epilogue, Requantize, RequantizeAdd
+from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize, RequantizeAdd
 from ..compute.naming import kernel_name
 from .dots import choose_dot, lay_out
 from .limits import Limited, integer_bounds, strip_limits
@@ -76,7 +76,9 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         facts.refuse(call, offset)
         return None
     steps = data.scale * weight.scale
-    chosen = choose_epilogue(facts, match, steps, target, largest_accumulators(weight, offset))
+    bounds = integer_bounds(facts, call.args[0])
+    largest = largest_accumulators(weight, offset, bounds)
+    chosen = choose_epilogue(facts, match, steps, target, largest)
     if isinstance(chosen, str):
         facts.refuse(call, chosen)
         return None
@@ -87,10 +89,10 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         call=call,
         data=data,
         weight=weight,
-        arrays=(offset, multiplier.astype(np.float32)),
+        arrays=(epilogue.conversion.start(offset), multiplier.astype(np.float32)),
         operands=operands,
         epilogue=epilogue,
-        bounds=integer_bounds(facts, call.args[0]),
+        bounds=bounds,
     )
     details = {
         "data_scale": data.scale,
@@ -175,11 +177,11 @@ def choose_epilogue(
     lower, upper = match.limited.lower, match.limited.upper
     if target is None:
         least, most = (None if math.isinf(limit) else limit for limit in (lower, upper))
-        return Dequantize(least, most), steps
+        return Dequantize(least, most, _conversion(facts, largest, steps)), steps
     out = target.output(lower, upper)
     multiplier = steps / target.scale
     if match.residual is None:
-        return Requantize(out, _in_range(largest, multiplier)), multiplier
+        return Requantize(out, _conversion(facts, largest, multiplier)), multiplier
     residual = facts.parameters(match.residual)
     try:
         (ratio,), shift = arithmetic.fixed_point([residual.scale / target.scale])
@@ -187,12 +189,15 @@ def choose_epilogue(
         return str(error)
     multiplier = multiplier * 2.0**shift
     addend = arithmetic.Addend(residual.zero_point, ratio)
-    return RequantizeAdd(out, addend, shift, _in_range(largest, multiplier)), multiplier
+    return RequantizeAdd(out, addend, shift, _conversion(facts, largest, multiplier)), multiplier
 
 
-def _in_range(largest: np.ndarray, multiplier: np.ndarray) -> bool:
-    """Tell whether no accumulator, scaled, leaves int32; float32 rounds by less than the half that is kept free."""
-    return bool((largest * np.abs(multiplier)).max(initial=0.0) < arithmetic.INT32_MAX / 2)
+def _conversion(facts: Facts, largest: np.ndarray, multiplier: np.ndarray) -> Conversion:
+    """Return how accumulators up to the largest of each channel become floats and integers."""
+    scaled = largest * np.abs(multiplier)
+    return Conversion(
+        facts.row.converts_by_adding, float(largest.max(initial=0)), float(scaled.max(initial=0.0)), True
+    )
 
 
 def _build(
@@ -270,7 +275,7 @@ def _depthwise(
     """
     values = weight.values
     lanes = choose_dot(row, weight, merged=False).lanes
-    if row.lane_dot is None or not depthwise.has_row_groups(geometry):
+    if row.lane_dot is None or not depthwise.has_row_groups(geometry, row.lane_dot.most_stride):
         packed = depthwise.pack_depthwise(values, lanes)
         return lanes, packed, partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
     own = row.lane_dot

@@ -109,12 +109,15 @@ def offset_of(weight: Weight, bias: np.ndarray, data_scale: float, zero_point: i
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
     wide = weight.values.astype(np.int64)
     offset = np.rint(bias / (data_scale * weight.scale)).astype(np.int64) - zero_point * wide.sum(axis=others)
-    if largest_accumulators(weight, offset).max(initial=0) > arithmetic.INT32_MAX:
+    if largest_accumulators(weight, offset, (-255, 255)).max(initial=0) > arithmetic.INT32_MAX:
         return "its sums can leave int32"
     return offset.astype(np.int32)
 
 
-def largest_accumulators(weight: Weight, offset: np.ndarray) -> np.ndarray:
-    """Return the largest magnitude that each channel's accumulator can have, int64, for any activations of 8 bits."""
+def largest_accumulators(weight: Weight, offset: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+    """Return the largest magnitude that each channel's accumulator can have, int64, for activations within bounds."""
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
-    return np.abs(offset.astype(np.int64)) + 255 * np.abs(weight.values.astype(np.int64)).sum(axis=others)
+    above, below = (np.maximum(sign * weight.values.astype(np.int64), 0).sum(axis=others) for sign in (1, -1))
+    low, high = bounds
+    offset = offset.astype(np.int64)
+    return np.maximum(offset + high * above - low * below, high * below - low * above - offset)

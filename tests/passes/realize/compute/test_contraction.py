@@ -13,7 +13,7 @@ from tvmq.passes.hub.lane_sums import largest_sums, runs_of
 from tvmq.passes.realize.compute import contraction
 from tvmq.passes.realize.compute.contraction import Conv2d
 from tvmq.passes.realize.compute.dots import Dot
-from tvmq.passes.realize.compute.epilogue import Dequantize, Requantize, RequantizeAdd
+from tvmq.passes.realize.compute.epilogue import Conversion, Dequantize, Requantize, RequantizeAdd
 
 ZERO_POINT = 7
 OUT = Output("uint8", 11, 13, 251)
@@ -134,7 +134,7 @@ def test_a_result_beyond_int32_is_limited(run_kernel, row, multiplier):
     accumulator = arithmetic.matmul_accumulator(data, weight)
     multipliers = np.full(2, multiplier, np.float32)
     arrays = [packing.pack_channels(array, 1, dot.lanes) for array in (np.zeros(2, np.int32), multipliers)]
-    epilogue = Requantize(OUT, in_range=multiplier < 1)
+    epilogue = Requantize(OUT, Conversion(row.converts_by_adding, largest_rounded=2.0**31 * multiplier))
     define = partial(contraction.matmul, out_channels=2, dot=dot, epilogue=epilogue)
     result = run_kernel(define, [data, packing.pack_matmul(weight, dot.lanes, dot.depth), *arrays])
     np.testing.assert_array_equal(result, arithmetic.requantize(accumulator, multipliers, OUT))

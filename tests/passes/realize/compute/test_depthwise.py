@@ -15,7 +15,6 @@ from tvmq.passes.realize.compute.depthwise import RowGroups
 from tvmq.passes.realize.compute.epilogue import Requantize
 
 OUT = Output("uint8", 128, 0, 255)
-PAD = 200
 
 # height, width, channels, kernel, stride, padding, dilation
 CASES = [
@@ -31,23 +30,24 @@ CASES = [
 ]
 
 
-def _problem(height, width, channels, kernel, stride, padding, dilation):
+def _problem(dtype, height, width, channels, kernel, stride, padding, dilation):
     """Return geometry, data, weight, offset, multiplier and the expected result."""
     rng = np.random.default_rng(0)
-    geometry = Conv2d((stride, stride), padding, (dilation, dilation), channels, kernel, channels, PAD)
-    data = rng.integers(0, 256, (2, height, width, channels)).astype(np.uint8)
+    low, high = arithmetic.bounds_of(dtype)
+    geometry = Conv2d((stride, stride), padding, (dilation, dilation), channels, kernel, channels, low + 200)
+    data = rng.integers(low, high + 1, (2, height, width, channels)).astype(dtype)
     weight = rng.integers(-127, 128, (channels, 1, *kernel)).astype(np.int8)
     offset = rng.integers(-30000, 30000, channels).astype(np.int32)
     multiplier = rng.uniform(0.0005, 0.003, channels).astype(np.float32)
     accumulator = offset + arithmetic.conv2d_accumulator(
-        data, weight, geometry.strides, padding, geometry.dilation, channels, PAD
+        data, weight, geometry.strides, padding, geometry.dilation, channels, geometry.pad_value
     )
     return geometry, data, weight, offset, multiplier, arithmetic.requantize(accumulator, multiplier, OUT)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_tap_by_tap(run_kernel, row, case):
-    geometry, data, weight, offset, multiplier, expected = _problem(*case)
+    geometry, data, weight, offset, multiplier, expected = _problem(row.activation_dtype, *case)
     lanes = row.dots[-1].lanes
     per_channel = [packing.pack_channels(array, 1, lanes) for array in (offset, multiplier)]
     define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=Requantize(OUT))
@@ -61,7 +61,7 @@ def test_by_row_groups(run_kernel, row, case, threads):
     dot = row.lane_dot
     if dot is None:
         pytest.skip(f"{row.name} has no dot product within lanes")
-    geometry, data, weight, offset, multiplier, expected = _problem(*case)
+    geometry, data, weight, offset, multiplier, expected = _problem(row.activation_dtype, *case)
     groups = RowGroups.of(geometry.kernel[0], geometry.strides[0], dot.depth)
     packed = depthwise.pack_row_groups(weight, geometry.strides[0], groups, dot.lanes)
     per_channel = [packing.pack_channels(array, 1, dot.lanes) for array in (offset, multiplier)]
