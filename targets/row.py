@@ -149,6 +149,23 @@ class LaneDot:
 
 
 @dataclass(frozen=True)
+class NarrowTaps:
+    """Products within each lane, several of which are added in a narrow dtype before they are widened.
+
+    It is code for LLVM's vectorizer: the kernel of depthwise convolution where there is no ``LaneDot``. How many
+    products that are depends on the weights and on the activations that there can be.
+
+    Attributes
+    ----------
+    lanes : of the narrow sums.
+    dtype : theirs.
+    """
+
+    lanes: int
+    dtype: str
+
+
+@dataclass(frozen=True)
 class FloatDot:
     """How products of floats are computed; sums are float32 in any case.
 
@@ -209,7 +226,8 @@ class TargetRow:
     sought_sums : those for which ``Calibrate`` makes the weights small enough; None where any are fast.
     packed_dots : those of few rows, by bits; of each the fastest first.
     bit_dots : products of one-bit numbers, the fastest of a target first.
-    lane_dot : the dot product within lanes, exact for any weights; None where products go one by one.
+    lane_dot : the dot product within lanes, exact for any weights; None where there is none.
+    narrow_taps : products within lanes that are added before they are widened; None where they go one by one.
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
     float_dot : the one of them that is used.
@@ -231,6 +249,7 @@ class TargetRow:
     sought_sums: LaneSums | None = None
     packed_dots: tuple[PackedDot, ...] = ()
     lane_dot: LaneDot | None = None
+    narrow_taps: NarrowTaps | None = None
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)
     float_dot: FloatDot = F32

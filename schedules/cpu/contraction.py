@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import SBlockRV
 
-from ...passes.realize.compute.annotations import BITS, KERNEL, NARROW, TAIL
+from ...passes.realize.compute.annotations import BITS, HELD, KERNEL, NARROW, TAIL
 from ...targets.row import TargetRow
 from ..blocks import (
     bytes_of,
@@ -123,6 +123,7 @@ def _schedule(
             *(row, extent_of_all(sch, nest.shared), extent_of_all(sch, nest.steps)),
             32 if sums.narrow is None else narrow_bits(sch, sums.narrow),
             sums.narrow is not None and TAIL in sch.get(sums.narrow).annotations,
+            int(block.annotations.get(HELD, 0)),
         ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])

@@ -45,6 +45,7 @@ def register_tiles(
     steps: int = 1,
     lane_bits: int = 32,
     looks_up: bool = False,
+    held: int = 0,
 ) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
@@ -56,6 +57,7 @@ def register_tiles(
     steps : weight vectors that an instruction takes.
     lane_bits : of a lane in registers, where those are not the accumulators but narrow sums.
     looks_up : products are looked up.
+    held : registers that are taken all the time.
     """
     most_rows, most_bytes = (LOOK_UP_ROWS, MAX_BLOCK_BYTES) if looks_up else (rows, 2 * MAX_BLOCK_BYTES)
     registers_a_block = max(1, lanes * lane_bits // row.vector_bits)
@@ -67,7 +69,7 @@ def register_tiles(
             tile_rows <= most_rows
             and (tile_blocks.bit_count() == 1 or block_bytes > SHORT_VECTOR)
             and (tile_blocks == 1 or tile_blocks * block_bytes <= most_bytes)
-            and shared * tile_rows * weights + steps * weights + 1 < row.vector_registers
+            and shared * tile_rows * weights + steps * weights + held + 1 < row.vector_registers
             and shared * tile_rows * tile_blocks * block_bytes < STACK_BYTES
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..row import BitDot, DotInstruction, LaneDot, LaneSums, NarrowDot, PackedDot, TargetRow
+from ..row import BitDot, DotInstruction, LaneDot, LaneSums, NarrowDot, NarrowTaps, PackedDot, TargetRow
 
 ROWS = (
     TargetRow(
@@ -40,6 +40,7 @@ ROWS = (
         narrow_dot=NarrowDot(
             "pairs_8x2_s8s8_neon", "widen_8x2_s16_neon", 8, 2, "int8", 2, "int16", fewest_steps=2
         ),
+        narrow_taps=NarrowTaps(8, "int16"),
         converts_by_adding=True,
     ),
     TargetRow(
@@ -55,6 +56,7 @@ ROWS = (
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
         narrow_dot=NarrowDot(None, None, lanes=8, depth=1, data_dtype="int16", parts=1, dtype="int16"),
+        narrow_taps=NarrowTaps(8, "int16"),
         converts_by_adding=True,
     ),
 )

@@ -18,6 +18,9 @@ INSIDE = "tvmq.inside"
 first down, then across.
 """
 
+HELD = "tvmq.held"
+"""Of an accumulator: registers that its weights take beside a tile."""
+
 STEPS = "tvmq.steps"
 """How many groups of the inner product an instruction of the accumulator takes at a time."""
 

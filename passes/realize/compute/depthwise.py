@@ -4,6 +4,8 @@
 
 Channels are the vector axis, in blocks of ``lanes``; weights are packed [KH, KW, C/lanes, lanes].
 
+Where products may be added in a narrower dtype, as many of one kernel's as the weights allow are widened together.
+
 Where the target multiplies and adds several numbers within a lane, the rows of the image that one output row reads
 are brought side by side first, as many as the instruction takes, and serve several output rows at once:
 
@@ -14,13 +16,17 @@ Of each group an output row uses those rows that its kernel covers; the others m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from operator import add
 
 import numpy as np
 from tvm import te, tirx
 
+from ...hub.arithmetic import bounds_of
 from ...hub.packing import ceil_div, padded_rows
-from .annotations import KERNEL
+from .annotations import HELD, KERNEL
 from .contraction import Conv2d, finish
 from .epilogue import Epilogue
 
@@ -39,6 +45,7 @@ def depthwise_conv2d(
     *arrays: te.Tensor,
     geometry: Conv2d,
     accumulator_dtype: str = "int32",
+    narrow: NarrowSums | None = None,
     epilogue: Epilogue | None = None,
 ) -> te.Tensor:
     """Return the depthwise convolution of NHWC data with weights packed by ``pack_depthwise``.
@@ -48,6 +55,7 @@ def depthwise_conv2d(
     data : (N, H, W, C).
     weight : (KH, KW, C/lanes, lanes).
     arrays : with an epilogue: offset and multiplier, both (C/lanes * lanes,), then its operands.
+    narrow : what is added before it goes to the accumulator; None where each product does.
 
     Returns
     -------
@@ -74,23 +82,35 @@ def depthwise_conv2d(
 
         source = te.compute((batch, height + top + bottom, span_w, blocks * lanes), body, name="rows")
 
-    taps_h = te.reduce_axis((0, kernel_h), "kh")
-    taps_w = te.reduce_axis((0, kernel_w), "kw")
+    def product(index: Sequence[tirx.Expr], tap_h: tirx.Expr | int, tap_w: tirx.Expr | int, dtype: str):
+        n, h, w, block, lane = index
+        row, column = h * stride_h + tap_h * dilation_h, w * stride_w + tap_w * dilation_w
+        value, factor = source[n, row, column, block * lanes + lane], weight[tap_h, tap_w, block, lane]
+        return value.astype(dtype) * factor.astype(dtype)
 
-    def product(n, h, w, block, lane):
-        value = source[
-            n,
-            h * stride_h + taps_h * dilation_h,
-            w * stride_w + taps_w * dilation_w,
-            block * lanes + lane,
+    taps_h, taps_w = (
+        te.reduce_axis((0, extent), name) for extent, name in ((kernel_h, "kh"), (kernel_w, "kw"))
+    )
+
+    def one_by_one(*index: tirx.Expr) -> tirx.Expr:
+        return te.sum(product(index, taps_h, taps_w, accumulator_dtype), axis=[taps_h, taps_w])
+
+    def together(narrow: NarrowSums, *index: tirx.Expr) -> tirx.Expr:
+        taps = [(tap_h, tap_w) for tap_h in range(kernel_h) for tap_w in range(kernel_w)]
+        sums = [
+            _total([product(index, *tap, narrow.dtype) for tap in taps[first : first + narrow.taps]])
+            for first in range(0, len(taps), narrow.taps)
         ]
-        factor = weight[taps_h, taps_w, block, lane]
-        return te.sum(
-            value.astype(accumulator_dtype) * factor.astype(accumulator_dtype), axis=[taps_h, taps_w]
-        )
+        once = te.reduce_axis((0, 1), "k")
+        return te.sum(_total([each.astype(accumulator_dtype) for each in sums]), axis=once)
 
     accumulator = te.compute(
-        (batch, out_h, rows, blocks, lanes), product, name="accumulator", attrs={KERNEL: "depthwise"}
+        (batch, out_h, rows, blocks, lanes),
+        one_by_one if narrow is None else partial(together, narrow),
+        name="accumulator",
+        attrs={KERNEL: "depthwise"}
+        if narrow is None
+        else {KERNEL: "depthwise", HELD: min(kernel_h * kernel_w, MOST_HELD)},
     )
 
     def position(index):
@@ -98,6 +118,44 @@ def depthwise_conv2d(
         return [n, h, w, channel // lanes, channel % lanes], channel, index
 
     return finish(accumulator, (batch, out_h, out_w, channels), position, arrays, epilogue)
+
+
+MOST_HELD = 12
+"""Weights that stay in registers beside a tile; those of larger kernels come from the cache each time."""
+
+
+def _total(terms: Sequence[tirx.Expr]) -> tirx.Expr:
+    return reduce(add, terms)
+
+
+@dataclass(frozen=True)
+class NarrowSums:
+    """Sums of neighbouring products of a kernel in a dtype that none of them leaves.
+
+    Attributes
+    ----------
+    taps : products a sum, the last of a kernel maybe of fewer.
+    dtype : of the sums.
+    """
+
+    taps: int
+    dtype: str
+
+    @classmethod
+    def of(cls, weight: np.ndarray, bounds: tuple[int, int], dtype: str) -> NarrowSums:
+        """Return the longest sums for an [C, 1, KH, KW] weight and activations within bounds, 0 between them."""
+        flat = weight.reshape(len(weight), -1).astype(np.int64)
+        low, high = bounds
+
+        def largest(taps: int) -> int:
+            sums = np.pad(flat, ((0, 0), (0, -flat.shape[1] % taps))).reshape(len(flat), -1, taps)
+            above, below = (np.maximum(sign * sums, 0).sum(axis=-1) for sign in (1, -1))
+            return max(
+                (high * above - low * below).max(initial=0), (high * below - low * above).max(initial=0)
+            )
+
+        fitting = (taps for taps in range(flat.shape[1], 1, -1) if largest(taps) <= bounds_of(dtype)[1])
+        return cls(next(fitting, 1), dtype)
 
 
 MAX_GROUP_ROWS = 4

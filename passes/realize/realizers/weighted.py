@@ -233,7 +233,7 @@ def _build(
     else:
         geometry = Conv2d.of(call, values.shape, data.zero_point)
         if geometry.groups == values.shape[0] > 1 and values.shape[1] == 1:
-            lanes, packed, define = _depthwise(emitter.row, weight, geometry, epilogue)
+            lanes, packed, define = _depthwise(emitter.row, weight, geometry, epilogue, bounds)
             operation = "qdepthwise_conv2d"
         else:
             groups, merged = geometry.groups, is_merged(call, values)
@@ -267,17 +267,21 @@ def _is_product_of_few(call: relax.Call, weight: Weight, row: TargetRow) -> bool
 
 
 def _depthwise(
-    row: TargetRow, weight: Weight, geometry: Conv2d, epilogue: Epilogue
+    row: TargetRow, weight: Weight, geometry: Conv2d, epilogue: Epilogue, bounds: tuple[int, int]
 ) -> tuple[int, np.ndarray, Callable[..., te.Tensor]]:
     """Return the lanes, the packed weights and the definition of a depthwise convolution.
 
     Rows lie side by side where that serves several output columns; with a stride each is read for one or two alone.
     """
     values = weight.values
-    lanes = choose_dot(row, weight, merged=False).lanes
+    lanes, narrow = choose_dot(row, weight, merged=False).lanes, None
+    if row.narrow_taps is not None:
+        lanes = row.narrow_taps.lanes
+        narrow = depthwise.NarrowSums.of(values, bounds, row.narrow_taps.dtype)
     if row.lane_dot is None or not depthwise.has_row_groups(geometry, row.lane_dot.most_stride):
         packed = depthwise.pack_depthwise(values, lanes)
-        return lanes, packed, partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=epilogue)
+        define = partial(depthwise.depthwise_conv2d, geometry=geometry, narrow=narrow, epilogue=epilogue)
+        return lanes, packed, define
     own = row.lane_dot
     groups = depthwise.RowGroups.of(geometry.kernel[0], geometry.strides[0], own.depth)
     packed = depthwise.pack_row_groups(values, geometry.strides[0], groups, own.lanes)

@@ -11,7 +11,7 @@ from tvmq.passes.hub import arithmetic, packing
 from tvmq.passes.hub.arithmetic import Output
 from tvmq.passes.realize.compute import depthwise
 from tvmq.passes.realize.compute.contraction import Conv2d
-from tvmq.passes.realize.compute.depthwise import RowGroups
+from tvmq.passes.realize.compute.depthwise import NarrowSums, RowGroups
 from tvmq.passes.realize.compute.epilogue import Requantize
 
 OUT = Output("uint8", 128, 0, 255)
@@ -30,13 +30,13 @@ CASES = [
 ]
 
 
-def _problem(dtype, height, width, channels, kernel, stride, padding, dilation):
+def _problem(dtype, height, width, channels, kernel, stride, padding, dilation, share=1):
     """Return geometry, data, weight, offset, multiplier and the expected result."""
     rng = np.random.default_rng(0)
     low, high = arithmetic.bounds_of(dtype)
     geometry = Conv2d((stride, stride), padding, (dilation, dilation), channels, kernel, channels, low + 200)
     data = rng.integers(low, high + 1, (2, height, width, channels)).astype(dtype)
-    weight = rng.integers(-127, 128, (channels, 1, *kernel)).astype(np.int8)
+    weight = rng.integers(-(127 // share), 127 // share + 1, (channels, 1, *kernel)).astype(np.int8)
     offset = rng.integers(-30000, 30000, channels).astype(np.int32)
     multiplier = rng.uniform(0.0005, 0.003, channels).astype(np.float32)
     accumulator = offset + arithmetic.conv2d_accumulator(
@@ -53,6 +53,40 @@ def test_tap_by_tap(run_kernel, row, case):
     define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=Requantize(OUT))
     result = run_kernel(define, [data, depthwise.pack_depthwise(weight, lanes), *per_channel])
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("share", [1, 5])
+def test_sums_of_several_taps(run_kernel, row, case, share):
+    """Weights of all magnitudes add two products at a time, and small ones more."""
+    narrow = row.narrow_taps
+    if narrow is None:
+        pytest.skip(f"{row.name} has none")
+    geometry, data, weight, offset, multiplier, expected = _problem(row.activation_dtype, *case, share=share)
+    sums = NarrowSums.of(weight, arithmetic.bounds_of(row.activation_dtype), narrow.dtype)
+    assert sums.taps >= 2 * share or sums.taps == weight[0].size
+    per_channel = [packing.pack_channels(array, 1, narrow.lanes) for array in (offset, multiplier)]
+    define = partial(depthwise.depthwise_conv2d, geometry=geometry, narrow=sums, epilogue=Requantize(OUT))
+    result = run_kernel(define, [data, depthwise.pack_depthwise(weight, narrow.lanes), *per_channel])
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bounds", "taps"),
+    [
+        ([127, 127, 127], (-128, 127), 2),
+        ([127, -127, 127, -127], (-128, 127), 2),
+        ([127, 127, 2, 2], (-128, 127), 2),
+        ([85, 85, 85, 0], (-128, 127), 4),
+        ([85, 85, 86, 0], (-128, 127), 2),
+        ([127, -127, 127, -127], (0, 255), 2),
+        ([127, 127, 127, 127], (0, 64), 4),
+        ([127, 127], (0, 255), 1),
+    ],
+)
+def test_as_many_taps_as_their_sum_allows(weights, bounds, taps):
+    weight = np.array(weights, np.int8).reshape(1, 1, 1, -1)
+    assert NarrowSums.of(weight, bounds, "int16") == NarrowSums(taps, "int16")
 
 
 @pytest.mark.parametrize("threads", [1, 3])
