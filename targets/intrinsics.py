@@ -41,6 +41,7 @@ def names_of(row: TargetRow) -> list[str]:
     """Return the names of every intrinsic of a row."""
     names = [name for dot in row.dots for name in (dot.intrinsic, dot.widened)]
     names += [dot.intrinsic for dot in row.packed_dots]
+    names += [name for dot in row.matrix_dots for name in (dot.intrinsic, dot.into_rows)]
     names += [dot.look_up(tail) for dot in row.bit_dots for tail in TAILS]
     if row.narrow_dot is not None:
         names += [row.narrow_dot.product, row.narrow_dot.widen]

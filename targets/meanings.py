@@ -5,6 +5,8 @@
     packed dot    a dot product with weights of few bits, several groups in a word
     narrow dot    sums[lane, part] += sum over the part's share of depth of data[.] * weight[lane, .]
     widening      accumulator[lane] += sum over parts of sums[lane, part]
+    matrix dot    sums[pair, row, channel] += sum over depth of data[row, depth] * weight[2 * pair + channel, depth]
+    into rows     accumulator[row, lane] = sums[lane / 2, row, lane % 2]
     lane dot      accumulator[lane] += sum over rows of groups[lane, row] * weight[lane, row]
     interleave    groups[lane, row] = rows[row, lane]
 
@@ -214,6 +216,63 @@ def widening(lanes: int, parts: int, dtype: str) -> PrimFunc:
                     with T.sblock("update"):
                         vi, vp = T.axis.remap("SR", [i, p])
                         C[vi] = C[vi] + T.cast(A[vi, vp], "int32")
+
+    return meaning
+
+
+def matrix_dot(lanes: int, depth: int, data_dtype: str, steps: int) -> PrimFunc:
+    """Return the products of two rows with as many channels as there are lanes, of ``steps`` groups."""
+    pairs = lanes // 2
+
+    @T.prim_func(s_tir=True)
+    def of_steps(
+        A: T.Buffer((2, steps * depth), data_dtype, offset_factor=1, strides=["down", 1]),
+        B: T.Buffer((steps, lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((pairs, 2, 2), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:pairs, 0:2, 0:2], A[0:2, 0 : steps * depth], B[0:steps, 0:lanes, 0:depth])
+            T.writes(C[0:pairs, 0:2, 0:2])
+            for s, p, r, c, k in T.grid(steps, pairs, 2, 2, depth):
+                with T.sblock("update"):
+                    vp, vr, vc, vs, vk = T.axis.remap("SSSRR", [p, r, c, s, k])
+                    C[vp, vr, vc] = C[vp, vr, vc] + _int32(A[vr, vs * depth + vk]) * _int32(
+                        B[vs, vp * 2 + vc, vk]
+                    )
+
+    @T.prim_func(s_tir=True)
+    def of_one(
+        A: T.Buffer((2, depth), data_dtype, offset_factor=1, strides=["down", 1]),
+        B: T.Buffer((lanes, depth), "int8", offset_factor=1),
+        C: T.Buffer((pairs, 2, 2), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:pairs, 0:2, 0:2], A[0:2, 0:depth], B[0:lanes, 0:depth])
+            T.writes(C[0:pairs, 0:2, 0:2])
+            for p, r, c, k in T.grid(pairs, 2, 2, depth):
+                with T.sblock("update"):
+                    vp, vr, vc, vk = T.axis.remap("SSSR", [p, r, c, k])
+                    C[vp, vr, vc] = C[vp, vr, vc] + _int32(A[vr, vk]) * _int32(B[vp * 2 + vc, vk])
+
+    return of_steps if steps > 1 else of_one
+
+
+def into_rows(lanes: int) -> PrimFunc:
+    """Return the move of sums of two rows and two channels each into rows."""
+    pairs = lanes // 2
+
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((pairs, 2, 2), "int32", offset_factor=1),
+        B: T.Buffer((2, 1, lanes), "int32", offset_factor=1, strides=["down", "across", 1]),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(A[0:pairs, 0:2, 0:2])
+            T.writes(B[0:2, 0, 0:lanes])
+            for r, i in T.grid(2, lanes):
+                with T.sblock("move"):
+                    vr, vi = T.axis.remap("SS", [r, i])
+                    B[vr, 0, vi] = A[vi // 2, vr, vi % 2]
 
     return meaning
 

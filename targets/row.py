@@ -60,6 +60,28 @@ class DotInstruction:
 
 
 @dataclass(frozen=True)
+class MatrixDot:
+    """One exact dot product of two rows of activations with pairs of channels: a register has sums of 2 x 2.
+
+    Sums of two rows and ``lanes`` channels lie as (pair of channels, row, channel), and are brought into rows behind
+    the last product.
+
+    Attributes
+    ----------
+    intrinsic, into_rows : names in ``targets.intrinsics`` of the products and of bringing into rows.
+    lanes, depth, data_dtype : as for ``DotInstruction``.
+    steps : groups of ``depth`` activations that it takes of each row.
+    """
+
+    intrinsic: str
+    into_rows: str
+    lanes: int
+    depth: int
+    data_dtype: str
+    steps: int = 1
+
+
+@dataclass(frozen=True)
 class NarrowDot:
     """Products that are added in a dtype narrower than int32 for many groups, and widened once.
 
@@ -222,6 +244,7 @@ class TargetRow:
     l1_bytes, l2_bytes : data cache a core, in bytes.
     activation_dtype : integer dtype in which quantized activations are stored, ``"uint8"`` or ``"int8"``.
     dots : the int8 dot products of the target, the fastest first; the last is exact for any weights.
+    matrix_dots : those of two rows at a time, for kernels that have neighbouring rows; the fastest first.
     narrow_dot : sums of small weights, faster still; None where there is no such.
     sought_sums : those for which ``Calibrate`` makes the weights small enough; None where any are fast.
     packed_dots : those of few rows, by bits; of each the fastest first.
@@ -245,6 +268,7 @@ class TargetRow:
     activation_dtype: str
     dots: tuple[DotInstruction, ...]
     bit_dots: tuple[BitDot, ...]
+    matrix_dots: tuple[MatrixDot, ...] = ()
     narrow_dot: NarrowDot | None = None
     sought_sums: LaneSums | None = None
     packed_dots: tuple[PackedDot, ...] = ()

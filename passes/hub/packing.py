@@ -8,7 +8,6 @@ kernel streams through memory in order. Channels are padded with zeros to whole 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,11 +90,11 @@ def pack_channels(values: np.ndarray, groups: int, lanes: int, fill: int = 0) ->
     return np.pad(values.reshape(groups, group_out), widths, constant_values=fill).reshape(-1)
 
 
-def padded_rows(rows: int) -> int:
+def padded_rows(rows: int, together: int = 1) -> int:
     """Return the least number of output rows that a register tile of 4 to 8 rows divides.
 
-    A kernel computes whole tiles. Up to 8 rows are a tile by themselves.
+    A kernel computes whole tiles. Up to 8 rows are a tile by themselves. An instruction takes so many ``together``.
     """
     if rows <= 8:
-        return rows
-    return min(math.ceil(rows / tile) * tile for tile in (8, 7, 6, 5, 4))
+        return ceil_div(rows, together) * together
+    return min(ceil_div(rows, tile) * tile for tile in (8, 7, 6, 5, 4) if tile % together == 0)

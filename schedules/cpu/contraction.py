@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import SBlockRV
 
-from ...passes.realize.compute.annotations import BITS, HELD, KERNEL, NARROW, TAIL
+from ...passes.realize.compute.annotations import BITS, HELD, INTO_ROWS, KERNEL, NARROW, TAIL
 from ...targets.row import TargetRow
 from ..blocks import (
     bytes_of,
@@ -34,7 +34,15 @@ from . import tiles
 from .inputs import Inputs
 from .loops import schedule_blocks
 from .nest import Sums, nest_of
-from .register_tile import instruction_of, narrow_bits, tile_bits, tile_narrow, tile_result, tile_sums
+from .register_tile import (
+    instruction_of,
+    narrow_bits,
+    tile_bits,
+    tile_into_rows,
+    tile_narrow,
+    tile_result,
+    tile_sums,
+)
 
 FAMILIES = ("contraction", "depthwise", "row groups")
 
@@ -53,7 +61,10 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
         return f"has {len(found)} accumulators, not one"
     position = blocks.index(found[0])
     sources = blocks[:position]
-    followers, repeats = _split(sch, found[0], blocks[position + 1 :])
+    behind = blocks[position + 1 :]
+    into_rows = next((block for block in behind if INTO_ROWS in sch.get(block).annotations), None)
+    behind = [block for block in behind if block is not into_rows]
+    followers, repeats = _split(sch, into_rows or found[0], behind)
     narrow = next((block for block in sources if NARROW in sch.get(block).annotations), None)
     sources = [block for block in sources if block is not narrow]
     inputs = Inputs.of(sch, narrow or found[0], sources)
@@ -62,7 +73,7 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
             # Fused in from in front, for an elementwise block behind: a residual's dequantize, say.
             sch.compute_inline(block)
     result = inline_elementwise(sch, followers)
-    _schedule(sch, inputs, Sums(found[0], narrow), result, row, threads, decide)
+    _schedule(sch, inputs, Sums(found[0], narrow, into_rows), result, row, threads, decide)
     schedule_blocks(sch, repeats, row)
     return ""
 
@@ -115,15 +126,19 @@ def _schedule(
     data_bytes, weight_bytes = [bytes_of(region.source) for region in read]
     if inputs.is_packed(sch):
         weight_bytes //= math.prod(int(extent) for extent in read[-1].source.shape[:-4])
-    lanes = extent_of(sch, nest.lane)
+    lanes = extent_of_all(sch, nest.lanes)
     tile_rows, tile_blocks = decide(
         "tile",
         tiles.register_tiles(
             *(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes),
-            *(row, extent_of_all(sch, nest.shared), extent_of_all(sch, nest.steps)),
+            *(row, extent_of_all(sch, nest.shared), nest.held_steps(sch)),
             32 if sums.narrow is None else narrow_bits(sch, sums.narrow),
             sums.narrow is not None and TAIL in sch.get(sums.narrow).annotations,
-            int(block.annotations.get(HELD, 0)),
+            *(
+                (int(block.annotations.get(HELD, 0)), 1)
+                if nest.rows_together == 1
+                else (tiles.PAIRS_HELD, tiles.PAIR_COST)
+            ),
         ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
@@ -144,11 +159,13 @@ def _schedule(
     depth = [nest.depth] if nest.depth is not None else []
     sch.reorder(
         *[*outer, chunk_outer, block_outer, chunk_inner, *inner_rows],
-        *[*nest.taps, *nest.shared, row_inner, block_inner, *nest.steps, nest.lane, *depth],
+        *[*nest.taps, *nest.shared, row_inner, block_inner, *nest.steps, *nest.lanes, *depth],
     )
     if sums.narrow is not None:
         sch.compute_at(sums.narrow, nest.taps[-1], preserve_unit_loops=True)
     tile_loop = inner_rows[0] if inner_rows else chunk_inner
+    if sums.into_rows is not None:
+        sch.reverse_compute_at(sums.into_rows, tile_loop, preserve_unit_loops=True)
     sch.reverse_compute_at(result, tile_loop, preserve_unit_loops=True)
     for loop in (block_outer, tile_loop):
         sch.annotate(loop, "pragma_loop_partition_hint", 1)
@@ -175,3 +192,5 @@ def _schedule(
     tile_sums(sch, nest, accumulator, (row_inner, block_inner), instruction_of(sch, sums, row, family))
     if sums.narrow is not None:
         tile_narrow(sch, sums.narrow, row)
+    if sums.into_rows is not None:
+        tile_into_rows(sch, sums.into_rows, row)

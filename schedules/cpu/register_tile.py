@@ -7,7 +7,7 @@ import math
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import LoopRV, SBlockRV
 
-from ...passes.realize.compute.annotations import NARROW, TAIL, WORDS
+from ...passes.realize.compute.annotations import MATRIX, NARROW, TAIL, WORDS
 from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
@@ -76,16 +76,18 @@ def tile_sums(
     if instruction is None:
         # Before the initialisation is split off: a lone update is no reduction block that could be vectorized.
         if nest.depth is not None:
-            sch.reorder(nest.depth, nest.lane)
+            sch.reorder(nest.depth, *nest.lanes)
             sch.unroll(nest.depth)
         for loop in nest.steps:
             sch.unroll(loop)
-        sch.vectorize(nest.lane)
+        sch.vectorize(nest.lanes[0])
     initial = sch.decompose_reduction(accumulator, nest.taps[0])
-    *init_loops, init_lane = sch.get_loops(initial)[-3 - shared :]
+    lanes = len(nest.lanes)
+    loops = sch.get_loops(initial)[-2 - lanes - shared :]
+    init_loops, init_lanes = loops[:-lanes], loops[-lanes:]
     if instruction is not None:
-        sch.vectorize(init_lane)
-        sch.tensorize([*nest.steps, nest.lane][0], instruction)
+        sch.vectorize(sch.fuse(*init_lanes) if lanes > 1 else init_lanes[0])
+        sch.tensorize([*nest.steps, *nest.lanes][0], instruction)
     for loop in (*init_loops, *nest.shared, *inner):
         sch.unroll(loop)
     *_, last = nest.taps
@@ -99,11 +101,20 @@ def tile_result(sch: Schedule, nest: Nest, result: SBlockRV, blocks: int) -> Non
     *rows, channels = sch.get_loops(result)[-2 - len(nest.shared) :]
     for loop in rows:
         sch.unroll(loop)
-    lanes = extent_of(sch, nest.lane)
+    lanes = extent_of_all(sch, nest.lanes) // nest.rows_together
     if _ends_in_one_lane(sch, result, lanes):
         sch.unroll(channels)
     else:
         sch.unroll(split_vector(sch, channels, blocks * lanes))
+
+
+def tile_into_rows(sch: Schedule, into_rows: SBlockRV, row: TargetRow) -> None:
+    """Bring a register tile of sums of two rows and two channels each into rows, by an instruction."""
+    pairs, pair_row, blocks, _ = sch.get_loops(into_rows)[-4:]
+    sch.reorder(pairs, blocks, pair_row)
+    sch.tensorize(pair_row, intrinsics.register(row.matrix_dots[0].into_rows))
+    for loop in (pairs, blocks):
+        sch.unroll(loop)
 
 
 def tile_bits(sch: Schedule, result: SBlockRV) -> None:
@@ -147,6 +158,12 @@ def instruction_of(sch: Schedule, sums: Sums, row: TargetRow, family: str) -> st
             if (8 // dot.bits, dot.words) == (planes, words)
         )
     wanted = lanes, depth, str(data.dtype), steps_of(sch, accumulator)
+    if MATRIX in annotations:
+        return next(
+            intrinsics.register(dot.intrinsic)
+            for dot in row.matrix_dots
+            if (dot.lanes, dot.depth, dot.data_dtype, dot.steps) == wanted
+        )
     for dot in row.dots:
         if (dot.lanes, dot.depth, dot.data_dtype, dot.steps) == wanted:
             name = dot.intrinsic if str(weight.dtype) == "int8" else dot.widened

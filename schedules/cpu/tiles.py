@@ -11,6 +11,12 @@ from __future__ import annotations
 from ...targets.row import TargetRow
 
 WEIGHT_COST = 2
+PAIRS_HELD = 6
+"""Registers for pairs of rows, and for weights of further steps, beside a tile of sums of two rows."""
+
+PAIR_COST = 6
+"""Of two rows of activations, which take an instruction of the pipes that multiply to come into one register."""
+
 MAX_BLOCK_BYTES = 64
 LOOK_UP_ROWS = 7
 """Of a tile whose products are looked up, at most: each row's entries have an address in a register of their own."""
@@ -46,6 +52,7 @@ def register_tiles(
     lane_bits: int = 32,
     looks_up: bool = False,
     held: int = 0,
+    row_cost: int = 1,
 ) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
@@ -58,6 +65,7 @@ def register_tiles(
     lane_bits : of a lane in registers, where those are not the accumulators but narrow sums.
     looks_up : products are looked up.
     held : registers that are taken all the time.
+    row_cost : of the activations of a row of the tile.
     """
     most_rows, most_bytes = (LOOK_UP_ROWS, MAX_BLOCK_BYTES) if looks_up else (rows, 2 * MAX_BLOCK_BYTES)
     registers_a_block = max(1, lanes * lane_bits // row.vector_bits)
@@ -75,7 +83,7 @@ def register_tiles(
 
     def cost(tile: tuple[int, int]) -> float:
         tile_rows, weights = tile[0], tile[1] * registers_a_block
-        return (tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
+        return (row_cost * tile_rows + WEIGHT_COST * weights) / (tile_rows * weights)
 
     fitting = [
         (tile_rows, tile_blocks)

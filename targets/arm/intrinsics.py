@@ -8,6 +8,9 @@ dot_4x4_s8s8_sdot_2     sdot by lane   the same of two
 dot_4x4_s8s8_sdot       sdot           the same of one group
 pairs_8x2_s8s8_neon     smull, smlal   products added in int16, which wraps, so only for weights that keep them there
 widen_8x2_s16_neon      sadalp         pairs of such sums, added to int32
+matrix_4x8_s8s8_smmla_2 smmla          two rows and two channels, two groups of eight; rows are loaded whole
+matrix_4x8_s8s8_smmla   smmla          the same of one group
+into_rows_4_neon        zip1, zip2     such sums into rows
 lane_dot_16x4_s8s8_sdot sdot           each lane has activations of its own
 interleave_16x4_s8      zip1, zip2     rows side by side, for the lane dot
 ======================  =============  ==========================================================================
@@ -22,9 +25,10 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from .. import meanings
-from ..code import Intrinsic, call, everywhere, update_code, vector
+from ..code import Intrinsic, call, everywhere, update_code, vector, whole
 
 _SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+_SMMLA = "llvm.aarch64.neon.smmla.v4i32.v16i8"
 _SMULL = "llvm.aarch64.neon.smull.v8i16"
 _SADDLP = "llvm.aarch64.neon.saddlp.v4i32.v8i16"
 
@@ -46,6 +50,59 @@ def dot_sdot(steps: int) -> tuple[PrimFunc, PrimFunc]:
     shape = (steps, 4, 4) if steps > 1 else (4, 4)
     code = update_code(4, ((4 * steps,), "int8"), (shape, "int8"), update)
     return meanings.dot_product(4, 4, "int8", steps=steps), code
+
+
+def matrix_smmla(steps: int) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``smmla``: groups of eight of two rows are brought beside each other first."""
+
+    @T.prim_func(s_tir=True)
+    def code(
+        A: T.Buffer((2, 8 * steps), "int8", offset_factor=1, strides=["down", 1]),
+        B: T.Buffer((steps, 4, 8) if steps > 1 else (4, 8), "int8", offset_factor=1),
+        C: T.Buffer((2, 2, 2), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:2, 0:2, 0:2], A[0:2, 0 : 8 * steps], whole(B))
+            T.writes(C[0:2, 0:2, 0:2])
+            for pair in T.unroll(2):
+                C[pair, 0, T.ramp(0, 1, 4)] = _smmla(A, B, C, pair, steps)
+
+    return meanings.matrix_dot(4, 8, "int8", steps), code
+
+
+def _smmla(
+    rows: tirx.Buffer, weight: tirx.Buffer, sums: tirx.Buffer, pair: tirx.Expr, steps: int
+) -> tirx.Expr:
+    upper, lower = (rows.vload([row, 0], f"int8x{8 * steps}") for row in range(2))
+    total = sums.vload([pair, 0, 0], "int32x4")
+    for step in range(steps):
+        places = [8 * steps * row + 8 * step + place for row in range(2) for place in range(8)]
+        front = [step] if steps > 1 else []
+        group = weight.vload([*front, 2 * pair, 0], "int8x16")
+        total = call(_SMMLA, "int32x4", total, T.Shuffle([upper, lower], places), group)
+    return total
+
+
+def into_rows() -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of bringing sums of two rows and two channels each into rows."""
+
+    @T.prim_func(s_tir=True)
+    def code(
+        A: T.Buffer((2, 2, 2), "int32", offset_factor=1),
+        B: T.Buffer((2, 1, 4), "int32", offset_factor=1, strides=["down", "across", 1]),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(A[0:2, 0:2, 0:2])
+            T.writes(B[0:2, 0, 0:4])
+            for row in T.unroll(2):
+                B[row, 0, T.ramp(0, 1, 4)] = _row(A, row)
+
+    return meanings.into_rows(4), code
+
+
+def _row(sums: tirx.Buffer, row: tirx.Expr) -> tirx.Expr:
+    pairs = [T.reinterpret(sums.vload([pair, 0, 0], "int32x4"), dtype="int64x2") for pair in range(2)]
+    return T.reinterpret(T.Shuffle(pairs, [row, 2 + row]), dtype="int32x4")
 
 
 def lane_dot_sdot() -> tuple[PrimFunc, PrimFunc]:
@@ -149,6 +206,9 @@ INTRINSICS: dict[str, Intrinsic] = {
     "dot_4x4_s8s8_sdot_4": partial(dot_sdot, 4),
     "dot_4x4_s8s8_sdot_2": partial(dot_sdot, 2),
     "dot_4x4_s8s8_sdot": partial(dot_sdot, 1),
+    "matrix_4x8_s8s8_smmla_2": partial(matrix_smmla, 2),
+    "matrix_4x8_s8s8_smmla": partial(matrix_smmla, 1),
+    "into_rows_4_neon": into_rows,
     "lane_dot_16x4_s8s8_sdot": lane_dot_sdot,
     "interleave_16x4_s8": interleave_four_rows,
     "pairs_8x2_s8s8_neon": pairs,

@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-from ..row import BitDot, DotInstruction, LaneDot, LaneSums, NarrowDot, NarrowTaps, PackedDot, TargetRow
+from ..row import (
+    BitDot,
+    DotInstruction,
+    LaneDot,
+    LaneSums,
+    MatrixDot,
+    NarrowDot,
+    NarrowTaps,
+    PackedDot,
+    TargetRow,
+)
 
 ROWS = (
+    TargetRow(
+        name="aarch64-i8mm",
+        arch="aarch64",
+        features=("neon", "dotprod", "i8mm"),
+        vector_bits=128,
+        vector_registers=32,
+        l1_bytes=32768,
+        l2_bytes=1048576,
+        activation_dtype="int8",
+        bit_dots=(BitDot(None, 16),),
+        dots=(
+            DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
+            DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
+            DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
+        ),
+        matrix_dots=(
+            MatrixDot(
+                "matrix_4x8_s8s8_smmla_2", "into_rows_4_neon", lanes=4, depth=8, data_dtype="int8", steps=2
+            ),
+            MatrixDot("matrix_4x8_s8s8_smmla", "into_rows_4_neon", lanes=4, depth=8, data_dtype="int8"),
+        ),
+        packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
+        lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
+        converts_by_adding=True,
+    ),
     TargetRow(
         name="aarch64-dotprod",
         arch="aarch64",

@@ -18,6 +18,12 @@ INSIDE = "tvmq.inside"
 first down, then across.
 """
 
+MATRIX = "tvmq.matrix"
+"""Of an accumulator of two rows at a time, which lies as (rows / 2, blocks, lanes / 2, 2 rows, 2 lanes)."""
+
+INTO_ROWS = "tvmq.into_rows"
+"""Marks the block that brings such an accumulator into rows."""
+
 HELD = "tvmq.held"
 """Of an accumulator: registers that its weights take beside a tile."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tvm import relax, te, tirx
 
 from ...hub.packing import ceil_div, padded_rows
-from .annotations import INSIDE, START
+from .annotations import INSIDE, KERNEL, START
 from .bfloat16 import convert
 from .dots import Dot
 from .epilogue import Epilogue
@@ -151,7 +151,8 @@ def _started(accumulator: te.Tensor, offset: te.Tensor) -> te.Tensor:
         return accumulator(*index) + offset(channel)
 
     # Only where all groups share a block's place in the array can the accumulator start from it.
-    attrs = {} if grouped else {START: 1}
+    is_sum = KERNEL in dict(accumulator.op.attrs)
+    attrs = {} if grouped or not is_sum else {START: 1}
     return te.compute(accumulator.shape, body, name="started", attrs=attrs)
 
 
@@ -161,7 +162,8 @@ def _rows(
     """Return the padded input by (n, h, w, group, channel), ``group_depth`` channels a group; or as it is."""
     batch, height, width, channels = (int(extent) for extent in data.shape)
     top, _, bottom, _ = geometry.padding
-    group_in, span_w = channels // groups, geometry.span(padded_rows(geometry.out_size(height, width)[1]))
+    columns = padded_rows(geometry.out_size(height, width)[1], dot.rows)
+    group_in, span_w = channels // groups, geometry.span(columns)
     exact = group_in == group_depth
     if exact and not any(geometry.padding) and span_w <= width and data.dtype == dot.data_dtype:
         return lambda n, h, w, group, channel: data(n, h, w, group * group_in + channel)
@@ -174,6 +176,11 @@ def _rows(
         return or_outside(value, conditions, geometry.pad_value)
 
     shape = (batch, height + top + bottom, max(span_w, 1), groups, group_depth)
+    if dot.rows > 1:  # neighbouring rows are neighbouring axes of what the instruction reads
+        one = te.compute(
+            (*shape[:3], group_depth), lambda n, h, w, channel: body(n, h, w, 0, channel), name="rows"
+        )
+        return lambda n, h, w, group, channel: one(n, h, w, channel)
     return te.compute(shape, body, name="rows")
 
 
@@ -236,7 +243,7 @@ def conv2d(
     groups, blocks, lanes, depth = (int(weight.shape[axis]) for axis in (0, 1, -2, -1))
     group_out, taps = geometry.out_channels // groups, geometry.taps(channels, depth, merged)
     out_h, out_w = geometry.out_size(height, width)
-    rows = padded_rows(out_w)
+    rows = padded_rows(out_w, dot.rows)
     stride_h, stride_w = geometry.strides
     dilation_h, dilation_w = geometry.dilation
     if merged:
@@ -302,7 +309,7 @@ def matmul(
     axis = _rows_axis(lead)
     outer = [extent for place, extent in enumerate(lead) if place != axis]
     length = lead[axis] if lead else 1
-    rows = padded_rows(length)
+    rows = padded_rows(length, dot.rows)
     exact = inner == steps * depth and rows == length
 
     def ordered(front: Sequence[tirx.Expr], row: tirx.Expr) -> list[tirx.Expr]:

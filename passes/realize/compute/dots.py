@@ -44,6 +44,7 @@ class Dot:
     accumulator_dtype : ``"int32"``, or ``"float32"`` for float operators, whose data and weights may be
         ``"bfloat16"``.
     steps : groups of ``depth`` that an instruction takes at a time.
+    rows : of activations that it takes; of two, the sums of two channels each lie in one register.
     weight_bits : of a weight in memory; fewer than 8 are packed by ``packing.pack_planes``.
     words : packed words that an instruction takes at a time; 0 where it takes weights of 8 bits, to which a kernel
         unpacks those of fewer for all of its rows.
@@ -55,6 +56,7 @@ class Dot:
     data_dtype: str
     accumulator_dtype: str = "int32"
     steps: int = 1
+    rows: int = 1
     weight_dtype: str = "int8"
     weight_bits: int = STORED_BITS[-1]
     words: int = 0

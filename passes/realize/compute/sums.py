@@ -16,7 +16,7 @@ from typing import Any
 from tvm import te, tirx
 
 from ....targets import bit_products
-from .annotations import KERNEL, NARROW, STEPS, TAIL, WORDS
+from .annotations import INTO_ROWS, KERNEL, MATRIX, NARROW, STEPS, TAIL, WORDS
 from .bfloat16 import widened
 from .dots import Dot, Narrow, split_taps
 
@@ -43,6 +43,8 @@ def accumulate(
         attrs[WORDS] = dot.words
     if dot.narrow is not None:
         return _in_two_steps(shape, taps, terms, dot, dot.narrow, attrs)
+    if dot.rows > 1:
+        return _by_pairs(shape, taps, terms, dot, attrs)
     axes = [te.reduce_axis((0, extent), name) for name, extent in taps]
     place = te.reduce_axis((0, dot.depth), "ki")
 
@@ -91,6 +93,33 @@ def _in_two_steps(
         return te.sum(value if narrow.factor == 1 else value * narrow.factor, axis=[*outside, part])
 
     return te.compute(tuple(shape), total, name="accumulator", attrs=attrs)
+
+
+def _by_pairs(
+    shape: Sequence[int], taps: Sequence[tuple[str, int]], terms: Terms, dot: Dot, attrs: dict[str, Any]
+) -> te.Tensor:
+    """Return the accumulator of sums of two rows and two channels each."""
+    *front, rows, blocks, lanes = shape
+    axes = [te.reduce_axis((0, extent), name) for name, extent in taps]
+    place = te.reduce_axis((0, dot.depth), "ki")
+
+    def sums(*index: tirx.Expr) -> tirx.Expr:
+        *outer, pair, block, channels, row, channel = index
+        own = [*outer, pair * 2 + row, block, channels * 2 + channel]
+        return te.sum(_product(terms(own, axes, place), dot.accumulator_dtype), axis=[*axes, place])
+
+    pairs = te.compute(
+        (*front, rows // 2, blocks, lanes // 2, 2, 2), sums, name="pairs", attrs={**attrs, MATRIX: 1}
+    )
+    by_rows = te.compute(
+        (*front, rows // 2, 2, blocks, lanes),
+        lambda *i: pairs(*i[:-3], i[-2], i[-1] // 2, i[-3], i[-1] % 2),
+        name="into_rows",
+        attrs={INTO_ROWS: 1},
+    )
+    return te.compute(
+        tuple(shape), lambda *i: by_rows(*i[:-3], i[-3] // 2, i[-3] % 2, *i[-2:]), name="accumulator"
+    )
 
 
 def _product(factors: tuple[tirx.Expr, tirx.Expr], dtype: str) -> tirx.Expr:

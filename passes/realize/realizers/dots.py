@@ -43,6 +43,7 @@ def lay_out(
     merged: bool,
     bounds: tuple[int, int],
     rows: int | None = None,
+    has_neighbours: bool = True,
 ) -> Layout:
     """Return the fastest dot product of the target that is exact for these weights, and the weights for it.
 
@@ -52,11 +53,14 @@ def lay_out(
     merged : as for ``lane_sums.runs_of``.
     bounds : the least and the largest that activations are, 0 between them.
     rows : of the kernel, where it is a matrix product.
+    has_neighbours : rows of the result read neighbouring rows of the data, whose groups are whole.
     """
     bits = stored_bits(bits_of(weight.values))
     if bits < STORED_BITS[-1] and rows is not None and rows <= row.few_rows:
         return _in_registers(row, arrange, taps, bits)
     dot = _narrow(row.narrow_dot, arrange, taps, bounds) if row.narrow_dot is not None else None
+    if dot is None and has_neighbours and rows != 1:
+        dot = _of_two_rows(row, taps)
     if dot is None:
         own = choose_dot(row, weight, merged)
         dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)
@@ -65,6 +69,14 @@ def lay_out(
         return Layout(dot, arranged)
     packed = pack_planes(_flat(arranged, taps(dot.depth)), bits)
     return Layout(dataclasses.replace(dot, weight_bits=bits), packed)
+
+
+def _of_two_rows(row: TargetRow, taps: Callable[[int], Sequence[int]]) -> Dot | None:
+    """Return the fastest dot product of two rows of activations; None where there is none."""
+    for own in row.matrix_dots:
+        if taps(own.depth)[-1] % own.steps == 0:
+            return Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps, rows=2)
+    return None
 
 
 def choose_dot(row: TargetRow, weight: Weight, merged: bool) -> DotInstruction:

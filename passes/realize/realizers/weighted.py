@@ -241,6 +241,7 @@ def _build(
             layout = lay_out(
                 *(emitter.row, weight, partial(packing.pack_conv2d, ordered, groups)),
                 *(lambda depth: geometry.taps(data_shape[-1], depth, merged), merged, bounds),
+                has_neighbours=geometry.strides[1] == 1 and not merged and groups == 1 and _is_wide(call),
             )
             lanes, packed = layout.dot.lanes, layout.weights
             define = partial(
@@ -254,6 +255,10 @@ def _build(
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
+
+
+def _is_wide(call: relax.Call) -> bool:
+    return shape_of(call)[2] > 1
 
 
 def _is_product_of_few(call: relax.Call, weight: Weight, row: TargetRow) -> bool:

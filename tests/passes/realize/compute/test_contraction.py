@@ -62,9 +62,32 @@ CONVOLUTIONS = [
 ]
 
 
+def two_rows_of(row, steps):
+    """Return a dot product of two rows at a time; skip where there is none of so many steps."""
+    found = [dot for dot in row.matrix_dots if dot.steps == steps]
+    if not found:
+        pytest.skip(f"{row.name} takes one row at a time")
+    (dot,) = found
+    return Dot(dot.lanes, dot.depth, dot.data_dtype, steps=steps, rows=2)
+
+
 @pytest.mark.parametrize("kind", ["requantize", "add", "dequantize"])
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: "-".join(map(str, case)).replace(" ", ""))
 def test_conv2d(run_kernel, row, case, kind):
+    check_conv2d(run_kernel, row, case, kind, dot_of(row))
+
+
+@pytest.mark.parametrize("kind", ["requantize", "add", "dequantize"])
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("case", [case for case in CONVOLUTIONS if case[6] == case[9] == 1], ids=str)
+def test_conv2d_of_two_rows(run_kernel, row, case, steps, kind):
+    dot = two_rows_of(row, steps)
+    if -(-case[3] // dot.depth) % steps:
+        pytest.skip("its groups are not whole")
+    check_conv2d(run_kernel, row, case, kind, dot)
+
+
+def check_conv2d(run_kernel, row, case, kind, dot):
     batch, height, width, channels, out_channels, kernel, stride, padding, dilation, groups = case
     rng = np.random.default_rng(0)
     geometry = Conv2d(
@@ -80,7 +103,6 @@ def test_conv2d(run_kernel, row, case, kind):
     if kind == "add":
         multiplier = multiplier * np.float32(2**SHIFT)
     epilogue, expected = finish(kind, accumulator, multiplier, residual)
-    dot = dot_of(row)
     packed = packing.pack_conv2d(weight, groups, dot.lanes, dot.depth)
     per_channel = [packing.pack_channels(array, groups, dot.lanes) for array in (offset, multiplier)]
     define = partial(contraction.conv2d, geometry=geometry, dot=dot, epilogue=epilogue)
