@@ -23,12 +23,17 @@ from .cpu.loops import PARALLEL_WORK
 def table_kernel(func: tirx.PrimFunc, row: TargetRow) -> tirx.PrimFunc | None:
     """Return the function with vectors; None where it does more than look up, or the target has no instruction."""
     buffers = list(func.params)
-    if not row.look_ups or len(buffers) != 3 or {str(buffer.dtype) for buffer in buffers} != {"uint8"}:
+    if (
+        not row.look_ups
+        or len(buffers) != 3
+        or not {str(buffer.dtype) for buffer in buffers} <= {"uint8", "int8"}
+    ):
         return None
     shape, lanes = [int(extent) for extent in buffers[0].shape], row.look_ups[0].lanes
     if math.prod(shape) < lanes or _kinds(func) != ["table"]:
         return None
-    made = _kernel(shape, lanes, row.look_ups[0].name)
+    dtype, entry_dtype = (str(buffer.dtype) for buffer in buffers[:2])
+    made = _kernel(shape, dtype, entry_dtype, lanes, row.look_ups[0].name)
     return made.with_attrs({**dict(func.attrs or {}), "tirx.is_scheduled": True})
 
 
@@ -45,16 +50,22 @@ def _kinds(func: tirx.PrimFunc) -> list[str]:
     return found
 
 
-def _kernel(shape: list[int], lanes: int, name: str) -> tirx.PrimFunc:
+def _kernel(shape: list[int], dtype: str, entry_dtype: str, lanes: int, name: str) -> tirx.PrimFunc:
     size, look_up = math.prod(shape), LOOK_UPS[name]
     vectors, last = ceil_div(size, lanes), size - lanes
     with IRBuilder() as builder, T.prim_func(s_tir=True):
-        data = T.arg("data", T.buffer(shape, "uint8"))
-        table = T.arg("table", T.buffer((256,), "uint8"))
-        result = T.arg("result", T.buffer(shape, "uint8"))
-        source = T.decl_buffer((size,), "uint8", data=data.data)
-        target = T.decl_buffer((size,), "uint8", data=result.data)
+        data = T.arg("data", T.buffer(shape, dtype))
+        table = T.arg("table", T.buffer((256,), entry_dtype))
+        result = T.arg("result", T.buffer(shape, entry_dtype))
+        # Bytes by whatever name: what is looked up, the entries, and where they go.
+        source, entries, target = (
+            T.decl_buffer((extent,), "uint8", data=buffer.data)
+            for extent, buffer in ((size, data), (256, table), (size, result))
+        )
         with (T.parallel if size >= PARALLEL_WORK else T.serial)(0, vectors) as vector:
             place = [T.ramp(T.min(vector * lanes, last), 1, lanes)]
-            T.buffer_store(target, look_up(tirx.BufferLoad(source, place), table), place)
+            numbers = tirx.BufferLoad(source, place)
+            if dtype == "int8":  # -128 has the first entry
+                numbers = numbers ^ tirx.Broadcast(tirx.const(128, "uint8"), lanes)
+            T.buffer_store(target, look_up(numbers, entries), place)
     return builder.get()

@@ -2,7 +2,7 @@
 
     sums[lane] += the entry of the code for the lane's weights       (``bit_products``)
 
-``vpshufb`` looks up 16 bytes at a time, which is a code's part of the table.
+``vpshufb`` and ``tbl`` look up 16 bytes at a time, which is a code's part of the table.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ THRESHOLD_LANES = (64, 32, 16, 8)
 _LOOK_UPS = {
     "avx512": (64, "llvm.x86.avx512.pshuf.b.512"),
     "avx2": (32, "llvm.x86.avx2.pshuf.b"),
+    "neon": (16, "llvm.aarch64.neon.tbl1.v16i8"),
 }
 """Bytes that are looked up at a time, and LLVM's intrinsic for it."""
 

@@ -10,6 +10,8 @@ from tvm.tirx import PrimFunc
 
 Update = Callable[[tirx.Buffer, tirx.Buffer, tirx.Buffer], tirx.Expr]
 """``(data, weight, accumulator) -> accumulator``'s next value, as vectors."""
+LookUpBytes = Callable[[tirx.Expr, tirx.Buffer], tirx.Expr]
+"""``(uint8 vector, uint8 table [256]) -> uint8 vector``."""
 Intrinsic = Callable[[], tuple[PrimFunc, PrimFunc]]
 """Makes the meaning and the code."""
 

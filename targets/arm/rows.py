@@ -7,6 +7,7 @@ from ..row import (
     DotInstruction,
     LaneDot,
     LaneSums,
+    LookUp,
     MatrixDot,
     NarrowDot,
     NarrowTaps,
@@ -24,7 +25,7 @@ ROWS = (
         l1_bytes=32768,
         l2_bytes=1048576,
         activation_dtype="int8",
-        bit_dots=(BitDot(None, 16),),
+        bit_dots=(BitDot("neon", 16),),
         dots=(
             DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
             DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
@@ -38,6 +39,7 @@ ROWS = (
         ),
         packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
         lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
+        look_ups=(LookUp("look_up_16_neon", 16),),
         converts_by_adding=True,
     ),
     TargetRow(
@@ -49,7 +51,7 @@ ROWS = (
         l1_bytes=32768,
         l2_bytes=524288,
         activation_dtype="int8",
-        bit_dots=(BitDot(None, 16),),
+        bit_dots=(BitDot("neon", 16),),
         dots=(
             DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
             DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
@@ -57,6 +59,7 @@ ROWS = (
         ),
         packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
         lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
+        look_ups=(LookUp("look_up_16_neon", 16),),
         converts_by_adding=True,
     ),
     TargetRow(
@@ -68,7 +71,7 @@ ROWS = (
         l1_bytes=32768,
         l2_bytes=524288,
         activation_dtype="int8",
-        bit_dots=(BitDot(None, 16),),
+        bit_dots=(BitDot("neon", 16),),
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
         sought_sums=LaneSums(128, depth=2, steps=4),
@@ -76,6 +79,7 @@ ROWS = (
             "pairs_8x2_s8s8_neon", "widen_8x2_s16_neon", 8, 2, "int8", 2, "int16", fewest_steps=2
         ),
         narrow_taps=NarrowTaps(8, "int16"),
+        look_ups=(LookUp("look_up_16_neon", 16),),
         converts_by_adding=True,
     ),
     TargetRow(

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
 from functools import partial
 
 from tvm import tirx
 from tvm.script import tirx as T
 
-LookUpBytes = Callable[[tirx.Expr, tirx.Buffer], tirx.Expr]
-"""``(uint8 vector, uint8 table [256]) -> uint8 vector``."""
+from ..code import LookUpBytes
 
 
 def _signed(value: tirx.Expr, lanes: int) -> tirx.Expr:
