@@ -127,18 +127,20 @@ def _schedule(
     if inputs.is_packed(sch):
         weight_bytes //= math.prod(int(extent) for extent in read[-1].source.shape[:-4])
     lanes = extent_of_all(sch, nest.lanes)
+    lane_bits = 32 if sums.narrow is None else narrow_bits(sch, sums.narrow)
+    if nest.rows_together > 1:
+        held, row_cost = tiles.PAIRS_HELD, tiles.DEAR_ROW
+    else:
+        held, row_cost = int(block.annotations.get(HELD, 0)), tiles.DEAR_ROW if lane_bits > 32 else 1
     tile_rows, tile_blocks = decide(
         "tile",
         tiles.register_tiles(
             *(extent_of(sch, nest.rows), extent_of(sch, nest.blocks), lanes),
             *(row, extent_of_all(sch, nest.shared), nest.held_steps(sch)),
-            32 if sums.narrow is None else narrow_bits(sch, sums.narrow),
+            lane_bits,
             sums.narrow is not None and TAIL in sch.get(sums.narrow).annotations,
-            *(
-                (int(block.annotations.get(HELD, 0)), 1)
-                if nest.rows_together == 1
-                else (tiles.PAIRS_HELD, tiles.PAIR_COST)
-            ),
+            held,
+            row_cost,
         ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])

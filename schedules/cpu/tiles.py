@@ -14,8 +14,10 @@ WEIGHT_COST = 2
 PAIRS_HELD = 6
 """Registers for pairs of rows, and for weights of further steps, beside a tile of sums of two rows."""
 
-PAIR_COST = 6
-"""Of two rows of activations, which take an instruction of the pipes that multiply to come into one register."""
+DEAR_ROW = 6
+"""Cost of the activations of a row that take instructions of their own: two rows of which one register is made, or a
+pair that comes into all lanes, by an address and a load for each, while weights come two registers a load.
+"""
 
 MAX_BLOCK_BYTES = 64
 LOOK_UP_ROWS = 7
