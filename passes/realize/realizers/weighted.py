@@ -251,8 +251,8 @@ def _build(
         name = kernel_name(operation, data_shape, values.shape[0], geometry.kernel)
     packed_arrays = [packing.pack_channels(array, groups, lanes) for array in arrays]
     constants = (relax.const(array) for array in (packed, *packed_arrays))
-    operands = [integers[0], *constants, *integers[1:]]
-    result = emitter.call(define, *operands, name=name, layer=layer, pattern=OUT_ELEMWISE_FUSABLE)
+    given = [integers[0], *constants, *integers[1:]]
+    result = emitter.call(define, *given, name=name, layer=layer, pattern=OUT_ELEMWISE_FUSABLE)
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
