@@ -18,6 +18,7 @@ from tvm import relax, te, topi
 from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output, bounds_of
 from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
+from ..passes.hub.op_patterns import INJECTIVE, OPAQUE, OUT_ELEMWISE_FUSABLE
 from ..passes.hub.power import legalize_power
 from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions, product
 from ..passes.realize.compute.bfloat16 import BFLOAT16, bits_of
@@ -29,15 +30,6 @@ from ..targets.row import TargetRow
 from .reductions import REDUCTIONS, legalize_reduction
 from .scan_kernels import cumprod, cumsum, topk
 from .softmax import softmax
-
-OUT_ELEMWISE_FUSABLE = 4
-"""TVM's ``OpPatternKind``: elementwise operators may be fused behind it."""
-
-INJECTIVE = 2
-"""The same: it is fused with what is before and behind it. TVM takes one that reads its indices for opaque."""
-
-OPAQUE = 8
-"""The same: nothing is fused with it."""
 
 APPROXIMATIONS: dict[str, Callable[[te.Tensor], te.Tensor]] = {
     "relax.erf": topi.fast_erf,

@@ -14,10 +14,8 @@ from functools import partial
 from tvm import relax, tirx
 
 from ..passes.hub.graph import dtype_of, shape_of
+from ..passes.hub.op_patterns import OPAQUE
 from ..passes.realize.compute.scans import order, scan
-
-OPAQUE = 8
-"""TVM's ``OpPatternKind``: nothing is fused with it."""
 
 
 def topk(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -14,14 +14,16 @@ import pytest
 from tvmq.errors import TvmqError
 from tvmq.runtime.board import BOARDS, make_bundle, make_runtime, run_bundle
 from tvmq.runtime.c_library.library import CLibrary
-from tvmq.runtime.c_library.tools import tools_for
+from tvmq.runtime.c_library.tools import Tools, tools_for
 from tvmq.runtime.compilers import linker_for
 from tvmq.runtime.libraries import runtime_libraries
+from tvmq.runtime.package import Package
 from tvmq.targets import host
 
 CORES = os.sched_getaffinity(0)
-QEMU = ("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")
-QEMU_32 = ("qemu-arm", "-cpu", "cortex-a7", "-L", "/usr/arm-linux-gnueabihf")
+EMULATED = {"aarch64": "cortex-a72", "arm": "cortex-a7"}
+"""The CPU that is emulated where a test names none."""
+LIBRARIES = {"aarch64": "/usr/aarch64-linux-gnu", "arm": "/usr/arm-linux-gnueabihf"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,27 +55,42 @@ def require(*tools: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def arm_launcher() -> tuple[str, ...]:
+def emulator() -> Callable[..., tuple[str, ...]]:
+    """Function ``(arch, cpu=the usual one) -> command`` that runs a program of that CPU here."""
+
+    def launcher(arch: str, cpu: str | None = None) -> tuple[str, ...]:
+        require(f"qemu-{arch}")
+        return (f"qemu-{arch}", "-cpu", cpu or EMULATED[arch], "-L", LIBRARIES[arch])
+
+    return launcher
+
+
+@pytest.fixture(scope="session")
+def arm_launcher(emulator: Callable[..., tuple[str, ...]]) -> tuple[str, ...]:
     """Command that runs a program of a Cortex-A72 here, under emulation."""
     board = BOARDS["aarch64"]
-    require(QEMU[0])
+    launcher = emulator(board.arch)
     try:
         linker_for(board.arch)
         runtime_libraries(board.arch, board.wheel_platform)
     except TvmqError as error:
         refuse(str(error))
-    return QEMU
+    return launcher
 
 
 @pytest.fixture(scope="session")
 def run_on_arm(
     arm_launcher: tuple[str, ...],
+    emulator: Callable[..., tuple[str, ...]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Path, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Function ``(package file, {input name: array}) -> {output name: array}``: a Cortex-A72 under emulation."""
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Function ``(package or its file, {input name: array}, cpu="cortex-a72") -> {output name: array}``."""
 
-    def run(package: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return run_bundle(make_bundle(package, tmp_path_factory.mktemp("board")), inputs, arm_launcher)
+    def run(
+        package: Package | Path, inputs: Mapping[str, np.ndarray], cpu: str | None = None
+    ) -> dict[str, np.ndarray]:
+        bundle = make_bundle(package, tmp_path_factory.mktemp("board"))
+        return run_bundle(bundle, inputs, emulator("aarch64", cpu))
 
     return run
 
@@ -109,22 +126,38 @@ def lend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., sub
 
 
 @pytest.fixture(scope="session")
-def run_c_library(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[CLibrary, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Function ``(library, {input name: array}) -> {output name: array}``: its example, compiled and run.
+def c_tools() -> Callable[[str], Tools]:
+    """Function ``arch -> its C compiler``; the test is skipped, or fails, where there is none."""
 
-    The program of another machine than this one runs under emulation.
+    def tools(arch: str) -> Tools:
+        try:
+            return tools_for(arch)
+        except TvmqError as error:
+            refuse(str(error))
+
+    return tools
+
+
+@pytest.fixture(scope="session")
+def run_c_library(
+    c_tools: Callable[[str], Tools],
+    emulator: Callable[..., tuple[str, ...]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Function ``(library, {input name: array}, cpu=the usual one) -> {output name: array}``.
+
+    It compiles and runs the library's example; of another machine than this one, under emulation.
     """
 
-    def run(library: CLibrary, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        library: CLibrary, inputs: Mapping[str, np.ndarray], cpu: str | None = None
+    ) -> dict[str, np.ndarray]:
         arch, folder = library.metadata["arch"], tmp_path_factory.mktemp("c")
-        launcher = () if arch == host.architecture() else {"aarch64": QEMU, "arm": QEMU_32}[arch]
-        require(*launcher[:1])
+        launcher = () if arch == host.architecture() else emulator(arch, cpu)
         library.export(folder)
         warnings = ["-Wall", "-Wextra", "-Werror"]
         command = [
-            tools_for(arch).compiler,
+            c_tools(arch).compiler,
             *warnings,
             "main.c",
             "-L.",

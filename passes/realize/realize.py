@@ -39,6 +39,7 @@ from ..hub.graph import (
     with_layer_name,
 )
 from ..hub.layers import Layer, get_layers, with_layers
+from ..hub.op_patterns import OPAQUE
 from ..hub.two_valued import TwoValued, two_valued
 from .compute import binary, elementwise
 from .compute.epilogue import Conversion
@@ -63,9 +64,6 @@ RULES: tuple[Rule, ...] = (
     plan_function,
 )
 """Tried in this order; the first plan is taken."""
-
-OPAQUE = 8
-"""TVM's ``OpPatternKind``: nothing is fused with it."""
 
 _NOBODY_READS_IT = relax.const(0.0)
 """Stands for the own form of a value of which only the integers, or nothing, is needed."""
@@ -357,8 +355,17 @@ class _Carrier:
     def integers(self, expr: relax.Expr) -> relax.Expr:
         return self._integers[expr]
 
-    def call(self, define: Callable[..., te.Tensor], *args: relax.Expr, name: str, layer: str) -> relax.Var:
-        return self.emit(self._builder.call_te(define, *args, primfunc_name_hint=name), layer)
+    def call(
+        self,
+        define: Callable[..., te.Tensor],
+        *args: relax.Expr,
+        name: str,
+        layer: str,
+        pattern: int | None = None,
+    ) -> relax.Var:
+        attrs = {} if pattern is None else {"op_pattern": pattern}
+        call = self._builder.call_te(define, *args, primfunc_name_hint=name, primfunc_attrs=attrs)
+        return self.emit(call, layer)
 
     def emit(self, call: relax.Expr, layer: str) -> relax.Var:
         return self._builder.emit(with_layer_name(call, layer))

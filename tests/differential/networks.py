@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ FLOAT_TOLERANCE = 2e-2
 
 
 @dataclass
-class _Network:
+class Network:
     """A network in the making; every value has a batch and, for images, [N, C, H, W]."""
 
     seed: int
@@ -76,39 +76,76 @@ class _Network:
         self.shapes[name] = shape
         return name
 
+    def convolve(
+        self,
+        x: str,
+        filters: int,
+        kernel: Sequence[int],
+        strides: Sequence[int] = (1, 1),
+        pads: Sequence[int] | None = None,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> str:
+        """Add a convolution; without ``pads``, of as many outputs as inputs where the stride is 1."""
+        batch, channels, *extents = self.shapes[x]
+        if pads is None:
+            pads = [*((k - 1) // 2 for k in kernel), *(k // 2 for k in kernel)]
+        room = [n + pads[axis] + pads[2 + axis] - kernel[axis] for axis, n in enumerate(extents)]
+        shape = (batch, filters, *(r // s + 1 for r, s in zip(room, strides, strict=True)))
+        operands = [self.weight(filters)] if bias else []
+        weight = self.weight(filters, channels // groups, *kernel)
+        window = {"pads": list(pads), "strides": list(strides)}
+        return self.node("Conv", x, weight, *operands, shape=shape, group=groups, **window)
 
-def _convolve(net: _Network, x: str) -> str:
-    batch, channels, height, width = net.shapes[x]
+    def multiply(self, x: str, columns: int) -> str:
+        """Add a product of the last axis with a matrix."""
+        shape = self.shapes[x]
+        return self.node("MatMul", x, self.weight(shape[-1], columns), shape=(*shape[:-1], columns))
+
+    def concatenate(self, x: str, other: str) -> str:
+        """Add a concatenation of the second axis."""
+        (batch, channels, *rest), (_, more, *_) = self.shapes[x], self.shapes[other]
+        return self.node("Concat", x, other, shape=(batch, channels + more, *rest), axis=1)
+
+    def model(self, *outputs: str) -> onnx.ModelProto:
+        """Return the network of the input ``"x"`` that ends in these values."""
+        graph = helper.make_graph(
+            self.nodes,
+            f"network_{self.seed}",
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, self.shapes["x"])],
+            [
+                helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, self.shapes[name])
+                for name in outputs
+            ],
+            self.weights,
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _convolve(net: Network, x: str) -> str:
+    _, channels, height, width = net.shapes[x]
     groups = int(net.rng.choice([1, 1, 1, channels, *(2 for _ in range(channels % 2 == 0))]))
     filters = channels if groups == channels else net.extent() * groups
     kernel = [min(net.integer(1, 3), height), min(net.integer(1, 3), width)]
     pads = [net.integer(0, k - 1) for _ in range(2) for k in kernel]
     strides = [net.integer(1, 2), net.integer(1, 2)]
-    room = [n + pads[axis] + pads[2 + axis] - kernel[axis] for axis, n in enumerate((height, width))]
-    shape = (batch, filters, *(r // s + 1 for r, s in zip(room, strides, strict=True)))
-    bias = [net.weight(filters)] if net.rng.random() < 0.7 else []
-    weight = net.weight(filters, channels // groups, *kernel)
-    return net.node("Conv", x, weight, *bias, shape=shape, group=groups, pads=pads, strides=strides)
+    bias = bool(net.rng.random() < 0.7)
+    return net.convolve(x, filters, kernel, strides, pads, groups, bias)
 
 
-def _multiply_matrices(net: _Network, x: str) -> str:
-    shape = net.shapes[x]
-    columns = net.extent()
-    product = net.node("MatMul", x, net.weight(shape[-1], columns), shape=(*shape[:-1], columns))
-    return (
-        net.node("Add", product, net.weight(columns), shape=(*shape[:-1], columns))
-        if net.rng.random() < 0.5
-        else product
-    )
+def _multiply_matrices(net: Network, x: str) -> str:
+    product = net.multiply(x, net.extent())
+    shape = net.shapes[product]
+    return net.node("Add", product, net.weight(shape[-1]), shape=shape) if net.rng.random() < 0.5 else product
 
 
-def _activate(net: _Network, x: str) -> str:
+def _activate(net: Network, x: str) -> str:
     kind = str(net.rng.choice(("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSwish", "Tanh")))
     bounds = [net.constant(np.float32(bound)) for bound in (0, 6)] if kind == "Clip" else []
     return net.node(kind, x, *bounds, shape=net.shapes[x])
 
 
-def _add(net: _Network, x: str) -> str:
+def _add(net: Network, x: str) -> str:
     same = [name for name, shape in net.shapes.items() if shape == net.shapes[x] and name != x]
     if not same:
         return _activate(net, x)
@@ -116,18 +153,17 @@ def _add(net: _Network, x: str) -> str:
     return net.node(str(net.rng.choice(("Add", "Mul", "Sub"))), x, other, shape=net.shapes[x])
 
 
-def _concat(net: _Network, x: str) -> str:
+def _concat(net: Network, x: str) -> str:
     shape = net.shapes[x]
     same = [
         name
         for name, other in net.shapes.items()
         if len(other) == len(shape) and other[0] == shape[0] and other[2:] == shape[2:]
     ]
-    other = str(net.rng.choice(same))
-    return net.node("Concat", x, other, shape=(shape[0], shape[1] + net.shapes[other][1], *shape[2:]), axis=1)
+    return net.concatenate(x, str(net.rng.choice(same)))
 
 
-def _pool(net: _Network, x: str) -> str:
+def _pool(net: Network, x: str) -> str:
     batch, channels, height, width = net.shapes[x]
     if net.rng.random() < 0.3:
         return net.node("GlobalAveragePool", x, shape=(batch, channels, 1, 1))
@@ -137,13 +173,13 @@ def _pool(net: _Network, x: str) -> str:
     return net.node(kind, x, shape=shape, kernel_shape=kernel)
 
 
-def _move(net: _Network, x: str) -> str:
+def _move(net: Network, x: str) -> str:
     shape = net.shapes[x]
     order = [0, *(1 + net.rng.permutation(len(shape) - 1)).tolist()]
     return net.node("Transpose", x, shape=tuple(shape[axis] for axis in order), perm=order)
 
 
-IMAGE_STEPS: tuple[Callable[[_Network, str], str], ...] = (
+IMAGE_STEPS: tuple[Callable[[Network, str], str], ...] = (
     _convolve,
     _convolve,
     _convolve,
@@ -153,7 +189,7 @@ IMAGE_STEPS: tuple[Callable[[_Network, str], str], ...] = (
     _pool,
     _move,
 )
-VECTOR_STEPS: tuple[Callable[[_Network, str], str], ...] = (
+VECTOR_STEPS: tuple[Callable[[Network, str], str], ...] = (
     _multiply_matrices,
     _multiply_matrices,
     _activate,
@@ -165,7 +201,7 @@ VECTOR_STEPS: tuple[Callable[[_Network, str], str], ...] = (
 
 def draw_network(seed: int) -> onnx.ModelProto:
     """Return the float network of a seed: an image or rows of vectors through a few layers."""
-    net = _Network(seed)
+    net = Network(seed)
     is_image = net.rng.random() < 0.5
     batch = net.integer(1, 3)
     if is_image:
@@ -181,14 +217,7 @@ def draw_network(seed: int) -> onnx.ModelProto:
             break
     # What ends in a product ends in an accumulator, and not in float arithmetic.
     x = (_convolve if is_image else _multiply_matrices)(net, x)
-    graph = helper.make_graph(
-        net.nodes,
-        f"network_{seed}",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(x, onnx.TensorProto.FLOAT, net.shapes[x])],
-        net.weights,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return net.model(x)
 
 
 def targets_here() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import tvmq
-from tvmq.runtime.c_library.tools import tools_for
 from tvmq.targets import host
 
 EXAMPLE = Path(__file__).parents[2] / "examples/digits"
@@ -21,11 +20,8 @@ TARGETS = {
 
 
 @pytest.fixture(params=TARGETS)
-def target(request):
-    try:
-        tools_for(request.param)
-    except tvmq.TvmqError as error:
-        pytest.skip(str(error))
+def target(request, c_tools):
+    c_tools(request.param)
     if request.param == "x86_64" and host.missing_features("x86_64", ["avx2", "fma"]):
         pytest.skip("it compiles, and cannot run here")
     return TARGETS[request.param]

@@ -51,12 +51,8 @@ def test_tables_of_python_and_of_c():
     assert dict(x86) == host.FEATURES["x86_64"]
 
 
-def launcher_of(cpu, arm_launcher):
-    return tuple(cpu if word == "cortex-a72" else word for word in arm_launcher)
-
-
-def test_an_arm_cpu_without_dot_products(arm_bundle, arm_launcher):
-    code, errors = run(launcher_of("cortex-a53", arm_launcher), arm_bundle)
+def test_an_arm_cpu_without_dot_products(arm_bundle, emulator):
+    code, errors = run(emulator("aarch64", "cortex-a53"), arm_bundle)
     assert code == 1
     assert errors == (
         f"tvmq-run: error: {arm_bundle} is compiled for cortex-a76; "
@@ -64,13 +60,13 @@ def test_an_arm_cpu_without_dot_products(arm_bundle, arm_launcher):
     )
 
 
-def test_an_arm_cpu_that_has_them(arm_bundle, arm_launcher):
-    assert run(launcher_of("cortex-a76", arm_launcher), arm_bundle)[1].endswith("no --input for 'x:0'\n")
+def test_an_arm_cpu_that_has_them(arm_bundle, emulator):
+    assert run(emulator("aarch64", "cortex-a76"), arm_bundle)[1].endswith("no --input for 'x:0'\n")
 
 
-def test_i8mm_is_of_the_second_word(arm_bundle, arm_launcher, tmp_path):
+def test_i8mm_is_of_the_second_word(arm_bundle, emulator, tmp_path):
     folder = with_metadata(make_bundle(package(CORTEX_A72), tmp_path), cpu_features=["i8mm", "bf16", "neon"])
-    code, errors = run(launcher_of("neoverse-n1", arm_launcher), folder)
+    code, errors = run(emulator("aarch64", "neoverse-n1"), folder)
     assert code == 1
     assert errors.endswith("is compiled for cortex-a72; this machine's CPU lacks bf16, i8mm\n")
 

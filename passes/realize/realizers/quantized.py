@@ -47,8 +47,18 @@ class Emitter(Protocol):
     def integers(self, var: relax.Expr) -> relax.Expr:
         """Return the integers that stand for a quantized value, in the stored dtype."""
 
-    def call(self, define: Callable[..., te.Tensor], *args: relax.Expr, name: str, layer: str) -> relax.Var:
-        """Bind one call of an operator that ``define`` gives as TE; ``name`` names the kernel."""
+    def call(
+        self,
+        define: Callable[..., te.Tensor],
+        *args: relax.Expr,
+        name: str,
+        layer: str,
+        pattern: int | None = None,
+    ) -> relax.Var:
+        """Bind one call of an operator that ``define`` gives as TE; ``name`` names the kernel.
+
+        ``pattern`` is what it is fused with, one of ``hub.op_patterns``; None leaves it to TVM.
+        """
 
     def emit(self, call: relax.Expr, layer: str) -> relax.Var:
         """Bind a call of a Relax operator."""

@@ -19,6 +19,7 @@ from ....targets.row import TargetRow
 from ...hub import arithmetic, packing
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged
+from ...hub.op_patterns import OUT_ELEMWISE_FUSABLE
 from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d
@@ -251,7 +252,8 @@ def _build(
         name = kernel_name(operation, data_shape, values.shape[0], geometry.kernel)
     packed_arrays = [packing.pack_channels(array, groups, lanes) for array in arrays]
     constants = (relax.const(array) for array in (packed, *packed_arrays))
-    result = emitter.call(define, integers[0], *constants, *integers[1:], name=name, layer=layer)
+    given = [integers[0], *constants, *integers[1:]]
+    result = emitter.call(define, *given, name=name, layer=layer, pattern=OUT_ELEMWISE_FUSABLE)
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)

@@ -9,11 +9,14 @@ from tvm import relax
 from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.arithmetic import Addend, Output
 from tvmq.passes.hub.layers import get_layers
+from tvmq.schedules.pipeline import to_kernels
+from tvmq.targets.parse import parse_target
 from tvmq.targets.rows import ROWS
 
 from ..qdq import ROW, Hub, kernels, realize, run
 
 F32 = np.float32
+HOST = parse_target("llvm")
 SHAPE = (1, 5, 6, 8)
 
 
@@ -102,6 +105,20 @@ def test_last_layer_gives_float_from_its_accumulator():
     total = (quantized_image(data).astype(np.int64) @ matrix.astype(np.int64) + offset).astype(np.int32)
     expected = total.astype(F32) * (float(F32(0.02)) * scale.astype(np.float64)).astype(F32)
     np.testing.assert_array_equal(run(realized, data)[0], expected)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_depthwise_convolution_behind_another_is_a_kernel_of_its_own(row):
+    """Where products are added in int16 its sum has no loop: TVM would take it for a function that it can inline."""
+    values, scale = weights((8, 1, 3, 3))
+
+    def define(hub):
+        x = hub.pair(hub.params["x"], 0.02, 0)
+        x = hub.pair(conv(hub, x, values, scale, groups=8), 0.05, 0)
+        return hub.pair(conv(hub, x, values, scale, groups=8), 0.05, 0)
+
+    _, found = to_kernels(realize(Hub(x=(SHAPE, "float32")).module(define), row), HOST, row)
+    assert [name.count("depthwise") for name, _ in found if "depthwise" in name] == [1, 1]
 
 
 def hard_swish(hub, x):
