@@ -23,6 +23,7 @@ SOFTMAX_TOLERANCE = 4 * 3e-7 + 20 * 2.0**-24
 
 A72 = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"
 A76 = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a76"
+N2 = "llvm -mtriple=aarch64-linux-gnu -mcpu=neoverse-n2 -mattr=-sve,-sve2"
 A7 = "llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-a7"
 
 
@@ -36,6 +37,7 @@ class Form:
 
 
 FORMS = {
+    "i8mm": Form(N2, "max"),
     "dotprod": Form(A76, "cortex-a76"),
     "neon": Form(A72, "cortex-a72"),
     "neon-c": Form(A72, "cortex-a72", is_c=True),

@@ -24,6 +24,7 @@ from tvmq.schedules.c_library.functions import lower_to_c
 from tvmq.schedules.code import compile_parts
 from tvmq.schedules.lowering import ALIGNMENT
 from tvmq.targets import host
+from tvmq.targets.bit_products import PADDING, TAIL
 from tvmq.targets.features import row_of
 from tvmq.targets.intrinsics import INTRINSICS, names_of
 from tvmq.targets.parse import parse_target
@@ -64,11 +65,15 @@ def kernel_of(func: tirx.PrimFunc, name: str) -> tirx.PrimFunc:
     return mapped.with_attr("global_symbol", name)
 
 
-def draw(buffer: tirx.Buffer, case: int, place: int, rng: np.random.Generator) -> np.ndarray:
+def draw(buffer: tirx.Buffer, name: str, case: int, place: int, rng: np.random.Generator) -> np.ndarray:
     """Return what lies in a buffer: the ends of the range, in every combination with other buffers, or any numbers."""
     shape = [int(extent) for extent in buffer.shape]
     size = shape[0] * int(buffer.strides[0]) if len(buffer.strides) else math.prod(shape)
     limits = np.iinfo(str(buffer.dtype))
+    if limits.kind == "u" and name.startswith("bits_"):  # codes, and weights of four bits
+        tail = int(name.rpartition("_")[2])
+        codes = [*range(0, PADDING, 16), PADDING, *(range(TAIL, TAIL + 256, 16) if tail else ())]
+        return rng.choice(np.array(codes if limits.bits == 16 else range(16), limits.dtype), size)
     # Accumulators have room for what is added: overflow of int32 is undefined.
     least, greatest = (
         int(limit) // 2 if limits.bits == 32 else int(limit) for limit in (limits.min, limits.max)
@@ -102,7 +107,7 @@ def draw_operands(kernels: Kernels) -> Operands:
             places = []
             for place, buffer in enumerate(kernel.params):
                 places.append(len(memory))
-                memory += draw(buffer, case, place, rng).tobytes()
+                memory += draw(buffer, name, case, place, rng).tobytes()
                 memory += bytes(-len(memory) % ALIGNMENT)
             cases.append((name, places))
     return Operands(cases, np.frombuffer(bytes(memory), np.uint8))
