@@ -51,7 +51,7 @@ from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
 from .search.search import search_bits, search_key
 from .search.state import SearchState
-from .targets.features import arch_of, row_of, threads_of, triple_of
+from .targets.features import row_of, threads_of, triple_of
 from .targets.parse import parse_target
 from .tuning_logs import shipped_records
 
@@ -316,7 +316,7 @@ def compile_c_library(
     ----------
     name : what the library's files and functions are named by: letters, digits and underscores.
     model, target, input_shapes, bind, outputs, options, progress : as for ``compile``; the cross compiler is one of C,
-        and None takes Debian's for the target's architecture.
+        and None takes the usual one of the target's triple.
 
     Raises
     ------
@@ -326,7 +326,7 @@ def compile_c_library(
     target = parse_target(target, num_cores=1)
     options = options or CompileOptions()
     row = row_of(target, options.float_type)
-    tools = tools_for(arch_of(target), options.cross_compiler, options.cross_compiler_options)
+    tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     lowered = [LoweredKernels()] if "tir" in options.dump_code else []
     with (

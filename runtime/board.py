@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TvmqError, unknown
+from ..errors import TvmqError
+from ..targets.host import arch_of_triple
 from . import archive
-from .compilers import linker_for
+from .compilers import gnu_triple, linker_for
 from .inputs import bind_inputs
 from .libraries import call, runtime_libraries
 from .metadata import decode, encode
@@ -46,13 +47,30 @@ BOARDS: dict[str, Board] = {
 }
 
 
-def make_bundle(package: Package | str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
+def board_of(triple: str) -> Board:
+    """Return the board of a target's triple, or of an architecture; raise ``TvmqError`` where TVM's runtime lacks."""
+    board = BOARDS.get(arch_of_triple(triple))
+    if board is None or not gnu_triple(triple).endswith("-linux-gnu"):
+        raise TvmqError(
+            f"a bundle has TVM's runtime, which comes for Linux with glibc on {' and '.join(BOARDS)}, and the target "
+            f"is {triple}; a C library (--output-format c-static) needs none"
+        )
+    return board
+
+
+def make_bundle(
+    package: Package | str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    cross_compiler: str | None = None,
+    cross_compiler_options: Sequence[str] = (),
+) -> Path:
     """Make a folder that runs the package on a board, with ``tvmq-run FOLDER --input NAME=FILE.npy ...``.
 
     Parameters
     ----------
     package : a package or the file of one; its architecture decides the board.
     folder : is created if need be; what is in it stays, unless it has the name of a file of the bundle.
+    cross_compiler, cross_compiler_options : build the programs; see ``runtime.compilers.linker_for``.
 
     Returns
     -------
@@ -68,23 +86,28 @@ def make_bundle(package: Package | str | os.PathLike[str], folder: str | os.Path
         metadata, library = package.metadata, package.library
     else:
         metadata, library = archive.read(package)
-    folder = make_runtime(metadata["arch"], folder)
+    triple = str(metadata["target"].get("mtriple", metadata["arch"]))
+    folder = make_runtime(triple, folder, cross_compiler, cross_compiler_options)
     with _writing(folder):
         (folder / archive.METADATA).write_bytes(encode(metadata))
         (folder / archive.LIBRARY).write_bytes(library)
     return folder
 
 
-def make_runtime(arch: str, folder: str | os.PathLike[str]) -> Path:
+def make_runtime(
+    triple: str,
+    folder: str | os.PathLike[str],
+    cross_compiler: str | None = None,
+    cross_compiler_options: Sequence[str] = (),
+) -> Path:
     """Make a bundle's folder without a package: what all packages for an architecture, and tuning on it, need.
 
-    Errors as ``make_bundle``.
+    ``triple`` is a target's, or an architecture such as ``"aarch64"``. The rest is as for ``make_bundle``.
     """
-    if arch not in BOARDS:
-        raise unknown("board architecture", arch, BOARDS)
-    board, folder = BOARDS[arch], Path(folder)
+    board, folder = board_of(triple), Path(folder)
     libraries = runtime_libraries(board.arch, board.wheel_platform)
-    files = [*libraries, *build_runner(linker_for(arch), libraries)]
+    compiler = linker_for(triple, cross_compiler, cross_compiler_options)
+    files = [*libraries, *build_runner(compiler, libraries)]
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for path in files:

@@ -45,12 +45,7 @@ def linker_for(
 
 def cross_compiler_for(triple: str) -> tuple[str, ...]:
     """Return the command of an installed C++ compiler for a triple; errors as ``linker_for``."""
-    gnu = gnu_triple(triple)
-    if not gnu:
-        raise TvmqError(
-            f"there is no usual compiler that links for {triple}: name yours with --cross-compiler, "
-            "or CompileOptions(cross_compiler=...)"
-        )
+    gnu = named_triple(triple)
     for name in (f"{gnu}-g++", f"{gnu}-gcc"):
         if shutil.which(name) is not None:
             return (name,)
@@ -60,14 +55,31 @@ def cross_compiler_for(triple: str) -> tuple[str, ...]:
             return command
     raise TvmqError(
         f"linking for {gnu.partition('-')[0]} needs a cross compiler, such as {gnu}-g++: "
-        f"install it (Debian's package g++-{gnu.replace('_', '-')}), or name yours with --cross-compiler"
+        f"install it{debian_package('g++', gnu)}, or name yours with --cross-compiler"
     )
+
+
+def named_triple(triple: str) -> str:
+    """Return ``gnu_triple``; raise ``TvmqError`` where no compiler is called by it."""
+    gnu = gnu_triple(triple)
+    if not gnu:
+        raise TvmqError(
+            f"there is no usual compiler for {triple}: name yours with --cross-compiler, "
+            "or CompileOptions(cross_compiler=...)"
+        )
+    return gnu
+
+
+def debian_package(compiler: str, gnu: str) -> str:
+    """Return ``" (Debian's package g++-aarch64-linux-gnu)"``; nothing where Debian has none: other C libraries."""
+    return f" (Debian's package {compiler}-{gnu.replace('_', '-')})" if "-gnu" in gnu else ""
 
 
 def gnu_triple(triple: str) -> str:
     """Return what the compilers for a triple are called by: ``"arm-linux-gnueabihf"`` for ``"armv7l-linux-gnueabihf"``.
 
-    Nothing for another system, such as macOS, and for Android, whose compilers have its version in their names.
+    Nothing for another system, such as macOS, and for Android, whose compilers have its version in their names. A
+    triple that names no system, or no more than Linux, is of Debian's for the architecture.
     """
     arch, *rest = triple.split("-")
     arch = host.arch_of_triple(arch)
@@ -76,7 +88,9 @@ def gnu_triple(triple: str) -> str:
     system = rest[rest.index("linux") :] if "linux" in rest else []
     if (rest and not system) or system[1:] == ["android"]:
         return ""
-    return "-".join([arch, *(system if len(system) > 1 else ["linux", "gnu"])])
+    return "-".join(
+        [arch, *(system if len(system) > 1 else ["linux", "gnueabihf" if arch == "arm" else "gnu"])]
+    )
 
 
 def _own_compiler() -> str:

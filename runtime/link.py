@@ -54,6 +54,8 @@ def link(
             cc.create_shared(str(output), objects, ["-s", *options], cc=compiler)
     except RuntimeError as error:
         raise TvmqError(f"{compiler} cannot link mod.so: {_cause(str(error))}") from error
+    if not output.is_file():
+        raise TvmqError(f"{compiler} cannot link mod.so: it succeeds and writes no file")
 
 
 def _objects(root: Module, folder: Path) -> list[str]:

@@ -47,7 +47,8 @@ def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Pat
     if not folder.is_dir():
         common = [*compiler, "-std=c++17", "-O2", "-s", "-pthread", "-Wl,-rpath,$ORIGIN"]
         headers = ["-isystem", str(installed_folder("tvm_ffi").parent / "include")]
-        used = [*map(str, libraries)]
+        # A compiler that is called gcc links no libraries of C++ by itself.
+        used = [*map(str, libraries), "-lstdc++", "-lm"]
         with replacing(folder) as new:
             for name in _TEXTS:
                 shutil.copy(_SOURCES / name, new)

@@ -7,8 +7,10 @@ where TVM does not know ``-mcpu`` it compiles for a generic CPU, and only logs i
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ def parse_target(spec: str | Path | Mapping[str, Any] | Target, **overrides: Any
     if kind != "llvm":
         # TVM's tags of boards with a GPU name its CPU as the host.
         raise unsupported_kind(kind, describe(parse_target(config["host"])) if "host" in config else "")
+    config.pop("host", None)  # some tags name the CPU itself once more
     config = _typed(config)
     _check_cpu(config)
     return Target(config)
@@ -219,9 +222,26 @@ def _check_feature(feature: str, triple: str, arch: str) -> None:
     if feature[:1] not in ("+", "-"):
         raise TvmqError(f"feature {feature!r} of -mattr must start with + or -")
     known = {name for cpu in _cpus(triple) for name in _features(triple, cpu)}
+    if feature[1:] in known:
+        return
     # LLVM has no list of its features: some are in no CPU, and show only when they are asked for.
-    if feature[1:] not in known and feature[1:] not in _features(triple, "generic", "+" + feature[1:]):
+    with _without_stderr():
+        found = _features(triple, "generic", "+" + feature[1:])
+    if feature[1:] not in found:
         raise unknown(f"feature (-mattr) of {arch}", feature[1:], known)
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what LLVM writes to standard error, past Python."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _cpus(triple: str) -> list[str]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import TvmqError
 from .files import check_output
+from .model_flags import check_linker_flags
 from .tables import counted, megabytes, typed
 
 if TYPE_CHECKING:
+    from tvm.target import Target
+
     from ..api import CLibrary, Package
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("so", "tar")
 C_STATIC, BUNDLE = "c-static", "bundle"
@@ -67,6 +73,29 @@ def check_output_flags(args: argparse.Namespace) -> None:
         check_output(args.output, args.FILE)
 
 
+def check_target(args: argparse.Namespace, target: Target) -> None:
+    """Raise ``TvmqError`` where what is written cannot be made for the target: no compiler, no runtime of TVM's.
+
+    A package that only a runtime of the user's own can load is worth a warning.
+    """
+    from ..runtime.board import BOARDS, board_of
+    from ..runtime.c_library.tools import tools_for
+    from ..targets.features import arch_of, triple_of
+
+    if args.output_format == C_STATIC:
+        tools_for(triple_of(target), args.cross_compiler, args.cross_compiler_options)
+        return
+    if args.output_format == BUNDLE:
+        board_of(triple_of(target))
+    elif arch_of(target) not in BOARDS:
+        logger.warning(
+            "TVM's runtime, which loads the package, does not come for %s: build it there, or make a C library "
+            "(--output-format c-static)",
+            arch_of(target),
+        )
+    check_linker_flags(args, target)
+
+
 def compiler_for(args: argparse.Namespace) -> Callable[..., Package | CLibrary]:
     """Return the function that compiles to the form that the flags ask for."""
     from .. import api
@@ -89,7 +118,7 @@ def write_output(args: argparse.Namespace, made: Package | CLibrary) -> None:
 
     metadata = made.metadata
     if isinstance(made, Package) and args.output_format == BUNDLE:
-        folder = make_bundle(made, args.output)
+        folder = make_bundle(made, args.output, args.cross_compiler, args.cross_compiler_options)
         size = megabytes(sum(path.stat().st_size for path in folder.iterdir()))
     else:
         made.export(args.output)

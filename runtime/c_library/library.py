@@ -54,18 +54,18 @@ class CLibrary:
 
         Raises
         ------
-        TvmqError : the folder is missing or not writable, or what is there is of the other kind.
+        TvmqError : nothing can be written there, or what is there is of the other kind.
         """
         path = Path(path)
         if path.suffix == ".tar":
             write_members(path, ((name, content, 0o644) for name, content in self.files.items()))
             return
         try:
-            path.mkdir(exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
             for name, content in self.files.items():
                 (path / name).write_bytes(content)
         except OSError as error:
-            raise TvmqError(f"cannot write {path}: {error.strerror}") from error
+            raise TvmqError(f"cannot write {str(path)!r}: {error.strerror}") from error
 
 
 def make_library(

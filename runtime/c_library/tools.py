@@ -9,15 +9,8 @@ from pathlib import Path
 
 from ...errors import TvmqError
 from ...targets import host
-from ..compilers import refuse_other_architecture
+from ..compilers import debian_package, named_triple, refuse_other_architecture
 from ..libraries import call
-
-# Architecture -> the prefix of its tools, and how Debian calls their package.
-_PREFIXES = {
-    "x86_64": ("x86_64-linux-gnu-", "gcc-x86-64-linux-gnu"),
-    "aarch64": ("aarch64-linux-gnu-", "gcc-aarch64-linux-gnu"),
-    "arm": ("arm-linux-gnueabihf-", "gcc-arm-linux-gnueabihf"),
-}
 
 
 @dataclass(frozen=True)
@@ -43,26 +36,37 @@ class Tools:
 
     def _program(self, name: str) -> str:
         """Return the path of a tool that belongs to the compiler."""
-        command = [self.compiler, f"-print-prog-name={name}"]
-        return call(command, f"{self.compiler} does not name its {name}").strip()
+        failure = f"{self.compiler} does not name its {name}"
+        path = call([self.compiler, f"-print-prog-name={name}"], failure).strip()
+        if not path:
+            raise TvmqError(failure)
+        return path
 
 
-def tools_for(arch: str, compiler: str | None = None, options: Sequence[str] = ()) -> Tools:
-    """Return the tools for an architecture.
+def tools_for(triple: str, compiler: str | None = None, options: Sequence[str] = ()) -> Tools:
+    """Return the tools for a target.
 
     Parameters
     ----------
-    compiler : the C compiler to use; None takes Debian's for the architecture, and ``gcc`` on a machine of it.
+    triple : as for ``runtime.compilers.linker_for``.
+    compiler : the C compiler to use; None takes the usual one of the triple, and ``gcc`` on a machine of its
+        architecture.
 
     Raises
     ------
-    TvmqError : it is not there, and the message names the package; or it compiles for another architecture.
+    TvmqError : it is not there, and the message names Debian's package; or it compiles for another architecture.
     """
-    prefix, package = _PREFIXES[arch]
-    if arch == host.architecture():
-        prefix, package = "", "gcc"
-    compiler = compiler or f"{prefix}gcc"
+    arch = host.arch_of_triple(triple)
+    if compiler is None:
+        prefix = "" if arch == host.architecture() else f"{named_triple(triple)}-"
+        compiler = f"{prefix}gcc"
+        package = debian_package("gcc", prefix[:-1]) if prefix else " (Debian's package gcc)"
+    else:
+        package = ""
     if shutil.which(compiler) is None:
-        raise TvmqError(f"C compiler {compiler!r} is not on the PATH; on Debian: apt-get install {package}")
+        raise TvmqError(
+            f"C compiler {compiler!r} is not on the PATH: install it{package}, "
+            "or name another with --cross-compiler"
+        )
     refuse_other_architecture((compiler, *options), arch)
     return Tools(compiler, tuple(options))

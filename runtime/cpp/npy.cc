@@ -1,5 +1,7 @@
 #include "npy.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -109,7 +111,7 @@ void WriteNpy(const std::string& path, const Array& array) {
   file.write(version_and_length, sizeof(version_and_length));
   file << text;
   file.write(array.data.data(), static_cast<std::streamsize>(array.data.size()));
-  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+  if (!file.flush()) throw std::runtime_error("cannot write " + path + ": " + std::strerror(errno));
 }
 
 }  // namespace tvmq

@@ -36,7 +36,8 @@ using tvmq::Tracker;
 constexpr char kUsage[] = "usage: tvmq-rpc [--tracker HOST:PORT --key KEY] [--port FIRST[-LAST]]";
 constexpr int32_t kMagic = 0xFF271, kMismatch = kMagic + 2;  // of TVM's RPC
 constexpr int kPatience = 5;                                 // seconds, for a client to say what it wants
-constexpr unsigned kRetry = 2;                               // seconds, before the tracker is tried again
+constexpr int kRetry = 2000;                                 // milliseconds, before the tracker is tried again
+constexpr char kNobody[] = " ";                              // a key that no client has: blanks end theirs
 
 struct Arguments {
   std::string tracker;
@@ -152,6 +153,15 @@ void Meet(const Socket& client, const std::string& match_key, const std::string&
   ServeInProcess(client, TimeLimit(words));
 }
 
+// Meets the next client; one that fails is only named.
+void Receive(const Socket& listener, const std::string& match_key, const std::string& key) {
+  try {
+    Meet(listener.Accept(), match_key, key);
+  } catch (const std::exception& error) {
+    std::cerr << "tvmq-rpc: a client failed: " << error.what() << std::endl;
+  }
+}
+
 // Serves clients, each after the one before, until the tracker is gone; for ever without one.
 void Lend(const Socket& listener, const Arguments& arguments) {
   std::unique_ptr<Tracker> tracker;
@@ -164,11 +174,7 @@ void Lend(const Socket& listener, const Arguments& arguments) {
     while (!listener.WaitFor(Tracker::kPeriod)) {
       if (tracker) tracker->Wait();
     }
-    try {
-      Meet(listener.Accept(), tracker ? tracker->match_key() : "", arguments.key);
-    } catch (const std::exception& error) {
-      std::cerr << "tvmq-rpc: a client failed: " << error.what() << std::endl;
-    }
+    Receive(listener, tracker ? tracker->match_key() : "", arguments.key);
   }
 }
 
@@ -187,7 +193,8 @@ void Main(int argc, char** argv) {
       }
       said = error.what();
     }
-    sleep(kRetry);
+    // A client would wait for as long as the tracker stays away.
+    if (listener.WaitFor(kRetry)) Receive(listener, kNobody, arguments.key);
   }
 }
 

@@ -2,17 +2,20 @@
 //
 //   tvmq-run FOLDER --input NAME=FILE.npy ... --output-dir FOLDER [--repeat N]
 //
-// FOLDER holds the package's members, mod.so and mod.json. Output number i is written to i.npy. With
-// --repeat, the model runs once to warm up and then N times, and the median time of a run is printed.
+// FOLDER holds the package's members, mod.so and mod.json. Output number i is written to i.npy in the
+// output folder, which is made where there is none. With --repeat, the model runs once to warm up and then
+// N times, and the median time of a run is printed.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -104,10 +107,17 @@ double MedianMilliseconds(const std::function<void()>& run, int repeat) {
   return times[static_cast<size_t>(repeat / 2)];
 }
 
+void MakeFolder(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw std::runtime_error("cannot make the folder " + path + ": " + error.message());
+}
+
 void Main(int argc, char** argv) {
   Arguments arguments = Parse(argc, argv);
   tvmq::Model model(arguments.folder);
   std::vector<tvmq::Array> inputs = ReadInputs(model, arguments);
+  MakeFolder(arguments.output_dir);
   std::vector<tvmq::Array> outputs;
   for (const tvmq::TensorInfo& info : model.outputs()) {
     outputs.push_back({info.dtype, info.shape, std::vector<char>(info.bytes)});

@@ -9,7 +9,7 @@ import pytest
 
 from tvmq.errors import TvmqError
 from tvmq.runtime import archive, libraries
-from tvmq.runtime.board import make_bundle, run_bundle
+from tvmq.runtime.board import board_of, make_bundle, run_bundle
 
 from .models import CORTEX_A72, DEPTH, ROWS, expected, inputs, package
 
@@ -34,6 +34,15 @@ def assert_exact(outputs):
         np.testing.assert_array_equal(outputs[name], array)
 
 
+def saved_inputs(folder):
+    """Save the model's inputs and return the arguments that name them."""
+    arguments = []
+    for name, array in inputs().items():
+        np.save(folder / f"{name[0]}.npy", array)
+        arguments += ["--input", f"{name}={folder / name[0]}.npy"]
+    return arguments
+
+
 def test_a_bundle_is_complete(bundle):
     names = {path.name for path in bundle.iterdir()}
     libraries = {"libtvm_runtime.so", "libtvm_runtime_extra.so", "libtvm_ffi.so"}
@@ -53,10 +62,7 @@ def test_arm_bundle_gives_the_same_integers(run_on_arm, tmp_path):
 
 
 def test_repeat_prints_the_median(bundle, tmp_path):
-    arguments = []
-    for name, array in inputs().items():
-        np.save(tmp_path / f"{name[0]}.npy", array)
-        arguments += ["--input", f"{name}={tmp_path / name[0]}.npy"]
+    arguments = saved_inputs(tmp_path)
     done = runner(bundle, bundle, *arguments, "--output-dir", tmp_path, "--repeat", 3)
     assert done.returncode == 0
     assert done.stdout.startswith("median of 3 runs: ")
@@ -114,9 +120,37 @@ def test_a_failing_runner_is_reported(bundle, tmp_path):
 
 
 def test_an_architecture_without_a_board(built, tmp_path):
-    archive.write(tmp_path / "m.tar", {**built.metadata, "arch": "riscv64"}, b"")
-    with pytest.raises(TvmqError, match="unknown board architecture 'riscv64'"):
+    archive.write(tmp_path / "m.tar", {**built.metadata, "arch": "riscv64", "target": {"kind": "llvm"}}, b"")
+    with pytest.raises(TvmqError, match="on x86_64 and aarch64, and the target is riscv64; a C library"):
         make_bundle(tmp_path / "m.tar", tmp_path)
+
+
+def test_systems_without_a_board():
+    assert board_of("arm64-unknown-linux-gnu").arch == "aarch64"
+    for triple in ("aarch64-linux-musl", "aarch64-linux-android", "arm64-apple-macos", "arm-linux-gnueabihf"):
+        with pytest.raises(TvmqError, match=f"comes for Linux with glibc .*the target is {triple};"):
+            board_of(triple)
+
+
+def test_the_programs_are_built_by_the_compiler_that_is_named(built, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "mine").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec gcc "$@"\n')
+    (tmp_path / "mine").chmod(0o755)
+    folder = make_bundle(built, tmp_path / "board", str(tmp_path / "mine"), ["-g0"])
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len([call for call in calls if call.startswith("-g0 -std=c++17")]) == 3
+    assert_exact(run_bundle(folder, inputs()))
+
+
+def test_the_folder_for_outputs_is_made(bundle, tmp_path):
+    arguments = saved_inputs(tmp_path)
+    assert runner(bundle, bundle, *arguments, "--output-dir", tmp_path / "new" / "results").returncode == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "new" / "results" / "0.npy"), expected()["sums"])
+    done = runner(bundle, bundle, *arguments, "--output-dir", tmp_path / "x.npy")
+    assert done.stderr == f"tvmq-run: error: cannot make the folder {tmp_path}/x.npy: Not a directory\n"
+    (tmp_path / "taken" / "0.npy").mkdir(parents=True)
+    done = runner(bundle, bundle, *arguments, "--output-dir", tmp_path / "taken")
+    assert done.stderr == f"tvmq-run: error: cannot write {tmp_path}/taken/0.npy: Is a directory\n"
 
 
 def test_a_failed_download_leaves_no_cache(monkeypatch, tmp_path):

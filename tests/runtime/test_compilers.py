@@ -38,6 +38,7 @@ case "$*" in *-dumpmachine) echo {machine} ;; *) exit {0 if links else 1} ;; esa
         ("aarch64-linux-musl", "aarch64-linux-musl"),
         ("armv7a-linux-gnueabihf", "arm-linux-gnueabihf"),
         ("x86_64-linux-gnu", "x86_64-linux-gnu"),
+        ("arm", "arm-linux-gnueabihf"),
         ("arm64-linux-android", ""),
         ("arm64-apple-macos", ""),
     ],
@@ -74,7 +75,8 @@ def test_clang_is_taken_where_it_can_link(install):
             "(Debian's package g++-aarch64-linux-gnu), or name yours with --cross-compiler",
         ),
         ("armv7a-linux-gnueabihf", "(Debian's package g++-arm-linux-gnueabihf)"),
-        ("arm64-apple-macos", "there is no usual compiler that links for arm64-apple-macos: name yours"),
+        ("aarch64-linux-musl", "such as aarch64-linux-musl-g++: install it, or name yours"),
+        ("arm64-apple-macos", "there is no usual compiler for arm64-apple-macos: name yours"),
     ],
 )
 def test_no_compiler(install, triple, message):

@@ -78,7 +78,9 @@ def test_a_tag_and_a_tag_with_overrides():
 )
 def test_tags_of_boards(tag):
     assert arch_of(parse_target(tag)) == "aarch64"
-    assert row_of(parse_target(tag)).name.startswith("aarch64")
+    target = parse_target(tag)
+    assert row_of(target).name.startswith("aarch64")
+    assert "host" not in target.attrs
 
 
 @pytest.mark.parametrize(
@@ -242,6 +244,12 @@ def test_what_is_refused(spec, message):
     with pytest.raises(TvmqError, match=message) as caught:
         parse_target(spec)
     assert "\n" not in str(caught.value)
+
+
+def test_llvm_says_nothing_of_a_feature_beside_us(capfd):
+    with pytest.raises(TvmqError, match="unknown feature"):
+        parse_target("llvm -mtriple=aarch64-linux-gnu -mattr=+no-such-feature")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_native_is_not_for_another_architecture():

@@ -169,3 +169,7 @@ def test_a_tracker_that_is_not_there(lend):
     process = lend("--tracker", "127.0.0.1:1", "--key", "board", "--port", "9600-9700")
     expected = "tvmq-rpc: no tracker at 127.0.0.1:1: Connection refused; trying again\n"
     assert process.stderr.readline() == expected
+    port = int(process.line.split()[-1])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="cannot find server that matches key"):
+            rpc.connect("127.0.0.1", port)

@@ -22,7 +22,6 @@ from ..model_flags import (
     add_linker_flags,
     add_model_flags,
     add_pass_flags,
-    check_linker_flags,
     import_model,
     pass_config_of,
     quantized,
@@ -30,7 +29,14 @@ from ..model_flags import (
 from ..old.flags import add_old_flags, say
 from ..old.records import current_records
 from ..old.table import COMPILE, COMPILED
-from ..output_flags import C_STATIC, add_output_flags, check_output_flags, compiler_for, write_output
+from ..output_flags import (
+    C_STATIC,
+    add_output_flags,
+    check_output_flags,
+    check_target,
+    compiler_for,
+    write_output,
+)
 from ..progress import progress
 from ..quantize_flags import add_quantize_flags, config_of
 from ..target_flags import add_target_flags, target_from
@@ -229,8 +235,7 @@ def _compile_options(
     from ...schedules.options import CompileOptions
 
     pass_config = pass_config_of(args)
-    if args.output_format != C_STATIC:
-        check_linker_flags(args, target)
+    check_target(args, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),

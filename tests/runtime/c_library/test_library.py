@@ -13,6 +13,7 @@ from tvm import relax, topi
 
 import tvmq
 from tvmq.passes.hub.graph import with_layer_name
+from tvmq.runtime.c_library.tools import tools_for
 from tvmq.runtime.describe import OUTPUTS
 
 WEIGHT = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
@@ -116,9 +117,15 @@ def test_export(library, tmp_path):
 
 
 def test_export_to_where_nothing_can_be_written(library, tmp_path):
-    for path in ("/proc/small", "/proc/small.tar", tmp_path / "no" / "small"):
-        with pytest.raises(tvmq.TvmqError, match=f"cannot write {path}: "):
+    (tmp_path / "taken").write_text("")
+    for path in ("/proc/small", "/proc/small.tar", tmp_path / "taken" / "small"):
+        with pytest.raises(tvmq.TvmqError, match=f"cannot write '?{path}'?: "):
             library.export(path)
+
+
+def test_folders_above_are_made(library, tmp_path):
+    library.export(tmp_path / "new" / "small")
+    assert len(list((tmp_path / "new" / "small").iterdir())) == 3
 
 
 def test_the_same_model_gives_the_same_bytes(library):
@@ -156,7 +163,26 @@ def test_names_that_c_does_not_take(name):
 
 def test_a_missing_compiler_is_named_with_its_package(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    target = "llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-a7"
-    message = "C compiler 'arm-linux-gnueabihf-gcc' is not on the PATH; on Debian: apt-get install gcc-arm-linux-gnue"
-    with pytest.raises(tvmq.TvmqError, match=message):
-        tvmq.compile_c_library("no.onnx", target)
+    for triple, message in (
+        (
+            "arm-linux-gnueabihf",
+            "C compiler 'arm-linux-gnueabihf-gcc' is not on the PATH: install it "
+            r"\(Debian's package gcc-arm-linux-gnueabihf\), or name another with --cross-compiler",
+        ),
+        ("armv7l-linux-gnueabi", r"C compiler 'arm-linux-gnueabi-gcc' .*package gcc-arm-linux-gnueabi\)"),
+        (
+            "arm-linux-musleabihf",
+            "'arm-linux-musleabihf-gcc' is not on the PATH: install it, or name another",
+        ),
+        ("arm-none-eabihf", "there is no usual compiler for arm-none-eabihf: name yours"),
+    ):
+        with pytest.raises(tvmq.TvmqError, match=message):
+            tvmq.compile_c_library("no.onnx", f"llvm -mtriple={triple} -mcpu=cortex-a7")
+
+
+def test_a_compiler_without_an_archiver(tmp_path):
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\n")
+    silent.chmod(0o755)
+    with pytest.raises(tvmq.TvmqError, match=f"{silent} does not name its ar"):
+        tools_for("x86_64", str(silent)).archive([], tmp_path / "lib.a")

@@ -248,7 +248,7 @@ def refused(result, tmp_path, *messages):
             ["--target", "llvm -mtriple=aarch64-linux-gnu", "--cross-compiler", "g++"],
             "cross compiler 'g++' compiles for x86_64, and the target is aarch64",
         ),
-        (["--target", "arm/pixel2"], "no usual compiler that links for arm64-linux-android"),
+        (["--target", "arm/pixel2"], "no usual compiler for arm64-linux-android"),
         (["--cross-compiler", "no-such-gcc"], "cross compiler 'no-such-gcc' is not on the PATH"),
         (["--input-shapes", "x:[1,3,8,8]"], "'x'"),
         (["--target", "opencl, llvm"], "target kind 'opencl' is not supported yet"),
@@ -479,3 +479,48 @@ def test_a_bundle_where_a_file_is(tvmc, model, tmp_path):
     result = tvmc("compile", model, "--output-format=bundle", "-o", tmp_path / "taken")
     assert result.code == 1
     assert f"cannot write '{tmp_path}/taken': File exists" in result.err
+
+
+@pytest.mark.parametrize(
+    ("form", "target", "message"),
+    [
+        (
+            "bundle",
+            "arm-linux-gnueabihf -mcpu=cortex-a7",
+            "a C library (--output-format c-static) needs none",
+        ),
+        ("bundle", "aarch64-linux-musl -mcpu=cortex-a72", "comes for Linux with glibc"),
+        (
+            "c-static",
+            "aarch64-linux-musl -mcpu=cortex-a72",
+            "C compiler 'aarch64-linux-musl-gcc' is not on the PATH",
+        ),
+        ("c-static", "arm64-apple-macos -mcpu=apple-m1", "there is no usual compiler for arm64-apple-macos"),
+    ],
+)
+def test_what_cannot_be_made_for_a_target_is_refused_at_once(tvmc, tmp_path, form, target, message):
+    flags = ("--target", f"llvm -mtriple={target}", "-f", form, "-o", tmp_path / "out")
+    refused(tvmc("compile", tmp_path / "missing.onnx", *flags), tmp_path, message)
+
+
+def test_a_compiler_of_another_machine_is_refused_at_once(tvmc, tmp_path):
+    other = tmp_path / "other"
+    other.write_text("#!/bin/sh\necho riscv64-linux-gnu\n")
+    other.chmod(0o755)
+    for form in ("so", "bundle", "c-static"):
+        flags = ("--target", TARGET, "-f", form, "--cross-compiler", other, "-o", tmp_path / "out")
+        message = f"cross compiler '{other}' compiles for riscv64, and the target is x86_64"
+        refused(tvmc("compile", tmp_path / "missing.onnx", *flags), tmp_path, message)
+
+
+def test_a_compiler_that_writes_nothing(tvmc, model, tmp_path):
+    flags = ("--target", TARGET, "--cross-compiler", "true", "-o", tmp_path / "out.tar")
+    refused(
+        tvmc("compile", model, *flags), tmp_path, "true cannot link mod.so: it succeeds and writes no file"
+    )
+
+
+def test_a_package_that_no_runtime_of_tvms_loads(tvmc, model, tmp_path, caplog):
+    target = "llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-a7"
+    tvmc("compile", model, "--target", target, "--cross-compiler", "true", "-o", tmp_path / "out.tar")
+    assert "TVM's runtime, which loads the package, does not come for arm: " in caplog.text
