@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .encoders import EMBEDDINGS
 from .synthetic import TOKENS
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
@@ -121,6 +122,11 @@ def random(shape: Sequence[int], limit: int) -> Split:
     rng = np.random.default_rng(1)
     samples = rng.standard_normal((RANDOM_SAMPLES + min(limit, RANDOM_SAMPLES), *shape), np.float32)
     return Split(samples[:RANDOM_SAMPLES], samples[RANDOM_SAMPLES:], None)
+
+
+def random_embeddings(_root: Path, limit: int) -> Split:
+    """What the embeddings of 32 tokens are replaced by: normal vectors, ``[n, 32, 384]``."""
+    return random(EMBEDDINGS, limit)
 
 
 def random_tokens(_root: Path, limit: int) -> Split:

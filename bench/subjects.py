@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 import onnx
 
 from ..errors import TvmqError, unknown
-from . import cache, datasets, synthetic
+from . import cache, datasets, encoders, synthetic
 from .datasets import Split
 
 
@@ -23,7 +24,8 @@ class Model:
     Attributes
     ----------
     name : what users type.
-    source : ONNX file, relative to the data folder; or the function that makes the model, where only speed matters.
+    source : ONNX file, relative to the data folder; or the function that makes the model, where only speed matters, or
+        takes the part of one that has one float32 input.
     input : name of the model's one input, float32 ``[1, ...]``.
     load : ``(data folder, how many samples to evaluate at most) -> Split``.
     """
@@ -32,6 +34,10 @@ class Model:
     source: str | Callable[[], onnx.ModelProto]
     input: str
     load: Callable[[Path, int], Split]
+
+
+def _minilm() -> onnx.ModelProto:
+    return encoders.minilm(data_root() / "transformer" / "minilm_l6_v2.onnx")
 
 
 MODELS: dict[str, Model] = {
@@ -46,6 +52,7 @@ MODELS: dict[str, Model] = {
         Model("resnet50", synthetic.resnet50, "input", datasets.random_images),
         Model("squeezenet", synthetic.squeezenet, "input", datasets.random_images),
         Model("bert", synthetic.bert, "input", datasets.random_tokens),
+        Model("minilm", _minilm, encoders.EMBEDDED, datasets.random_embeddings),
     )
 }
 
@@ -157,5 +164,5 @@ def _from_file(path: Path, limit: int) -> Subject:
 
 def _made(name: str, make: Callable[[], onnx.ModelProto]) -> Path:
     """Return the file that has the model, made if the cache has none by the present code."""
-    code = hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()[:16]
+    code = hashlib.sha256(Path(inspect.getfile(make)).read_bytes()).hexdigest()[:16]
     return cache.kept(cache.cache_root() / f"{name}-{code}.onnx", lambda aside: onnx.save(make(), aside))
