@@ -159,14 +159,22 @@ def _started(accumulator: te.Tensor, offset: te.Tensor) -> te.Tensor:
 def _rows(
     data: te.Tensor, geometry: Conv2d, dot: Dot, groups: int, group_depth: int
 ) -> Callable[..., tirx.Expr]:
-    """Return the padded input by (n, h, w, group, channel), ``group_depth`` channels a group; or as it is."""
+    """Return the input by (n, h, w, offset, group, channel): ``offset`` columns behind the first that column w of the
+    result reads. It is padded, with ``group_depth`` channels a group; or as it is.
+    """
     batch, height, width, channels = (int(extent) for extent in data.shape)
     top, _, bottom, _ = geometry.padding
     columns = padded_rows(geometry.out_size(height, width)[1], dot.rows)
     group_in, span_w = channels // groups, geometry.span(columns)
-    exact = group_in == group_depth
-    if exact and not any(geometry.padding) and span_w <= width and data.dtype == dot.data_dtype:
-        return lambda n, h, w, group, channel: data(n, h, w, group * group_in + channel)
+    exact, stride = group_in == group_depth, geometry.strides[1]
+    has_neighbours = dot.rows == 1 or stride == 1
+    is_whole = exact and not any(geometry.padding) and span_w <= width
+    if is_whole and has_neighbours and data.dtype == dot.data_dtype:
+        return lambda n, h, w, offset, group, channel: data(
+            n, h, w * stride + offset, group * group_in + channel
+        )
+    if not has_neighbours:
+        span_w = ceil_div(span_w, stride) * stride
 
     def body(n, h, w, group, channel):
         row, column, conditions = geometry.locate(h, w, height, width, span_w)
@@ -176,12 +184,16 @@ def _rows(
         return or_outside(value, conditions, geometry.pad_value)
 
     shape = (batch, height + top + bottom, max(span_w, 1), groups, group_depth)
-    if dot.rows > 1:  # neighbouring rows are neighbouring axes of what the instruction reads
-        one = te.compute(
-            (*shape[:3], group_depth), lambda n, h, w, channel: body(n, h, w, 0, channel), name="rows"
-        )
-        return lambda n, h, w, group, channel: one(n, h, w, channel)
-    return te.compute(shape, body, name="rows")
+    if dot.rows == 1:
+        rows = te.compute(shape, body, name="rows")
+        return lambda n, h, w, offset, group, channel: rows(n, h, w * stride + offset, group, channel)
+    # The instruction reads neighbours, and nothing between them: columns of one remainder by the stride lie together.
+    apart = te.compute(
+        (*shape[:2], stride, ceil_div(shape[2], stride), group_depth),
+        lambda n, h, remainder, w, channel: body(n, h, w * stride + remainder, 0, channel),
+        name="rows",
+    )
+    return lambda n, h, w, offset, group, channel: apart(n, h, offset % stride, w + offset // stride, channel)
 
 
 def _merged_rows(data: te.Tensor, geometry: Conv2d, dot: Dot, merged: int) -> te.Tensor:
@@ -259,7 +271,7 @@ def conv2d(
         if merged:
             value = source(n, row, w * (stride_w * channels) + channel)
         else:
-            value = source(n, row, w * stride_w + tap_w * dilation_w, group, channel)
+            value = source(n, row, w, tap_w * dilation_w, group, channel)
         return value, factor((group, block), steps, lane, place)
 
     accumulator = accumulate(

@@ -53,7 +53,7 @@ def lay_out(
     merged : as for ``lane_sums.runs_of``.
     bounds : the least and the largest that activations are, 0 between them.
     rows : of the kernel, where it is a matrix product.
-    has_neighbours : rows of the result read neighbouring rows of the data, whose groups are whole.
+    has_neighbours : the kernel can give the instruction neighbouring rows.
     """
     bits = stored_bits(bits_of(weight.values))
     if bits < STORED_BITS[-1] and rows is not None and rows <= row.few_rows:

@@ -242,7 +242,7 @@ def _build(
             layout = lay_out(
                 *(emitter.row, weight, partial(packing.pack_conv2d, ordered, groups)),
                 *(lambda depth: geometry.taps(data_shape[-1], depth, merged), merged, bounds),
-                has_neighbours=geometry.strides[1] == 1 and not merged and groups == 1 and _is_wide(call),
+                has_neighbours=not merged and groups == 1 and _is_wide(call),
             )
             lanes, packed = layout.dot.lanes, layout.weights
             define = partial(
