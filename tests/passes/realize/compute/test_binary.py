@@ -16,6 +16,8 @@ from tvmq.passes.realize.compute.pool import Window
 from tvmq.passes.realize.realizers.binary_layers import dot_of
 from tvmq.targets import bit_products
 
+EMULATED = False
+
 # batch, height, width, in, out, kernel, stride, padding, dilation, groups
 CONVOLUTIONS = [
     (1, 7, 7, 16, 32, 3, 1, 1, 1, 1),

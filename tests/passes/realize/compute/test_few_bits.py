@@ -17,6 +17,7 @@ from tvmq.passes.realize.realizers.dots import lay_out
 from tvmq.passes.realize.realizers.weights import Weight
 from tvmq.targets.rows import ROWS
 
+EMULATED = False
 ZERO_POINT = 7
 
 
