@@ -59,3 +59,14 @@ def vector(buffer: tirx.Buffer, count: int, *front: int) -> tirx.Expr:
     """Return ``count`` elements from the start of what ``front`` selects."""
     index = [*front, *[0] * (len(buffer.shape) - len(front))]
     return buffer.vload(index, f"{buffer.dtype}x{count}")
+
+
+def unpacked(weight: tirx.Buffer, word: int, plane: int, bits: int, count: int) -> tirx.Expr:
+    """Return a plane of packed weights as a vector of int8."""
+    codes = vector(weight, count, *([word] if len(weight.shape) > 2 else []))
+    if plane:
+        codes = codes >> T.broadcast(tirx.const(plane * bits, "uint8"), count)
+    codes = T.bitwise_and(codes, T.broadcast(tirx.const(2**bits - 1, "uint8"), count))
+    return T.reinterpret(codes, dtype=f"int8x{count}") - T.broadcast(
+        tirx.const(2 ** (bits - 1), "int8"), count
+    )

@@ -6,6 +6,8 @@ name                    instruction    arithmetic
 dot_4x4_s8s8_sdot_4     sdot by lane   products and sums in int32; four groups of activations are one register
 dot_4x4_s8s8_sdot_2     sdot by lane   the same of two
 dot_4x4_s8s8_sdot       sdot           the same of one group
+dot_4x4_s8s4_sdot, _s2_ sdot           weights of 4 or 2 bits, unpacked before it
+dot_4x2_s8s4_neon, _s2_ smull, sadalp  the same, products added in int16
 pairs_8x2_s8s8_neon     smull, smlal   products added in int16, which wraps, so only for weights that keep them there
 widen_8x2_s16_neon      sadalp         pairs of such sums, added to int32
 matrix_4x8_s8s8_smmla_2 smmla          two rows and two channels, two groups of eight; rows are loaded whole
@@ -18,6 +20,8 @@ interleave_16x4_s8      zip1, zip2     rows side by side, for the lane dot
 
 from __future__ import annotations
 
+import functools
+import operator
 from functools import partial
 
 from tvm import tirx
@@ -25,7 +29,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from .. import meanings
-from ..code import Intrinsic, call, everywhere, update_code, vector, whole
+from ..code import Intrinsic, call, everywhere, unpacked, update_code, vector, whole
 
 _SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
 _SMMLA = "llvm.aarch64.neon.smmla.v4i32.v16i8"
@@ -50,6 +54,38 @@ def dot_sdot(steps: int) -> tuple[PrimFunc, PrimFunc]:
     shape = (steps, 4, 4) if steps > 1 else (4, 4)
     code = update_code(4, ((4 * steps,), "int8"), (shape, "int8"), update)
     return meanings.dot_product(4, 4, "int8", steps=steps), code
+
+
+def packed_sdot(bits: int) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``sdot`` with weights of few bits."""
+    planes = 8 // bits
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        sums = vector(total, 4)
+        for plane in range(planes):
+            group = everywhere(data.vload([4 * plane], "int8x4"), 4, "int8x16")
+            sums = call(_SDOT, "int32x4", sums, unpacked(weight, 0, plane, bits, 16), group)
+        return sums
+
+    code = update_code(4, ((4 * planes,), "int8"), ((4, 4), "uint8"), update)
+    return meanings.packed_dot(4, 4, "int8", bits, 1), code
+
+
+def packed_smull(bits: int) -> tuple[PrimFunc, PrimFunc]:
+    """Return meaning and code of ``smull`` with weights of few bits, whose products are added up in int16."""
+    planes = 8 // bits
+
+    def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
+        def products(plane: int) -> tirx.Expr:
+            pair = T.reinterpret(data.vload([2 * plane], "int8x2"), dtype="int16")
+            group = T.reinterpret(T.broadcast(pair, 4), dtype="int8x8")
+            return call(_SMULL, "int16x8", group, unpacked(weight, 0, plane, bits, 8))
+
+        sums = functools.reduce(operator.add, [products(plane) for plane in range(planes)])
+        return vector(total, 4) + call(_SADDLP, "int32x4", sums)
+
+    code = update_code(4, ((2 * planes,), "int8"), ((4, 2), "uint8"), update)
+    return meanings.packed_dot(4, 2, "int8", bits, 1), code
 
 
 def matrix_smmla(steps: int) -> tuple[PrimFunc, PrimFunc]:
@@ -209,6 +245,8 @@ INTRINSICS: dict[str, Intrinsic] = {
     "matrix_4x8_s8s8_smmla_2": partial(matrix_smmla, 2),
     "matrix_4x8_s8s8_smmla": partial(matrix_smmla, 1),
     "into_rows_4_neon": into_rows,
+    **{f"dot_4x4_s8s{bits}_sdot": partial(packed_sdot, bits) for bits in (4, 2)},
+    **{f"dot_4x2_s8s{bits}_neon": partial(packed_smull, bits) for bits in (4, 2)},
     "lane_dot_16x4_s8s8_sdot": lane_dot_sdot,
     "interleave_16x4_s8": interleave_four_rows,
     "pairs_8x2_s8s8_neon": pairs,

@@ -37,7 +37,7 @@ ROWS = (
             ),
             MatrixDot("matrix_4x8_s8s8_smmla", "into_rows_4_neon", lanes=4, depth=8, data_dtype="int8"),
         ),
-        packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
+        packed_dots=tuple(PackedDot(f"dot_4x4_s8s{bits}_sdot", bits, 4, 4, "int8") for bits in (4, 2)),
         lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
         look_ups=(LookUp("look_up_16_neon", 16),),
         converts_by_adding=True,
@@ -57,7 +57,7 @@ ROWS = (
             DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
             DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
         ),
-        packed_dots=tuple(PackedDot(None, bits, 4, 4, "int8") for bits in (4, 2)),
+        packed_dots=tuple(PackedDot(f"dot_4x4_s8s{bits}_sdot", bits, 4, 4, "int8") for bits in (4, 2)),
         lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
         look_ups=(LookUp("look_up_16_neon", 16),),
         converts_by_adding=True,
@@ -73,7 +73,7 @@ ROWS = (
         activation_dtype="int8",
         bit_dots=(BitDot("neon", 16),),
         dots=(DotInstruction(None, lanes=4, depth=1, data_dtype="int16"),),
-        packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
+        packed_dots=tuple(PackedDot(f"dot_4x2_s8s{bits}_neon", bits, 4, 2, "int8") for bits in (4, 2)),
         sought_sums=LaneSums(128, depth=2, steps=4),
         narrow_dot=NarrowDot(
             "pairs_8x2_s8s8_neon", "widen_8x2_s16_neon", 8, 2, "int8", 2, "int16", fewest_steps=2

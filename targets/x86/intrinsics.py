@@ -32,7 +32,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from .. import meanings
-from ..code import Intrinsic, call, everywhere, update_code, vector
+from ..code import Intrinsic, call, everywhere, unpacked, update_code, vector
 
 
 def _vnni(lanes: int, name: str, data: tirx.Expr, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
@@ -96,17 +96,6 @@ def dot_pairs(lanes: int, pair_name: str, sum_name: str, steps: int = 1) -> tupl
     return meanings.dot_product(lanes, 4, "uint8", steps=steps), code
 
 
-def _unpacked(weight: tirx.Buffer, word: int, plane: int, bits: int, count: int) -> tirx.Expr:
-    """Return a plane of packed weights as a vector of int8."""
-    codes = vector(weight, count, *([word] if len(weight.shape) > 2 else []))
-    if plane:
-        codes = codes >> T.broadcast(tirx.const(plane * bits, "uint8"), count)
-    codes = T.bitwise_and(codes, T.broadcast(tirx.const(2**bits - 1, "uint8"), count))
-    return T.reinterpret(codes, dtype=f"int8x{count}") - T.broadcast(
-        tirx.const(2 ** (bits - 1), "int8"), count
-    )
-
-
 def packed_vnni(lanes: int, name: str, bits: int) -> tuple[PrimFunc, PrimFunc]:
     """Return meaning and code of ``vpdpbusd`` with weights of few bits."""
     planes, bytes_ = 8 // bits, 4 * lanes
@@ -115,7 +104,7 @@ def packed_vnni(lanes: int, name: str, bits: int) -> tuple[PrimFunc, PrimFunc]:
         sums = vector(total, lanes)
         for plane in range(planes):
             group = everywhere(data.vload([4 * plane], "uint8x4"), lanes, f"int8x{bytes_}")
-            sums = call(name, f"int32x{lanes}", sums, group, _unpacked(weight, 0, plane, bits, bytes_))
+            sums = call(name, f"int32x{lanes}", sums, group, unpacked(weight, 0, plane, bits, bytes_))
         return sums
 
     code = update_code(lanes, ((4 * planes,), "uint8"), ((lanes, 4), "uint8"), update)
@@ -131,7 +120,7 @@ def packed_pairs(
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
         def products(step: int) -> tirx.Expr:
             group = everywhere(data.vload([4 * step], "uint8x4"), lanes, f"int8x{bytes_}")
-            factors = _unpacked(weight, step // planes, step % planes, bits, bytes_)
+            factors = unpacked(weight, step // planes, step % planes, bits, bytes_)
             return call(pair_name, f"int16x{2 * lanes}", group, factors)
 
         sums = functools.reduce(operator.add, [products(step) for step in range(words * planes)])
