@@ -42,10 +42,9 @@ def prepare_model(subject: Subject, scheme: str, core: Core, folder: Path) -> Pr
         model, given = api.quantize(model, scheme=scheme, target=core.target, calibration=feeds, **given), {}
     options = api.CompileOptions(cross_compiler=LINKER, cross_compiler_options=(KEPT_SYMBOLS,))
     package = folder / "model.tar"
-    api.compile(model, core.target, options=options, **given).export(package)
-    macs = {
-        task.name: float(task.macs * task.calls) for task in api.tuning_tasks(model, core.target, **given)
-    }
+    compiled = api.compile(model, core.target, options=options, **given)
+    compiled.export(package)
+    macs = _macs(compiled.metadata["kernels"], api.tuning_tasks(model, core.target, **given))
     return _program(package, {subject.model.input: subject.data.samples[:1]}, folder), macs
 
 
@@ -60,7 +59,10 @@ def prepare_package(package: Path, core: Core, folder: Path) -> Prepared:
 
 
 def _macs(calls: Iterable[Mapping[str, Any]], tasks: Sequence[Task]) -> dict[str, float]:
-    """Return multiply-adds of one run by kernel; a task stands for all kernels that are alike but for constants."""
+    """Return multiply-adds of one run by kernel; a task stands for all kernels that are alike but for constants.
+
+    ``calls`` are as in a package's metadata: each call's kernel and its layers.
+    """
     macs: Counter[str] = Counter()
     for call in calls:
         for task in tasks:
