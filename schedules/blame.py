@@ -68,7 +68,7 @@ def _alone(call: relax.Call) -> tvm.IRModule:
 def build_explained(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
 ) -> Built:
-    """Run ``pipeline.build``; an error of TVM's names the node that it is about."""
+    """Run ``pipeline.build`` as ``run_explained`` does."""
     return run_explained(build, mod, target, row, records)
 
 
@@ -79,7 +79,7 @@ def run_explained(
     row: TargetRow,
     records: Path | None = None,
 ) -> Result:
-    """As ``build_explained``, for another function that takes the same."""
+    """Run ``build``, which takes what ``pipeline.build`` does; an error of TVM's names the node that it is about."""
 
     def where() -> str:
         return describe_layer(mod, failing_layer(mod, lambda alone: build(alone, target, row)))

@@ -36,6 +36,20 @@ def bounds_of(dtype: str) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
+def largest_sums(
+    weight: np.ndarray, axis: tuple[int, ...], bounds: tuple[int, int], offset: np.ndarray | int = 0
+) -> np.ndarray:
+    """Return the largest magnitude that ``sum(data * weight) + offset`` can have, int64, of sums along some axes.
+
+    Parameters
+    ----------
+    bounds : the least and the largest of the data.
+    """
+    above, below = (np.maximum(sign * weight.astype(np.int64), 0).sum(axis=axis) for sign in (1, -1))
+    low, high = bounds
+    return np.maximum(high * above - low * below + offset, high * below - low * above - offset)
+
+
 @dataclass(frozen=True)
 class Output:
     """An integer result: its dtype, zero point and clamp bounds (which hold a fused relu or clip).

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...passes.hub.packing import ceil_div
+
 
 @dataclass(frozen=True)
 class Life:
@@ -38,4 +40,4 @@ def place(lives: Sequence[Life], alignment: int) -> tuple[list[int], int]:
 
 
 def _up(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment
+    return ceil_div(size, alignment) * alignment

@@ -20,13 +20,11 @@ from tvm import tirx
 from tvm.ir import PointerType, PrimType
 
 from ...passes.hub.graph import dtype_of
+from ..cpu.tiles import STACK_BYTES
 from ..lowering import ALIGNMENT, lower_by
 
 SCRATCH = "tvmq.scratch"
 """Attribute of a lowered kernel: bytes of each piece of memory that it takes behind its buffers."""
-
-STACK_BYTES = 1024
-"""From this size on TVM does not leave a buffer on the stack."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.MakeSerial")

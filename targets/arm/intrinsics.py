@@ -77,9 +77,8 @@ def packed_smull(bits: int) -> tuple[PrimFunc, PrimFunc]:
 
     def update(data: tirx.Buffer, weight: tirx.Buffer, total: tirx.Buffer) -> tirx.Expr:
         def products(plane: int) -> tirx.Expr:
-            pair = T.reinterpret(data.vload([2 * plane], "int8x2"), dtype="int16")
-            group = T.reinterpret(T.broadcast(pair, 4), dtype="int8x8")
-            return call(_SMULL, "int16x8", group, unpacked(weight, 0, plane, bits, 8))
+            factors = unpacked(weight, 0, plane, bits, 8)
+            return call(_SMULL, "int16x8", _pair_everywhere(data, 2 * plane), factors)
 
         sums = functools.reduce(operator.add, [products(plane) for plane in range(planes)])
         return vector(total, 4) + call(_SADDLP, "int32x4", sums)
@@ -194,8 +193,8 @@ def _zipped(vectors: list[tirx.Expr], lanes: int, half: int) -> tirx.Expr:
     return T.Shuffle(vectors, places)
 
 
-def _pair_everywhere(data: tirx.Buffer) -> tirx.Expr:
-    pair = T.reinterpret(data.vload([0], "int8x2"), dtype="int16")
+def _pair_everywhere(data: tirx.Buffer, first: int = 0) -> tirx.Expr:
+    pair = T.reinterpret(data.vload([first], "int8x2"), dtype="int16")
     return T.reinterpret(T.broadcast(pair, 4), dtype="int8x8")
 
 

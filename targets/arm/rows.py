@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..row import (
     BitDot,
     DotInstruction,
@@ -15,53 +17,40 @@ from ..row import (
     TargetRow,
 )
 
+_DOTPROD = TargetRow(
+    name="aarch64-dotprod",
+    arch="aarch64",
+    features=("neon", "dotprod"),
+    vector_bits=128,
+    vector_registers=32,
+    l1_bytes=32768,
+    l2_bytes=524288,
+    activation_dtype="int8",
+    bit_dots=(BitDot("neon", 16),),
+    dots=(
+        DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
+        DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
+        DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
+    ),
+    packed_dots=tuple(PackedDot(f"dot_4x4_s8s{bits}_sdot", bits, 4, 4, "int8") for bits in (4, 2)),
+    lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
+    look_ups=(LookUp("look_up_16_neon", 16),),
+    converts_by_adding=True,
+)
 ROWS = (
-    TargetRow(
+    replace(
+        _DOTPROD,
         name="aarch64-i8mm",
-        arch="aarch64",
-        features=("neon", "dotprod", "i8mm"),
-        vector_bits=128,
-        vector_registers=32,
-        l1_bytes=32768,
+        features=(*_DOTPROD.features, "i8mm"),
         l2_bytes=1048576,
-        activation_dtype="int8",
-        bit_dots=(BitDot("neon", 16),),
-        dots=(
-            DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
-            DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
-            DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
-        ),
         matrix_dots=(
             MatrixDot(
                 "matrix_4x8_s8s8_smmla_2", "into_rows_4_neon", lanes=4, depth=8, data_dtype="int8", steps=2
             ),
             MatrixDot("matrix_4x8_s8s8_smmla", "into_rows_4_neon", lanes=4, depth=8, data_dtype="int8"),
         ),
-        packed_dots=tuple(PackedDot(f"dot_4x4_s8s{bits}_sdot", bits, 4, 4, "int8") for bits in (4, 2)),
-        lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
-        look_ups=(LookUp("look_up_16_neon", 16),),
-        converts_by_adding=True,
     ),
-    TargetRow(
-        name="aarch64-dotprod",
-        arch="aarch64",
-        features=("neon", "dotprod"),
-        vector_bits=128,
-        vector_registers=32,
-        l1_bytes=32768,
-        l2_bytes=524288,
-        activation_dtype="int8",
-        bit_dots=(BitDot("neon", 16),),
-        dots=(
-            DotInstruction("dot_4x4_s8s8_sdot_4", lanes=4, depth=4, data_dtype="int8", steps=4),
-            DotInstruction("dot_4x4_s8s8_sdot_2", lanes=4, depth=4, data_dtype="int8", steps=2),
-            DotInstruction("dot_4x4_s8s8_sdot", lanes=4, depth=4, data_dtype="int8"),
-        ),
-        packed_dots=tuple(PackedDot(f"dot_4x4_s8s{bits}_sdot", bits, 4, 4, "int8") for bits in (4, 2)),
-        lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
-        look_ups=(LookUp("look_up_16_neon", 16),),
-        converts_by_adding=True,
-    ),
+    _DOTPROD,
     TargetRow(
         name="aarch64-neon",
         arch="aarch64",

@@ -24,7 +24,7 @@ from operator import add
 import numpy as np
 from tvm import te, tirx
 
-from ...hub.arithmetic import bounds_of
+from ...hub.arithmetic import bounds_of, largest_sums
 from ...hub.packing import ceil_div, padded_rows
 from .annotations import HELD, KERNEL
 from .contraction import Conv2d, finish
@@ -104,14 +104,11 @@ def depthwise_conv2d(
         once = te.reduce_axis((0, 1), "k")
         return te.sum(_total([each.astype(accumulator_dtype) for each in sums]), axis=once)
 
-    accumulator = te.compute(
-        (batch, out_h, rows, blocks, lanes),
-        one_by_one if narrow is None else partial(together, narrow),
-        name="accumulator",
-        attrs={KERNEL: "depthwise"}
-        if narrow is None
-        else {KERNEL: "depthwise", HELD: min(kernel_h * kernel_w, MOST_HELD)},
-    )
+    define, marks = one_by_one, {}
+    if narrow is not None:
+        define, marks = partial(together, narrow), {HELD: min(kernel_h * kernel_w, MOST_HELD)}
+    attrs = {KERNEL: "depthwise", **marks}
+    accumulator = te.compute((batch, out_h, rows, blocks, lanes), define, name="accumulator", attrs=attrs)
 
     def position(index):
         n, h, w, channel = index
@@ -144,15 +141,11 @@ class NarrowSums:
     @classmethod
     def of(cls, weight: np.ndarray, bounds: tuple[int, int], dtype: str) -> NarrowSums:
         """Return the longest sums for an [C, 1, KH, KW] weight and activations within bounds, 0 between them."""
-        flat = weight.reshape(len(weight), -1).astype(np.int64)
-        low, high = bounds
+        flat = weight.reshape(len(weight), -1)
 
         def largest(taps: int) -> int:
-            sums = np.pad(flat, ((0, 0), (0, -flat.shape[1] % taps))).reshape(len(flat), -1, taps)
-            above, below = (np.maximum(sign * sums, 0).sum(axis=-1) for sign in (1, -1))
-            return max(
-                (high * above - low * below).max(initial=0), (high * below - low * above).max(initial=0)
-            )
+            groups = np.pad(flat, ((0, 0), (0, -flat.shape[1] % taps))).reshape(len(flat), -1, taps)
+            return int(largest_sums(groups, (-1,), bounds).max(initial=0))
 
         fitting = (taps for taps in range(flat.shape[1], 1, -1) if largest(taps) <= bounds_of(dtype)[1])
         return cls(next(fitting, 1), dtype)

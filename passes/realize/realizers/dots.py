@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....targets.row import DotInstruction, LaneSums, NarrowDot, TargetRow
-from ...hub.arithmetic import bounds_of
+from ...hub import arithmetic
 from ...hub.lane_sums import fitted_to, largest_sums, runs_of
 from ...hub.packing import STORED_BITS, pack_planes, stored_bits
 from ...hub.parameters import bits_of
@@ -101,7 +101,7 @@ def _narrow(
     extents = taps(own.depth)
     flat = _flat(arrange(own.lanes, own.depth), extents)
     total = flat.shape[-3]
-    limit = bounds_of(own.dtype)[1]
+    limit = arithmetic.bounds_of(own.dtype)[1]
     for steps in possible_steps(extents, MOST_STEPS):
         if steps < own.fewest_steps and not 4 < steps == total:
             return None
@@ -114,10 +114,8 @@ def _narrow(
 def _largest_sum(flat: np.ndarray, parts: int, steps: int, bounds: tuple[int, int]) -> int:
     """Return how large a narrow sum can be, for weights ``[..., steps, lanes, depth]`` and activations in bounds."""
     *_, total, lanes, depth = flat.shape
-    split = flat.reshape(-1, total // steps, steps, lanes, parts, depth // parts).astype(np.int32)
-    above, below = (np.maximum(sign * split, 0).sum(axis=(2, 5)) for sign in (1, -1))
-    low, high = bounds
-    return int(max((high * above - low * below).max(initial=0), (high * below - low * above).max(initial=0)))
+    split = flat.reshape(-1, total // steps, steps, lanes, parts, depth // parts)
+    return int(arithmetic.largest_sums(split, (2, 5), bounds).max(initial=0))
 
 
 def _in_registers(

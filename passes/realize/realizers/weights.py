@@ -117,7 +117,4 @@ def offset_of(weight: Weight, bias: np.ndarray, data_scale: float, zero_point: i
 def largest_accumulators(weight: Weight, offset: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
     """Return the largest magnitude that each channel's accumulator can have, int64, for activations within bounds."""
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
-    above, below = (np.maximum(sign * weight.values.astype(np.int64), 0).sum(axis=others) for sign in (1, -1))
-    low, high = bounds
-    offset = offset.astype(np.int64)
-    return np.maximum(offset + high * above - low * below, high * below - low * above - offset)
+    return arithmetic.largest_sums(weight.values, others, bounds, offset.astype(np.int64))
