@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -274,12 +274,7 @@ def compile(  # noqa: A001 (the name that users expect)
     row = row_of(target, options.float_type)
     linker_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
-    lowered = [LoweredKernels()] if "tir" in options.dump_code else []
-    with (
-        explained("compiling"),
-        nullcontext() if progress is None else progress("compile", None),
-        pass_context(options, *lowered),
-    ):
+    with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
         graph = Realize(row)(Layout()(prepared.mod))
         built = build_explained(graph, target, row, records)
@@ -297,6 +292,18 @@ def compile(  # noqa: A001 (the name that users expect)
     )
     package.sources = sources_of(options.dump_code, graph, built.executable.mod.imports, *lowered)
     return package
+
+
+@contextmanager
+def _compiling(options: CompileOptions, progress: Progress | None) -> Iterator[list[LoweredKernels]]:
+    """Give the block what ``options`` ask of TVM; yield what keeps the kernels' code, where that is dumped."""
+    lowered = [LoweredKernels()] if "tir" in options.dump_code else []
+    with (
+        explained("compiling"),
+        nullcontext() if progress is None else progress("compile", None),
+        pass_context(options, *lowered),
+    ):
+        yield lowered
 
 
 def compile_c_library(
@@ -328,12 +335,7 @@ def compile_c_library(
     row = row_of(target, options.float_type)
     tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
-    lowered = [LoweredKernels()] if "tir" in options.dump_code else []
-    with (
-        explained("compiling"),
-        nullcontext() if progress is None else progress("compile", None),
-        pass_context(options, *lowered),
-    ):
+    with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
         graph = Realize(row)(Layout()(RestoreWeights()(prepared.mod)))
         built = run_explained(partial(build_for_c, prefix=f"{name}_"), graph, target, row, records)
