@@ -65,7 +65,7 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
     return {
         "relax.nn.conv2d": partial(_weighted, dot=float_dot(row)),
         "relax.matmul": partial(_product, dot=float_dot(row), few_rows=float32_dot(row)),
-        "relax.quantize": partial(_quantize, conversion=Conversion(row.converts_by_adding)),
+        "relax.quantize": partial(_quantize, conversion=Conversion(row.converts_by)),
         "relax.concat": _concat,
         "relax.cumprod": cumprod,
         "relax.cumsum": cumsum,

@@ -9,7 +9,7 @@ from tvm.target import Target, codegen
 from ..errors import TvmqError
 from .host import arch_of_triple
 from .row import F32, TargetRow
-from .rows import ROWS
+from .rows import GPU_ROWS, ROWS
 
 DEFAULT_THREADS = 4
 """Threads that kernels are cut up for where the target does not say: enough chunks for most boards and laptops."""
@@ -57,6 +57,8 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     TvmqError : no row is for the target's kind or architecture, or its CPU lacks what every row needs.
     """
     kind = str(target.kind.name)
+    if kind == "cuda":
+        return _gpu_row(target)
     if kind != "llvm":
         raise unsupported_kind(kind)
     arch = arch_of(target)
@@ -79,6 +81,23 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     raise TvmqError(
         f"target {describe(target)!r} lacks {lacking}, which the kernels for {arch} need at least; "
         "name a CPU that has it with -mcpu (native is this machine's)"
+    )
+
+
+def capability_of(target: Target) -> int:
+    """Return ten times the compute capability that a ``cuda`` target names, such as 87 of ``sm_87``."""
+    digits = "".join(filter(str.isdigit, str(target.attrs.get("arch", ""))))
+    return int(digits or 0)
+
+
+def _gpu_row(target: Target) -> TargetRow:
+    capability = capability_of(target)
+    for row in GPU_ROWS:
+        if row.gpu is not None and row.gpu.capability <= capability:
+            return row
+    raise TvmqError(
+        f"GPUs of {target.attrs.get('arch', 'an unknown architecture')} have no dot product of 8-bit integers; "
+        f"possible: {', '.join(row.name for row in reversed(GPU_ROWS))}"
     )
 
 

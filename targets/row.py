@@ -6,6 +6,7 @@ It is all that passes and schedules know of the machine: nothing else in the pro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,37 @@ class LookUp:
     features: tuple[str, ...] = ()
 
 
+class ConvertBy(Enum):
+    """How int32 and float32 become one another."""
+
+    INSTRUCTION = "LLVM's operations, which become vector instructions"
+    ADDITION = "additions: there are no instructions for vectors, or they share one pipe"
+    DEVICE = "a GPU's instructions, which round to the nearest and saturate"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What the kernels know of a GPU.
+
+    Attributes
+    ----------
+    capability : ten times NVIDIA's compute capability: 80 of ``sm_80``.
+    matrix_bits : widths of the integers that its tensor cores multiply; none where products are ``dp4a``'s.
+    copies_async : global memory goes to shared memory past the registers, while other instructions run.
+    block_bytes, shared_bytes : shared memory that a block may have, and that its multiprocessor has.
+    threads : that a multiprocessor holds at a time.
+    multiprocessors : of a usual chip of this row, from which comes how many blocks keep it busy.
+    """
+
+    capability: int
+    matrix_bits: tuple[int, ...]
+    copies_async: bool
+    block_bytes: int
+    shared_bytes: int
+    threads: int
+    multiprocessors: int
+
+
 @dataclass(frozen=True)
 class TargetRow:
     """Capabilities of one target family.
@@ -254,8 +286,8 @@ class TargetRow:
     look_ups : those of a target, the fastest first; none where bytes are looked up one by one.
     float_dots : products of floats, the fastest of each type first.
     float_dot : the one of them that is used.
-    converts_by_adding : int32 and float32 become one another by additions: it lacks instructions for vectors, or they
-        share one pipe.
+    converts_by : how int32 and float32 become one another.
+    gpu : what its multiprocessors are like; None of a CPU.
     """
 
     name: str
@@ -277,7 +309,8 @@ class TargetRow:
     look_ups: tuple[LookUp, ...] = ()
     float_dots: tuple[FloatDot, ...] = (F32, BF16)
     float_dot: FloatDot = F32
-    converts_by_adding: bool = False
+    converts_by: ConvertBy = ConvertBy.INSTRUCTION
+    gpu: Gpu | None = None
 
     @property
     def weight_bits(self) -> tuple[int, ...]:

@@ -1,15 +1,19 @@
 """All target rows, the most capable of each architecture first.
 
-A row is chosen by the features of a ``tvm.target.Target`` (see ``targets.features``).
+A row is chosen by the features of a ``tvm.target.Target`` (see ``targets.features``), a GPU's by its capability.
 """
 
 from __future__ import annotations
 
 from .arm.rows import ROWS as ARM
+from .cuda.rows import ROWS as CUDA
 from .row import BitDot, DotInstruction, NarrowDot, PackedDot, TargetRow
 from .x86.rows import ROWS as X86
 
 ROWS: tuple[TargetRow, ...] = (*X86, *ARM)
+"""Of CPUs."""
+
+GPU_ROWS: tuple[TargetRow, ...] = CUDA
 
 PORTABLE = TargetRow(
     name="portable",

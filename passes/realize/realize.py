@@ -387,7 +387,7 @@ class _Carrier:
                 elementwise.quantize,
                 scale=target.scale,
                 out=out,
-                conversion=Conversion(self.row.converts_by_adding),
+                conversion=Conversion(self.row.converts_by),
             )
             integers = self.call(define, call.args[0], name="quantize", layer=name)
         self._integers[var] = integers

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..row import (
     BitDot,
+    ConvertBy,
     DotInstruction,
     LaneDot,
     LaneSums,
@@ -35,7 +36,7 @@ _DOTPROD = TargetRow(
     packed_dots=tuple(PackedDot(f"dot_4x4_s8s{bits}_sdot", bits, 4, 4, "int8") for bits in (4, 2)),
     lane_dot=LaneDot("lane_dot_16x4_s8s8_sdot", "interleave_16x4_s8", 16, 4, "int8", most_stride=2),
     look_ups=(LookUp("look_up_16_neon", 16),),
-    converts_by_adding=True,
+    converts_by=ConvertBy.ADDITION,
 )
 ROWS = (
     replace(
@@ -69,7 +70,7 @@ ROWS = (
         ),
         narrow_taps=NarrowTaps(8, "int16"),
         look_ups=(LookUp("look_up_16_neon", 16),),
-        converts_by_adding=True,
+        converts_by=ConvertBy.ADDITION,
     ),
     TargetRow(
         name="armv7-neon",
@@ -85,6 +86,6 @@ ROWS = (
         packed_dots=tuple(PackedDot(None, bits, 4, 1, "int16") for bits in (4, 2)),
         narrow_dot=NarrowDot(None, None, lanes=8, depth=1, data_dtype="int16", parts=1, dtype="int16"),
         narrow_taps=NarrowTaps(8, "int16"),
-        converts_by_adding=True,
+        converts_by=ConvertBy.ADDITION,
     ),
 )

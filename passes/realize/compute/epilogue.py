@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import te, tirx
 
+from ....targets.row import ConvertBy
 from ...hub.arithmetic import ACCUMULATOR_LIMIT, INT32_MAX, Addend, Output, bounds_of
 
 Index = Sequence[tirx.Expr]
@@ -34,7 +35,7 @@ class Conversion:
 
     Attributes
     ----------
-    by_adding : by additions, where the target lacks the instructions for vectors, or has a slow pipe for them.
+    by : the target's way.
     largest : no integer that becomes a float has a greater magnitude.
     largest_rounded : no float that becomes an integer has.
     from_offset : the integers that become floats are sums that start from the result of ``start``.
@@ -43,14 +44,14 @@ class Conversion:
     are those of their sum as a float, and adding a number to it rounds that, half to even.
     """
 
-    by_adding: bool = False
+    by: ConvertBy = ConvertBy.INSTRUCTION
     largest: float = math.inf
     largest_rounded: float = math.inf
     from_offset: bool = False
 
     @property
     def _is_float(self) -> bool:
-        return self.by_adding and self.largest <= _EXACT
+        return self.by is ConvertBy.ADDITION and self.largest <= _EXACT
 
     def start(self, offset: np.ndarray) -> np.ndarray:
         """Return where sums with this offset (int32) start, so that they take the least to become floats."""
@@ -70,15 +71,23 @@ class Conversion:
         LLVM has both in one as an operation that TVM's vectorizer passes through, unlike ``nearbyint``, which it takes
         apart into scalars. Outside of int32 it gives just anything, so the limits come first where there may be such.
         """
-        if self.by_adding:
+        if self.by is ConvertBy.ADDITION:
             return tirx.reinterpret("int32", self._shifted(value, 0)) - tirx.const(_SHIFT_BITS, "int32")
         if self.largest_rounded > INT32_MAX / 2:  # a float32 is off by less than the half that is kept free
             value = _limited(value, -_BEYOND, _BEYOND)
+        if self.by is ConvertBy.DEVICE:
+            return tirx.call_pure_extern("int32", "tvmq_round_to_int", value)
         return tirx.call_llvm_pure_intrin("int32", "llvm.lrint", value)
 
     def to_output(self, value: tirx.Expr, out: Output) -> tirx.Expr:
         """Return a float32 count of output steps as an integer of ``out``."""
-        if not self.by_adding or self.largest_rounded + abs(out.zero_point) > bounds_of("int16")[1]:
+        if self.by is ConvertBy.DEVICE:
+            steps = self.to_int(value) + tirx.const(out.zero_point, "int32")
+            return _limited(steps, out.lower, out.upper).astype(out.dtype)
+        if (
+            self.by is ConvertBy.INSTRUCTION
+            or self.largest_rounded + abs(out.zero_point) > bounds_of("int16")[1]
+        ):
             return narrowed(self.to_int(value), out, out.zero_point)
         # The lower half of the bits is the integer. An even zero point leaves ties where they are.
         added, rest = (0, out.zero_point) if out.zero_point % 2 else (out.zero_point, 0)

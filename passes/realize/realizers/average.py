@@ -39,7 +39,7 @@ def plan_average(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
         lower, upper = (None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper))
         epilogue: Requantize | Dequantize = Dequantize(lower, upper)
     else:
-        conversion = Conversion(facts.row.converts_by_adding)
+        conversion = Conversion(facts.row.converts_by)
         epilogue = Requantize(target.output(limited.lower, limited.upper), conversion)
         multiplier = multiplier / target.scale
     layer = layer_name(call)

@@ -62,7 +62,7 @@ def plan_product(facts: Facts, value: relax.Expr, target: Parameters | None) -> 
         zero_points=(left.zero_point, right.zero_point),
         multiplier=multiplier,
         out=target.output(limited.lower, limited.upper),
-        conversion=Conversion(facts.row.converts_by_adding, 255 * 255, 255 * 255 * multiplier),
+        conversion=Conversion(facts.row.converts_by, 255 * 255, 255 * 255 * multiplier),
     )
     return _plan(call, limited.names, define, "qmultiply")
 

@@ -44,12 +44,12 @@ def plan_matrix_product(facts: Facts, value: relax.Expr, target: Parameters | No
     if target is None:
         least, most = (None if math.isinf(limit) else limit for limit in (limited.lower, limited.upper))
         epilogue, multiplier = (
-            Dequantize(least, most, Conversion(facts.row.converts_by_adding, largest)),
+            Dequantize(least, most, Conversion(facts.row.converts_by, largest)),
             step,
         )
     else:
         multiplier = step / target.scale
-        conversion = Conversion(facts.row.converts_by_adding, largest, largest * multiplier)
+        conversion = Conversion(facts.row.converts_by, largest, largest * multiplier)
         epilogue = Requantize(target.output(limited.lower, limited.upper), conversion)
     layer = layer_name(call)
 

@@ -197,7 +197,7 @@ def _conversion(facts: Facts, largest: np.ndarray, multiplier: np.ndarray) -> Co
     """Return how accumulators up to the largest of each channel become floats and integers."""
     scaled = largest * np.abs(multiplier)
     return Conversion(
-        facts.row.converts_by_adding, float(largest.max(initial=0)), float(scaled.max(initial=0.0)), True
+        facts.row.converts_by, float(largest.max(initial=0)), float(scaled.max(initial=0.0)), True
     )
 
 

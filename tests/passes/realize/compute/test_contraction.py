@@ -158,7 +158,7 @@ def test_a_result_beyond_int32_is_limited(run_kernel, row, multiplier):
     accumulator = arithmetic.matmul_accumulator(data, weight)
     multipliers = np.full(2, multiplier, np.float32)
     arrays = [packing.pack_channels(array, 1, dot.lanes) for array in (np.zeros(2, np.int32), multipliers)]
-    epilogue = Requantize(OUT, Conversion(row.converts_by_adding, largest_rounded=2.0**31 * multiplier))
+    epilogue = Requantize(OUT, Conversion(row.converts_by, largest_rounded=2.0**31 * multiplier))
     define = partial(contraction.matmul, out_channels=2, dot=dot, epilogue=epilogue)
     result = run_kernel(define, [data, packing.pack_matmul(weight, dot.lanes, dot.depth), *arrays])
     np.testing.assert_array_equal(result, arithmetic.requantize(accumulator, multipliers, OUT))

@@ -11,6 +11,7 @@ from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.arithmetic import Addend, Output
 from tvmq.passes.realize.compute import elementwise
 from tvmq.passes.realize.compute.epilogue import Conversion
+from tvmq.targets.row import ConvertBy
 
 SHAPES = [(1, 7), (3, 31), (2, 5, 33), (1, 4, 4, 64), (1, 1, 1, 1)]
 
@@ -25,15 +26,15 @@ def row():
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
-@pytest.mark.parametrize("by_adding", [False, True])
-def test_quantize(run_kernel, shape, dtype, by_adding):
+@pytest.mark.parametrize("by", list(ConvertBy)[:2])
+def test_quantize(run_kernel, shape, dtype, by):
     """Half to even, also far outside of the range and at infinity."""
     rng = np.random.default_rng(0)
     low, high = arithmetic.bounds_of(dtype)
     out = Output(dtype, low + 100, low, high)
     data = (rng.integers(-400, 400, shape) * 0.25).astype(np.float32)
     data.flat[0] = np.inf
-    define = partial(elementwise.quantize, scale=0.5, out=out, conversion=Conversion(by_adding))
+    define = partial(elementwise.quantize, scale=0.5, out=out, conversion=Conversion(by))
     expected = arithmetic.quantize(data, np.float32(0.5), out.zero_point, dtype)
     np.testing.assert_array_equal(run_kernel(define, [data]), expected)
 
@@ -70,14 +71,14 @@ def test_add(run_kernel, shapes):
 
 
 @pytest.mark.parametrize("shapes", [((3, 31), (3, 31)), ((1, 6, 5, 17), (1, 1, 1, 17))], ids=str)
-@pytest.mark.parametrize("by_adding", [False, True])
-def test_multiply(run_kernel, shapes, by_adding):
+@pytest.mark.parametrize("by", list(ConvertBy)[:2])
+def test_multiply(run_kernel, shapes, by):
     rng = np.random.default_rng(0)
     left, right = (rng.integers(0, 256, shape).astype(np.uint8) for shape in shapes)
     multiplier = float(np.float32(0.0047))
     out = Output("uint8", 128, 0, 255)
     product = (left.astype(np.int32) - 17) * (right.astype(np.int32) - 200)
-    conversion = Conversion(by_adding, 255 * 255, 255 * 255 * multiplier)
+    conversion = Conversion(by, 255 * 255, 255 * 255 * multiplier)
     define = partial(
         elementwise.multiply, zero_points=(17, 200), multiplier=multiplier, out=out, conversion=conversion
     )

@@ -8,15 +8,16 @@ from tvm import te, tirx
 
 from tvmq.passes.hub.arithmetic import ACCUMULATOR_LIMIT, Output
 from tvmq.passes.realize.compute.epilogue import Conversion
+from tvmq.targets.row import ConvertBy
 
 LIMIT = ACCUMULATOR_LIMIT
-KNOWN = Conversion(by_adding=True, largest=LIMIT - 1, largest_rounded=LIMIT - 1)
+KNOWN = Conversion(ConvertBy.ADDITION, largest=LIMIT - 1, largest_rounded=LIMIT - 1)
 KINDS = {
     "instructions": Conversion(),
     "instructions, known": Conversion(largest=LIMIT, largest_rounded=LIMIT),
-    "additions": Conversion(by_adding=True),
+    "additions": Conversion(ConvertBy.ADDITION),
     "additions, known": KNOWN,
-    "additions, from an offset": Conversion(True, LIMIT - 1, LIMIT - 1, from_offset=True),
+    "additions, from an offset": Conversion(ConvertBy.ADDITION, LIMIT - 1, LIMIT - 1, from_offset=True),
 }
 kinds = pytest.mark.parametrize("conversion", KINDS.values(), ids=KINDS)
 
@@ -46,7 +47,7 @@ def test_rounding_is_exact(run_kernel, conversion):
 
 
 @pytest.mark.parametrize(
-    "conversion", [Conversion(), Conversion(by_adding=True)], ids=["instructions", "additions"]
+    "conversion", [Conversion(), Conversion(ConvertBy.ADDITION)], ids=["instructions", "additions"]
 )
 def test_what_is_beyond_stays_beyond(run_kernel, conversion):
     numbers = np.array([LIMIT + 1, 2.0**23, 2.0**23 + 2, 1e9, 1e38, np.inf], np.float32)
@@ -73,10 +74,10 @@ def test_integers_become_floats(run_kernel, conversion):
 
 @pytest.mark.parametrize("zero_point", [-128, -3, 0, 4, 127])
 @pytest.mark.parametrize("largest", [30_000, LIMIT - 1])
-@pytest.mark.parametrize("by_adding", [False, True])
-def test_outputs_are_narrowed(run_kernel, zero_point, largest, by_adding):
+@pytest.mark.parametrize("by", list(ConvertBy)[:2])
+def test_outputs_are_narrowed(run_kernel, zero_point, largest, by):
     """Ties go to the even integer before an odd zero point comes to it; bounds lie inside of the dtype."""
-    conversion = Conversion(by_adding, largest, largest, from_offset=True)
+    conversion = Conversion(by, largest, largest, from_offset=True)
     out = Output("int8", zero_point, max(zero_point - 100, -128), 100)
     numbers = np.concatenate([np.arange(-300, 300, 0.25), [largest, -largest]]).astype(np.float32)
     found = run_kernel(
