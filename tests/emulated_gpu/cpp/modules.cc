@@ -30,23 +30,29 @@ Code LoadModule(const void* image, Module** module) {
   const char* rest = static_cast<const char*>(image);
   for (size_t left = FileSize(header); left > 0;) {
     ssize_t written = write(file, rest, left);
-    if (written <= 0) return Error(OUT_OF_MEMORY, "no memory for the module");
+    if (written <= 0) {
+      close(file);
+      return Error(OUT_OF_MEMORY, "no memory for the module");
+    }
     rest += written;
     left -= written;
   }
   std::string path = Format("/proc/%d/fd/%d", getpid(), file);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   std::string why = handle == nullptr ? dlerror() : "";
-  close(file);
-  if (handle == nullptr) return Error(INVALID_IMAGE, "not a module of the emulated GPU: " + why);
+  if (handle == nullptr) {
+    close(file);
+    return Error(INVALID_IMAGE, "not a module of the emulated GPU: " + why);
+  }
   auto** connection = static_cast<const Machine**>(dlsym(handle, "tvmq_machine"));
   auto* kernel = static_cast<const Kernel*>(dlsym(handle, "tvmq_kernels"));
   if (connection == nullptr || kernel == nullptr) {
     dlclose(handle);
+    close(file);
     return Error(INVALID_IMAGE, "not a module of the emulated GPU: no kernels");
   }
   *connection = &machine;
-  *module = new Module{handle, {}};
+  *module = new Module{handle, file, {}};
   for (; kernel->name != nullptr; ++kernel) {
     (*module)->functions.push_back(std::make_unique<Function>(Function{kernel, kShared}));
   }
@@ -55,6 +61,7 @@ Code LoadModule(const void* image, Module** module) {
 
 void UnloadModule(Module* module) {
   dlclose(module->handle);
+  close(module->file);
   delete module;
 }
 

@@ -17,6 +17,7 @@ struct Function {
 
 struct Module {
   void* handle;
+  int file;  // open as long as the module is loaded: the loader tells libraries apart by their paths
   std::vector<std::unique_ptr<Function>> functions;
 };
 
