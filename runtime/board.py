@@ -19,7 +19,7 @@ from . import archive
 from .compilers import gnu_triple, linker_for
 from .inputs import bind_inputs
 from .libraries import call, runtime_libraries
-from .metadata import decode, encode
+from .metadata import cpu_triple, decode, encode
 from .package import Package
 from .runner import RUNNER, build_runner
 
@@ -86,7 +86,7 @@ def make_bundle(
         metadata, library = package.metadata, package.library
     else:
         metadata, library = archive.read(package)
-    triple = str(metadata["target"].get("mtriple", metadata["arch"]))
+    triple = cpu_triple(metadata)
     folder = make_runtime(triple, folder, cross_compiler, cross_compiler_options)
     with _writing(folder):
         (folder / archive.METADATA).write_bytes(encode(metadata))

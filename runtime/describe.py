@@ -19,6 +19,7 @@ from tvm import relax
 from ..passes.hub.layers import Layer, get_layers
 from ..schedules.stored_weights import inputs_of
 from ..targets import host
+from ..targets.features import arch_of, features_of
 from .metadata import ALIGNMENT, FORMAT
 
 OUTPUTS = "tvmq.outputs"
@@ -46,14 +47,13 @@ def describe(
     activation_bytes : memory planned for values between kernels.
     alignment : what addresses of inputs are to be multiples of, in bytes.
     """
-    arch = host.arch_of_triple(_triple(target))
-    features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
+    arch = arch_of(target)
     return {
         "format": FORMAT,
         "versions": {"tvmq": version("tvmq"), "tvm": version("apache-tvm")},
         "target": target_attributes(target),
         "arch": arch,
-        "cpu_features": host.required_features(arch, [str(name) for name in features]),
+        "cpu_features": host.required_features(arch, features_of(target)),
         "scheme": scheme,
         "alignment": alignment,
         "inputs": [_tensor(param.name, param.ty) for param in inputs_of(mod)],
@@ -66,8 +66,15 @@ def describe(
 
 def target_attributes(target: tvm.target.Target) -> dict[str, Any]:
     """Return the target as the dict that ``tvm.target.Target`` makes it from, without what TVM derives."""
-    attributes = json.loads(str(target))
-    return {key: value for key, value in attributes.items() if value != "" and not key.startswith("feature.")}
+    return _named(json.loads(str(target)))
+
+
+def _named(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _named(value) if isinstance(value, dict) else value
+        for key, value in attributes.items()
+        if value != "" and not key.startswith("feature.")
+    }
 
 
 def weight_bytes(mod: tvm.IRModule) -> int:
@@ -86,11 +93,6 @@ def weight_bytes(mod: tvm.IRModule) -> int:
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
     return sum(sizes.values())
-
-
-def _triple(target: tvm.target.Target) -> str:
-    """Return the LLVM triple that the target names, or this machine's."""
-    return str(target.attrs.get("mtriple") or tvm.get_global_func("target.llvm_get_system_triple")())
 
 
 def _tensor(name: str, ty: relax.TensorType) -> dict[str, Any]:

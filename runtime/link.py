@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..parallel import in_parallel
 if TYPE_CHECKING:
     from tvm.runtime import Module
 
+    from ..schedules.cuda.device_code import DeviceCode
 
 _REST = """
 .section .rodata, "a"
@@ -31,6 +33,7 @@ def link(
     module: Module,
     output: Path,
     command: Sequence[str],
+    device_code: Sequence[DeviceCode] = (),
 ) -> None:
     """Link a module into a shared library that TVM's runtime loads; constants are inside.
 
@@ -39,6 +42,7 @@ def link(
     module : that of an executable, or a kernel's.
     output : the library to write.
     command : the compiler and its arguments, as ``runtime.compilers.linker_for`` gives them.
+    device_code : of the module's kernels for a GPU.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def link(
     compiler, *options = command
     try:
         with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
-            objects = _objects(module, Path(folder))
+            objects = _objects(module, Path(folder), device_code)
             # "-s" leaves out symbols and debug sections, which no run needs.
             cc.create_shared(str(output), objects, ["-s", *options], cc=compiler)
     except RuntimeError as error:
@@ -58,7 +62,7 @@ def link(
         raise TvmqError(f"{compiler} cannot link mod.so: it succeeds and writes no file")
 
 
-def _objects(root: Module, folder: Path) -> list[str]:
+def _objects(root: Module, folder: Path, device_code: Sequence[DeviceCode]) -> list[str]:
     """Write object files with the code, and assembly with everything else that the modules hold; return their paths.
 
     ``Module.export_library`` writes them one by one, and has LLVM make an object of the weights, in four times their
@@ -78,7 +82,11 @@ def _objects(root: Module, folder: Path) -> list[str]:
     if not root.imports:
         return [*map(str, code)]
     content, rest = folder / "rest.bin", folder / "rest.s"
-    np.from_dlpack(tvm.get_global_func("runtime.ModulePackImportsToTensor")(root)).tofile(content)
+    packed = np.from_dlpack(tvm.get_global_func("runtime.ModulePackImportsToTensor")(root))
+    if device_code:
+        content.write_bytes(with_device_code(packed.tobytes(), device_code))
+    else:
+        packed.tofile(content)
     rest.write_text(_REST.format(content=content))
     return [*map(str, code), str(rest)]
 
@@ -89,3 +97,21 @@ def _cause(message: str) -> str:
     telling = [line for line in lines if "error" in line.lower() or "incompatible" in line.lower()]
     named = [line for line in telling if not line.startswith("Compilation error")]
     return (named or telling or lines or ["unknown error"])[0]
+
+
+def with_device_code(packed: bytes, device_code: Sequence[DeviceCode]) -> bytes:
+    """Return what TVM packs of modules with machine code in place of source, where it has that: without a GPU's driver.
+
+    length | modules | "cuda" | length | source    -->    length | modules | "cuda" | length | machine code
+    """
+    for part in device_code:
+        source, code = _bytes(part.saved_source), _bytes(part.saved)
+        if packed.count(source) + packed.count(code) != 1:
+            raise TvmqError("the package would lack a GPU's kernels: TVM packs its modules in another form")
+        packed = packed.replace(source, code)
+    return struct.pack("<Q", len(packed) - 8) + packed[8:]
+
+
+def _bytes(content: bytes) -> bytes:
+    """Return bytes as TVM saves them, with their length in front."""
+    return struct.pack("<Q", len(content)) + content

@@ -90,6 +90,8 @@ def check(metadata: Mapping[str, Any], source: str) -> None:
             raise TvmqError(
                 f"{source}: mod.json's field {field!r} must be of type {kind.__name__}, not {found}"
             )
+    if "gpu" in metadata:
+        _check_gpu(metadata["gpu"], source)
     for field, record in _RECORDS.items():
         for entry in metadata[field]:
             _check_record(entry, record, field, source)
@@ -100,6 +102,31 @@ def check(metadata: Mapping[str, Any], source: str) -> None:
             )
     if not all(isinstance(size, int) for size in metadata["bytes"].values()):
         raise TvmqError(f"{source}: mod.json's field 'bytes' must hold numbers")
+
+
+def cpu_target(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the attributes of the CPU that a package is for: of a GPU's, the host's."""
+    target = metadata["target"]
+    return target["host"] if isinstance(target.get("host"), dict) else target
+
+
+def cpu_triple(metadata: Mapping[str, Any]) -> str:
+    """Return the triple of the CPU that a package is for; the architecture alone where its target names none."""
+    return str(cpu_target(metadata).get("mtriple", metadata["arch"]))
+
+
+def is_for_gpu(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether a package's kernels run on a GPU."""
+    return "gpu" in metadata
+
+
+def _check_gpu(gpu: Any, source: str) -> None:
+    """Raise ``TvmqError`` unless the field ``gpu`` is as ``docs/package-format.md`` has it."""
+    fits = isinstance(gpu, dict) and isinstance(gpu.get("archs"), list) and isinstance(gpu.get("ptx"), int)
+    if not fits or not all(isinstance(arch, str) for arch in gpu["archs"]):
+        raise TvmqError(
+            f"{source}: mod.json's field 'gpu' must have archs, a list of names, and ptx, a number"
+        )
 
 
 def _check_record(entry: Any, record: Mapping[str, type], field: str, source: str) -> None:
@@ -127,5 +154,5 @@ def refuse_other_machines(metadata: Mapping[str, Any], source: str) -> None:
         raise TvmqError(f"{source} is compiled for {arch}; this machine is {here}")
     missing = host.missing_features(arch, metadata["cpu_features"])
     if missing:
-        cpu = metadata["target"].get("mcpu", arch)
+        cpu = cpu_target(metadata).get("mcpu", arch)
         raise TvmqError(f"{source} is compiled for {cpu}; this machine's CPU lacks {', '.join(missing)}")

@@ -18,7 +18,7 @@ from .engine import Engine, KernelTime
 from .inputs import bind_inputs
 from .library import Library
 from .link import link
-from .metadata import ALIGNMENT, check, refuse_other_machines
+from .metadata import ALIGNMENT, check, cpu_target, cpu_triple, refuse_other_machines
 from .outputs import bind_outputs
 
 if TYPE_CHECKING:
@@ -72,12 +72,14 @@ class Package:
         """
         with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
             output = Path(folder) / archive.LIBRARY
-            triple = str(metadata["target"].get("mtriple", metadata["arch"]))
-            link(executable.mod, output, linker_for(triple, cross_compiler, cross_compiler_options))
+            command = linker_for(cpu_triple(metadata), cross_compiler, cross_compiler_options)
+            code = getattr(executable, "device_code", ())
+            link(executable.mod, output, command, code)
             library = output.read_bytes()
         weights = int(metadata["bytes"]["weights"])
         sizes = {**metadata["bytes"], "code": len(library) - weights, "total": len(library)}
-        return cls(library, {**metadata, "bytes": sizes})
+        gpu = {"gpu": executable.gpu} if code else {}
+        return cls(library, {**metadata, "bytes": sizes, **gpu})
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class Package:
     def __repr__(self) -> str:
         """Name scheme, target, inputs and outputs: ``Package(int8, llvm znver3, x: int8[8] -> y: int8[2])``."""
         target = self._metadata["target"]
-        machine = " ".join(str(target[key]) for key in ("kind", "mcpu") if key in target)
+        machine = " ".join(str(target[key]) for key in ("kind", "arch", "mcpu") if key in target)
         inputs, outputs = (
             ", ".join(
                 f"{tensor['name']}: {tensor['dtype']}{tensor['shape']}" for tensor in self._metadata[side]
@@ -156,7 +158,7 @@ class Package:
         if engine is None:
             refuse_other_machines(self._metadata, self._source)
             engine = self._library.load(
-                self._metadata["target"].get("num-cores"), self._metadata.get("alignment", ALIGNMENT)
+                cpu_target(self._metadata).get("num-cores"), self._metadata.get("alignment", ALIGNMENT)
             )
         return engine
 

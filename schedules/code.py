@@ -11,7 +11,9 @@ from tvm import relax, tirx
 from tvm.tirx.build import codegen_build
 
 from ..parallel import in_parallel
+from ..targets.features import is_gpu
 from .bits import write_bits
+from .cuda import code as cuda
 from .lowering import lower
 from .padding import skip_padding
 
@@ -20,10 +22,12 @@ MAX_PARTS = 16
 
 
 def generate(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable:
-    """Return the executable of a module of kernels and calls of the virtual machine, for a CPU.
+    """Return the executable of a module of kernels and calls of the virtual machine.
 
     It is what ``tvm.compile`` makes, but for the parts.
     """
+    if is_gpu(target):
+        return cuda.generate_for_gpu(mod, target)
     builder = relax.ExecBuilder()
     kernels = tvm.get_global_func("relax.VMCodeGen")(builder, mod)
     library, *further = [code for _, code in compile_parts(kernels, target, lower)]
@@ -58,6 +62,8 @@ def compile_parts(
 
 def compile_kernel(func: tirx.PrimFunc, target: tvm.target.Target) -> tvm.runtime.Module:
     """Return a module whose function ``main`` is a scheduled kernel, with the code that it has in a model."""
+    if is_gpu(target):
+        return cuda.compile_kernel(func, target)
     func = write_bits(skip_padding(func))
     kernel = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
     ((_, code),) = compile_parts(kernel, target, lower)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tvm.target import Target, codegen
 
 from ..errors import TvmqError
+from .cuda.archs import capability
 from .host import arch_of_triple
 from .row import F32, TargetRow
 from .rows import GPU_ROWS, ROWS
@@ -15,33 +16,45 @@ DEFAULT_THREADS = 4
 """Threads that kernels are cut up for where the target does not say: enough chunks for most boards and laptops."""
 
 
+def cpu_of(target: Target) -> Target:
+    """Return the target of the code that runs on the CPU: a GPU's host, or the target itself."""
+    return target.host if is_gpu(target) and target.host is not None else target
+
+
+def is_gpu(target: Target) -> bool:
+    """Tell whether the kernels run on a GPU."""
+    return str(target.kind.name) == "cuda"
+
+
 def arch_of(target: Target) -> str:
-    """Return the architecture that an ``llvm`` target compiles for: the host's where it names no triple."""
+    """Return the CPU architecture that a target compiles for: this machine's where it names no triple."""
     return arch_of_triple(triple_of(target))
 
 
 def triple_of(target: Target) -> str:
-    """Return the triple that an ``llvm`` target names, or the host's."""
-    return str(target.attrs.get("mtriple") or codegen.llvm_get_system_triple())
+    """Return the triple that a target, or its host, names; else this machine's."""
+    return str(cpu_of(target).attrs.get("mtriple") or codegen.llvm_get_system_triple())
 
 
 def features_of(target: Target) -> frozenset[str]:
     """Return the LLVM features of the target's CPU, ``-mattr`` included, such as ``"avx2"``."""
-    return frozenset(str(name) for name in codegen.llvm_get_cpu_features(target))
+    return frozenset(str(name) for name in codegen.llvm_get_cpu_features(cpu_of(target)))
 
 
 def threads_of(target: Target) -> int:
     """Return how many threads kernels are cut up for: the target's ``num-cores``, or ``DEFAULT_THREADS``."""
-    return int(target.attrs.get("num-cores", 0)) or DEFAULT_THREADS
+    return int(cpu_of(target).attrs.get("num-cores", 0)) or DEFAULT_THREADS
 
 
 def describe(target: Target) -> str:
     """Return the target as a user would type it: ``"llvm -mcpu=znver3"``."""
     words = [str(target.kind.name)]
-    for name in ("mtriple", "mcpu", "mattr", "num-cores"):
+    for name in ("arch", "mtriple", "mcpu", "mattr", "num-cores"):
         if name in target.attrs:
             value = target.attrs[name]
             words.append(f"-{name}={','.join(map(str, value)) if name == 'mattr' else value}")
+    if is_gpu(target) and target.host is not None and "mtriple" in target.host.attrs:  # another machine
+        words.append(f"-host='{describe(target.host)}'")
     return " ".join(words)
 
 
@@ -56,11 +69,10 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     ------
     TvmqError : no row is for the target's kind or architecture, or its CPU lacks what every row needs.
     """
-    kind = str(target.kind.name)
-    if kind == "cuda":
+    if is_gpu(target):
         return _gpu_row(target)
-    if kind != "llvm":
-        raise unsupported_kind(kind)
+    if str(target.kind.name) != "llvm":
+        raise unsupported_kind(str(target.kind.name))
     arch = arch_of(target)
     rows = [row for row in ROWS if row.arch == arch]
     if not rows:
@@ -86,25 +98,25 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
 
 def capability_of(target: Target) -> int:
     """Return ten times the compute capability that a ``cuda`` target names, such as 87 of ``sm_87``."""
-    digits = "".join(filter(str.isdigit, str(target.attrs.get("arch", ""))))
-    return int(digits or 0)
+    return capability(str(target.attrs.get("arch", "")))
 
 
 def _gpu_row(target: Target) -> TargetRow:
-    capability = capability_of(target)
     for row in GPU_ROWS:
-        if row.gpu is not None and row.gpu.capability <= capability:
+        if row.gpu is not None and row.gpu.capability <= capability_of(target):
             return row
     raise TvmqError(
         f"GPUs of {target.attrs.get('arch', 'an unknown architecture')} have no dot product of 8-bit integers; "
-        f"possible: {', '.join(row.name for row in reversed(GPU_ROWS))}"
+        f"possible: {', '.join(row.name for row in reversed(GPU_ROWS))} and those between and after them"
     )
 
 
 def unsupported_kind(kind: str, cpu: str = "") -> TvmqError:
     """Return the error for a target kind that has no row; ``cpu`` is the target of its board's CPU, if any."""
     alone = f"; for the CPU of this board: {cpu!r}" if cpu else ""
-    return TvmqError(f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()}){alone}")
+    return TvmqError(
+        f"target kind {kind!r} is not supported yet; possible: llvm ({_architectures()}), cuda{alone}"
+    )
 
 
 def unsupported_arch(arch: str) -> TvmqError:

@@ -18,6 +18,7 @@ from tvm.target import Target, TargetKind, _ffi_api, codegen
 
 from ..errors import TvmqError, unknown
 from . import host
+from .cuda.archs import arch_here, check_arch
 from .features import describe, unsupported_arch, unsupported_kind
 from .host import arch_of_triple
 from .rows import ROWS
@@ -33,29 +34,38 @@ def parse_target(spec: str | Path | Mapping[str, Any] | Target, **overrides: Any
     Parameters
     ----------
     spec : one of
-        - the old string form, ``"llvm -mcpu=znver3 -mattr=+avx2,+fma -num-cores=2"``;
+        - the old string form, ``"llvm -mcpu=znver3 -mattr=+avx2,+fma -num-cores=2"``, or for a GPU
+          ``"cuda -arch=sm_86 -host='llvm -mcpu=znver3'"``;
         - a dict such as ``{"kind": "llvm", "mcpu": "znver3"}``, or the same as JSON;
-        - a tag of TVM's, such as ``"raspberry-pi/4b-aarch64"``;
+        - a tag of TVM's, such as ``"raspberry-pi/4b-aarch64"`` or ``"nvidia/geforce-rtx-3090"``;
         - the path of a file that holds one of these;
         - a ``Target``.
-    overrides : single attributes that replace those of ``spec``: ``mcpu="znver3"``, ``num_cores=2``.
+    overrides : single attributes that replace those of ``spec``: ``mcpu="znver3"``, ``num_cores=2``; of a GPU's target
+        those of a CPU replace its host's.
 
     ``-mcpu=native`` is this machine's CPU, without the features that a virtual machine hides. So is plain
     ``llvm``, with neither CPU, features nor triple: whoever names nothing wants a package that is fast here.
     A triple that ends in ``eabihf`` says how floats are passed, so ``-mfloat-abi=hard`` comes with it.
 
+    Plain ``cuda`` is this machine's GPU. The host of a GPU that names none is this machine.
+
     Raises
     ------
-    TvmqError : an unknown kind, tag, attribute, CPU or feature, with the close matches; a kind or an
+    TvmqError : an unknown kind, tag, attribute, CPU, GPU architecture or feature, with the close matches; a kind or an
         architecture without kernels; a value of the wrong type; a file that cannot be read.
     """
     config = _config_of(spec)
-    config |= {name.replace("_", "-"): value for name, value in overrides.items() if value is not None}
+    changes = {name.replace("_", "-"): value for name, value in overrides.items() if value is not None}
     if "kind" not in config:
         raise TvmqError(f"the target {json.dumps(config, default=str)} lacks its kind, such as llvm")
     kind = config["kind"]
     if kind not in Target.list_kinds():
         raise unknown("target kind", kind, Target.list_kinds())
+    if kind == "cuda":
+        return _gpu_target(config, changes)
+    if "arch" in changes:
+        raise TvmqError(f"a GPU's architecture (arch) has no effect on the target {kind!r}, only on 'cuda'")
+    config |= changes
     if kind != "llvm":
         # TVM's tags of boards with a GPU name its CPU as the host.
         raise unsupported_kind(kind, describe(parse_target(config["host"])) if "host" in config else "")
@@ -63,6 +73,29 @@ def parse_target(spec: str | Path | Mapping[str, Any] | Target, **overrides: Any
     config = _typed(config)
     _check_cpu(config)
     return Target(config)
+
+
+def _gpu_target(config: Config, changes: Config) -> Target:
+    """Return the target of a GPU and its host, checked; ``changes`` are the overrides of ``parse_target``."""
+    named = config.pop("host", None) or "llvm"
+    of_gpu = {name: value for name, value in changes.items() if name == "arch"}
+    try:
+        host_config = _config_of(named)
+    except TvmqError as error:
+        raise TvmqError(f"host of the target: {error}") from error
+    if host_config.get("kind") != "llvm":
+        raise TvmqError(f"the host of a GPU must be a CPU, of kind llvm; got {host_config.get('kind')!r}")
+    of_host = {name.replace("-", "_"): value for name, value in changes.items() if name not in of_gpu}
+    cpu = parse_target(host_config, **of_host)
+    misplaced = sorted(config.keys() & {"mcpu", "mattr", "mtriple", "num-cores"})
+    if misplaced:
+        raise TvmqError(
+            f"attribute {misplaced[0]!r} is of the GPU's host: say \"-host='llvm -{misplaced[0]}=...'\""
+        )
+    config = _typed(config | of_gpu)
+    arch = config.setdefault("arch", "") or arch_here()
+    check_arch(arch)
+    return Target(config | {"arch": arch}, host=cpu)
 
 
 def _config_of(spec: str | Path | Mapping[str, Any] | Target, from_file: str = "") -> Config:
@@ -153,11 +186,12 @@ def _without_derived(config: Mapping[Any, Any]) -> Config:
 
 def _typed(config: Config) -> Config:
     """Return the dict with its values in the types that TVM declares for them."""
-    options = {str(name): str(kind) for name, kind in TargetKind.options_from_name("llvm").items()}
+    target_kind = config["kind"]
+    options = {str(name): str(kind) for name, kind in TargetKind.options_from_name(target_kind).items()}
     typed: Config = {}
     for name, value in config.items():
         if name not in options:
-            raise unknown("attribute of target llvm", name, options)
+            raise unknown(f"attribute of target {target_kind}", name, options)
         typed[name] = _convert(name, value, options[name])
     return typed
 

@@ -37,9 +37,16 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         "opt-level",
         "vector-width",
     ),
+    "cuda": ("arch",),
 }
 
-_ALONE = ("mcpu", "mattr", "mtriple", "mabi", "mfloat-abi", "num-cores")
+_DESCRIPTIONS = {
+    "llvm": "attributes that replace those of --target, or of a GPU's host; a value with a sign needs =, as in "
+    "--target-llvm-mattr=+dotprod",
+    "cuda": "attributes that replace those of --target",
+}
+
+_ALONE = ("mcpu", "mattr", "mtriple", "mabi", "mfloat-abi", "num-cores", "arch")
 """Attributes that may also stand on the command line as they stand in a target: ``--target llvm -mcpu=znver3``."""
 
 
@@ -50,7 +57,7 @@ class _ListTargets(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from ..targets.rows import ROWS
+        from ..targets.rows import GPU_ROWS, ROWS
 
         rows = [
             (row.arch, row.name, ", ".join(row.features), row.activation_dtype, f"{row.vector_bits}")
@@ -58,6 +65,13 @@ class _ListTargets(argparse.Action):
         ]
         columns = ("architecture", "kernels", "CPU features", "activations", ">vector bits")
         print_table("Targets: llvm, for a CPU with these features", columns, rows)
+        gpus = [
+            (row.name, ", ".join(f"{bits}-bit" for bits in row.gpu.matrix_bits) or "none, dp4a")
+            for row in GPU_ROWS
+            if row.gpu is not None
+        ]
+        title = "Targets: cuda, for a GPU (-arch) from this capability on"
+        print_table(title, ("kernels", "matrix products"), gpus)
         parser.exit()
 
 
@@ -71,11 +85,7 @@ def add_target_flags(parser: argparse.ArgumentParser) -> None:
         help="show what there are kernels for, and exit",
     )
     for kind, attributes in ATTRIBUTES.items():
-        group = parser.add_argument_group(
-            f"target {kind}",
-            f"attributes that replace those of --target; a value with a sign needs =, as in "
-            f"--target-{kind}-mattr=+dotprod",
-        )
+        group = parser.add_argument_group(f"target {kind}", _DESCRIPTIONS[kind])
         for name in attributes:
             names = [f"--target-{kind}-{name}", *([f"-{name}"] if name in _ALONE else [])]
             group.add_argument(*names, dest=_dest(kind, name), metavar="VALUE")
@@ -91,7 +101,7 @@ def target_from(args: argparse.Namespace, target: str | None) -> Target:
     from ..targets.features import row_of
     from ..targets.parse import parse_target
 
-    # Only kinds in the table have flags, and their targets are the only ones that have kernels.
+    # Only kinds in the table have flags, and their targets are the only ones that have kernels: no two share a name.
     overrides = {
         name: getattr(args, _dest(kind, name))
         for kind, attributes in ATTRIBUTES.items()

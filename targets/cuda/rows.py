@@ -37,6 +37,18 @@ ROWS = (
     _row(
         replace(
             _AMPERE,
+            capability=120,
+            matrix_bits=(8, 1),
+            block_bytes=99 * KIB,
+            shared_bytes=100 * KIB,
+            threads=1536,
+            multiprocessors=170,
+        ),
+        96 << 20,
+    ),
+    _row(
+        replace(
+            _AMPERE,
             capability=90,
             matrix_bits=(8, 1),
             block_bytes=227 * KIB,

@@ -2,6 +2,7 @@
 
     mrvl, llvm -mcpu=neoverse-n2    llvm -mcpu=neoverse-n2    nothing is offloaded
     llvm, llvm                      llvm                      the second is the host
+    cuda -arch=sm_86, llvm          cuda -arch=sm_86 -host=llvm
     llvm -link-params=1             llvm                      weights are always linked
     opencl, llvm                    opencl                    which is refused by its name
 
@@ -42,6 +43,9 @@ GONE = {
 }
 """Attributes of llvm in TVM 0.8 that it has not any more, and what happens instead."""
 
+_KNOWN_FLAGS = ("--target-cuda-arch",)
+"""Those of other kinds that count: ``target_flags`` has them."""
+
 _OTHERS = "|".join(sorted({*KINDS, *CODEGENS} - {"llvm"}, key=len, reverse=True))
 _FLAG = re.compile(
     rf"--target-(?:(?P<kind>{_OTHERS})-[\w-]+|llvm-(?P<gone>{'|'.join(GONE)}))(?P<value>=.*)?", re.DOTALL
@@ -59,7 +63,7 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     while words:
         word = words.pop(0)
         match = _FLAG.fullmatch(word)
-        if match is None:
+        if match is None or word.partition("=")[0] in _KNOWN_FLAGS:
             rest.append(word)
             continue
         flags.append(word.partition("=")[0])
@@ -93,9 +97,14 @@ def current_target(text: str | None, flags: Sequence[str] = ()) -> str | None:
     if not made_for or (len(parts) == 1 and not _gone(parts[0])):
         return text
     target, hosts = made_for[0], made_for[1:]
+    if offloaded and target[0] in ("llvm", "cuda"):
+        kernels = target[0]
+        logger.warning("%s: nothing is offloaded, %s's kernels run all of it", ", ".join(offloaded), kernels)
+    if target[0] == "cuda":
+        if hosts and not any(_attribute(word) == "host" for word in target[1:]):
+            target = [*target, f"-host={shlex.join(hosts[0])}"]
+        return shlex.join(target)
     if target[0] == "llvm":
-        if offloaded:
-            logger.warning("%s: nothing is offloaded, llvm's kernels run all of it", ", ".join(offloaded))
         if hosts:
             logger.warning(
                 "%s: the code around the kernels is for the same machine as they are",

@@ -52,7 +52,12 @@ def test_what_is_one_target_stays(text, caplog):
         ),
         ("opencl, clml, llvm", "opencl", []),
         ("ethos-u -accelerator_config=ethos-u55-256, cmsis-nn, c", "c", []),
-        ("cuda -arch=sm_70, llvm -mcpu=a", "cuda -arch=sm_70", []),
+        ("cuda -arch=sm_70, llvm -mcpu=a", "cuda -arch=sm_70 '-host=llvm -mcpu=a'", []),
+        (
+            "cudnn, cuda -arch=sm_70",
+            "cuda -arch=sm_70",
+            ["cudnn: nothing is offloaded, cuda's kernels run all of it"],
+        ),
     ],
 )
 def test_several_targets(text, target, messages, caplog):
