@@ -5,8 +5,8 @@
     scaled[h] = sum[h] * scale
     result[h] = rounded(scaled[h])
 
-Kernels for GPUs are written from these steps: tiles, shared memory and who computes what are no loops of the definition,
-so there is nothing in it that a schedule would have to undo.
+Kernels for GPUs are written from these steps: tiles, shared memory and who computes what are no loops of the
+definition, so there is nothing in it that a schedule would have to undo.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Step:
 
     def at(self, index: Sequence[tirx.Expr], taps: Sequence[tirx.Expr] = ()) -> tirx.Expr:
         """Return the value of an element, or its term."""
-        return substituted(self.value, {**dict(zip(self.axes, index)), **dict(zip(self.taps, taps))})
+        known = dict(zip(self.axes, index, strict=True))
+        return substituted(self.value, known | dict(zip(self.taps, taps, strict=True)))
 
     def index_at(self, index: Sequence[tirx.Expr]) -> list[tirx.Expr]:
         """Return where an element is written."""
@@ -82,7 +83,7 @@ class Step:
 
     def start_at(self, index: Sequence[tirx.Expr]) -> tirx.Expr:
         """Return what the reduction of an element begins with."""
-        return substituted(self.start, dict(zip(self.axes, index)))
+        return substituted(self.start, dict(zip(self.axes, index, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -209,9 +210,8 @@ def _inlined(definition: Definition) -> Definition:
         )
         if step.is_reduction and step.length == 1:
             term = step.at(step.axes, [tirx.const(0, "int32")] * len(step.taps))
-            step = replace(
-                step, taps=(), tap_extents=(), value=step.combine(step.start, term), start=None, combine=None
-            )
+            value = step.combine(step.start, term)
+            step = replace(step, taps=(), tap_extents=(), value=value, start=None, combine=None)
         if step.is_reduction or definition.is_param(step.buffer) or PACK in step.marks:
             steps.append(step)
         else:

@@ -21,10 +21,11 @@ from ...targets.row import Gpu, TargetRow
 from ..space import Decide, analytic
 from . import product, rows, threads
 from .definition import Definition, Step, read
+from .lowering import OWN_BARRIERS
 
 
-def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) -> tirx.PrimFunc | str:
-    """Return the function as kernels of a GPU, or why there are none.
+def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) -> tirx.PrimFunc:
+    """Return the function as kernels of a GPU.
 
     Parameters
     ----------
@@ -32,10 +33,11 @@ def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) 
     """
     definition = read(func)
     if isinstance(definition, str):
-        return definition
+        raise ValueError(definition)
     with IRBuilder() as builder, T.prim_func():
         T.func_name("main")
-        T.func_attr({**dict(func.attrs or {}), "tirx.is_scheduled": True, "tirx.noalias": True})
+        kept = {name: value for name, value in dict(func.attrs or {}).items() if name != "s_tir"}
+        T.func_attr({**kept, "tirx.is_scheduled": True, "tirx.noalias": True, OWN_BARRIERS: True})
         for buffer in definition.params:
             T.arg(str(buffer.name), buffer)
         _Kernels(definition, row.gpu, decide).emit()

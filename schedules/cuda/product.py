@@ -1,15 +1,15 @@
 """Products: convolution as an implicit matrix product, dense layers, and products of two activations.
 
     global memory --(copies, several stages ahead)--> shared memory --> registers --(products)--> sums
-    sums --(a slice of rows at a time)--> shared memory --> 16 bytes of the result a thread, with all that follows the sums
+    sums --(a slice of rows at a time)--> shared memory --> 16 bytes of the result a thread, by all that follows
 
 Both operands lie in shared memory as rows of their inner product, in pieces of 16 bytes; a piece's place in its row is
 exchanged with others by the number of the row, so that neither the copies nor the reads of eight rows meet in a bank:
 
     place of piece p of row r  =  p xor (r / (8 / pieces a row)) mod (pieces a row)
 
-Where an operand's numbers do not lie together in memory (padding of single channels, packed weights) its threads compute
-them and store them there.
+Where an operand's numbers do not lie together in memory (padding of single channels, packed weights) its threads
+compute them and store them there.
 """
 
 from __future__ import annotations
@@ -154,18 +154,8 @@ class _Kernel:
         self.batch = dict(zip((axis for axis, _ in product.batch), batch, strict=True))
         self.shared = T.alloc_buffer((tile.shared_bytes(inner.slice_rows),), "uint8", scope="shared.dyn")
         self.loaders = [
-            _Loader(
-                self,
-                self.element(product.data, product.rows),
-                tile.rows,
-                0,
-                self.down,
-                product.count(product.rows),
-            ),
-            _Loader(
-                *(self, self.element(product.factor, product.columns), tile.columns),
-                *(tile.rows * tile.depth, self.across, product.count(product.columns)),
-            ),
+            _Loader(self, product.data, product.rows, tile.rows, 0, self.down),
+            _Loader(self, product.factor, product.columns, tile.columns, tile.rows * tile.depth, self.across),
         ]
 
     def values(self, axes: Sequence[tuple[tirx.Var, int]], flat: tirx.Expr) -> dict[tirx.Var, tirx.Expr]:
@@ -181,7 +171,7 @@ class _Kernel:
             known = {**every, **self.batch, **self.values(axes, line)}
             own = [substituted(index, known) for index in self.product.place]
             taps = place_of(place, sums.tap_extents)
-            return substituted(operand, {**dict(zip(sums.axes, own)), **dict(zip(sums.taps, taps))})
+            return substituted(operand, dict(zip((*sums.axes, *sums.taps), (*own, *taps), strict=True)))
 
         return at
 
@@ -276,17 +266,23 @@ class _Loader:
     Parameters
     ----------
     kernel : whose loader it is.
-    element : the operand.
+    operand, axes : what is loaded, and the result's axes that number its lines.
     lines : rows or columns of the tile.
     offset : where it begins in a stage, in bytes.
-    number, count : which tile it is, and how many rows or columns there are.
+    number : which tile it is.
     """
 
     def __init__(
-        self, kernel: _Kernel, element: Element, lines: int, offset: int, number: tirx.Var, count: int
+        self,
+        kernel: _Kernel,
+        operand: tirx.Expr,
+        axes: Sequence[tuple[tirx.Var, int]],
+        lines: int,
+        offset: int,
+        number: tirx.Var,
     ) -> None:
-        self.kernel, self.element, self.lines, self.offset = kernel, element, lines, offset
-        self.number, self.count = number, count
+        self.kernel, self.lines, self.offset, self.number = kernel, lines, offset, number
+        self.element, self.count = kernel.element(operand, axes), kernel.product.count(axes)
         self.length = kernel.product.sums.length
         self.is_copy, self.width = self._widest()
         self.bytes = self.width * kernel.product.item

@@ -2,8 +2,8 @@
 
     most = max(row)    total = sum(exp(row - most))    result[i] = exp(row[i] - most) / total
 
-A warp, or for long rows a block, has a row. Its threads share each reduction of the row out, and add up what they have by
-shuffles, after which all of them know it; in between nothing goes to memory.
+A warp, or for long rows a block, has a row. Its threads share each reduction of the row out, and add up what they have
+by shuffles, after which all of them know it; in between nothing goes to memory.
 """
 
 from __future__ import annotations
@@ -232,11 +232,7 @@ class _Row:
         result, inner = self.rows.result, self.rows.inner
         extents = [extent for _, extent in inner]
         size = math.prod(extents)
-        last = (
-            extents[-1]
-            if inner and result.axes[-1] is inner[-1][0] or (inner and result.axes[-1].same_as(inner[-1][0]))
-            else 1
-        )
+        last = extents[-1] if inner and result.axes[-1].same_as(inner[-1][0]) else 1
         count = math.gcd(last, VECTOR_BYTES // item_bytes(result.buffer))
         while count > 1 and size // count < self.threads:
             count //= 2

@@ -51,7 +51,7 @@ def index_in(step: Step, reduction: Step) -> list[tirx.Expr] | None:
 
 
 def lanes_of(step: Step, gpu: Gpu) -> int:
-    """Return how many elements a thread has: whole vectors, but for results so small that they would leave the GPU idle."""
+    """Return how many elements a thread has: whole vectors, unless the result is so small that the GPU idles."""
     last = step.extents[-1] if step.extents else 1
     lanes = math.gcd(last, VECTOR_BYTES // item_bytes(step.buffer))
     while lanes > 4 // item_bytes(step.buffer) and step.size // lanes < gpu.multiprocessors * THREADS:

@@ -2,8 +2,8 @@
 
     for j: use(data[16 t + j])  -->  numbers = 16 bytes at data[16 t];  for j: use(numbers[j])
 
-A thread computes neighbouring elements in a loop over ``lane``. What each lane reads next to the one before it comes ahead
-of the loop as whole vectors, under the conditions under which it is read; everything else stays as it is.
+A thread computes neighbouring elements in a loop over ``lane``. What each lane reads next to the one before it comes
+ahead of the loop as whole vectors, under the conditions under which it is read; everything else stays as it is.
 """
 
 from __future__ import annotations

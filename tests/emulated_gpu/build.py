@@ -39,7 +39,10 @@ def _run(command: list[str]) -> None:
 
 def _cache() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    for folder in (Path(home) / "tvmq-emulated-gpu", Path(tempfile.gettempdir()) / f"tvmq-emulated-gpu-{os.getuid()}"):
+    for folder in (
+        Path(home) / "tvmq-emulated-gpu",
+        Path(tempfile.gettempdir()) / f"tvmq-emulated-gpu-{os.getuid()}",
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -57,7 +60,9 @@ def _sources_key(tvm_runtime: Path) -> str:
     files = [path for path in sorted(CPP.rglob("*")) if path.is_file()]
     stat = tvm_runtime.stat()
     place = f"{tvm_runtime} {stat.st_size} {stat.st_mtime_ns}"
-    return _key(*(path.name.encode() + path.read_bytes() for path in files), repr(FLAGS).encode(), place.encode())
+    return _key(
+        *(path.name.encode() + path.read_bytes() for path in files), repr(FLAGS).encode(), place.encode()
+    )
 
 
 def _elf_hash(name: str) -> bytes:
