@@ -12,17 +12,17 @@ definition, so there is nothing in it that a schedule would have to undo.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.s_tir import SBlock
 
-from ...passes.realize.compute.annotations import PACK
+from ...passes.realize.compute.annotations import INDEPENDENT, PACK
+from .narrow import Narrowing, narrow_buffer
 
 Combine = Callable[[tirx.Expr, tirx.Expr], tirx.Expr]
 
@@ -87,25 +87,41 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Opaque:
+    """A step that is more than an expression: statements for each element of its axes, as they stand.
+
+    Attributes
+    ----------
+    axes, extents, taps, tap_extents : as of ``Step``.
+    name : of its block.
+    launches : the statements have threads of their own.
+    start, body : statements in front of the taps, and for each of them.
+    own : buffers that each element has for itself.
+    reads, writes : all other buffers.
+    """
+
+    axes: tuple[tirx.Var, ...]
+    extents: tuple[int, ...]
+    taps: tuple[tirx.Var, ...]
+    tap_extents: tuple[int, ...]
+    start: tirx.Stmt | None
+    body: tirx.Stmt
+    own: tuple[tirx.Buffer, ...]
+    reads: tuple[tirx.Buffer, ...]
+    writes: tuple[tirx.Buffer, ...]
+    name: str
+    launches: bool
+
+
+@dataclass(frozen=True)
 class Definition:
     """A function's parameters and its steps, each after those that it reads."""
 
-    name: str
     params: tuple[tirx.Buffer, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Opaque, ...]
 
     def is_param(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(param) for param in self.params)
-
-    def step_of(self, buffer: tirx.Buffer) -> Step | None:
-        """Return the step that writes a buffer."""
-        return next((step for step in self.steps if step.buffer.same_as(buffer)), None)
-
-    def readers(self, step: Step) -> list[Step]:
-        """Return the steps that read one's elements."""
-        return [
-            other for other in self.steps if any(load.source.same_as(step.buffer) for load in loads(other))
-        ]
 
 
 def substituted(expr: tirx.Expr, values: Mapping[tirx.Var, tirx.Expr]) -> tirx.Expr:
@@ -122,66 +138,124 @@ def loads(step: Step) -> list[TensorLoad]:
     return found
 
 
-def read(func: tirx.PrimFunc) -> Definition | str:
-    """Return what the function computes, or why it cannot be told from its blocks."""
-    narrow = tirx.transform.ForceNarrowIndexToInt32()(tvm.IRModule({"main": func}))["main"]
-    params = tuple(narrow.params)
-    steps: list[Step] = []
-    problems: list[str] = []
+def read(func: tirx.PrimFunc) -> Definition:
+    """Return what the function computes.
+
+    Raises
+    ------
+    ValueError : that cannot be told from its blocks.
+    """
+    params = {buffer: narrow_buffer(buffer) for buffer in func.params}
+    buffers = dict(params)
+    blocks: list[SBlock] = []
 
     def note(block: SBlock) -> None:
-        if not block.iter_vars:
-            return
-        step = _step(block)
-        if isinstance(step, str):
-            problems.append(step)
-        else:
-            steps.append(step)
+        buffers.update({buffer: narrow_buffer(buffer) for buffer in block.alloc_buffers})
+        if not any(isinstance(inner, SBlock) for inner in _inside(block)):
+            blocks.append(block)
 
-    tvm_ffi.structural_walk(narrow.body, [(SBlock, note)])
-    if problems:
-        return problems[0]
-    if not all(step.buffer in params for step in steps if step.is_part):
-        return "has a block that writes a part of what others read"
-    if not all(isinstance(param, tirx.Buffer) for param in params):
-        return "has parameters that are no buffers"
-    name = str(func.attrs["global_symbol"]) if func.attrs and "global_symbol" in func.attrs else "main"
-    return _inlined(Definition(name, params, tuple(steps)))
+    tvm_ffi.structural_walk(func.body, [(SBlock, note)])
+    if not blocks:
+        raise ValueError("it has no blocks")
+    steps = [_step(block, buffers, params) for block in blocks]
+    return _inlined(Definition(tuple(params.values()), tuple(steps)))
 
 
-def _step(block: SBlock) -> Step | str:
+def _inside(block: SBlock) -> list[SBlock]:
+    found: list[SBlock] = []
+    tvm_ffi.structural_walk(block.body, [(SBlock, found.append)])
+    return found
+
+
+def _step(
+    block: SBlock, buffers: Mapping[tirx.Buffer, tirx.Buffer], params: Collection[tirx.Buffer]
+) -> Step | Opaque:
     axes = [var for var in block.iter_vars if var.iter_type == tirx.IterVar.DataPar]
     taps = [var for var in block.iter_vars if var.iter_type == tirx.IterVar.CommReduce]
     if len(axes) + len(taps) < len(block.iter_vars):
-        return "has a block with axes of another kind"
-    store = block.body
-    if not isinstance(store, tirx.BufferStore):
-        return "has a block that is more than one store"
-    variables = tuple(axis.var for axis in axes)
-    value, start, combine = store.value, None, None
-    if taps:
-        if not isinstance(block.init, tirx.BufferStore):
-            return "has a reduction without a start"
-        own, term = _operands(value)
-        if not isinstance(own, TensorLoad) or not own.source.same_as(store.buffer):
-            return "has a reduction of a kind that is not known"
-        start, combine, value = block.init.value, type(value), term
-    return Step(
-        store.buffer,
-        variables,
+        raise ValueError(f"its block {block.name_hint} has axes of another kind")
+    narrow = {axis.var: tirx.Var(str(axis.var.name), "int32") for axis in block.iter_vars}
+    rewrite = Narrowing(narrow, buffers)
+    shape = (
+        tuple(narrow[axis.var] for axis in axes),
         tuple(int(axis.dom.extent) for axis in axes),
-        tuple(store.indices),
-        tuple(tap.var for tap in taps),
+        tuple(narrow[tap.var] for tap in taps),
         tuple(int(tap.dom.extent) for tap in taps),
-        value,
+    )
+    store = block.body
+    own, term = _operands(store.value) if isinstance(store, tirx.BufferStore) else (None, None)
+    adds = own is not None and isinstance(own, TensorLoad) and own.source.same_as(store.buffer)
+    if not isinstance(store, tirx.BufferStore) or (taps and not (adds and block.init is not None)):
+        return _opaque(block, shape, rewrite, params)
+    index = tuple(rewrite.index(place) for place in store.indices)
+    value = rewrite(term if taps else store.value)
+    start = rewrite(block.init.value) if taps else None
+    combine = type(store.value) if taps else None
+    variables, extents = _without_ones(shape[0], shape[1], index)
+    buffer = buffers[store.buffer]
+    return Step(buffer, variables, extents, index, *shape[2:], value, start, combine, dict(block.annotations))
+
+
+def _without_ones(
+    axes: Sequence[tirx.Var], extents: Sequence[int], index: Sequence[tirx.Expr]
+) -> tuple[tuple[tirx.Var, ...], tuple[int, ...]]:
+    """Return the axes without the one that a block has for a buffer that has none."""
+    if len(axes) == 1 and not index and extents[0] == 1:
+        return (), ()
+    return tuple(axes), tuple(extents)
+
+
+def _opaque(block: SBlock, shape: tuple, rewrite: Narrowing, params: Collection[tirx.Buffer]) -> Opaque:
+    axes, extents, taps, tap_extents = shape
+    body = block.body
+    local: dict[tirx.Buffer, tirx.Buffer] = {}
+    if INDEPENDENT in block.annotations:
+        loop = body
+        if not isinstance(loop, tirx.For):
+            raise ValueError(f"its block {block.name_hint} has no loop outside")
+        axis = tirx.Var(str(loop.loop_var.name), "int32")
+        touched = [buffer for touched in _touched(body) for buffer in touched if buffer not in params]
+        local = {buffer: narrow_buffer(buffer, "local") for buffer in touched}
+        rewrite = Narrowing({loop.loop_var: axis}, {**rewrite.buffers, **local})
+        axes, extents, body = (axis,), (int(loop.extent),), loop.body
+    start = None if block.init is None else rewrite(block.init)
+    body = rewrite(body)
+    reads, writes = _touched(body)
+    own = tuple(local.values())
+    return Opaque(
+        axes,
+        extents,
+        taps,
+        tap_extents,
         start,
-        combine,
-        dict(block.annotations),
+        body,
+        own,
+        reads,
+        writes,
+        str(block.name_hint),
+        _launches(body),
     )
 
 
+def _launches(stmt: tirx.Stmt) -> bool:
+    found: list[str] = []
+    tvm_ffi.structural_walk(stmt, [(tirx.AttrStmt, lambda attr: found.append(str(attr.attr_key)))])
+    return "thread_extent" in found
+
+
+def _touched(stmt: tirx.Stmt) -> tuple[tuple[tirx.Buffer, ...], tuple[tirx.Buffer, ...]]:
+    reads: dict[tirx.Buffer, None] = {}
+    writes: dict[tirx.Buffer, None] = {}
+    notes = [
+        (TensorLoad, lambda load: reads.setdefault(load.source)),
+        (tirx.BufferStore, lambda store: writes.setdefault(store.buffer)),
+    ]
+    tvm_ffi.structural_walk(stmt, notes)
+    return tuple(reads), tuple(writes)
+
+
 def _operands(value: tirx.Expr) -> tuple[tirx.Expr | None, tirx.Expr | None]:
-    if isinstance(value, tirx.Add | tirx.Max | tirx.Min):
+    if isinstance(value, tirx.Add | tirx.Mul | tirx.Max | tirx.Min):
         return value.a, value.b
     return None, None
 
@@ -191,28 +265,40 @@ def _same(one: tirx.Expr, other: tirx.Var) -> bool:
 
 
 def _inlined(definition: Definition) -> Definition:
-    """Return the definition with every step inside its readers that is no reduction, no result and not packed once."""
-    steps: list[Step] = []
+    """Return the definition without the steps that their readers compute for themselves.
+
+    That is all that is no reduction, no result, not packed once, and not read by statements.
+    """
+    read_as_it_is = {
+        buffer
+        for step in definition.steps
+        if isinstance(step, Opaque)
+        for buffer in (*step.reads, *step.writes)
+    }
+    steps: list[Step | Opaque] = []
     values: list[Step] = []
 
     def expand(expr: tirx.Expr) -> tirx.Expr:
         def replaced(load: TensorLoad) -> tirx.Expr:
             for step in values:
                 if step.buffer.same_as(load.source):
-                    return step.at(load.indices)
+                    return step.at(load.indices if step.axes else ())
             return load
 
         return tvm_ffi.structural_map(expr, [(TensorLoad, replaced)])
 
     for step in definition.steps:
-        step = replace(
-            step, value=expand(step.value), start=None if step.start is None else expand(step.start)
-        )
+        if isinstance(step, Opaque):
+            steps.append(step)
+            continue
+        start = None if step.start is None else expand(step.start)
+        step = replace(step, value=expand(step.value), start=start)
         if step.is_reduction and step.length == 1:
             term = step.at(step.axes, [tirx.const(0, "int32")] * len(step.taps))
             value = step.combine(step.start, term)
             step = replace(step, taps=(), tap_extents=(), value=value, start=None, combine=None)
-        if step.is_reduction or definition.is_param(step.buffer) or PACK in step.marks:
+        must_exist = definition.is_param(step.buffer) or step.buffer in read_as_it_is
+        if step.is_reduction or must_exist or PACK in step.marks or step.is_part:
             steps.append(step)
         else:
             values.append(step)

@@ -19,8 +19,8 @@ from tvm.script.ir_builder import tirx as T
 from ...passes.realize.compute.annotations import KERNEL
 from ...targets.row import Gpu, TargetRow
 from ..space import Decide, analytic
-from . import product, rows, threads
-from .definition import Definition, Step, read
+from . import product, rows, statements, threads
+from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
 
 
@@ -30,10 +30,12 @@ def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) 
     Parameters
     ----------
     func : not scheduled, of blocks that each write the elements of a buffer.
+
+    Raises
+    ------
+    ValueError : some of it is nothing that threads can share.
     """
     definition = read(func)
-    if isinstance(definition, str):
-        raise ValueError(definition)
     with IRBuilder() as builder, T.prim_func():
         T.func_name("main")
         kept = {name: value for name, value in dict(func.attrs or {}).items() if name != "s_tir"}
@@ -54,6 +56,9 @@ class _Kernels:
     def emit(self) -> None:
         waiting: list[Step] = []
         for step in self.definition.steps:
+            if isinstance(step, Opaque):
+                self._statements(step)
+                continue
             if step.is_reduction and not self.definition.is_param(step.buffer):
                 waiting.append(step)
                 continue
@@ -93,6 +98,20 @@ class _Kernels:
             return False
         threads.emit(result, reductions[0] if reductions else None, self.gpu)
         return True
+
+    def _statements(self, step: Opaque) -> None:
+        """Emit the kernel of a step of statements."""
+        for buffer in step.writes:
+            if (
+                not self.definition.is_param(buffer)
+                and not self._is_stored(buffer)
+                and buffer not in step.own
+            ):
+                self._store(buffer)
+        statements.emit(step, dict(self.stored))
+
+    def _is_stored(self, buffer: tirx.Buffer) -> bool:
+        return any(buffer.same_as(known) for known, _ in self.stored)
 
     def _store(self, buffer: tirx.Buffer) -> tirx.Buffer:
         """Emit memory for a buffer that one kernel leaves to another."""

@@ -36,6 +36,9 @@ WORDS = "tvmq.words"
 PACK = "tvmq.pack"
 """Marks the block that brings an activation into the layout of weights: all of it once, before the accumulator."""
 
+INDEPENDENT = "tvmq.independent"
+"""Marks a block of one loop whose steps know nothing of each other; what the block allocates is for one step."""
+
 ROWS = "tvmq.rows"
 """Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""
 

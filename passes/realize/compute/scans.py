@@ -16,6 +16,8 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from .annotations import INDEPENDENT
+
 CANDIDATES = 32
 """Room for at least so many: a row is not ordered again for each of them."""
 
@@ -52,6 +54,7 @@ def order(
             with T.sblock("order"):
                 T.reads(data[0:rows, 0:extent])
                 T.writes(values[0:rows, 0:count], indices[0:rows, 0:count])
+                T.sblock_attr({INDEPENDENT: 1})
                 with T.serial(rows) as row:
                     with T.serial(room) as i:
                         T.buffer_store(merged, i, [i])
@@ -149,6 +152,7 @@ def scan(
             with T.sblock("scan"):
                 T.reads(data[0:rows, 0:extent, 0:columns])
                 T.writes(result[0:rows, 0:extent, 0:columns])
+                T.sblock_attr({INDEPENDENT: 1})
                 with T.serial(rows) as row:
                     with T.serial(columns) as column:
                         T.buffer_store(running, tirx.const(first, dtype), [column])
