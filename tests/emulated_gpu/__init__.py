@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from .build import BuildError, build, compile_module
+from .build import RUNTIME, BuildError, build, compile_module
 from .source import emulated_source
 
 __all__ = ["BuildError", "compile_source", "counted", "folder", "load", "registered"]
@@ -44,17 +45,22 @@ def folder() -> Path:
 
 @cache
 def load() -> ctypes.CDLL:
-    """Builds the emulator where it is new, and gives it to TVM. Raises BuildError."""
+    """Builds the emulator where it is new, and gives it to TVM.
+
+    Raises BuildError, and RuntimeError where TVM has a true GPU, or is told of by LD_LIBRARY_PATH.
+    """
     import tvm_ffi
 
-    import tvm  # noqa: F401  its other libraries must be there first
-
-    if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
-        raise RuntimeError("TVM has a CUDA device already: the emulated one can not take its place")
-    python = _folder() / "python"
-    emulator = ctypes.CDLL(str(python / "libtvmqrt.so.13"), ctypes.RTLD_GLOBAL)
+    python = _folder() / "python"  # imports TVM, whose other libraries must be there first
+    name = str(python / RUNTIME[1])
+    try:
+        emulator = ctypes.CDLL(name, os.RTLD_NOLOAD | os.RTLD_GLOBAL)  # this module was imported by another name
+    except OSError:
+        if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
+            raise RuntimeError("TVM has a CUDA device already: the emulated one can not take its place") from None
+        emulator = ctypes.CDLL(name, os.RTLD_GLOBAL)
+        ctypes.CDLL(str(python / _tvm_runtime().name), os.RTLD_GLOBAL)
     emulator.tvmq_emulated_statistics.restype = ctypes.c_char_p
-    ctypes.CDLL(str(python / "libtvm_runtime_cuda.so"), ctypes.RTLD_GLOBAL)
     return emulator
 
 
