@@ -22,6 +22,7 @@ FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden"]
 # No contraction and no fast math: floats round as the source says. A kernel's integers wrap, and its types share memory.
 KERNEL_FLAGS = ["-std=c++17", "-O1", "-fPIC", "-shared", "-w"]
 KERNEL_FLAGS += ["-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing"]
+KERNEL_FLAGS += ["-fstack-clash-protection"]  # a frame can not reach over the page that ends a stack
 KERNEL_FLAGS += ["-fno-gnu-unique"]  # else the loader keeps what was unloaded, and gives it for a new module
 RUNTIME = ("libcudart.so.13", "libtvmqrt.so.13")  # the true name and ours, of one length
 DRIVER = ("libcuda.so.1", "libtvmq.so.1")

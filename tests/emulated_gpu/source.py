@@ -29,10 +29,10 @@ def _views(body: str, name: str) -> str:
 def emulated_source(code: str) -> str:
     """The C++ source, to be compiled with `-include kernel.h`."""
     kernels = list(KERNEL.finditer(code))
-    ends = [kernel.start() for kernel in kernels[1:]] + [len(code)]
-    parts = [code[: kernels[0].start()]] if kernels else [code]
+    starts = [kernel.start() for kernel in kernels] + [len(code)]
+    parts = [code[: starts[0]]]
     declaration = 0
-    for kernel, end in zip(kernels, ends, strict=True):
+    for kernel, end in zip(kernels, starts[1:], strict=True):
         body = code[kernel.start() : end]
         for name in [found[2] for found in DYNAMIC.finditer(body)] + [found[3] for found in STATIC.finditer(body)]:
             body = _views(body, name)
