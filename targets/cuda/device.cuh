@@ -28,8 +28,8 @@
 #define TVMQ_DP4A(NAME, A_TYPE, B_TYPE)                                                       \
   TVMQ_DEVICE int tvmq_dp4a_##NAME(const void* a, const void* b, int c) {                     \
     int x, y, d;                                                                              \
-    __builtin_memcpy(&x, a, 4);                                                               \
-    __builtin_memcpy(&y, b, 4);                                                               \
+    memcpy(&x, a, 4);                                                               \
+    memcpy(&y, b, 4);                                                               \
     asm("dp4a." A_TYPE "." B_TYPE " %0, %1, %2, %3;" : "=r"(d) : "r"(x), "r"(y), "r"(c));     \
     return d;                                                                                 \
   }
@@ -60,8 +60,8 @@ TVMQ_DP4A(u8u8, "u32", "u32")
 #define TVMQ_MMA(NAME, BODY)                                                    \
   TVMQ_DEVICE void tvmq_mma_##NAME(int* d, const void* a, const void* b) {      \
     unsigned x[4], y[2];                                                        \
-    __builtin_memcpy(x, a, 16);                                                 \
-    __builtin_memcpy(y, b, 8);                                                  \
+    memcpy(x, a, 16);                                                 \
+    memcpy(y, b, 8);                                                  \
     BODY;                                                                       \
   }
 
@@ -81,7 +81,7 @@ TVMQ_MMA_8(u8u8, "u8.u8")
 #endif
 
 #if TVMQ_ARCH >= 750
-// Native from 7.5 to 8.9; from 9.0 on ptxas makes slow code of them.
+// Those of 4 bits and of bits are native from 7.5 to 8.9; from 9.0 on ptxas makes slow code of them.
 TVMQ_MMA_4(u4s4, "u4.s4")
 TVMQ_MMA_4(s4u4, "s4.u4")
 TVMQ_MMA_4(s4s4, "s4.s4")
@@ -130,7 +130,7 @@ TVMQ_DEVICE void tvmq_ldmatrix_x1(void* registers, const void* row) {
                : "=r"(r)
                : "r"(tvmq_shared_address(row))
                : "memory");
-  __builtin_memcpy(registers, &r, 4);
+  memcpy(registers, &r, 4);
 }
 TVMQ_DEVICE void tvmq_ldmatrix_x2(void* registers, const void* row) {
   unsigned r[2];
@@ -138,7 +138,7 @@ TVMQ_DEVICE void tvmq_ldmatrix_x2(void* registers, const void* row) {
                : "=r"(r[0]), "=r"(r[1])
                : "r"(tvmq_shared_address(row))
                : "memory");
-  __builtin_memcpy(registers, r, 8);
+  memcpy(registers, r, 8);
 }
 TVMQ_DEVICE void tvmq_ldmatrix_x4(void* registers, const void* row) {
   unsigned r[4];
@@ -146,7 +146,7 @@ TVMQ_DEVICE void tvmq_ldmatrix_x4(void* registers, const void* row) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(tvmq_shared_address(row))
                : "memory");
-  __builtin_memcpy(registers, r, 16);
+  memcpy(registers, r, 16);
 }
 #else
 #define TVMQ_LDMATRIX(MATRICES)                                                                        \
@@ -157,7 +157,7 @@ TVMQ_DEVICE void tvmq_ldmatrix_x4(void* registers, const void* row) {
       unsigned address = __shfl_sync(0xffffffffu, mine, 8 * m + lane / 4) + 4 * (lane % 4);            \
       asm volatile("ld.shared.u32 %0, [%1];" : "=r"(r[m]) : "r"(address) : "memory");                  \
     }                                                                                                  \
-    __builtin_memcpy(registers, r, 4 * MATRICES);                                                      \
+    memcpy(registers, r, 4 * MATRICES);                                                      \
   }
 TVMQ_LDMATRIX(1)
 TVMQ_LDMATRIX(2)
@@ -214,26 +214,26 @@ TVMQ_DEVICE void tvmq_copy_wait(int) {}
 #define TVMQ_MEMORY(BYTES, TYPE)                                                        \
   TVMQ_DEVICE void tvmq_load_##BYTES(void* local, const void* global) {                 \
     TYPE value = *static_cast<const TYPE*>(global);                                     \
-    __builtin_memcpy(local, &value, BYTES);                                             \
+    memcpy(local, &value, BYTES);                                             \
   }                                                                                     \
   /* of memory that nobody writes while the kernel runs */                              \
   TVMQ_DEVICE void tvmq_load_const_##BYTES(void* local, const void* global) {           \
     TYPE value = __ldg(static_cast<const TYPE*>(global));                               \
-    __builtin_memcpy(local, &value, BYTES);                                             \
+    memcpy(local, &value, BYTES);                                             \
   }                                                                                     \
   TVMQ_DEVICE void tvmq_store_##BYTES(void* global, const void* local) {                \
     TYPE value;                                                                         \
-    __builtin_memcpy(&value, local, BYTES);                                             \
+    memcpy(&value, local, BYTES);                                             \
     *static_cast<TYPE*>(global) = value;                                                \
   }
 #define TVMQ_SHARED(BYTES, TYPE)                                                        \
   TVMQ_DEVICE void tvmq_shared_load_##BYTES(void* local, const void* shared) {          \
     TYPE value = *static_cast<const TYPE*>(shared);                                     \
-    __builtin_memcpy(local, &value, BYTES);                                             \
+    memcpy(local, &value, BYTES);                                             \
   }                                                                                     \
   TVMQ_DEVICE void tvmq_shared_store_##BYTES(void* shared, const void* local) {         \
     TYPE value;                                                                         \
-    __builtin_memcpy(&value, local, BYTES);                                             \
+    memcpy(&value, local, BYTES);                                             \
     *static_cast<TYPE*>(shared) = value;                                                \
   }
 TVMQ_MEMORY(1, unsigned char)
