@@ -169,6 +169,7 @@ void RunBlock(Index block) {
     if (at.y == launch->block.y) at.y = 0, ++at.z;
   }
   BeginShared(launch->dynamic_bytes);
+  BeginWarps();
   while (true) {
     for (unsigned first = 0; first < thread_count; first += kWarp) {
       RunWarp(first);

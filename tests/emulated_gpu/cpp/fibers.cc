@@ -39,7 +39,7 @@ tvmq_switch:
 )");
 
 void Fiber::Start(void (*entry)()) {
-  auto** top = reinterpret_cast<void**>(stack_ + kStack);
+  auto** top = reinterpret_cast<void**>(top_);
   *--top = nullptr;  // the return address of entry, which aligns the stack as a call does
   *--top = reinterpret_cast<void*>(entry);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
@@ -56,7 +56,7 @@ void Fiber::Start(void (*entry)()) {
   auto* context = static_cast<ucontext_t*>(own_);
   getcontext(context);
   context->uc_stack.ss_sp = stack_ + kGuard;
-  context->uc_stack.ss_size = kStack - kGuard;
+  context->uc_stack.ss_size = top_ - stack_ - kGuard;
   context->uc_link = nullptr;
   makecontext(context, entry, 0);
 }
@@ -71,6 +71,8 @@ Fiber::Fiber() {
       mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(memory);
+  static unsigned count = 0;
+  top_ = stack_ + kStack - 192 * (count++ % 43);
   mprotect(stack_, kGuard, PROT_NONE);
 }
 

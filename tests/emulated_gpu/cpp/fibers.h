@@ -24,6 +24,7 @@ class Fiber {
  private:
   static constexpr size_t kStack = 256 << 10, kGuard = 4096;
   char* stack_;
+  char* top_;  // of each stack in other lines of the cache: stacks begin at the same place of a page
   void* own_ = nullptr;     // where the fiber stopped
   void* caller_ = nullptr;  // where Resume() waits
 };
