@@ -155,13 +155,28 @@ CASES = {
         "load: address 0x[0-9a-f]+ is not aligned to 4 bytes",
         "tvmq_load_2((&(v[0])), (&(x[2])));",
     ),
+    "a plain element behind an allocation": (
+        "((uint4*)x)[64] = make_uint4(1, 1, 1, 1);",
+        "thread 0 .* access of 16 bytes ends 16 bytes behind an allocation of 1024 bytes",
+        "((uint4*)x)[63] = make_uint4(1, 1, 1, 1);",
+    ),
+    "a plain vector that is misaligned": (
+        "*(uint2*)(x + 4) = make_uint2(1, 1);",
+        "thread 0 .* access: address 0x[0-9a-f]+ is not aligned to 8 bytes",
+        "*(uint2*)(x + 8) = make_uint2(1, 1);",
+    ),
+    "a plain element that is read before an allocation": (
+        f"v[0] = x[{T} - 5]; if (v[0] == 7) x[0] = 1;",
+        "thread 0 .* access of 1 bytes begins 5 bytes before an allocation of 1024 bytes",
+        f"v[0] = x[{T}]; if (v[0] == 7) x[0] = 1;",
+    ),
     "a canary": (
-        "x[1024 + blockIdx.x] = 1;",
+        "unsigned char* y = x; y[1024 + blockIdx.x] = 1;",
         "kernel k: byte 1024 of an allocation of 1024 bytes was written",
         "x[1023] = 1;",
     ),
     "a canary in front": (
-        "x[-3 + (int)blockIdx.x] = 1;",
+        "unsigned char* y = x; y[-3 + (int)blockIdx.x] = 1;",
         "kernel k: a byte 3 before an allocation of 1024 bytes was written",
         "x[3] = 1;",
     ),

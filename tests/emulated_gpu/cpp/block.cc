@@ -231,7 +231,7 @@ void FailText(const char* what) { Fail(what); }
 }  // namespace
 
 Machine machine = {nullptr,    Warp,      Barrier,    ActiveMask, SharedLoad,    SharedStore,
-                   GlobalLoad, GlobalStore, CopyAsync, CopyCommit, CopyWait, AtomicAdd, FailText, DynamicShared, StaticShared};
+                   GlobalLoad, GlobalStore, CopyAsync, CopyCommit, CopyWait, AtomicAdd, FailText, GlobalRange, GlobalOutside, DynamicShared, StaticShared};
 
 void FailOf(const Thread& thread, const std::string& what) {
   error = Place() + Format("thread %u (%u,%u,%u) ", thread.number, thread.view.thread.x, thread.view.thread.y,
@@ -262,6 +262,7 @@ std::string Run(const Launch& asked) {
   }
   warp_steps.resize(threads.size() / kWarp + 1, 1);
   ReadCapability();
+  BeginGlobal();
   BeginStatistics();
   Signals signals;
   Index block;

@@ -13,6 +13,11 @@ struct View {
   unsigned long long counts[4];  // of instructions that need no call: see Inline
 };
 
+// The allocation that an argument of a kernel lies in.
+struct Range {
+  const char *first, *end;
+};
+
 enum Inline { DP4A, POPCOUNT, ROUND };
 
 enum Kind {
@@ -56,6 +61,8 @@ struct Machine {
   void (*copy_wait)(int groups);
   int (*atomic_add)(int* address, int value);
   void (*fail)(const char* what);  // ends the launch
+  const Range* (*range)(const void* global);
+  void (*outside)(const void* global, unsigned bytes);  // ends the launch: it is outside of its range, or misaligned
   void* (*dynamic_shared)();
   void* (*static_shared)(int declaration, unsigned bytes, unsigned alignment);
 };

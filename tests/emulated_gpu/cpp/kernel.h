@@ -240,48 +240,81 @@ TVMQ_DEVICE float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); retu
 #define CUDART_INF_F __builtin_inff()
 #define CUDART_NAN_F __builtin_nanf("")
 
-// ---- Shared memory that a kernel declares -------------------------------------------------------------------------------------
+// ---- Arrays of a kernel: in shared memory, and its arguments ------------------------------------------------------------------
 
 namespace tvmq_emulated {
 
-// An element, and an array, whose plain reads and writes go through the machine's checks.
-template <class T>
+// How plain reads and writes of elements are checked.
+struct InShared {
+  template <class T>
+  void Read(T* value, const T* address) const { tvmq_machine->shared_load(value, address, sizeof(T)); }
+  template <class T>
+  void Write(T* address, const T* value) const { tvmq_machine->shared_store(address, value, sizeof(T)); }
+};
+
+struct InGlobal {
+  const Range* range;
+  template <class T>
+  void Check(const T* address) const {
+    auto* first = reinterpret_cast<const char*>(address);
+    bool inside = first >= range->first && first + sizeof(T) <= range->end;
+    if (!inside || reinterpret_cast<uintptr_t>(address) % alignof(T) != 0) tvmq_machine->outside(address, sizeof(T));
+  }
+  template <class T>
+  void Read(T* value, const T* address) const {
+    Check(address);
+    *value = *address;
+  }
+  template <class T>
+  void Write(T* address, const T* value) const {
+    Check(address);
+    *address = *value;
+  }
+};
+
+template <class T, class Memory>
 struct Element {
+  using Value = std::remove_cv_t<T>;
   T* address;
-  operator T() const {
-    T value;
-    tvmq_machine->shared_load(&value, address, sizeof(T));
+  Memory memory;
+  operator Value() const {
+    Value value;
+    memory.Read(&value, address);
     return value;
   }
-  T operator=(T value) const {
-    tvmq_machine->shared_store(address, &value, sizeof(T));
+  Value operator=(Value value) const {
+    memory.Write(address, &value);
     return value;
   }
-  T operator=(const Element& other) const { return *this = static_cast<T>(other); }
+  Value operator=(const Element& other) const { return *this = static_cast<Value>(other); }
   template <class U>
-  T operator+=(U by) const { return *this = static_cast<T>(*this) + by; }
+  Value operator+=(U by) const { return *this = static_cast<Value>(*this) + by; }
   template <class U>
-  T operator-=(U by) const { return *this = static_cast<T>(*this) - by; }
+  Value operator-=(U by) const { return *this = static_cast<Value>(*this) - by; }
   T* operator&() const { return address; }
 };
 
-template <class T>
+template <class T, class Memory>
 struct Array {
   T* base;
-  Element<T> operator[](long i) const { return {base + i}; }
-  Element<T> operator*() const { return {base}; }
-  Array operator+(long i) const { return {base + i}; }
+  Memory memory;
+  Element<T, Memory> operator[](long i) const { return {base + i, memory}; }
+  Element<T, Memory> operator*() const { return {base, memory}; }
+  Array operator+(long i) const { return {base + i, memory}; }
   template <class U>
   operator U*() const { return (U*)base; }
 };
 
-template <class U, class T>
-TVMQ_DEVICE Array<U> view(Array<T> array) { return {(U*)array.base}; }
+template <class U, class T, class Memory>
+TVMQ_DEVICE Array<U, Memory> view(Array<T, Memory> array) { return {(U*)array.base, array.memory}; }
 template <class T>
-TVMQ_DEVICE Array<T> dynamic_array() { return {(T*)tvmq_machine->dynamic_shared()}; }
+TVMQ_DEVICE Array<T, InGlobal> global_array(T* base) { return {base, {tvmq_machine->range(base)}}; }
 template <class T>
-TVMQ_DEVICE Array<T> static_array(int declaration, unsigned count, unsigned alignment) {
-  return {(T*)tvmq_machine->static_shared(declaration, count * sizeof(T), alignment > alignof(T) ? alignment : alignof(T))};
+TVMQ_DEVICE Array<T, InShared> dynamic_array() { return {(T*)tvmq_machine->dynamic_shared(), {}}; }
+template <class T>
+TVMQ_DEVICE Array<T, InShared> static_array(int declaration, unsigned count, unsigned alignment) {
+  unsigned least = alignment > alignof(T) ? alignment : alignof(T);
+  return {(T*)tvmq_machine->static_shared(declaration, count * sizeof(T), least), {}};
 }
 
 // ---- Kernels as the machine finds them ----------------------------------------------------------------------------------------

@@ -73,6 +73,16 @@ bool Inside(const void* address, size_t bytes) {
   return true;
 }
 
+Range RangeOf(const void* address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto next = allocations.upper_bound(Number(address));
+  if (next == allocations.begin()) return {nullptr, nullptr};
+  --next;
+  const char* first = reinterpret_cast<const char*>(next->first);
+  if (Number(address) > next->first + next->second) return {nullptr, nullptr};
+  return {first, first + next->second};
+}
+
 std::string Outside(const void* address, size_t bytes) {
   if (Inside(address, bytes)) return "";
   uintptr_t first = Number(address);
