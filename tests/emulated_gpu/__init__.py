@@ -54,10 +54,14 @@ def load() -> ctypes.CDLL:
     python = _folder() / "python"  # imports TVM, whose other libraries must be there first
     name = str(python / RUNTIME[1])
     try:
-        emulator = ctypes.CDLL(name, os.RTLD_NOLOAD | os.RTLD_GLOBAL)  # this module was imported by another name
+        emulator = ctypes.CDLL(
+            name, os.RTLD_NOLOAD | os.RTLD_GLOBAL
+        )  # this module was imported by another name
     except OSError:
         if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
-            raise RuntimeError("TVM has a CUDA device already: the emulated one can not take its place") from None
+            raise RuntimeError(
+                "TVM has a CUDA device already: the emulated one can not take its place"
+            ) from None
         emulator = ctypes.CDLL(name, os.RTLD_GLOBAL)
         ctypes.CDLL(str(python / _tvm_runtime().name), os.RTLD_GLOBAL)
     emulator.tvmq_emulated_statistics.restype = ctypes.c_char_p

@@ -3,8 +3,8 @@
     <cache>/<hash>/programs/libcuda.so.1, libcudart.so.13      for programs: in LD_LIBRARY_PATH they are CUDA
     <cache>/<hash>/python/libtvmqrt.so.13, libtvm_runtime_cuda.so
 
-In a Python process the true libcudart may be loaded already, say by PyTorch, and the loader takes the first library of a name.
-So there the emulator has a name of its own, and TVM's CUDA runtime is a copy that asks for that name.
+In a Python process the true libcudart may be loaded already, say by PyTorch, and the loader takes the first library of
+a name. So there the emulator has a name of its own, and TVM's CUDA runtime is a copy that asks for that name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 CPP = Path(__file__).parent / "cpp"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden"]
-# No contraction and no fast math: floats round as the source says. A kernel's integers wrap, and its types share memory.
+# Floats round as the source says: no contraction, no fast math. Integers wrap, and types share memory.
 KERNEL_FLAGS = ["-std=c++17", "-O1", "-fPIC", "-shared", "-w"]
 KERNEL_FLAGS += ["-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing"]
 KERNEL_FLAGS += ["-fstack-clash-protection"]  # a frame can not reach over the page that ends a stack
@@ -40,7 +40,10 @@ def _run(command: list[str]) -> None:
 
 def _cache() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    for folder in (Path(home) / "tvmq-emulated-gpu", Path(tempfile.gettempdir()) / f"tvmq-emulated-gpu-{os.getuid()}"):
+    for folder in (
+        Path(home) / "tvmq-emulated-gpu",
+        Path(tempfile.gettempdir()) / f"tvmq-emulated-gpu-{os.getuid()}",
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -58,7 +61,9 @@ def _sources_key(tvm_runtime: Path) -> str:
     files = [path for path in sorted(CPP.rglob("*")) if path.is_file()]
     stat = tvm_runtime.stat()
     place = f"{tvm_runtime} {stat.st_size} {stat.st_mtime_ns}"
-    return _key(*(path.name.encode() + path.read_bytes() for path in files), repr(FLAGS).encode(), place.encode())
+    return _key(
+        *(path.name.encode() + path.read_bytes() for path in files), repr(FLAGS).encode(), place.encode()
+    )
 
 
 def _elf_hash(name: str) -> bytes:

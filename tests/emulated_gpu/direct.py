@@ -60,14 +60,22 @@ def launch(
         for address, array in zip(memory, arrays, strict=True):
             assert array.flags.c_contiguous
             _check(gpu.cudaMalloc(ctypes.byref(address), ctypes.c_size_t(array.nbytes)))
-            _check(gpu.cudaMemcpyAsync(address, array.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(array.nbytes), 1, None))
+            _check(
+                gpu.cudaMemcpyAsync(
+                    address, array.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(array.nbytes), 1, None
+                )
+            )
         if shared > 48 << 10:
             _check(gpu.cuFuncSetAttribute(function, MAX_DYNAMIC_SHARED, shared))
         pointers = (ctypes.c_void_p * len(memory))(*(ctypes.addressof(address) for address in memory))
         config = LaunchConfig(*_three(grid), *_three(block), shared, None, None, 0)
         _check(gpu.cuLaunchKernelEx(ctypes.byref(config), function, pointers, None))
         for address, array in zip(memory, arrays, strict=True):
-            _check(gpu.cudaMemcpyAsync(array.ctypes.data_as(ctypes.c_void_p), address, ctypes.c_size_t(array.nbytes), 2, None))
+            _check(
+                gpu.cudaMemcpyAsync(
+                    array.ctypes.data_as(ctypes.c_void_p), address, ctypes.c_size_t(array.nbytes), 2, None
+                )
+            )
     finally:
         for address in memory:
             gpu.cudaFree(address)

@@ -1,6 +1,6 @@
-"""Which element lies where in the lanes of a warp: the tables of the PTX manual, "Matrix Fragments for mma.m16n8k32" and the like.
+"""Which element lies where in the lanes of a warp: the PTX manual's "Matrix Fragments for mma.m16n8k32" and the like.
 
-    i: number of the element in a lane's fragment; row and column as the manual writes them
+i: number of the element in a lane's fragment; row and column as the manual writes them
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from __future__ import annotations
 import re
 
 DYNAMIC = re.compile(r"\bextern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];")
-STATIC = re.compile(r"(?<!extern )__shared__\s+(?:(?:__align__|alignas)\((\d+)\)\s+)?([\w ]+?)\s+(\w+)\[(\d+)\];")
+STATIC = re.compile(
+    r"(?<!extern )__shared__\s+(?:(?:__align__|alignas)\((\d+)\)\s+)?([\w ]+?)\s+(\w+)\[(\d+)\];"
+)
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\((\d+)[^)]*\)\s+)?(\w+)\s*\(([^)]*)\)\s*\{")
 POINTER = re.compile(r"^(.*\*)\s*(?:__restrict__\s+)?(\w+)$")
 NAMESPACE = "tvmq_emulated"
@@ -50,17 +52,24 @@ def emulated_source(code: str) -> str:
     declaration = 0
     for kernel, end in zip(kernels, starts[1:], strict=True):
         body, arrays = _with_arguments(code[kernel.start() : end])
-        arrays += [found[2] for found in DYNAMIC.finditer(body)] + [found[3] for found in STATIC.finditer(body)]
+        arrays += [found[2] for found in DYNAMIC.finditer(body)] + [
+            found[3] for found in STATIC.finditer(body)
+        ]
         for name in arrays:
             body = _views(body, name)
         body = DYNAMIC.sub(rf"auto \2 = {NAMESPACE}::dynamic_array<\1>();", body)
         while found := STATIC.search(body):
             alignment, kind, name, count = found.groups()
-            array = f"auto {name} = {NAMESPACE}::static_array<{kind}>({declaration}, {count}, {alignment or 1});"
+            array = (
+                f"auto {name} = {NAMESPACE}::static_array<{kind}>({declaration}, {count}, {alignment or 1});"
+            )
             body = body[: found.start()] + array + body[found.end() :]
             declaration += 1
         parts.append(body)
-    rows = [f'  {NAMESPACE}::row<&{name}>("{name}", {threads or 0}),' for threads, name, _ in (k.groups() for k in kernels)]
+    rows = [
+        f'  {NAMESPACE}::row<&{name}>("{name}", {threads or 0}),'
+        for threads, name, _ in (k.groups() for k in kernels)
+    ]
     table = [
         'extern "C" __attribute__((visibility("default"))) const tvmq_emulated::Machine* tvmq_machine = nullptr;',
         f'extern "C" __attribute__((visibility("default"))) const {NAMESPACE}::Kernel tvmq_kernels[] = {{',

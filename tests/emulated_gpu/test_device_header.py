@@ -1,4 +1,4 @@
-"""targets/cuda/device.cuh: nvcc takes each function on each architecture, and makes the instruction of it that was meant."""
+"""targets/cuda/device.cuh: nvcc takes each function on each architecture, and makes the instruction that was meant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ HEADER = Path(__file__).parents[2] / "targets" / "cuda" / "device.cuh"
 TWIN = Path(__file__).parent / "cpp" / "kernel.h"
 T = "threadIdx.x"
 SHARED = "extern __shared__ __align__(64) unsigned char s[];"
-ARRAYS = "int d[4] = {0, 0, 0, 0}; unsigned a[4], b[2]; tvmq_load_16(a, x + 16 * threadIdx.x); tvmq_load_8(b, x + 8 * threadIdx.x);"
+ARRAYS = "int d[4] = {0, 0, 0, 0}; unsigned a[4], b[2];"
+ARRAYS += "tvmq_load_16(a, x + 16 * threadIdx.x); tvmq_load_8(b, x + 8 * threadIdx.x);"
 KEEP = "tvmq_store_16(x + 16 * threadIdx.x, d);"
 
 
@@ -32,16 +33,20 @@ def vector(size: int, load: str = "load") -> str:
 def shared(size: int) -> str:
     arrays = f"{SHARED} unsigned char v[{size}], w[{size}];"
     there = f"tvmq_load_{size}(v, x + {T} * {size}); tvmq_shared_store_{size}(s + {T} * {size}, v); tvmq_barrier();"
-    return f"{arrays} {there} tvmq_shared_load_{size}(w, s + (255 - {T}) * {size}); tvmq_store_{size}(x + {T} * {size}, w);"
+    back = f"tvmq_shared_load_{size}(w, s + (255 - {T}) * {size}); tvmq_store_{size}(x + {T} * {size}, w);"
+    return f"{arrays} {there} {back}"
 
 
 def ldmatrix(matrices: int) -> str:
-    return f"{SHARED} s[{T}] = x[{T}]; tvmq_barrier(); unsigned r[4] = {{0}}; tvmq_ldmatrix_x{matrices}(r, s + 16 * {T}); tvmq_store_16(x, r);"
+    call = f"unsigned r[4] = {{0}}; tvmq_ldmatrix_x{matrices}(r, s + 16 * {T}); tvmq_store_16(x, r);"
+    return f"{SHARED} s[{T}] = x[{T}]; tvmq_barrier(); {call}"
 
 
 def copy(size: int) -> str:
     wait = "tvmq_copy_commit(); tvmq_copy_wait(2); tvmq_copy_wait(0); tvmq_barrier();"
-    return f"{SHARED} tvmq_copy_async_{size}(s + {T} * {size}, x + {T} * {size}); {wait} x[{T}] = s[255 - {T}];"
+    return (
+        f"{SHARED} tvmq_copy_async_{size}(s + {T} * {size}, x + {T} * {size}); {wait} x[{T}] = s[255 - {T}];"
+    )
 
 
 def shuffle(kind: str) -> str:
@@ -50,7 +55,9 @@ def shuffle(kind: str) -> str:
     return f"{name} v = (({name}*)x)[{T}]; {calls} (({name}*)x)[{T}] = v;"
 
 
-DP4A = "unsigned a[2]; tvmq_load_8(a, x + 8 * {T}); ((int*)x)[{T}] = tvmq_dp4a_{kind}(a, a + 1, 7);".replace("{T}", T)
+DP4A = "unsigned a[2]; tvmq_load_8(a, x + 8 * {T}); ((int*)x)[{T}] = tvmq_dp4a_{kind}(a, a + 1, 7);".replace(
+    "{T}", T
+)
 PAIRS = [a + b for a in ("u8", "s8") for b in ("u8", "s8")]
 PAIRS_4 = [a + b for a in ("u4", "s4") for b in ("u4", "s4")]
 
@@ -61,7 +68,13 @@ for pair in PAIRS:
     small, large = f"m8n8k16.row.col.s32.{ptx}.s32", f"m16n8k32.row.col.s32.{ptx}.s32"
     CASES[f"mma_{pair}"] = (mma(pair), large, r"IMMA\.16832", small, r"IMMA\.8816")
     types = ptx.replace("8", "32")
-    CASES[f"dp4a_{pair}"] = (DP4A.replace("{kind}", pair), f"dp4a.{types}", r"IDP\.4A", f"dp4a.{types}", r"IDP\.4A")
+    CASES[f"dp4a_{pair}"] = (
+        DP4A.replace("{kind}", pair),
+        f"dp4a.{types}",
+        r"IDP\.4A",
+        f"dp4a.{types}",
+        r"IDP\.4A",
+    )
 for pair in PAIRS_4:
     ptx = f"{pair[:2]}.{pair[2:]}"
     small, large = f"m8n8k32.row.col.s32.{ptx}.s32", f"m16n8k64.row.col.s32.{ptx}.s32"
@@ -69,29 +82,67 @@ for pair in PAIRS_4:
 for kind in ("xor", "and"):
     small = "m8n8k128.row.col.s32.b1.b1.s32.xor.popc"
     large = f"m16n8k256.row.col.s32.b1.b1.s32.{kind}.popc"
-    CASES[f"mma_b1_{kind}"] = (mma(f"b1_{kind}"), large, rf"BMMA\.168256\.{kind.upper()}", small, r"BMMA\.88128")
+    CASES[f"mma_b1_{kind}"] = (
+        mma(f"b1_{kind}"),
+        large,
+        rf"BMMA\.168256\.{kind.upper()}",
+        small,
+        r"BMMA\.88128",
+    )
 for n in (1, 2, 4):
-    CASES[f"ldmatrix_x{n}"] = (ldmatrix(n), f"ldmatrix.sync.aligned.m8n8.x{n}", "LDSM", f"ldmatrix.sync.aligned.m8n8.x{n}", "LDSM")
+    CASES[f"ldmatrix_x{n}"] = (
+        ldmatrix(n),
+        f"ldmatrix.sync.aligned.m8n8.x{n}",
+        "LDSM",
+        f"ldmatrix.sync.aligned.m8n8.x{n}",
+        "LDSM",
+    )
 for n in (4, 8, 16):
-    CASES[f"copy_async_{n}"] = (copy(n), f"cp.async.{'cg' if n == 16 else 'ca'}.shared.global", "LDGSTS", "st.shared", "STS")
+    CASES[f"copy_async_{n}"] = (
+        copy(n),
+        f"cp.async.{'cg' if n == 16 else 'ca'}.shared.global",
+        "LDGSTS",
+        "st.shared",
+        "STS",
+    )
 for n, width in ((1, r"\.U8"), (2, r"\.U16"), (4, ""), (8, r"\.64"), (16, r"\.128")):
     CASES[f"load_{n}"] = (vector(n), "ld.global", rf"LDG\.E{width}", "ld.global", rf"LDG\.E{width}")
-    nc = (vector(n, "load_const"), "ld.global.nc", rf"LDG\.E{width}.*CONSTANT", "ld.global.nc", rf"LDG\.E{width}.*CONSTANT")
+    nc = (
+        vector(n, "load_const"),
+        "ld.global.nc",
+        rf"LDG\.E{width}.*CONSTANT",
+        "ld.global.nc",
+        rf"LDG\.E{width}.*CONSTANT",
+    )
     CASES[f"load_const_{n}"] = nc
     CASES[f"shared_{n}"] = (shared(n), "ld.shared", rf"LDS(\.U)?{width}", "ld.shared", rf"LDS(\.U)?{width}")
 for kind in ("f32", "s32"):
-    CASES[f"shuffle_{kind}"] = (shuffle(kind), "shfl.sync.bfly", r"SHFL\.BFLY", "shfl.sync.bfly", r"SHFL\.BFLY")
+    CASES[f"shuffle_{kind}"] = (
+        shuffle(kind),
+        "shfl.sync.bfly",
+        r"SHFL\.BFLY",
+        "shfl.sync.bfly",
+        r"SHFL\.BFLY",
+    )
 ATOMIC = f"((int*)x)[{T} + 1] = tvmq_atomic_add_s32(x, {T});"
 CASES["atomic_add"] = (ATOMIC, "atom.global.add.u32", "ATOM", "atom.global.add.u32", "ATOM")
 ROUND = f"((int*)x)[{T}] = tvmq_round_to_int(((float*)x)[{T}]);"
 CASES["round_to_int"] = (ROUND, "cvt.rni.s32.f32", "F2I", "cvt.rni.s32.f32", "F2I")
 POPCOUNT = f"((int*)x)[{T}] = tvmq_popcount(((int*)x)[{T}]);"
 CASES["popcount"] = (POPCOUNT, "popc.b32", "POPC", "popc.b32", "POPC")
-CASES["warp_barrier"] = ("x[0] = 1; tvmq_warp_barrier(); x[1] = x[0];", "bar.warp.sync", "", "bar.warp.sync", "")
+CASES["warp_barrier"] = (
+    "x[0] = 1; tvmq_warp_barrier(); x[1] = x[0];",
+    "bar.warp.sync",
+    "",
+    "bar.warp.sync",
+    "",
+)
 
 
 def source() -> str:
-    kernels = (f'extern "C" __global__ void {name}(unsigned char* x) {{ {case[0]} }}' for name, case in CASES.items())
+    kernels = (
+        f'extern "C" __global__ void {name}(unsigned char* x) {{ {case[0]} }}' for name, case in CASES.items()
+    )
     return f'#include "{HEADER}"\n' + "\n".join(kernels)
 
 
@@ -100,7 +151,11 @@ def tool(name: str) -> str | None:
     if found := shutil.which(name):
         return found
     package = importlib.util.find_spec("triton")
-    path = Path(package.origin).parent / "backends" / "nvidia" / "bin" / name if package and package.origin else None
+    path = (
+        Path(package.origin).parent / "backends" / "nvidia" / "bin" / name
+        if package and package.origin
+        else None
+    )
     return str(path) if path and path.is_file() else None
 
 
@@ -144,7 +199,9 @@ def test_instructions(file: Path, arch: str):
         assert ".local" not in text, name
     if (ptxas := tool("ptxas")) is None:
         pytest.skip("the PTX is right; ptxas is not installed")
-    done = subprocess.run([ptxas, f"-arch=sm_{arch}", "-v", "-o", cubin, ptx_file], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [ptxas, f"-arch=sm_{arch}", "-v", "-o", cubin, ptx_file], capture_output=True, text=True, check=True
+    )
     frames = by_kernel(done.stderr, r"Function properties for (\w+)")
     slow = {name for name in CASES if re.match("mma_(b1|.4)", name)} if arch == "90" else set()
     for name in CASES.keys() - slow:
@@ -166,6 +223,16 @@ def test_the_emulated_header_has_the_same_functions():
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return set(re.findall(r"\b(tvmq_\w+)\s*\((?:const )?(?:void|int|float|unsigned|\))", text))
 
-    internal = {"tvmq_shared_address", "tvmq_dot4", "tvmq_expf", "tvmq_logf", "tvmq_log2f", "tvmq_powf", "tvmq_sinf", "tvmq_cosf", "tvmq_tanf"}
+    internal = {
+        "tvmq_shared_address",
+        "tvmq_dot4",
+        "tvmq_expf",
+        "tvmq_logf",
+        "tvmq_log2f",
+        "tvmq_powf",
+        "tvmq_sinf",
+        "tvmq_cosf",
+        "tvmq_tanf",
+    }
     for arch in (750, 800):
         assert names(HEADER, f"-D__CUDA_ARCH__={arch}") - internal == names(TWIN) - internal

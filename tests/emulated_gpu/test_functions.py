@@ -19,12 +19,17 @@ def test_dp4a(types: str):
     with np.errstate(over="ignore"):
         dots = (a.view(views[0]).astype(np.int64) * b.view(views[1])).sum(1).astype(np.int32)
         expected = c + dots
-    launch(kernel("int* a, int* b, int* c", f"c[{T}] = tvmq_dp4a_{types}((&(a[{T}])), (&(b[{T}])), c[{T}]);"), [a, b, c])
+    launch(
+        kernel("int* a, int* b, int* c", f"c[{T}] = tvmq_dp4a_{types}((&(a[{T}])), (&(b[{T}])), c[{T}]);"),
+        [a, b, c],
+    )
     np.testing.assert_array_equal(c, expected)
 
 
 def test_round_to_int():
-    values = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 2e9, 3e9, -3e9, np.nan, np.inf, -np.inf, 1.4999999], np.float32)
+    values = np.array(
+        [0.5, 1.5, 2.5, -0.5, -1.5, 2e9, 3e9, -3e9, np.nan, np.inf, -np.inf, 1.4999999], np.float32
+    )
     out = np.zeros(12, np.int32)
     launch(kernel("float* x, int* y", f"y[{T}] = tvmq_round_to_int(x[{T}]);"), [values, out], block=12)
     top = 2**31 - 1
@@ -73,7 +78,8 @@ def test_asynchronous_copies_in_stages(size: int, capability: str, monkeypatch: 
   for (int i = 0; i < 8; ++i) {{
     tvmq_copy_wait(1);
     tvmq_barrier();
-    if (i < 6) tvmq_copy_async_{size}((&(s[(i + 2) % 3 * {row} + {T} * {size}])), (&(x[(i + 2) * {row} + {T} * {size}])));
+    int next = (i + 2) % 3 * {row} + {T} * {size};
+    if (i < 6) tvmq_copy_async_{size}((&(s[next])), (&(x[(i + 2) * {row} + {T} * {size}])));
     tvmq_copy_commit();
     for (int j = 0; j < {size}; ++j) y[i * {row} + {T} * {size} + j] = s[i % 3 * {row} + (63 - {T}) * {size} + j];
   }}"""
@@ -98,7 +104,11 @@ def test_shuffles(dtype: type, name: str, kind: str):
 
 def test_atomic_add():
     total, before = np.array([5], np.int32), np.zeros(64, np.int32)
-    launch(kernel("int* x, int* y", f"y[{T} + 32 * blockIdx.x] = tvmq_atomic_add_s32(x, 2);"), [total, before], grid=2)
+    launch(
+        kernel("int* x, int* y", f"y[{T} + 32 * blockIdx.x] = tvmq_atomic_add_s32(x, 2);"),
+        [total, before],
+        grid=2,
+    )
     assert total[0] == 5 + 2 * 64
     np.testing.assert_array_equal(np.sort(before), 5 + 2 * np.arange(64))
 

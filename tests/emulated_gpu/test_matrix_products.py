@@ -20,7 +20,9 @@ def code(kind: str) -> str:
   for (int i = 0; i < 2; ++i) b[i] = B[((int)threadIdx.x) * 2 + i];
   tvmq_mma_{kind}((&(d[0])), (&(a[0])), (&(b[0])));
   for (int i = 0; i < 4; ++i) D[((int)threadIdx.x) * 4 + i] = d[i];"""
-    return "#define uint unsigned int\n" + kernel("uint* __restrict__ A, uint* __restrict__ B, int* __restrict__ D", body)
+    return "#define uint unsigned int\n" + kernel(
+        "uint* __restrict__ A, uint* __restrict__ B, int* __restrict__ D", body
+    )
 
 
 def product(kind: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -51,7 +53,7 @@ def test_product(kind: str, extreme: bool):
 
 @pytest.mark.parametrize("matrices", [1, 2, 4])
 def test_ldmatrix(matrices: int):
-    """Register m of lane l has elements 2 * (l % 4) and one more of row l / 4 of matrix m; lane 8 * m + r gives row r."""
+    """Register m of lane l has elements 2 * (l % 4) and the next of row l / 4 of matrix m; lane 8 * m + r gives row r."""
     rng = np.random.default_rng(matrices)
     memory = rng.integers(0, 2**16, (64, 8)).astype(np.uint16)  # 64 rows of 16 bytes
     rows = rng.permutation(64)[:32].astype(np.int32)
@@ -59,11 +61,14 @@ def test_ldmatrix(matrices: int):
     body = f"""
   extern __shared__ __align__(64) uchar s[];
   alignas(64) int r[{matrices}];
-  for (int i = 0; i < 2; ++i) *(uint4*)(s + (((int)threadIdx.x) * 32 + i * 16)) = *(uint4*)(M + (((int)threadIdx.x) * 32 + i * 16));
+  *(uint4*)(s + (((int)threadIdx.x) * 32)) = *(uint4*)(M + (((int)threadIdx.x) * 32));
+  *(uint4*)(s + (((int)threadIdx.x) * 32 + 16)) = *(uint4*)(M + (((int)threadIdx.x) * 32 + 16));
   __syncthreads();
   tvmq_ldmatrix_x{matrices}((&(r[0])), (&(s[R[((int)threadIdx.x)] * 16])));
   for (int i = 0; i < {matrices}; ++i) O[((int)threadIdx.x) * {matrices} + i] = r[i];"""
-    source = "#define uchar unsigned char\n" + kernel("uchar* __restrict__ M, int* __restrict__ R, int* __restrict__ O", body)
+    source = "#define uchar unsigned char\n" + kernel(
+        "uchar* __restrict__ M, int* __restrict__ R, int* __restrict__ O", body
+    )
     launch(source, [memory, rows, out], shared=1024)
     for lane in range(32):
         for m in range(matrices):

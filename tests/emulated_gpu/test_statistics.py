@@ -9,7 +9,9 @@ from . import counted
 from .direct import kernel, launch
 
 T = "((int)threadIdx.x)"
-SHARED = "extern __shared__ __align__(64) unsigned char s[];\n alignas(64) unsigned v[4] = {0, 0, 0, 0}, w[4];\n"
+SHARED = (
+    "extern __shared__ __align__(64) unsigned char s[];\n alignas(64) unsigned v[4] = {0, 0, 0, 0}, w[4];\n"
+)
 
 
 def count(body: str, block: int = 32, grid: int = 1) -> dict:
@@ -30,7 +32,15 @@ def test_instructions_are_those_of_warps():
   tvmq_copy_commit();
   tvmq_copy_wait(0);
   tvmq_store_4((&(x[{T} * 4])), (&(d[0])));"""
-    expected = {"mma_s8s8": 5, "dp4a": 3, "barrier": 1, "copy_async": 1, "copy_commit": 1, "copy_wait": 1, "store": 1}
+    expected = {
+        "mma_s8s8": 5,
+        "dp4a": 3,
+        "barrier": 1,
+        "copy_async": 1,
+        "copy_commit": 1,
+        "copy_wait": 1,
+        "store": 1,
+    }
     assert count(body)["instructions"] == expected
     twice = count(body, block=64, grid=3)["instructions"]
     assert twice == {name: 6 * number for name, number in expected.items()}
@@ -44,7 +54,8 @@ def test_bank_conflicts(stride: int, wavefronts: int):
 
 
 def test_lanes_that_read_one_word_share_it():
-    body = f"tvmq_shared_store_4((&(s[{T} * 4])), (&(v[0]))); tvmq_warp_barrier(); tvmq_shared_load_4((&(w[0])), (&(s[64])));"
+    store = f"tvmq_shared_store_4((&(s[{T} * 4])), (&(v[0])));"
+    body = f"{store} tvmq_warp_barrier(); tvmq_shared_load_4((&(w[0])), (&(s[64])));"
     assert count(body)["wavefronts"] == {"shared_store": 1, "shared_load": 1}
 
 

@@ -39,32 +39,31 @@ def on_gpu(array: np.ndarray) -> tvm.runtime.Tensor:
 
 def product() -> tvm.IRModule:
     """Blocks of one warp: a fragment by way of shared memory, one by way of registers, and their product."""
-    with IRBuilder() as builder:
-        with T.prim_func():
-            T.func_name("main")
-            T.func_attr({"tirx.noalias": True, "global_symbol": "main"})
-            a = T.arg("a", T.buffer((8, 128), "uint32"))
-            b = T.arg("b", T.buffer((8, 64), "uint32"))
-            d = T.arg("d", T.buffer((8, 128), "int32"))
-            with T.launch_thread("blockIdx.x", 8) as block, T.launch_thread("threadIdx.x", 32) as lane:
-                rows = T.alloc_buffer((128,), "uint32", scope="shared.dyn")
-                x = T.alloc_buffer((4,), "uint32", scope="local")
-                y = T.alloc_buffer((2,), "uint32", scope="local")
-                sums = T.alloc_buffer((4,), "int32", scope="local")
+    with IRBuilder() as builder, T.prim_func():
+        T.func_name("main")
+        T.func_attr({"tirx.noalias": True, "global_symbol": "main"})
+        a = T.arg("a", T.buffer((8, 128), "uint32"))
+        b = T.arg("b", T.buffer((8, 64), "uint32"))
+        d = T.arg("d", T.buffer((8, 128), "int32"))
+        with T.launch_thread("blockIdx.x", 8) as block, T.launch_thread("threadIdx.x", 32) as lane:
+            rows = T.alloc_buffer((128,), "uint32", scope="shared.dyn")
+            x = T.alloc_buffer((4,), "uint32", scope="local")
+            y = T.alloc_buffer((2,), "uint32", scope="local")
+            sums = T.alloc_buffer((4,), "int32", scope="local")
 
-                def call(name: str, *arguments) -> None:
-                    T.evaluate(T.call_extern("void", f"tvmq_{name}", *arguments))
+            def call(name: str, *arguments) -> None:
+                T.evaluate(T.call_extern("void", f"tvmq_{name}", *arguments))
 
-                call("copy_async_16", rows.access_ptr("w", offset=lane * 4), T.address_of(a[block, lane * 4]))
-                call("copy_commit")
-                call("copy_wait", 0)
-                call("barrier")
-                call("shared_load_16", x.access_ptr("w"), rows.access_ptr("r", offset=lane * 4))
-                call("load_const_8", y.access_ptr("w"), T.address_of(b[block, lane * 2]))
-                with T.unroll(4) as i:
-                    T.buffer_store(sums, 0, [i])
-                call("mma_u8s8", sums.access_ptr("rw"), x.access_ptr("r"), y.access_ptr("r"))
-                call("store_16", T.address_of(d[block, lane * 4]), sums.access_ptr("r"))
+            call("copy_async_16", rows.access_ptr("w", offset=lane * 4), T.address_of(a[block, lane * 4]))
+            call("copy_commit")
+            call("copy_wait", 0)
+            call("barrier")
+            call("shared_load_16", x.access_ptr("w"), rows.access_ptr("r", offset=lane * 4))
+            call("load_const_8", y.access_ptr("w"), T.address_of(b[block, lane * 2]))
+            with T.unroll(4) as i:
+                T.buffer_store(sums, 0, [i])
+            call("mma_u8s8", sums.access_ptr("rw"), x.access_ptr("r"), y.access_ptr("r"))
+            call("store_16", T.address_of(d[block, lane * 4]), sums.access_ptr("r"))
     return tvm.IRModule({"main": builder.get()})
 
 
@@ -136,16 +135,18 @@ def test_network_with_stock_schedules():
 
 
 def test_wrong_kernel_raises_its_error():
-    with IRBuilder() as builder:
-        with T.prim_func():
-            T.func_name("main")
-            T.func_attr({"global_symbol": "main"})
-            a = T.arg("a", T.buffer((32,), "float32"))
-            with T.launch_thread("blockIdx.x", 1), T.launch_thread("threadIdx.x", 32) as lane:
-                rows = T.alloc_buffer((32,), "float32", scope="shared")
-                T.buffer_store(a, rows[lane], [lane])
+    with IRBuilder() as builder, T.prim_func():
+        T.func_name("main")
+        T.func_attr({"global_symbol": "main"})
+        a = T.arg("a", T.buffer((32,), "float32"))
+        with T.launch_thread("blockIdx.x", 1), T.launch_thread("threadIdx.x", 32) as lane:
+            rows = T.alloc_buffer((32,), "float32", scope="shared")
+            T.buffer_store(a, rows[lane], [lane])
     executable = tvm.compile(tvm.IRModule({"main": builder.get()}), target=target())
-    with pytest.raises(Exception, match="kernel main_kernel, block .*reads byte 0 of static shared memory, which nobody wrote"):
+    with pytest.raises(
+        Exception,
+        match="kernel main_kernel, block .*reads byte 0 of static shared memory, which nobody wrote",
+    ):
         executable(on_gpu(np.zeros(32, np.float32)))
 
 
@@ -178,7 +179,9 @@ print(count.value, name.value.decode())
 
 def test_libraries_for_programs():
     """By their true names, with the versions of symbols that TVM's library asks for."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder())], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder())], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "1 emulated GPU\n"
 
 

@@ -12,7 +12,8 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  // The next Resume() calls `entry`, which must not return: it ends with Yield(). What ran before is forgotten.
+  // The next Resume() calls `entry`, which must not return: it ends with Yield(). What ran before is
+  // forgotten.
   void Start(void (*entry)());
   // Runs the fiber until it yields.
   void Resume();

@@ -41,7 +41,8 @@ bool Ordered(const Thread& thread, unsigned other_warp, uint32_t step) {
 
 void CheckWritten(const Thread& thread, size_t offset, const Byte& byte, bool by_warp) {
   if (byte.on_its_way) {
-    FailOf(thread, "reads " + Name(offset) + Format(", to which an asynchronous copy of thread %u is on its way", byte.writer));
+    FailOf(thread, "reads " + Name(offset) +
+                       Format(", to which an asynchronous copy of thread %u is on its way", byte.writer));
   }
   if (byte.write_epoch < first_epoch) FailOf(thread, "reads " + Name(offset) + ", which nobody wrote");
   if (byte.write_epoch == epoch && (by_warp || byte.writer != thread.number) &&
@@ -49,24 +50,31 @@ void CheckWritten(const Thread& thread, size_t offset, const Byte& byte, bool by
     if (by_warp && byte.writer == thread.number) {
       FailOf(thread, "reads " + Name(offset) + " for its warp, and wrote it without a warp barrier between");
     }
-    FailOf(thread, "reads " + Name(offset) + Format(", which thread %u wrote without a barrier between", byte.writer));
+    FailOf(thread, "reads " + Name(offset) +
+                       Format(", which thread %u wrote without a barrier between", byte.writer));
   }
 }
 
 void CheckFree(const Thread& thread, size_t offset, const Byte& byte) {
   if (byte.on_its_way) {
-    FailOf(thread, "writes " + Name(offset) + Format(", to which an asynchronous copy of thread %u is on its way", byte.writer));
+    FailOf(thread, "writes " + Name(offset) +
+                       Format(", to which an asynchronous copy of thread %u is on its way", byte.writer));
   }
-  if (byte.write_epoch == epoch && byte.writer != thread.number && !Ordered(thread, byte.writer / kWarp, byte.write_step)) {
-    FailOf(thread, "writes " + Name(offset) + Format(", which thread %u wrote without a barrier between", byte.writer));
+  if (byte.write_epoch == epoch && byte.writer != thread.number &&
+      !Ordered(thread, byte.writer / kWarp, byte.write_step)) {
+    FailOf(thread, "writes " + Name(offset) +
+                       Format(", which thread %u wrote without a barrier between", byte.writer));
   }
   if (byte.read_epoch != epoch || byte.reader == thread.number) return;
-  if (byte.reader == kSeveralWarps) FailOf(thread, "writes " + Name(offset) + ", which several warps read without a barrier between");
+  if (byte.reader == kSeveralWarps)
+    FailOf(thread, "writes " + Name(offset) + ", which several warps read without a barrier between");
   if (Ordered(thread, byte.reader_warp, byte.read_step)) return;
   if (byte.reader == kSeveralLanes) {
-    FailOf(thread, "writes " + Name(offset) + Format(", which lanes of warp %u read without a barrier between", byte.reader_warp));
+    FailOf(thread, "writes " + Name(offset) +
+                       Format(", which lanes of warp %u read without a barrier between", byte.reader_warp));
   }
-  FailOf(thread, "writes " + Name(offset) + Format(", which thread %u read without a barrier between", byte.reader));
+  FailOf(thread,
+         "writes " + Name(offset) + Format(", which thread %u read without a barrier between", byte.reader));
 }
 
 void SetReader(const Thread& thread, Byte& byte, bool by_warp) {
@@ -107,15 +115,16 @@ void ForgetShared() {
 
 unsigned SharedOffset(const void* shared) { return Offset(shared); }
 
-void CheckShared(const Thread& thread, const char* what, const void* shared, unsigned bytes, unsigned alignment) {
+void CheckShared(const Thread& thread, const char* what, const void* shared, unsigned bytes,
+                 unsigned alignment) {
   size_t offset = Offset(shared);
   if (offset >= sizeof memory) {
     FailOf(thread, Format("%s: address %p of %u bytes is not in shared memory", what, shared, bytes));
   }
   unsigned end = offset < kDynamic ? dynamic_end : static_end;
   if (offset + bytes > end) {
-    FailOf(thread, Format("%s: bytes %zu to %zu are outside of the block's %u bytes of %s shared memory", what,
-                          offset % kDynamic, offset % kDynamic + bytes - 1, end % kDynamic,
+    FailOf(thread, Format("%s: bytes %zu to %zu are outside of the block's %u bytes of %s shared memory",
+                          what, offset % kDynamic, offset % kDynamic + bytes - 1, end % kDynamic,
                           offset < kDynamic ? "dynamic" : "static"));
   }
   if (offset % alignment != 0) {

@@ -10,10 +10,18 @@ void Shuffle(Kind kind, Thread* const* lanes) {
     const WarpCall& call = lanes[lane]->call;
     int first = lane / call.width * call.width, end = first + call.width, from = lane;
     switch (kind) {
-      case SHUFFLE: from = first + (call.parameter & (call.width - 1)); break;
-      case SHUFFLE_XOR: from = lane ^ call.parameter; break;
-      case SHUFFLE_DOWN: from = lane + call.parameter; break;
-      default: from = lane - call.parameter; break;
+      case SHUFFLE:
+        from = first + (call.parameter & (call.width - 1));
+        break;
+      case SHUFFLE_XOR:
+        from = lane ^ call.parameter;
+        break;
+      case SHUFFLE_DOWN:
+        from = lane + call.parameter;
+        break;
+      default:
+        from = lane - call.parameter;
+        break;
     }
     if (from >= end || from < (kind == SHUFFLE_XOR ? 0 : first)) from = lane;
     if (lanes[from] == nullptr) {

@@ -14,12 +14,13 @@ namespace {
 void CheckCapability(Kind kind) {
   int needed = kind <= MMA_U8U8 ? 72 : kind <= MMA_B1_AND ? 75 : 0;
   if (Capability() < needed) {
-    Fail(Format("%s needs compute capability %d.%d, and the device has %d.%d", KindName(kind), needed / 10, needed % 10,
-                Capability() / 10, Capability() % 10));
+    Fail(Format("%s needs compute capability %d.%d, and the device has %d.%d", KindName(kind), needed / 10,
+                needed % 10, Capability() / 10, Capability() % 10));
   }
 }
 
-// Lanes of a warp that wait for one instruction. Once lanes waited for different ones, each arrival looks at all of them.
+// Lanes of a warp that wait for one instruction. Once lanes waited for different ones, each arrival looks at
+// all of them.
 struct Arrivals {
   Kind kind;
   unsigned mask, arrived;
