@@ -53,7 +53,7 @@ def test_product(kind: str, extreme: bool):
 
 @pytest.mark.parametrize("matrices", [1, 2, 4])
 def test_ldmatrix(matrices: int):
-    """Register m of lane l has elements 2 * (l % 4) and the next of row l / 4 of matrix m; lane 8 * m + r gives row r."""
+    """Register m of lane l: elements 2 * (l % 4) and the next of row l / 4 of matrix m. Lane 8 * m + r gives row r."""
     rng = np.random.default_rng(matrices)
     memory = rng.integers(0, 2**16, (64, 8)).astype(np.uint16)  # 64 rows of 16 bytes
     rows = rng.permutation(64)[:32].astype(np.int32)
