@@ -290,14 +290,16 @@ TVMQ_DEVICE float __uint_as_float(unsigned x) {
 
 namespace tvmq_emulated {
 
+#define TVMQ_INLINE inline __attribute__((always_inline))
+
 // How plain reads and writes of elements are checked.
 struct InShared {
   template <class T>
-  void Read(T* value, const T* address) const {
+  TVMQ_INLINE void Read(T* value, const T* address) const {
     tvmq_machine->shared_load(value, address, sizeof(T));
   }
   template <class T>
-  void Write(T* address, const T* value) const {
+  TVMQ_INLINE void Write(T* address, const T* value) const {
     tvmq_machine->shared_store(address, value, sizeof(T));
   }
 };
@@ -305,19 +307,19 @@ struct InShared {
 struct InGlobal {
   const Range* range;
   template <class T>
-  void Check(const T* address) const {
+  TVMQ_INLINE void Check(const T* address) const {
     auto* first = reinterpret_cast<const char*>(address);
     bool inside = first >= range->first && first + sizeof(T) <= range->end;
     if (!inside || reinterpret_cast<uintptr_t>(address) % alignof(T) != 0)
       tvmq_machine->outside(address, sizeof(T));
   }
   template <class T>
-  void Read(T* value, const T* address) const {
+  TVMQ_INLINE void Read(T* value, const T* address) const {
     Check(address);
     *value = *address;
   }
   template <class T>
-  void Write(T* address, const T* value) const {
+  TVMQ_INLINE void Write(T* address, const T* value) const {
     Check(address);
     *address = *value;
   }
@@ -328,36 +330,36 @@ struct Element {
   using Value = std::remove_cv_t<T>;
   T* address;
   Memory memory;
-  operator Value() const {
+  TVMQ_INLINE operator Value() const {
     Value value;
     memory.Read(&value, address);
     return value;
   }
-  Value operator=(Value value) const {
+  TVMQ_INLINE Value operator=(Value value) const {
     memory.Write(address, &value);
     return value;
   }
-  Value operator=(const Element& other) const { return *this = static_cast<Value>(other); }
+  TVMQ_INLINE Value operator=(const Element& other) const { return *this = static_cast<Value>(other); }
   template <class U>
-  Value operator+=(U by) const {
+  TVMQ_INLINE Value operator+=(U by) const {
     return *this = static_cast<Value>(*this) + by;
   }
   template <class U>
-  Value operator-=(U by) const {
+  TVMQ_INLINE Value operator-=(U by) const {
     return *this = static_cast<Value>(*this) - by;
   }
-  T* operator&() const { return address; }
+  TVMQ_INLINE T* operator&() const { return address; }
 };
 
 template <class T, class Memory>
 struct Array {
   T* base;
   Memory memory;
-  Element<T, Memory> operator[](long i) const { return {base + i, memory}; }
-  Element<T, Memory> operator*() const { return {base, memory}; }
-  Array operator+(long i) const { return {base + i, memory}; }
+  TVMQ_INLINE Element<T, Memory> operator[](long i) const { return {base + i, memory}; }
+  TVMQ_INLINE Element<T, Memory> operator*() const { return {base, memory}; }
+  TVMQ_INLINE Array operator+(long i) const { return {base + i, memory}; }
   template <class U>
-  operator U*() const {
+  TVMQ_INLINE operator U*() const {
     return (U*)base;
   }
 };

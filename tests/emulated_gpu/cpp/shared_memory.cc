@@ -1,5 +1,6 @@
 #include "shared_memory.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -23,7 +24,10 @@ struct Byte {
 };
 
 alignas(1024) char memory[kDynamic + kStatic];
-Byte bytes_of[kDynamic + kStatic];
+// A word has one record, until a part of it is touched: then each of its bytes has one, until the word is
+// written whole.
+Byte words[(kDynamic + kStatic) / 4], bytes_of[kDynamic + kStatic];
+bool split[(kDynamic + kStatic) / 4];
 unsigned dynamic_end = 0, static_end = kDynamic;
 std::map<int, unsigned> declarations;  // offsets of the static arrays
 
@@ -37,6 +41,56 @@ std::string Name(size_t offset) {
 // Whether something of `thread` at an earlier step comes before what the thread that runs does now.
 bool Ordered(const Thread& thread, unsigned other_warp, uint32_t step) {
   return other_warp == thread.warp() && step != warp_steps[thread.warp()];
+}
+
+// What happens to the records of some bytes.
+template <bool kWrites, class Function>
+void Visit(const void* shared, unsigned bytes, Function function) {
+  size_t offset = Offset(shared), end = offset + bytes;
+  while (offset < end) {
+    size_t word = offset / 4;
+    if (offset % 4 == 0 && end - offset >= 4) {
+      if (!split[word]) {
+        function(words[word], offset);
+      } else {
+        for (size_t i = offset; i < offset + 4; ++i) function(bytes_of[i], i);
+        if (kWrites) {
+          words[word] = bytes_of[offset];  // who read them is in order with who writes now
+          split[word] = false;
+        }
+      }
+      offset += 4;
+      continue;
+    }
+    if (!split[word]) {
+      std::fill_n(&bytes_of[4 * word], 4, words[word]);
+      split[word] = true;
+    }
+    function(bytes_of[offset], offset);
+    ++offset;
+  }
+}
+
+void Move(void* to, const void* from, unsigned bytes) {
+  switch (bytes) {
+    case 1:
+      memcpy(to, from, 1);
+      break;
+    case 2:
+      memcpy(to, from, 2);
+      break;
+    case 4:
+      memcpy(to, from, 4);
+      break;
+    case 8:
+      memcpy(to, from, 8);
+      break;
+    case 16:
+      memcpy(to, from, 16);
+      break;
+    default:
+      memcpy(to, from, bytes);
+  }
 }
 
 void CheckWritten(const Thread& thread, size_t offset, const Byte& byte, bool by_warp) {
@@ -111,6 +165,7 @@ void BeginShared(unsigned dynamic_bytes) {
 
 void ForgetShared() {
   for (Byte& byte : bytes_of) byte.on_its_way = false;
+  for (Byte& word : words) word.on_its_way = false;
 }
 
 unsigned SharedOffset(const void* shared) { return Offset(shared); }
@@ -133,53 +188,50 @@ void CheckShared(const Thread& thread, const char* what, const void* shared, uns
 }
 
 void NoteRead(const Thread& thread, const void* shared, unsigned bytes) {
-  size_t offset = Offset(shared);
-  for (size_t i = offset; i < offset + bytes; ++i) {
-    CheckWritten(thread, i, bytes_of[i], false);
-    SetReader(thread, bytes_of[i], false);
-  }
+  Visit<false>(shared, bytes, [&](Byte& byte, size_t offset) {
+    CheckWritten(thread, offset, byte, false);
+    SetReader(thread, byte, false);
+  });
 }
 
 void NoteWarpRead(const Thread& thread, const void* shared, unsigned bytes) {
-  size_t offset = Offset(shared);
-  for (size_t i = offset; i < offset + bytes; ++i) {
-    CheckWritten(thread, i, bytes_of[i], true);
-    SetReader(thread, bytes_of[i], true);
-  }
+  Visit<false>(shared, bytes, [&](Byte& byte, size_t offset) {
+    CheckWritten(thread, offset, byte, true);
+    SetReader(thread, byte, true);
+  });
 }
 
 void NoteWrite(const Thread& thread, const void* shared, unsigned bytes) {
-  size_t offset = Offset(shared);
-  for (size_t i = offset; i < offset + bytes; ++i) {
-    CheckFree(thread, i, bytes_of[i]);
-    SetWriter(thread, bytes_of[i]);
-  }
+  Visit<true>(shared, bytes, [&](Byte& byte, size_t offset) {
+    CheckFree(thread, offset, byte);
+    SetWriter(thread, byte);
+  });
 }
 
 void NoteDeparture(const Thread& thread, const void* shared, unsigned bytes) {
   NoteWrite(thread, shared, bytes);
   memset(memory + Offset(shared), 0xCD, bytes);
-  for (size_t i = Offset(shared), end = i + bytes; i < end; ++i) bytes_of[i].on_its_way = true;
+  Visit<true>(shared, bytes, [](Byte& byte, size_t) { byte.on_its_way = true; });
 }
 
 void NoteArrival(const Thread& thread, const void* shared, unsigned bytes) {
-  for (size_t i = Offset(shared), end = i + bytes; i < end; ++i) {
-    bytes_of[i].on_its_way = false;
-    SetWriter(thread, bytes_of[i]);
-  }
+  Visit<true>(shared, bytes, [&](Byte& byte, size_t) {
+    byte.on_its_way = false;
+    SetWriter(thread, byte);
+  });
 }
 
 void SharedLoad(void* local, const void* shared, unsigned bytes) {
   CheckShared(*running, "shared_load", shared, bytes, bytes);
   NoteRead(*running, shared, bytes);
-  memcpy(local, shared, bytes);
+  Move(local, shared, bytes);
   if (counting) CountAccess(SHARED_LOAD, *running, __builtin_return_address(0), shared, bytes);
 }
 
 void SharedStore(void* shared, const void* local, unsigned bytes) {
   CheckShared(*running, "shared_store", shared, bytes, bytes);
   NoteWrite(*running, shared, bytes);
-  memcpy(shared, local, bytes);
+  Move(shared, local, bytes);
   if (counting) CountAccess(SHARED_STORE, *running, __builtin_return_address(0), shared, bytes);
 }
 
