@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import compile_source, load
+from . import compile_source, library
 
 MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -30,7 +30,7 @@ class CudaError(Exception):
 def _check(code: int) -> None:
     if code:
         text = ctypes.c_char_p()
-        load().cuGetErrorString(code, ctypes.byref(text))
+        library().cuGetErrorString(code, ctypes.byref(text))
         raise CudaError((text.value or b"").decode())
 
 
@@ -50,7 +50,7 @@ def launch(
 
     Raises CudaError.
     """
-    gpu = load()
+    gpu = library()
     image = compile_source(code)
     module, function = ctypes.c_void_p(), ctypes.c_void_p()
     _check(gpu.cuModuleLoadData(ctypes.byref(module), image))

@@ -21,11 +21,14 @@ struct Byte {
   uint16_t writer, reader;
   uint8_t reader_warp;
   bool on_its_way;
+  uint16_t unused;  // no gaps, so that records can be compared
+
+  bool operator==(const Byte& other) const { return memcmp(this, &other, sizeof *this) == 0; }
 };
+static_assert(sizeof(Byte) == 24, "no gaps");
 
 alignas(1024) char memory[kDynamic + kStatic];
-// A word has one record, until a part of it is touched: then each of its bytes has one, until the word is
-// written whole.
+// A word has one record, until a part of it is touched: then each byte has one, until they are alike again.
 Byte words[(kDynamic + kStatic) / 4], bytes_of[kDynamic + kStatic];
 bool split[(kDynamic + kStatic) / 4];
 unsigned dynamic_end = 0, static_end = kDynamic;
@@ -54,8 +57,10 @@ void Visit(const void* shared, unsigned bytes, Function function) {
         function(words[word], offset);
       } else {
         for (size_t i = offset; i < offset + 4; ++i) function(bytes_of[i], i);
-        if (kWrites) {
-          words[word] = bytes_of[offset];  // who read them is in order with who writes now
+        const Byte* each = &bytes_of[offset];
+        // Who read bytes is in order with who writes them now, and need not be kept.
+        if (kWrites || (each[0] == each[1] && each[0] == each[2] && each[0] == each[3])) {
+          words[word] = each[0];
           split[word] = false;
         }
       }
