@@ -38,7 +38,7 @@ void Enter() {
   launch->kernel->run(launch->arguments);
   ArriveAll(*running);
   running->state = State::LEFT;
-  running->fiber.Yield();
+  Wait();
   abort();  // nobody resumes who has left
 }
 
@@ -46,13 +46,13 @@ void Barrier() {
   CountCollective(BARRIER, *running);
   running->site = __builtin_return_address(0);
   running->state = State::AT_BARRIER;
-  running->fiber.Yield();
+  Wait();
 }
 
 unsigned ActiveMask() {
   running->site = __builtin_return_address(0);
   running->state = State::AT_ACTIVE_MASK;
-  running->fiber.Yield();
+  Wait();
   return running->mask;
 }
 
@@ -147,14 +147,14 @@ void Resume(Thread& thread) {
 // Runs one warp until no lane of it can go on.
 void RunWarp(unsigned first) {
   unsigned end = std::min(thread_count, first + kWarp);
-  for (bool again = true; again;) {
-    again = false;
-    for (unsigned i = first; i < end; ++i) {
-      if (threads[i]->state != State::READY) continue;
-      Resume(*threads[i]);
-      if (!error.empty()) return;
-      again = true;
+  for (unsigned i = first; i < end;) {
+    if (threads[i]->state != State::READY) {
+      ++i;
+      continue;
     }
+    Resume(*threads[i]);
+    if (!error.empty()) return;
+    i = first;
   }
 }
 
@@ -248,6 +248,16 @@ void FailOf(const Thread& thread, const std::string& what) {
           what;
   running->fiber.Yield();
   abort();
+}
+
+void Wait() {
+  Thread& thread = *running;
+  unsigned next = thread.number + 1;
+  if (next % kWarp == 0 || next == thread_count || threads[next]->state != State::READY)
+    return thread.fiber.Yield();
+  running = threads[next].get();
+  machine.current = &running->view;
+  thread.fiber.GoOnWith(running->fiber);
 }
 
 void Fail(const std::string& what) { FailOf(*running, what); }

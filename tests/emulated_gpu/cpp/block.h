@@ -59,6 +59,9 @@ extern uint32_t epoch;        // grows with each barrier and each block
 extern uint32_t first_epoch;  // of this block
 extern Thread* running;
 
+// Lets others run, while the thread that runs is not READY.
+void Wait();
+
 // Ends the launch: kernel, block and thread are put before the text. Called on a thread's fiber.
 [[noreturn]] void Fail(const std::string& what);
 [[noreturn]] void FailOf(const Thread& thread, const std::string& what);

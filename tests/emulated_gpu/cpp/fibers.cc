@@ -11,6 +11,8 @@
 
 namespace tvmq_emulated {
 
+void* Fiber::resumer_ = nullptr;
+
 #ifdef __x86_64__
 
 // Saves the registers that a call preserves, and the stack they lie on, at *from; goes on with those of `to`.
@@ -46,13 +48,15 @@ void Fiber::Start(void (*entry)()) {
   own_ = top;
 }
 
-void Fiber::Resume() { tvmq_switch(&caller_, own_); }
-void Fiber::Yield() { tvmq_switch(&own_, caller_); }
+void Fiber::Resume() { tvmq_switch(&resumer_, own_); }
+void Fiber::Yield() { tvmq_switch(&own_, resumer_); }
+void Fiber::GoOnWith(Fiber& other) { tvmq_switch(&own_, other.own_); }
 
 #else
 
 void Fiber::Start(void (*entry)()) {
-  if (own_ == nullptr) own_ = new ucontext_t, caller_ = new ucontext_t;
+  if (own_ == nullptr) own_ = new ucontext_t;
+  if (resumer_ == nullptr) resumer_ = new ucontext_t;
   auto* context = static_cast<ucontext_t*>(own_);
   getcontext(context);
   context->uc_stack.ss_sp = stack_ + kGuard;
@@ -61,8 +65,11 @@ void Fiber::Start(void (*entry)()) {
   makecontext(context, entry, 0);
 }
 
-void Fiber::Resume() { swapcontext(static_cast<ucontext_t*>(caller_), static_cast<ucontext_t*>(own_)); }
-void Fiber::Yield() { swapcontext(static_cast<ucontext_t*>(own_), static_cast<ucontext_t*>(caller_)); }
+void Fiber::Resume() { swapcontext(static_cast<ucontext_t*>(resumer_), static_cast<ucontext_t*>(own_)); }
+void Fiber::Yield() { swapcontext(static_cast<ucontext_t*>(own_), static_cast<ucontext_t*>(resumer_)); }
+void Fiber::GoOnWith(Fiber& other) {
+  swapcontext(static_cast<ucontext_t*>(own_), static_cast<ucontext_t*>(other.own_));
+}
 
 #endif
 
@@ -80,7 +87,6 @@ Fiber::~Fiber() {
   munmap(stack_, kStack);
 #ifndef __x86_64__
   delete static_cast<ucontext_t*>(own_);
-  delete static_cast<ucontext_t*>(caller_);
 #endif
 }
 

@@ -69,7 +69,7 @@ void Warp(const WarpCall* call) {
   thread.call = *call;
   thread.state = State::AT_WARP;
   if (!Arrive(thread)) {
-    thread.fiber.Yield();
+    Wait();
     return;
   }
   unsigned first = thread.warp() * kWarp;
