@@ -1,9 +1,10 @@
-// What CUDA kernels of tvmq need of the machine: dot products, warp-level matrix products, memory in vectors, asynchronous
-// copies, barriers and shuffles. Kernels call these by name (TVM's call_extern); arguments are numbers and addresses.
+// What CUDA kernels of tvmq need of the machine: dot products, warp-level matrix products, memory in vectors,
+// asynchronous copies, barriers and shuffles. Kernels call these by name (TVM's call_extern); arguments are
+// numbers and addresses.
 //
-// "Warp-collective": all 32 lanes of a warp must call it together. local: an array of the calling thread (registers).
-// Addresses of an access of n bytes are multiples of n. Fragments lie in the lanes as the PTX manual has them for mma.sync;
-// with group = lane / 4 and member = lane % 4, for 8-bit numbers:
+// "Warp-collective": all 32 lanes of a warp must call it together. local: an array of the calling thread
+// (registers). Addresses of an access of n bytes are multiples of n. Fragments lie in the lanes as the PTX
+// manual has them for mma.sync; with group = lane / 4 and member = lane % 4, for 8-bit numbers:
 //
 //   a[r] byte i = A[group + 8 * (r % 2)][4 * member + 16 * (r / 2) + i]    A: 16 x 32
 //   b[r] byte i = B[4 * member + 16 * r + i][group]                        B: 32 x 8
@@ -11,8 +12,8 @@
 //
 // and for 4 bits (1 bit) the same with 8 (32) numbers in a register instead of 4.
 //
-// Needs compute capability 6.1; matrix products of 8 bits 7.2, of 4 bits and of bits 7.5: calling one below that does not
-// compile. The text stands alone (no includes), for nvcc and for NVRTC.
+// Needs compute capability 6.1; matrix products of 8 bits 7.2, of 4 bits and of bits 7.5: calling one below
+// that does not compile. The text stands alone (no includes), for nvcc and for NVRTC.
 #ifndef TVMQ_DEVICE_CUH
 #define TVMQ_DEVICE_CUH
 
@@ -23,15 +24,15 @@
 #define TVMQ_ARCH 10000  // nvcc's pass over the host code sees every function and makes none
 #endif
 
-// ---- Dot products of four bytes: c + sum(a[i] * b[i]) ---------------------------------------------------------------------
+// ---- Dot products of four bytes: c + sum(a[i] * b[i]) ----
 
-#define TVMQ_DP4A(NAME, A_TYPE, B_TYPE)                                                       \
-  TVMQ_DEVICE int tvmq_dp4a_##NAME(const void* a, const void* b, int c) {                     \
-    int x, y, d;                                                                              \
-    __builtin_memcpy(&x, a, 4);                                                               \
-    __builtin_memcpy(&y, b, 4);                                                               \
-    asm("dp4a." A_TYPE "." B_TYPE " %0, %1, %2, %3;" : "=r"(d) : "r"(x), "r"(y), "r"(c));     \
-    return d;                                                                                 \
+#define TVMQ_DP4A(NAME, A_TYPE, B_TYPE)                                                   \
+  TVMQ_DEVICE int tvmq_dp4a_##NAME(const void* a, const void* b, int c) {                 \
+    int x, y, d;                                                                          \
+    memcpy(&x, a, 4);                                                                     \
+    memcpy(&y, b, 4);                                                                     \
+    asm("dp4a." A_TYPE "." B_TYPE " %0, %1, %2, %3;" : "=r"(d) : "r"(x), "r"(y), "r"(c)); \
+    return d;                                                                             \
   }
 TVMQ_DP4A(s8s8, "s32", "s32")
 TVMQ_DP4A(u8s8, "u32", "s32")
@@ -39,30 +40,31 @@ TVMQ_DP4A(s8u8, "s32", "u32")
 TVMQ_DP4A(u8u8, "u32", "u32")
 #undef TVMQ_DP4A
 
-// ---- Matrix products, warp-collective: d += a * b. d: int[4], a: 4 registers of 32 bits, b: 2 ---------------------------------
+// ---- Matrix products, warp-collective: d += a * b. d: int[4], a: 4 registers of 32 bits, b: 2 ----
 //
 // Before 8.0 a product is four of m8n8 and half the depth, of the parts of the same fragments.
 
-#define TVMQ_MMA_LARGE(SHAPE, TYPES, LAST)                                                                     \
-  asm volatile("mma.sync.aligned." SHAPE ".row.col.s32." TYPES ".s32" LAST                                     \
-               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                              \
-               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                                                \
+#define TVMQ_MMA_LARGE(SHAPE, TYPES, LAST)                                        \
+  asm volatile("mma.sync.aligned." SHAPE ".row.col.s32." TYPES ".s32" LAST        \
+               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                   \
                : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]))
-#define TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, C, A, B)                                                            \
-  asm volatile("mma.sync.aligned." SHAPE ".row.col.s32." TYPES ".s32" LAST " {%0, %1}, {%2}, {%3}, {%0, %1};"  \
-               : "+r"((C)[0]), "+r"((C)[1])                                                                    \
+#define TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, C, A, B)                        \
+  asm volatile("mma.sync.aligned." SHAPE ".row.col.s32." TYPES ".s32" LAST \
+               " {%0, %1}, {%2}, {%3}, {%0, %1};"                          \
+               : "+r"((C)[0]), "+r"((C)[1])                                \
                : "r"(A), "r"(B))
-#define TVMQ_MMA_FOUR(SHAPE, TYPES, LAST)                   \
-  TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d, x[0], y[0]);        \
-  TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d + 2, x[1], y[0]);    \
-  TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d, x[2], y[1]);        \
+#define TVMQ_MMA_FOUR(SHAPE, TYPES, LAST)                \
+  TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d, x[0], y[0]);     \
+  TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d + 2, x[1], y[0]); \
+  TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d, x[2], y[1]);     \
   TVMQ_MMA_SMALL(SHAPE, TYPES, LAST, d + 2, x[3], y[1])
-#define TVMQ_MMA(NAME, BODY)                                                    \
-  TVMQ_DEVICE void tvmq_mma_##NAME(int* d, const void* a, const void* b) {      \
-    unsigned x[4], y[2];                                                        \
-    __builtin_memcpy(x, a, 16);                                                 \
-    __builtin_memcpy(y, b, 8);                                                  \
-    BODY;                                                                       \
+#define TVMQ_MMA(NAME, BODY)                                               \
+  TVMQ_DEVICE void tvmq_mma_##NAME(int* d, const void* a, const void* b) { \
+    unsigned x[4], y[2];                                                   \
+    memcpy(x, a, 16);                                                      \
+    memcpy(y, b, 8);                                                       \
+    BODY;                                                                  \
   }
 
 #if TVMQ_ARCH >= 800
@@ -81,7 +83,7 @@ TVMQ_MMA_8(u8u8, "u8.u8")
 #endif
 
 #if TVMQ_ARCH >= 750
-// Native from 7.5 to 8.9; from 9.0 on ptxas makes slow code of them.
+// Those of 4 bits and of bits are native from 7.5 to 8.9; from 9.0 on ptxas makes slow code of them.
 TVMQ_MMA_4(u4s4, "u4.s4")
 TVMQ_MMA_4(s4u4, "s4.u4")
 TVMQ_MMA_4(s4s4, "s4.s4")
@@ -94,8 +96,8 @@ TVMQ_MMA(b1_and, TVMQ_MMA_LARGE("m16n8k256", "b1.b1", ".and.popc"))
 #else
 TVMQ_MMA(b1_xor, TVMQ_MMA_FOUR("m8n8k128", "b1.b1", ".xor.popc"))
 
-// There is no `and` at 7.5, but 2 * popcount(a & b) = popcount(a) + popcount(b) - popcount(a ^ b), where popcount(a) is
-// the product of a with zeros.
+// There is no `and` at 7.5, but 2 * popcount(a & b) = popcount(a) + popcount(b) - popcount(a ^ b), where
+// popcount(a) is the product of a with zeros.
 TVMQ_DEVICE void tvmq_mma_b1_and(int* d, const void* a, const void* b) {
   const unsigned zeros[4] = {0, 0, 0, 0};
   int sums[4] = {0, 0, 0, 0}, differences[4] = {0, 0, 0, 0};
@@ -114,7 +116,7 @@ TVMQ_DEVICE void tvmq_mma_b1_and(int* d, const void* a, const void* b) {
 #undef TVMQ_MMA_SMALL
 #undef TVMQ_MMA_LARGE
 
-// ---- ldmatrix, warp-collective: 1, 2 or 4 matrices of 8 rows of 16 bytes in shared memory --------------------------------------
+// ---- ldmatrix, warp-collective: 1, 2 or 4 matrices of 8 rows of 16 bytes in shared memory ----
 //
 // Lane l gives the address of row l % 8 of matrix l / 8 (of x1 and x2 only lanes 0..7 and 0..15 count);
 // registers[m] = bytes 4 * (lane % 4) ... of row lane / 4 of matrix m.
@@ -130,7 +132,7 @@ TVMQ_DEVICE void tvmq_ldmatrix_x1(void* registers, const void* row) {
                : "=r"(r)
                : "r"(tvmq_shared_address(row))
                : "memory");
-  __builtin_memcpy(registers, &r, 4);
+  memcpy(registers, &r, 4);
 }
 TVMQ_DEVICE void tvmq_ldmatrix_x2(void* registers, const void* row) {
   unsigned r[2];
@@ -138,7 +140,7 @@ TVMQ_DEVICE void tvmq_ldmatrix_x2(void* registers, const void* row) {
                : "=r"(r[0]), "=r"(r[1])
                : "r"(tvmq_shared_address(row))
                : "memory");
-  __builtin_memcpy(registers, r, 8);
+  memcpy(registers, r, 8);
 }
 TVMQ_DEVICE void tvmq_ldmatrix_x4(void* registers, const void* row) {
   unsigned r[4];
@@ -146,18 +148,18 @@ TVMQ_DEVICE void tvmq_ldmatrix_x4(void* registers, const void* row) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(tvmq_shared_address(row))
                : "memory");
-  __builtin_memcpy(registers, r, 16);
+  memcpy(registers, r, 16);
 }
 #else
-#define TVMQ_LDMATRIX(MATRICES)                                                                        \
-  TVMQ_DEVICE void tvmq_ldmatrix_x##MATRICES(void* registers, const void* row) {                       \
-    unsigned r[MATRICES], lane, mine = tvmq_shared_address(row);                                       \
-    asm("mov.u32 %0, %%laneid;" : "=r"(lane));                                                         \
-    for (int m = 0; m < MATRICES; ++m) {                                                               \
-      unsigned address = __shfl_sync(0xffffffffu, mine, 8 * m + lane / 4) + 4 * (lane % 4);            \
-      asm volatile("ld.shared.u32 %0, [%1];" : "=r"(r[m]) : "r"(address) : "memory");                  \
-    }                                                                                                  \
-    __builtin_memcpy(registers, r, 4 * MATRICES);                                                      \
+#define TVMQ_LDMATRIX(MATRICES)                                                             \
+  TVMQ_DEVICE void tvmq_ldmatrix_x##MATRICES(void* registers, const void* row) {            \
+    unsigned r[MATRICES], lane, mine = tvmq_shared_address(row);                            \
+    asm("mov.u32 %0, %%laneid;" : "=r"(lane));                                              \
+    for (int m = 0; m < MATRICES; ++m) {                                                    \
+      unsigned address = __shfl_sync(0xffffffffu, mine, 8 * m + lane / 4) + 4 * (lane % 4); \
+      asm volatile("ld.shared.u32 %0, [%1];" : "=r"(r[m]) : "r"(address) : "memory");       \
+    }                                                                                       \
+    memcpy(registers, r, 4 * MATRICES);                                                     \
   }
 TVMQ_LDMATRIX(1)
 TVMQ_LDMATRIX(2)
@@ -165,17 +167,19 @@ TVMQ_LDMATRIX(4)
 #undef TVMQ_LDMATRIX
 #endif
 
-// ---- Asynchronous copies from global to shared memory -------------------------------------------------------------------------
+// ---- Asynchronous copies from global to shared memory ----
 //
-// A thread's copies since its last commit are a group. wait(n) returns when all but its n newest groups have arrived (n a
-// constant 0..7); other threads see them behind a barrier. Before 8.0 a copy is done when it is issued.
+// A thread's copies since its last commit are a group. wait(n) returns when all but its n newest groups have
+// arrived (n a constant 0..7); other threads see them behind a barrier. Before 8.0 a copy is done when it is
+// issued.
 
 #if TVMQ_ARCH >= 800
-#define TVMQ_COPY(BYTES, CACHE)                                                                            \
-  TVMQ_DEVICE void tvmq_copy_async_##BYTES(void* shared, const void* global) {                             \
-    asm volatile("cp.async." CACHE ".shared.global [%0], [%1], " #BYTES ";" ::"r"(tvmq_shared_address(shared)), \
-                 "l"(__cvta_generic_to_global(global))                                                     \
-                 : "memory");                                                                              \
+#define TVMQ_COPY(BYTES, CACHE)                                                \
+  TVMQ_DEVICE void tvmq_copy_async_##BYTES(void* shared, const void* global) { \
+    asm volatile("cp.async." CACHE ".shared.global [%0], [%1], " #BYTES        \
+                 ";" ::"r"(tvmq_shared_address(shared)),                       \
+                 "l"(__cvta_generic_to_global(global))                         \
+                 : "memory");                                                  \
   }
 TVMQ_COPY(4, "ca")
 TVMQ_COPY(8, "ca")
@@ -185,14 +189,30 @@ TVMQ_COPY(16, "cg")
 TVMQ_DEVICE void tvmq_copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 TVMQ_DEVICE void tvmq_copy_wait(int groups) {
   switch (groups) {
-    case 0: asm volatile("cp.async.wait_group 0;" ::: "memory"); break;
-    case 1: asm volatile("cp.async.wait_group 1;" ::: "memory"); break;
-    case 2: asm volatile("cp.async.wait_group 2;" ::: "memory"); break;
-    case 3: asm volatile("cp.async.wait_group 3;" ::: "memory"); break;
-    case 4: asm volatile("cp.async.wait_group 4;" ::: "memory"); break;
-    case 5: asm volatile("cp.async.wait_group 5;" ::: "memory"); break;
-    case 6: asm volatile("cp.async.wait_group 6;" ::: "memory"); break;
-    default: asm volatile("cp.async.wait_group 7;" ::: "memory"); break;
+    case 0:
+      asm volatile("cp.async.wait_group 0;" ::: "memory");
+      break;
+    case 1:
+      asm volatile("cp.async.wait_group 1;" ::: "memory");
+      break;
+    case 2:
+      asm volatile("cp.async.wait_group 2;" ::: "memory");
+      break;
+    case 3:
+      asm volatile("cp.async.wait_group 3;" ::: "memory");
+      break;
+    case 4:
+      asm volatile("cp.async.wait_group 4;" ::: "memory");
+      break;
+    case 5:
+      asm volatile("cp.async.wait_group 5;" ::: "memory");
+      break;
+    case 6:
+      asm volatile("cp.async.wait_group 6;" ::: "memory");
+      break;
+    default:
+      asm volatile("cp.async.wait_group 7;" ::: "memory");
+      break;
   }
 }
 #else
@@ -209,32 +229,32 @@ TVMQ_DEVICE void tvmq_copy_commit() {}
 TVMQ_DEVICE void tvmq_copy_wait(int) {}
 #endif
 
-// ---- Memory in vectors ------------------------------------------------------------------------------------------------------------
+// ---- Memory in vectors ----
 
-#define TVMQ_MEMORY(BYTES, TYPE)                                                        \
-  TVMQ_DEVICE void tvmq_load_##BYTES(void* local, const void* global) {                 \
-    TYPE value = *static_cast<const TYPE*>(global);                                     \
-    __builtin_memcpy(local, &value, BYTES);                                             \
-  }                                                                                     \
-  /* of memory that nobody writes while the kernel runs */                              \
-  TVMQ_DEVICE void tvmq_load_const_##BYTES(void* local, const void* global) {           \
-    TYPE value = __ldg(static_cast<const TYPE*>(global));                               \
-    __builtin_memcpy(local, &value, BYTES);                                             \
-  }                                                                                     \
-  TVMQ_DEVICE void tvmq_store_##BYTES(void* global, const void* local) {                \
-    TYPE value;                                                                         \
-    __builtin_memcpy(&value, local, BYTES);                                             \
-    *static_cast<TYPE*>(global) = value;                                                \
+#define TVMQ_MEMORY(BYTES, TYPE)                                              \
+  TVMQ_DEVICE void tvmq_load_##BYTES(void* local, const void* global) {       \
+    TYPE value = *static_cast<const TYPE*>(global);                           \
+    memcpy(local, &value, BYTES);                                             \
+  }                                                                           \
+  /* of memory that nobody writes while the kernel runs */                    \
+  TVMQ_DEVICE void tvmq_load_const_##BYTES(void* local, const void* global) { \
+    TYPE value = __ldg(static_cast<const TYPE*>(global));                     \
+    memcpy(local, &value, BYTES);                                             \
+  }                                                                           \
+  TVMQ_DEVICE void tvmq_store_##BYTES(void* global, const void* local) {      \
+    TYPE value;                                                               \
+    memcpy(&value, local, BYTES);                                             \
+    *static_cast<TYPE*>(global) = value;                                      \
   }
-#define TVMQ_SHARED(BYTES, TYPE)                                                        \
-  TVMQ_DEVICE void tvmq_shared_load_##BYTES(void* local, const void* shared) {          \
-    TYPE value = *static_cast<const TYPE*>(shared);                                     \
-    __builtin_memcpy(local, &value, BYTES);                                             \
-  }                                                                                     \
-  TVMQ_DEVICE void tvmq_shared_store_##BYTES(void* shared, const void* local) {         \
-    TYPE value;                                                                         \
-    __builtin_memcpy(&value, local, BYTES);                                             \
-    *static_cast<TYPE*>(shared) = value;                                                \
+#define TVMQ_SHARED(BYTES, TYPE)                                                \
+  TVMQ_DEVICE void tvmq_shared_load_##BYTES(void* local, const void* shared) {  \
+    TYPE value = *static_cast<const TYPE*>(shared);                             \
+    memcpy(local, &value, BYTES);                                               \
+  }                                                                             \
+  TVMQ_DEVICE void tvmq_shared_store_##BYTES(void* shared, const void* local) { \
+    TYPE value;                                                                 \
+    memcpy(&value, local, BYTES);                                               \
+    *static_cast<TYPE*>(shared) = value;                                        \
   }
 TVMQ_MEMORY(1, unsigned char)
 TVMQ_MEMORY(2, unsigned short)
@@ -249,22 +269,28 @@ TVMQ_SHARED(16, uint4)
 #undef TVMQ_SHARED
 #undef TVMQ_MEMORY
 
-TVMQ_DEVICE int tvmq_atomic_add_s32(void* global, int value) { return atomicAdd(static_cast<int*>(global), value); }
+TVMQ_DEVICE int tvmq_atomic_add_s32(void* global, int value) {
+  return atomicAdd(static_cast<int*>(global), value);
+}
 
-// ---- Threads of a block, and of a warp ----------------------------------------------------------------------------------------
+// ---- Threads of a block, and of a warp ----
 
 TVMQ_DEVICE void tvmq_barrier() { __syncthreads(); }
 TVMQ_DEVICE void tvmq_warp_barrier() { __syncwarp(); }
 
-#define TVMQ_SHUFFLES(NAME, TYPE)                                                                                          \
-  TVMQ_DEVICE TYPE tvmq_shuffle_xor_##NAME(TYPE value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }     \
-  TVMQ_DEVICE TYPE tvmq_shuffle_down_##NAME(TYPE value, int by) { return __shfl_down_sync(0xffffffffu, value, by); }       \
+#define TVMQ_SHUFFLES(NAME, TYPE)                                  \
+  TVMQ_DEVICE TYPE tvmq_shuffle_xor_##NAME(TYPE value, int mask) { \
+    return __shfl_xor_sync(0xffffffffu, value, mask);              \
+  }                                                                \
+  TVMQ_DEVICE TYPE tvmq_shuffle_down_##NAME(TYPE value, int by) {  \
+    return __shfl_down_sync(0xffffffffu, value, by);               \
+  }                                                                \
   TVMQ_DEVICE TYPE tvmq_shuffle_##NAME(TYPE value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 TVMQ_SHUFFLES(f32, float)
 TVMQ_SHUFFLES(s32, int)
 #undef TVMQ_SHUFFLES
 
-// ---- Numbers ----------------------------------------------------------------------------------------------------------------------
+// ---- Numbers ----
 
 // To nearest, half to even, clipped to int32; NaN gives 0.
 TVMQ_DEVICE int tvmq_round_to_int(float value) { return __float2int_rn(value); }

@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from .build import BuildError, build, compile_module
+from .build import RUNTIME, BuildError, build, compile_module
 from .source import emulated_source
 
-__all__ = ["BuildError", "compile_source", "counted", "folder", "load", "registered"]
+__all__ = ["BuildError", "TrueGpu", "compile_source", "counted", "folder", "library", "load", "registered"]
 
 CAPABILITY = "TVMQ_EMULATED_GPU_CAPABILITY"  # the environment variable: "7.5", "8.0", ...
 CALLBACKS = ("tvm_callback_cuda_compile", "tvm_callback_cuda_postproc")
+
+
+class TrueGpu(Exception):
+    """TVM's device is one of this machine, which it took when it was imported."""
 
 
 def _tvm_runtime() -> Path:
@@ -43,6 +48,7 @@ def folder() -> Path:
 
 
 @cache
+<<<<<<< HEAD
 def load() -> ctypes.CDLL:
     """Builds the emulator where it is new, and gives it to TVM. Raises BuildError."""
     import tvm  # noqa: F401  its other libraries must be there first
@@ -55,6 +61,29 @@ def load() -> ctypes.CDLL:
     emulator.tvmq_emulated_statistics.restype = ctypes.c_char_p
     ctypes.CDLL(str(python / "libtvm_runtime_cuda.so"), ctypes.RTLD_GLOBAL)
     return emulator
+=======
+def library() -> ctypes.CDLL:
+    """The emulator, built where it is new; without TVM's part. Raises BuildError."""
+    python = _folder() / "python"  # imports TVM, whose other libraries must be there first
+    emulator = ctypes.CDLL(str(python / RUNTIME[1]))
+    emulator.tvmq_emulated_statistics.restype = ctypes.c_char_p
+    return emulator
+
+
+@cache
+def load() -> None:
+    """Gives the emulator to TVM as its device "cuda". Raises BuildError, and TrueGpu."""
+    import tvm_ffi
+
+    library()
+    name = str(_folder() / "python" / _tvm_runtime().name)
+    try:
+        ctypes.CDLL(name, os.RTLD_NOLOAD | os.RTLD_LOCAL)  # this module was imported by another name
+    except OSError:
+        if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
+            raise TrueGpu("TVM has a CUDA device already: the emulated one can not take its place") from None
+        ctypes.CDLL(name)
+>>>>>>> cuda-emulator
 
 
 def compile_source(code: str) -> bytes:
@@ -88,7 +117,7 @@ def counted() -> Iterator[list[dict]]:
 
     `instructions` (of warps), `wavefronts` and `conflicts` of shared memory, `sectors` of 32 bytes of global memory.
     """
-    emulator = load()
+    emulator = library()
     launches: list[dict] = []
     emulator.tvmq_emulated_count(1)
     try:

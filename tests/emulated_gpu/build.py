@@ -3,8 +3,8 @@
     <cache>/<hash>/programs/libcuda.so.1, libcudart.so.13      for programs: in LD_LIBRARY_PATH they are CUDA
     <cache>/<hash>/python/libtvmqrt.so.13, libtvm_runtime_cuda.so
 
-In a Python process the true libcudart may be loaded already, say by PyTorch, and the loader takes the first library of a name.
-So there the emulator has a name of its own, and TVM's CUDA runtime is a copy that asks for that name.
+In a Python process the true libcudart may be loaded already, say by PyTorch, and the loader takes the first library of
+a name. So there the emulator has a name of its own, and TVM's CUDA runtime is a copy that asks for that name.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pathlib import Path
 CPP = Path(__file__).parent / "cpp"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden"]
-# No contraction and no fast math: floats round as the source says. A kernel's integers wrap, and its types share memory.
+# Floats round as the source says: no contraction, no fast math. Integers wrap, and types share memory.
 KERNEL_FLAGS = ["-std=c++17", "-O1", "-fPIC", "-shared", "-w"]
 KERNEL_FLAGS += ["-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing"]
+KERNEL_FLAGS += ["-fstack-clash-protection"]  # a frame can not reach over the page that ends a stack
 KERNEL_FLAGS += ["-fno-gnu-unique"]  # else the loader keeps what was unloaded, and gives it for a new module
 RUNTIME = ("libcudart.so.13", "libtvmqrt.so.13")  # the true name and ours, of one length
 DRIVER = ("libcuda.so.1", "libtvmq.so.1")

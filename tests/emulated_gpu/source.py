@@ -1,9 +1,11 @@
 """TVM's CUDA source --> the C++ source that g++ makes the emulated kernels of.
 
-What a kernel declares as shared memory becomes arrays whose plain accesses are checked (`kernel.h`):
+What a kernel declares as shared memory, and its arguments in global memory, become arrays whose plain accesses are
+checked (`kernel.h`):
 
     extern __shared__ __align__(64) uchar p[];   -->  auto p = dynamic_array<uchar>();
     __shared__ float p[32];                      -->  auto p = static_array<float>(number, 32, 1);
+    void k(float* __restrict__ p) {              -->  void k(float* p_address) { auto p = global_array(p_address);
     ((int*)p)[i], *(uint4*)(p + i)               -->  (view<int>(p))[i], *view<uint4>(p + i)
 
 and behind it comes a table of the kernels.
@@ -18,6 +20,7 @@ STATIC = re.compile(
     r"(?<!extern )__shared__\s+(?:(?:__align__|alignas)\((\d+)\)\s+)?([\w ]+?)\s+(\w+)\[(\d+)\];"
 )
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\((\d+)[^)]*\)\s+)?(\w+)\s*\(([^)]*)\)\s*\{")
+POINTER = re.compile(r"^(.*\*)\s*(?:__restrict__\s+)?(\w+)$")
 NAMESPACE = "tvmq_emulated"
 
 
@@ -28,17 +31,31 @@ def _views(body: str, name: str) -> str:
     return re.sub(rf"\*{kind}\({name} \+", rf"*{NAMESPACE}::view<\1>({name} +", body)
 
 
+def _with_arguments(body: str) -> tuple[str, list[str]]:
+    """A kernel whose arguments are arrays, and their names."""
+    head = KERNEL.match(body)
+    parameters, arrays = [], []
+    for parameter in head[3].split(","):
+        if pointer := POINTER.match(parameter):
+            arrays.append(pointer[2])
+            parameter = f"{pointer[1]} {pointer[2]}_address"
+        parameters.append(parameter)
+    begin = "".join(f" auto {name} = {NAMESPACE}::global_array({name}_address);" for name in arrays)
+    return body[: head.start(3)] + ",".join(parameters) + ") {" + begin + body[head.end() :], arrays
+
+
 def emulated_source(code: str) -> str:
     """The C++ source, to be compiled with `-include kernel.h`."""
     kernels = list(KERNEL.finditer(code))
-    ends = [kernel.start() for kernel in kernels[1:]] + [len(code)]
-    parts = [code[: kernels[0].start()]] if kernels else [code]
+    starts = [kernel.start() for kernel in kernels] + [len(code)]
+    parts = [code[: starts[0]]]
     declaration = 0
-    for kernel, end in zip(kernels, ends, strict=True):
-        body = code[kernel.start() : end]
-        for name in [found[2] for found in DYNAMIC.finditer(body)] + [
+    for kernel, end in zip(kernels, starts[1:], strict=True):
+        body, arrays = _with_arguments(code[kernel.start() : end])
+        arrays += [found[2] for found in DYNAMIC.finditer(body)] + [
             found[3] for found in STATIC.finditer(body)
-        ]:
+        ]
+        for name in arrays:
             body = _views(body, name)
         body = DYNAMIC.sub(rf"auto \2 = {NAMESPACE}::dynamic_array<\1>();", body)
         while found := STATIC.search(body):

@@ -38,7 +38,7 @@ void Enter() {
   launch->kernel->run(launch->arguments);
   ArriveAll(*running);
   running->state = State::LEFT;
-  running->fiber.Yield();
+  Wait();
   abort();  // nobody resumes who has left
 }
 
@@ -46,22 +46,26 @@ void Barrier() {
   CountCollective(BARRIER, *running);
   running->site = __builtin_return_address(0);
   running->state = State::AT_BARRIER;
-  running->fiber.Yield();
+  Wait();
 }
 
 unsigned ActiveMask() {
   running->site = __builtin_return_address(0);
   running->state = State::AT_ACTIVE_MASK;
-  running->fiber.Yield();
+  Wait();
   return running->mask;
 }
 
 std::string Doing(const Thread& thread) {
   switch (thread.state) {
-    case State::LEFT: return "left";
-    case State::AT_BARRIER: return "waits at a barrier";
-    case State::AT_WARP: return std::string("waits at ") + KindName(thread.call.kind);
-    default: return "runs";
+    case State::LEFT:
+      return "left";
+    case State::AT_BARRIER:
+      return "waits at a barrier";
+    case State::AT_WARP:
+      return std::string("waits at ") + KindName(thread.call.kind);
+    default:
+      return "runs";
   }
 }
 
@@ -74,8 +78,10 @@ std::string Deadlock() {
     for (unsigned lane = 0; lane < kWarp; ++lane) {
       if (!(waiting.call.mask >> lane & 1)) continue;
       if (first + lane >= thread_count) {
-        return Place() + Format("thread %u waits at %s, which needs all 32 lanes of its warp, but the block ends with thread %u",
-                                i, KindName(waiting.call.kind), thread_count - 1);
+        return Place() + Format(
+                             "thread %u waits at %s, which needs all 32 lanes of its warp, but the block "
+                             "ends with thread %u",
+                             i, KindName(waiting.call.kind), thread_count - 1);
       }
       const Thread& other = *threads[first + lane];
       if (other.state == State::AT_WARP && other.call.kind == waiting.call.kind) continue;
@@ -104,7 +110,8 @@ bool GiveActiveMasks() {
     unsigned mask = 0;
     unsigned end = std::min(thread_count, (first.warp() + 1) * kWarp);
     for (unsigned j = i; j < end; ++j) {
-      if (threads[j]->state == State::AT_ACTIVE_MASK && threads[j]->site == first.site) mask |= 1u << threads[j]->lane();
+      if (threads[j]->state == State::AT_ACTIVE_MASK && threads[j]->site == first.site)
+        mask |= 1u << threads[j]->lane();
     }
     for (unsigned j = end; j-- > i;) {
       if (!(mask >> threads[j]->lane() & 1)) continue;
@@ -140,14 +147,14 @@ void Resume(Thread& thread) {
 // Runs one warp until no lane of it can go on.
 void RunWarp(unsigned first) {
   unsigned end = std::min(thread_count, first + kWarp);
-  for (bool again = true; again;) {
-    again = false;
-    for (unsigned i = first; i < end; ++i) {
-      if (threads[i]->state != State::READY) continue;
-      Resume(*threads[i]);
-      if (!error.empty()) return;
-      again = true;
+  for (unsigned i = first; i < end;) {
+    if (threads[i]->state != State::READY) {
+      ++i;
+      continue;
     }
+    Resume(*threads[i]);
+    if (!error.empty()) return;
+    i = first;
   }
 }
 
@@ -169,6 +176,7 @@ void RunBlock(Index block) {
     if (at.y == launch->block.y) at.y = 0, ++at.z;
   }
   BeginShared(launch->dynamic_bytes);
+  BeginWarps();
   while (true) {
     for (unsigned first = 0; first < thread_count; first += kWarp) {
       RunWarp(first);
@@ -182,7 +190,7 @@ void RunBlock(Index block) {
   CountBlock();
 }
 
-// ---- Addresses that are not mapped -----------------------------------------------------------------------------------------
+// ---- Addresses that are not mapped ----
 
 struct sigaction former_segv, former_bus;
 
@@ -229,24 +237,38 @@ void FailText(const char* what) { Fail(what); }
 
 }  // namespace
 
-Machine machine = {nullptr,    Warp,      Barrier,    ActiveMask, SharedLoad,    SharedStore,
-                   GlobalLoad, GlobalStore, CopyAsync, CopyCommit, CopyWait, AtomicAdd, FailText, DynamicShared, StaticShared};
+Machine machine = {nullptr,    Warp,        Barrier,       ActiveMask,    SharedLoad,  SharedStore,
+                   GlobalLoad, GlobalStore, CopyAsync,     CopyCommit,    CopyWait,    AtomicAdd,
+                   FailText,   GlobalRange, GlobalOutside, DynamicShared, StaticShared};
 
 void FailOf(const Thread& thread, const std::string& what) {
-  error = Place() + Format("thread %u (%u,%u,%u) ", thread.number, thread.view.thread.x, thread.view.thread.y,
-                           thread.view.thread.z) + what;
+  error = Place() +
+          Format("thread %u (%u,%u,%u) ", thread.number, thread.view.thread.x, thread.view.thread.y,
+                 thread.view.thread.z) +
+          what;
   running->fiber.Yield();
   abort();
+}
+
+void Wait() {
+  Thread& thread = *running;
+  unsigned next = thread.number + 1;
+  if (next % kWarp == 0 || next == thread_count || threads[next]->state != State::READY)
+    return thread.fiber.Yield();
+  running = threads[next].get();
+  machine.current = &running->view;
+  thread.fiber.GoOnWith(running->fiber);
 }
 
 void Fail(const std::string& what) { FailOf(*running, what); }
 
 const char* KindName(Kind kind) {
   static const char* const names[KINDS] = {
-      "mma_u8s8", "mma_s8u8", "mma_s8s8", "mma_u8u8", "mma_u4s4", "mma_s4u4", "mma_s4s4", "mma_u4u4",
-      "mma_b1_xor", "mma_b1_and", "ldmatrix_x1", "ldmatrix_x2", "ldmatrix_x4",
-      "shuffle", "shuffle_xor", "shuffle_down", "shuffle_up", "warp_barrier", "barrier", "active_mask",
-      "shared_load", "shared_store", "load", "load_const", "store", "copy_async", "copy_commit", "copy_wait", "atomic_add"};
+      "mma_u8s8",    "mma_s8u8",    "mma_s8s8",    "mma_u8u8",     "mma_u4s4",    "mma_s4u4",
+      "mma_s4s4",    "mma_u4u4",    "mma_b1_xor",  "mma_b1_and",   "ldmatrix_x1", "ldmatrix_x2",
+      "ldmatrix_x4", "shuffle",     "shuffle_xor", "shuffle_down", "shuffle_up",  "warp_barrier",
+      "barrier",     "active_mask", "shared_load", "shared_store", "load",        "load_const",
+      "store",       "copy_async",  "copy_commit", "copy_wait",    "atomic_add"};
   return names[kind];
 }
 
@@ -261,6 +283,7 @@ std::string Run(const Launch& asked) {
   }
   warp_steps.resize(threads.size() / kWarp + 1, 1);
   ReadCapability();
+  BeginGlobal();
   BeginStatistics();
   Signals signals;
   Index block;

@@ -26,9 +26,9 @@ struct Thread {
   View view;
   unsigned number;  // in its block, x first
   State state;
-  WarpCall call;        // while AT_WARP
-  unsigned mask;        // result of ACTIVE_MASK
-  const void* site;     // where in the kernel it waits
+  WarpCall call;                         // while AT_WARP
+  unsigned mask;                         // result of ACTIVE_MASK
+  const void* site;                      // where in the kernel it waits
   std::vector<Copy> open;                // copies since the last commit
   std::deque<std::vector<Copy>> groups;  // committed, oldest first
   Fiber fiber;
@@ -53,10 +53,14 @@ extern Machine machine;
 extern const Launch* launch;
 extern std::vector<std::unique_ptr<Thread>> threads;
 extern unsigned thread_count;
-extern std::vector<uint32_t> warp_steps;  // a warp: grows with each warp-collective instruction of all its lanes
-extern uint32_t epoch;                    // grows with each barrier and each block
-extern uint32_t first_epoch;              // of this block
+extern std::vector<uint32_t>
+    warp_steps;               // a warp: grows with each warp-collective instruction of all its lanes
+extern uint32_t epoch;        // grows with each barrier and each block
+extern uint32_t first_epoch;  // of this block
 extern Thread* running;
+
+// Lets others run, while the thread that runs is not READY.
+void Wait();
 
 // Ends the launch: kernel, block and thread are put before the text. Called on a thread's fiber.
 [[noreturn]] void Fail(const std::string& what);

@@ -4,12 +4,12 @@
 namespace tvmq_emulated {
 
 constexpr int kMultiprocessors = 108;
-constexpr unsigned kThreads = 1024;                    // a block
-constexpr unsigned kShared = 48 << 10;                 // a block's shared memory that needs no permission
-constexpr unsigned long long kMemory = 80ull << 30;    // global memory that is reported
+constexpr unsigned kThreads = 1024;                  // a block
+constexpr unsigned kShared = 48 << 10;               // a block's shared memory that needs no permission
+constexpr unsigned long long kMemory = 80ull << 30;  // global memory that is reported
 
-// 10 * major + minor, as TVMQ_EMULATED_GPU_CAPABILITY said ("8.0") when it was read last: for each launch, and for whoever
-// asks for properties of the device.
+// 10 * major + minor, as TVMQ_EMULATED_GPU_CAPABILITY said ("8.0") when it was read last: for each launch,
+// and for whoever asks for properties of the device.
 int Capability();
 void ReadCapability();
 

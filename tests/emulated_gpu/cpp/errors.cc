@@ -19,14 +19,22 @@ Code Error(Code code, const std::string& text) {
 const char* ErrorText(int code) {
   if (code == last && code != SUCCESS) return text_of_last.c_str();
   switch (code) {
-    case SUCCESS: return "no error";
-    case INVALID_VALUE: return "INVALID_VALUE";
-    case OUT_OF_MEMORY: return "OUT_OF_MEMORY";
-    case INVALID_IMAGE: return "INVALID_IMAGE";
-    case NOT_FOUND: return "NOT_FOUND";
-    case LAUNCH_FAILED: return "LAUNCH_FAILED";
-    case NOT_SUPPORTED: return "NOT_SUPPORTED";
-    default: return "unknown error";
+    case SUCCESS:
+      return "no error";
+    case INVALID_VALUE:
+      return "INVALID_VALUE";
+    case OUT_OF_MEMORY:
+      return "OUT_OF_MEMORY";
+    case INVALID_IMAGE:
+      return "INVALID_IMAGE";
+    case NOT_FOUND:
+      return "NOT_FOUND";
+    case LAUNCH_FAILED:
+      return "LAUNCH_FAILED";
+    case NOT_SUPPORTED:
+      return "NOT_SUPPORTED";
+    default:
+      return "unknown error";
   }
 }
 

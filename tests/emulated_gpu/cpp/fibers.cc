@@ -11,6 +11,8 @@
 
 namespace tvmq_emulated {
 
+void* Fiber::resumer_ = nullptr;
+
 #ifdef __x86_64__
 
 // Saves the registers that a call preserves, and the stack they lie on, at *from; goes on with those of `to`.
@@ -39,30 +41,35 @@ tvmq_switch:
 )");
 
 void Fiber::Start(void (*entry)()) {
-  auto** top = reinterpret_cast<void**>(stack_ + kStack);
+  auto** top = reinterpret_cast<void**>(top_);
   *--top = nullptr;  // the return address of entry, which aligns the stack as a call does
   *--top = reinterpret_cast<void*>(entry);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
   own_ = top;
 }
 
-void Fiber::Resume() { tvmq_switch(&caller_, own_); }
-void Fiber::Yield() { tvmq_switch(&own_, caller_); }
+void Fiber::Resume() { tvmq_switch(&resumer_, own_); }
+void Fiber::Yield() { tvmq_switch(&own_, resumer_); }
+void Fiber::GoOnWith(Fiber& other) { tvmq_switch(&own_, other.own_); }
 
 #else
 
 void Fiber::Start(void (*entry)()) {
-  if (own_ == nullptr) own_ = new ucontext_t, caller_ = new ucontext_t;
+  if (own_ == nullptr) own_ = new ucontext_t;
+  if (resumer_ == nullptr) resumer_ = new ucontext_t;
   auto* context = static_cast<ucontext_t*>(own_);
   getcontext(context);
   context->uc_stack.ss_sp = stack_ + kGuard;
-  context->uc_stack.ss_size = kStack - kGuard;
+  context->uc_stack.ss_size = top_ - stack_ - kGuard;
   context->uc_link = nullptr;
   makecontext(context, entry, 0);
 }
 
-void Fiber::Resume() { swapcontext(static_cast<ucontext_t*>(caller_), static_cast<ucontext_t*>(own_)); }
-void Fiber::Yield() { swapcontext(static_cast<ucontext_t*>(own_), static_cast<ucontext_t*>(caller_)); }
+void Fiber::Resume() { swapcontext(static_cast<ucontext_t*>(resumer_), static_cast<ucontext_t*>(own_)); }
+void Fiber::Yield() { swapcontext(static_cast<ucontext_t*>(own_), static_cast<ucontext_t*>(resumer_)); }
+void Fiber::GoOnWith(Fiber& other) {
+  swapcontext(static_cast<ucontext_t*>(own_), static_cast<ucontext_t*>(other.own_));
+}
 
 #endif
 
@@ -71,6 +78,8 @@ Fiber::Fiber() {
       mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(memory);
+  static unsigned count = 0;
+  top_ = stack_ + kStack - 192 * (count++ % 43);
   mprotect(stack_, kGuard, PROT_NONE);
 }
 
@@ -78,7 +87,6 @@ Fiber::~Fiber() {
   munmap(stack_, kStack);
 #ifndef __x86_64__
   delete static_cast<ucontext_t*>(own_);
-  delete static_cast<ucontext_t*>(caller_);
 #endif
 }
 

@@ -1,12 +1,32 @@
 #include "global_access.h"
 
 #include <cstring>
+#include <map>
 
 #include "errors.h"
 #include "memory.h"
 #include "statistics.h"
 
 namespace tvmq_emulated {
+
+namespace {
+
+std::map<const void*, Range> ranges;  // of this launch's arguments
+
+}  // namespace
+
+void BeginGlobal() { ranges.clear(); }
+
+const Range* GlobalRange(const void* global) {
+  auto found = ranges.find(global);
+  if (found == ranges.end()) found = ranges.emplace(global, RangeOf(global)).first;
+  return &found->second;
+}
+
+void GlobalOutside(const void* global, unsigned bytes) {
+  CheckGlobal(*running, "access", global, bytes);
+  Fail(Format("access of %u bytes is outside of the allocation of its argument", bytes));
+}
 
 void CheckGlobal(const Thread& thread, const char* what, const void* global, unsigned bytes) {
   if (!Inside(global, bytes)) FailOf(thread, Format("%s of %u bytes ", what, bytes) + Outside(global, bytes));

@@ -27,16 +27,16 @@ extern const tvmq_emulated::Machine* tvmq_machine;
 #define gridDim (tvmq_machine->current->grid_size)
 #define TVMQ_DEVICE static inline __attribute__((always_inline, unused))
 
-// ---- Vector types ---------------------------------------------------------------------------------------------------------
+// ---- Vector types ----
 
-#define TVMQ_VECTORS(NAME, TYPE)                                                                              \
-  struct NAME##1 { TYPE x; };                                                                                 \
-  struct alignas(2 * sizeof(TYPE)) NAME##2 { TYPE x, y; };                                                    \
-  struct NAME##3 { TYPE x, y, z; };                                                                           \
-  struct alignas(4 * sizeof(TYPE) > 16 ? 16 : 4 * sizeof(TYPE)) NAME##4 { TYPE x, y, z, w; };                 \
-  TVMQ_DEVICE NAME##1 make_##NAME##1(TYPE x) { return {x}; }                                                  \
-  TVMQ_DEVICE NAME##2 make_##NAME##2(TYPE x, TYPE y) { return {x, y}; }                                       \
-  TVMQ_DEVICE NAME##3 make_##NAME##3(TYPE x, TYPE y, TYPE z) { return {x, y, z}; }                            \
+#define TVMQ_VECTORS(NAME, TYPE)                                                              \
+  struct NAME##1 { TYPE x; };                                                                 \
+  struct alignas(2 * sizeof(TYPE)) NAME##2 { TYPE x, y; };                                    \
+  struct NAME##3 { TYPE x, y, z; };                                                           \
+  struct alignas(4 * sizeof(TYPE) > 16 ? 16 : 4 * sizeof(TYPE)) NAME##4 { TYPE x, y, z, w; }; \
+  TVMQ_DEVICE NAME##1 make_##NAME##1(TYPE x) { return {x}; }                                  \
+  TVMQ_DEVICE NAME##2 make_##NAME##2(TYPE x, TYPE y) { return {x, y}; }                       \
+  TVMQ_DEVICE NAME##3 make_##NAME##3(TYPE x, TYPE y, TYPE z) { return {x, y, z}; }            \
   TVMQ_DEVICE NAME##4 make_##NAME##4(TYPE x, TYPE y, TYPE z, TYPE w) { return {x, y, z, w}; }
 TVMQ_VECTORS(char, signed char)
 TVMQ_VECTORS(uchar, unsigned char)
@@ -50,7 +50,7 @@ TVMQ_VECTORS(float, float)
 TVMQ_VECTORS(double, double)
 #undef TVMQ_VECTORS
 
-// ---- Arrays of a thread ---------------------------------------------------------------------------------------------------
+// ---- Arrays of a thread ----
 //
 // TVM shrinks an array to the elements that it sees, and behind an address it sees one.
 
@@ -63,17 +63,18 @@ TVMQ_VECTORS(double, double)
 #define TVMQ_SIZE(ADDRESS) __builtin_object_size(ADDRESS, 1)
 #endif
 #define TVMQ_LOCAL(FUNCTION, ADDRESS, BYTES) \
-  if (TVMQ_SIZE(ADDRESS) < (BYTES)) tvmq_machine->fail(FUNCTION ": its array '" #ADDRESS "' has less than " #BYTES " bytes")
+  if (TVMQ_SIZE(ADDRESS) < (BYTES))          \
+  tvmq_machine->fail(FUNCTION ": its array '" #ADDRESS "' has less than " #BYTES " bytes")
 
-// ---- Memory and collectives: the functions of device.cuh --------------------------------------------------------------------
+// ---- Memory and collectives: the functions of device.cuh ----
 
-#define TVMQ_MMA(NAME, KIND)                                                                                  \
-  TVMQ_DEVICE void tvmq_mma_##NAME(int* d, const void* a, const void* b) {                                    \
-    TVMQ_LOCAL("mma_" #NAME, d, 16);                                                                          \
-    TVMQ_LOCAL("mma_" #NAME, a, 16);                                                                          \
-    TVMQ_LOCAL("mma_" #NAME, b, 8);                                                                           \
-    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, 0, 0, 32};                        \
-    tvmq_machine->warp(&call);                                                                                \
+#define TVMQ_MMA(NAME, KIND)                                                           \
+  TVMQ_DEVICE void tvmq_mma_##NAME(int* d, const void* a, const void* b) {             \
+    TVMQ_LOCAL("mma_" #NAME, d, 16);                                                   \
+    TVMQ_LOCAL("mma_" #NAME, a, 16);                                                   \
+    TVMQ_LOCAL("mma_" #NAME, b, 8);                                                    \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, 0, 0, 32}; \
+    tvmq_machine->warp(&call);                                                         \
   }
 TVMQ_MMA(u8s8, MMA_U8S8)
 TVMQ_MMA(s8u8, MMA_S8U8)
@@ -87,27 +88,39 @@ TVMQ_MMA(b1_xor, MMA_B1_XOR)
 TVMQ_MMA(b1_and, MMA_B1_AND)
 #undef TVMQ_MMA
 
-#define TVMQ_LDMATRIX(N)                                                                                      \
-  TVMQ_DEVICE void tvmq_ldmatrix_x##N(void* registers, const void* row) {                                     \
-    TVMQ_LOCAL("ldmatrix_x" #N, registers, 4 * N);                                                            \
-    tvmq_emulated::WarpCall call{tvmq_emulated::LDMATRIX_X##N, 0xffffffffu, registers, row, nullptr, 0, 0, 32}; \
-    tvmq_machine->warp(&call);                                                                                \
+#define TVMQ_LDMATRIX(N)                                                               \
+  TVMQ_DEVICE void tvmq_ldmatrix_x##N(void* registers, const void* row) {              \
+    TVMQ_LOCAL("ldmatrix_x" #N, registers, 4 * N);                                     \
+    tvmq_emulated::WarpCall call{                                                      \
+        tvmq_emulated::LDMATRIX_X##N, 0xffffffffu, registers, row, nullptr, 0, 0, 32}; \
+    tvmq_machine->warp(&call);                                                         \
   }
 TVMQ_LDMATRIX(1)
 TVMQ_LDMATRIX(2)
 TVMQ_LDMATRIX(4)
 #undef TVMQ_LDMATRIX
 
-#define TVMQ_MEMORY(N)                                                                                        \
-  TVMQ_DEVICE void tvmq_load_##N(void* local, const void* global) { TVMQ_LOCAL("load_" #N, local, N);                                           \
-    tvmq_machine->global_load(local, global, N, tvmq_emulated::GLOBAL_LOAD);                                  \
-  }                                                                                                           \
-  TVMQ_DEVICE void tvmq_load_const_##N(void* local, const void* global) { TVMQ_LOCAL("load_const_" #N, local, N);                                     \
-    tvmq_machine->global_load(local, global, N, tvmq_emulated::GLOBAL_LOAD_CONST);                            \
-  }                                                                                                           \
-  TVMQ_DEVICE void tvmq_store_##N(void* global, const void* local) { TVMQ_LOCAL("store_" #N, local, N); tvmq_machine->global_store(global, local, N); }         \
-  TVMQ_DEVICE void tvmq_shared_load_##N(void* local, const void* shared) { TVMQ_LOCAL("shared_load_" #N, local, N); tvmq_machine->shared_load(local, shared, N); }    \
-  TVMQ_DEVICE void tvmq_shared_store_##N(void* shared, const void* local) { TVMQ_LOCAL("shared_store_" #N, local, N); tvmq_machine->shared_store(shared, local, N); }
+#define TVMQ_MEMORY(N)                                                             \
+  TVMQ_DEVICE void tvmq_load_##N(void* local, const void* global) {                \
+    TVMQ_LOCAL("load_" #N, local, N);                                              \
+    tvmq_machine->global_load(local, global, N, tvmq_emulated::GLOBAL_LOAD);       \
+  }                                                                                \
+  TVMQ_DEVICE void tvmq_load_const_##N(void* local, const void* global) {          \
+    TVMQ_LOCAL("load_const_" #N, local, N);                                        \
+    tvmq_machine->global_load(local, global, N, tvmq_emulated::GLOBAL_LOAD_CONST); \
+  }                                                                                \
+  TVMQ_DEVICE void tvmq_store_##N(void* global, const void* local) {               \
+    TVMQ_LOCAL("store_" #N, local, N);                                             \
+    tvmq_machine->global_store(global, local, N);                                  \
+  }                                                                                \
+  TVMQ_DEVICE void tvmq_shared_load_##N(void* local, const void* shared) {         \
+    TVMQ_LOCAL("shared_load_" #N, local, N);                                       \
+    tvmq_machine->shared_load(local, shared, N);                                   \
+  }                                                                                \
+  TVMQ_DEVICE void tvmq_shared_store_##N(void* shared, const void* local) {        \
+    TVMQ_LOCAL("shared_store_" #N, local, N);                                      \
+    tvmq_machine->shared_store(shared, local, N);                                  \
+  }
 TVMQ_MEMORY(1)
 TVMQ_MEMORY(2)
 TVMQ_MEMORY(4)
@@ -115,9 +128,15 @@ TVMQ_MEMORY(8)
 TVMQ_MEMORY(16)
 #undef TVMQ_MEMORY
 
-TVMQ_DEVICE void tvmq_copy_async_4(void* shared, const void* global) { tvmq_machine->copy_async(shared, global, 4); }
-TVMQ_DEVICE void tvmq_copy_async_8(void* shared, const void* global) { tvmq_machine->copy_async(shared, global, 8); }
-TVMQ_DEVICE void tvmq_copy_async_16(void* shared, const void* global) { tvmq_machine->copy_async(shared, global, 16); }
+TVMQ_DEVICE void tvmq_copy_async_4(void* shared, const void* global) {
+  tvmq_machine->copy_async(shared, global, 4);
+}
+TVMQ_DEVICE void tvmq_copy_async_8(void* shared, const void* global) {
+  tvmq_machine->copy_async(shared, global, 8);
+}
+TVMQ_DEVICE void tvmq_copy_async_16(void* shared, const void* global) {
+  tvmq_machine->copy_async(shared, global, 16);
+}
 TVMQ_DEVICE void tvmq_copy_commit() { tvmq_machine->copy_commit(); }
 TVMQ_DEVICE void tvmq_copy_wait(int groups) { tvmq_machine->copy_wait(groups); }
 TVMQ_DEVICE int tvmq_atomic_add_s32(void* global, int value) {
@@ -133,17 +152,18 @@ TVMQ_DEVICE void __syncwarp(unsigned mask = 0xffffffffu) {
 TVMQ_DEVICE void tvmq_warp_barrier() { __syncwarp(); }
 TVMQ_DEVICE unsigned __activemask() { return tvmq_machine->active_mask(); }
 
-#define TVMQ_SHUFFLE(FUNCTION, KIND, TYPE)                                                                    \
-  TVMQ_DEVICE TYPE FUNCTION(unsigned mask, TYPE value, int parameter, int width = 32) {                       \
-    TYPE result;                                                                                              \
-    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, mask, &result, &value, nullptr, sizeof(TYPE), parameter, width}; \
-    tvmq_machine->warp(&call);                                                                                \
-    return result;                                                                                            \
+#define TVMQ_SHUFFLE(FUNCTION, KIND, TYPE)                                                 \
+  TVMQ_DEVICE TYPE FUNCTION(unsigned mask, TYPE value, int parameter, int width = 32) {    \
+    TYPE result;                                                                           \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, mask,      &result, &value, nullptr, \
+                                 sizeof(TYPE),        parameter, width};                   \
+    tvmq_machine->warp(&call);                                                             \
+    return result;                                                                         \
   }
-#define TVMQ_SHUFFLES(TYPE)                            \
-  TVMQ_SHUFFLE(__shfl_sync, SHUFFLE, TYPE)             \
-  TVMQ_SHUFFLE(__shfl_xor_sync, SHUFFLE_XOR, TYPE)     \
-  TVMQ_SHUFFLE(__shfl_down_sync, SHUFFLE_DOWN, TYPE)   \
+#define TVMQ_SHUFFLES(TYPE)                          \
+  TVMQ_SHUFFLE(__shfl_sync, SHUFFLE, TYPE)           \
+  TVMQ_SHUFFLE(__shfl_xor_sync, SHUFFLE_XOR, TYPE)   \
+  TVMQ_SHUFFLE(__shfl_down_sync, SHUFFLE_DOWN, TYPE) \
   TVMQ_SHUFFLE(__shfl_up_sync, SHUFFLE_UP, TYPE)
 TVMQ_SHUFFLES(int)
 TVMQ_SHUFFLES(unsigned)
@@ -161,7 +181,7 @@ TVMQ_DEVICE int tvmq_shuffle_xor_s32(int value, int mask) { return __shfl_xor_sy
 TVMQ_DEVICE int tvmq_shuffle_down_s32(int value, int by) { return __shfl_down_sync(~0u, value, by); }
 TVMQ_DEVICE int tvmq_shuffle_s32(int value, int lane) { return __shfl_sync(~0u, value, lane); }
 
-// ---- Numbers ------------------------------------------------------------------------------------------------------------------
+// ---- Numbers ----
 
 template <class A, class B>
 TVMQ_DEVICE int tvmq_dot4(const void* a, const void* b, int c) {
@@ -172,10 +192,18 @@ TVMQ_DEVICE int tvmq_dot4(const void* a, const void* b, int c) {
   ++tvmq_machine->current->counts[tvmq_emulated::DP4A];
   return c + (x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3]);
 }
-TVMQ_DEVICE int tvmq_dp4a_u8s8(const void* a, const void* b, int c) { return tvmq_dot4<uint8_t, int8_t>(a, b, c); }
-TVMQ_DEVICE int tvmq_dp4a_s8u8(const void* a, const void* b, int c) { return tvmq_dot4<int8_t, uint8_t>(a, b, c); }
-TVMQ_DEVICE int tvmq_dp4a_s8s8(const void* a, const void* b, int c) { return tvmq_dot4<int8_t, int8_t>(a, b, c); }
-TVMQ_DEVICE int tvmq_dp4a_u8u8(const void* a, const void* b, int c) { return tvmq_dot4<uint8_t, uint8_t>(a, b, c); }
+TVMQ_DEVICE int tvmq_dp4a_u8s8(const void* a, const void* b, int c) {
+  return tvmq_dot4<uint8_t, int8_t>(a, b, c);
+}
+TVMQ_DEVICE int tvmq_dp4a_s8u8(const void* a, const void* b, int c) {
+  return tvmq_dot4<int8_t, uint8_t>(a, b, c);
+}
+TVMQ_DEVICE int tvmq_dp4a_s8s8(const void* a, const void* b, int c) {
+  return tvmq_dot4<int8_t, int8_t>(a, b, c);
+}
+TVMQ_DEVICE int tvmq_dp4a_u8u8(const void* a, const void* b, int c) {
+  return tvmq_dot4<uint8_t, uint8_t>(a, b, c);
+}
 TVMQ_DEVICE int __dp4a(int a, int b, int c) { return tvmq_dot4<int8_t, int8_t>(&a, &b, c); }
 
 TVMQ_DEVICE int __float2int_rn(float value) {
@@ -195,7 +223,9 @@ TVMQ_DEVICE int tvmq_popcount(unsigned bits) { return __popc(bits); }
 TVMQ_DEVICE int __clz(int bits) { return bits ? __builtin_clz(bits) : 32; }
 TVMQ_DEVICE int __ffs(int bits) { return __builtin_ffs(bits); }
 template <class T>
-TVMQ_DEVICE T __ldg(const T* address) { return *address; }
+TVMQ_DEVICE T __ldg(const T* address) {
+  return *address;
+}
 
 #define TVMQ_MIN_MAX(TYPE)                                       \
   TVMQ_DEVICE TYPE min(TYPE a, TYPE b) { return b < a ? b : a; } \
@@ -233,65 +263,135 @@ TVMQ_DEVICE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 TVMQ_DEVICE float __frcp_rn(float x) { return 1.0f / x; }
 TVMQ_DEVICE float __fmul_rn(float x, float y) { return x * y; }
 TVMQ_DEVICE float __fadd_rn(float x, float y) { return x + y; }
-TVMQ_DEVICE int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
-TVMQ_DEVICE float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
-TVMQ_DEVICE unsigned __float_as_uint(float x) { unsigned y; memcpy(&y, &x, 4); return y; }
-TVMQ_DEVICE float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); return y; }
+TVMQ_DEVICE int __float_as_int(float x) {
+  int y;
+  memcpy(&y, &x, 4);
+  return y;
+}
+TVMQ_DEVICE float __int_as_float(int x) {
+  float y;
+  memcpy(&y, &x, 4);
+  return y;
+}
+TVMQ_DEVICE unsigned __float_as_uint(float x) {
+  unsigned y;
+  memcpy(&y, &x, 4);
+  return y;
+}
+TVMQ_DEVICE float __uint_as_float(unsigned x) {
+  float y;
+  memcpy(&y, &x, 4);
+  return y;
+}
 #define CUDART_INF_F __builtin_inff()
 #define CUDART_NAN_F __builtin_nanf("")
 
-// ---- Shared memory that a kernel declares -------------------------------------------------------------------------------------
+// ---- Arrays of a kernel: in shared memory, and its arguments ----
 
 namespace tvmq_emulated {
 
-// An element, and an array, whose plain reads and writes go through the machine's checks.
-template <class T>
-struct Element {
-  T* address;
-  operator T() const {
-    T value;
-    tvmq_machine->shared_load(&value, address, sizeof(T));
-    return value;
+#define TVMQ_INLINE inline __attribute__((always_inline))
+
+// How plain reads and writes of elements are checked.
+struct InShared {
+  template <class T>
+  TVMQ_INLINE void Read(T* value, const T* address) const {
+    tvmq_machine->shared_load(value, address, sizeof(T));
   }
-  T operator=(T value) const {
-    tvmq_machine->shared_store(address, &value, sizeof(T));
-    return value;
+  template <class T>
+  TVMQ_INLINE void Write(T* address, const T* value) const {
+    tvmq_machine->shared_store(address, value, sizeof(T));
   }
-  T operator=(const Element& other) const { return *this = static_cast<T>(other); }
-  template <class U>
-  T operator+=(U by) const { return *this = static_cast<T>(*this) + by; }
-  template <class U>
-  T operator-=(U by) const { return *this = static_cast<T>(*this) - by; }
-  T* operator&() const { return address; }
 };
 
-template <class T>
+struct InGlobal {
+  const Range* range;
+  template <class T>
+  TVMQ_INLINE void Check(const T* address) const {
+    auto* first = reinterpret_cast<const char*>(address);
+    bool inside = first >= range->first && first + sizeof(T) <= range->end;
+    if (!inside || reinterpret_cast<uintptr_t>(address) % alignof(T) != 0)
+      tvmq_machine->outside(address, sizeof(T));
+  }
+  template <class T>
+  TVMQ_INLINE void Read(T* value, const T* address) const {
+    Check(address);
+    *value = *address;
+  }
+  template <class T>
+  TVMQ_INLINE void Write(T* address, const T* value) const {
+    Check(address);
+    *address = *value;
+  }
+};
+
+template <class T, class Memory>
+struct Element {
+  using Value = std::remove_cv_t<T>;
+  T* address;
+  Memory memory;
+  TVMQ_INLINE operator Value() const {
+    Value value;
+    memory.Read(&value, address);
+    return value;
+  }
+  TVMQ_INLINE Value operator=(Value value) const {
+    memory.Write(address, &value);
+    return value;
+  }
+  TVMQ_INLINE Value operator=(const Element& other) const { return *this = static_cast<Value>(other); }
+  template <class U>
+  TVMQ_INLINE Value operator+=(U by) const {
+    return *this = static_cast<Value>(*this) + by;
+  }
+  template <class U>
+  TVMQ_INLINE Value operator-=(U by) const {
+    return *this = static_cast<Value>(*this) - by;
+  }
+  TVMQ_INLINE T* operator&() const { return address; }
+};
+
+template <class T, class Memory>
 struct Array {
   T* base;
-  Element<T> operator[](long i) const { return {base + i}; }
-  Element<T> operator*() const { return {base}; }
-  Array operator+(long i) const { return {base + i}; }
+  Memory memory;
+  TVMQ_INLINE Element<T, Memory> operator[](long i) const { return {base + i, memory}; }
+  TVMQ_INLINE Element<T, Memory> operator*() const { return {base, memory}; }
+  TVMQ_INLINE Array operator+(long i) const { return {base + i, memory}; }
   template <class U>
-  operator U*() const { return (U*)base; }
+  TVMQ_INLINE operator U*() const {
+    return (U*)base;
+  }
 };
 
-template <class U, class T>
-TVMQ_DEVICE Array<U> view(Array<T> array) { return {(U*)array.base}; }
+template <class U, class T, class Memory>
+TVMQ_DEVICE Array<U, Memory> view(Array<T, Memory> array) {
+  return {(U*)array.base, array.memory};
+}
 template <class T>
-TVMQ_DEVICE Array<T> dynamic_array() { return {(T*)tvmq_machine->dynamic_shared()}; }
+TVMQ_DEVICE Array<T, InGlobal> global_array(T* base) {
+  return {base, {tvmq_machine->range(base)}};
+}
 template <class T>
-TVMQ_DEVICE Array<T> static_array(int declaration, unsigned count, unsigned alignment) {
-  return {(T*)tvmq_machine->static_shared(declaration, count * sizeof(T), alignment > alignof(T) ? alignment : alignof(T))};
+TVMQ_DEVICE Array<T, InShared> dynamic_array() {
+  return {(T*)tvmq_machine->dynamic_shared(), {}};
+}
+template <class T>
+TVMQ_DEVICE Array<T, InShared> static_array(int declaration, unsigned count, unsigned alignment) {
+  unsigned least = alignment > alignof(T) ? alignment : alignof(T);
+  return {(T*)tvmq_machine->static_shared(declaration, count * sizeof(T), least), {}};
 }
 
-// ---- Kernels as the machine finds them ----------------------------------------------------------------------------------------
+// ---- Kernels as the machine finds them ----
 
 template <unsigned... I>
 struct Numbers {};
 template <unsigned N, unsigned... I>
 struct Count : Count<N - 1, N - 1, I...> {};
 template <unsigned... I>
-struct Count<0, I...> { using type = Numbers<I...>; };
+struct Count<0, I...> {
+  using type = Numbers<I...>;
+};
 
 template <class F>
 struct Signature;
@@ -308,8 +408,8 @@ struct Signature<void (*)(A...)> {
 template <auto kernel>
 Kernel row(const char* name, unsigned threads) {
   using S = Signature<decltype(kernel)>;
-  return {name, [](void** arguments) { S::run(kernel, arguments, typename Count<S::count>::type()); }, threads,
-          S::count, S::sizes};
+  return {name, [](void** arguments) { S::run(kernel, arguments, typename Count<S::count>::type()); },
+          threads, S::count, S::sizes};
 }
 
 }  // namespace tvmq_emulated

@@ -13,7 +13,8 @@ template <int kBits, bool kSigned>
 void Unpack(uint32_t word, int16_t* numbers) {
   for (int i = 0; i < 32 / kBits; ++i) {
     uint32_t bits = word >> (kBits * i) & ((1u << kBits) - 1);
-    numbers[i] = kSigned ? static_cast<int16_t>(static_cast<int32_t>(bits << (32 - kBits)) >> (32 - kBits)) : bits;
+    numbers[i] =
+        kSigned ? static_cast<int16_t>(static_cast<int32_t>(bits << (32 - kBits)) >> (32 - kBits)) : bits;
   }
 }
 
@@ -72,16 +73,26 @@ void Bits(Thread* const* lanes) {
 
 void Multiply(Kind kind, Thread* const* lanes) {
   switch (kind) {
-    case MMA_U8S8: return Products<8, false, true>(lanes);
-    case MMA_S8U8: return Products<8, true, false>(lanes);
-    case MMA_S8S8: return Products<8, true, true>(lanes);
-    case MMA_U8U8: return Products<8, false, false>(lanes);
-    case MMA_U4S4: return Products<4, false, true>(lanes);
-    case MMA_S4U4: return Products<4, true, false>(lanes);
-    case MMA_S4S4: return Products<4, true, true>(lanes);
-    case MMA_U4U4: return Products<4, false, false>(lanes);
-    case MMA_B1_XOR: return Bits<false>(lanes);
-    default: return Bits<true>(lanes);
+    case MMA_U8S8:
+      return Products<8, false, true>(lanes);
+    case MMA_S8U8:
+      return Products<8, true, false>(lanes);
+    case MMA_S8S8:
+      return Products<8, true, true>(lanes);
+    case MMA_U8U8:
+      return Products<8, false, false>(lanes);
+    case MMA_U4S4:
+      return Products<4, false, true>(lanes);
+    case MMA_S4U4:
+      return Products<4, true, false>(lanes);
+    case MMA_S4S4:
+      return Products<4, true, true>(lanes);
+    case MMA_U4U4:
+      return Products<4, false, false>(lanes);
+    case MMA_B1_XOR:
+      return Bits<false>(lanes);
+    default:
+      return Bits<true>(lanes);
   }
 }
 

@@ -18,7 +18,8 @@ constexpr unsigned char kJunk = 0xCD, kCanaryByte = 0xA7;
 
 std::mutex mutex;
 std::map<uintptr_t, size_t> allocations;  // bytes by first address
-// The allocation that a host thread asked for last, most often the next one too; good while none was freed since.
+// The allocation that a host thread asked for last, most often the next one too; good while none was freed
+// since.
 std::atomic<unsigned> frees{0};
 thread_local uintptr_t last_base = 0;
 thread_local size_t last_bytes = 0;
@@ -73,6 +74,16 @@ bool Inside(const void* address, size_t bytes) {
   return true;
 }
 
+Range RangeOf(const void* address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto next = allocations.upper_bound(Number(address));
+  if (next == allocations.begin()) return {nullptr, nullptr};
+  --next;
+  const char* first = reinterpret_cast<const char*>(next->first);
+  if (Number(address) > next->first + next->second) return {nullptr, nullptr};
+  return {first, first + next->second};
+}
+
 std::string Outside(const void* address, size_t bytes) {
   if (Inside(address, bytes)) return "";
   uintptr_t first = Number(address);
@@ -82,7 +93,8 @@ std::string Outside(const void* address, size_t bytes) {
     auto before = std::prev(next);
     size_t offset = first - before->first;
     if (offset < before->second + kCanary) {
-      return Format("ends %zu bytes behind an allocation of %zu bytes", offset + bytes - before->second, before->second);
+      return Format("ends %zu bytes behind an allocation of %zu bytes", offset + bytes - before->second,
+                    before->second);
     }
   }
   if (next != allocations.end() && next->first - first <= kCanary) {
@@ -100,8 +112,10 @@ std::string BrokenCanary() {
     if (at_front < 0 && at_back < 0) continue;
     memset(front, kCanaryByte, kCanary);
     memset(back, kCanaryByte, kCanary);
-    if (at_back >= 0) return Format("byte %zu of an allocation of %zu bytes was written", bytes + at_back, bytes);
-    return Format("a byte %ld before an allocation of %zu bytes was written", static_cast<long>(kCanary) - at_front, bytes);
+    if (at_back >= 0)
+      return Format("byte %zu of an allocation of %zu bytes was written", bytes + at_back, bytes);
+    return Format("a byte %ld before an allocation of %zu bytes was written",
+                  static_cast<long>(kCanary) - at_front, bytes);
   }
   return "";
 }

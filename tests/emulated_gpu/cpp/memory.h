@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <string>
 
+#include "interface.h"
+
 namespace tvmq_emulated {
 
 void* Allocate(size_t bytes);
@@ -12,6 +14,8 @@ bool Free(void* address);
 // Why [address, address + bytes) is not a part of one allocation; empty where it is.
 std::string Outside(const void* address, size_t bytes);
 bool Inside(const void* address, size_t bytes);
+// The allocation that an address lies in, or an empty range.
+Range RangeOf(const void* address);
 // Which canary was written over; empty where none was. A canary that is named is restored.
 std::string BrokenCanary();
 

@@ -14,7 +14,9 @@ namespace tvmq_emulated {
 namespace {
 
 // Bytes of an ELF file, whose section headers are its end.
-size_t FileSize(const Elf64_Ehdr& header) { return header.e_shoff + size_t{header.e_shnum} * header.e_shentsize; }
+size_t FileSize(const Elf64_Ehdr& header) {
+  return header.e_shoff + size_t{header.e_shnum} * header.e_shentsize;
+}
 
 std::string Sizes(Index index) { return Format("(%u,%u,%u)", index.x, index.y, index.z); }
 
@@ -22,10 +24,12 @@ std::string Sizes(Index index) { return Format("(%u,%u,%u)", index.x, index.y, i
 
 Code LoadModule(const void* image, Module** module) {
   Elf64_Ehdr header;
-  if (memcmp(image, ELFMAG, SELFMAG) != 0) return Error(INVALID_IMAGE, "not a module of the emulated GPU: no ELF file");
+  if (memcmp(image, ELFMAG, SELFMAG) != 0)
+    return Error(INVALID_IMAGE, "not a module of the emulated GPU: no ELF file");
   memcpy(&header, image, sizeof header);
   constexpr int kCuda = 190;
-  if (header.e_machine == kCuda) return Error(INVALID_IMAGE, "not a module of the emulated GPU: code for a real one");
+  if (header.e_machine == kCuda)
+    return Error(INVALID_IMAGE, "not a module of the emulated GPU: code for a real one");
   int file = memfd_create("emulated-module", MFD_CLOEXEC);
   const char* rest = static_cast<const char*>(image);
   for (size_t left = FileSize(header); left > 0;) {
@@ -75,30 +79,34 @@ Function* FindFunction(Module* module, const std::string& name) {
 Code PermitShared(Function* function, int bytes) {
   ReadCapability();
   if (bytes < 0 || static_cast<unsigned>(bytes) > SharedLimit()) {
-    return Error(INVALID_VALUE, Format("kernel %s: %d bytes of dynamic shared memory, and a block can have at most %u",
-                                       function->kernel->name, bytes, SharedLimit()));
+    return Error(INVALID_VALUE,
+                 Format("kernel %s: %d bytes of dynamic shared memory, and a block can have at most %u",
+                        function->kernel->name, bytes, SharedLimit()));
   }
   function->dynamic_limit = bytes;
   return SUCCESS;
 }
 
-Code LaunchKernel(const Function& function, Index grid, Index block, unsigned dynamic_bytes, void** arguments) {
+Code LaunchKernel(const Function& function, Index grid, Index block, unsigned dynamic_bytes,
+                  void** arguments) {
   const Kernel& kernel = *function.kernel;
   std::string name = std::string("kernel ") + kernel.name + ": ";
   uint64_t count = uint64_t{block.x} * block.y * block.z;
   if (count == 0 || block.x > kThreads || block.y > kThreads || block.z > 64 || count > kThreads) {
-    return Error(INVALID_VALUE, name + "blocks of " + Sizes(block) + " threads, and at most 1024 are possible, 64 along z");
+    return Error(INVALID_VALUE,
+                 name + "blocks of " + Sizes(block) + " threads, and at most 1024 are possible, 64 along z");
   }
   if (kernel.threads != 0 && count > kernel.threads) {
     return Error(INVALID_VALUE, name + Format("blocks of %u threads, and its __launch_bounds__ are %u",
                                               static_cast<unsigned>(count), kernel.threads));
   }
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) {
-    return Error(INVALID_VALUE, name + "a grid of " + Sizes(grid) + " blocks, and at most (2147483647,65535,65535) are possible");
+    return Error(INVALID_VALUE, name + "a grid of " + Sizes(grid) +
+                                    " blocks, and at most (2147483647,65535,65535) are possible");
   }
   if (dynamic_bytes > function.dynamic_limit) {
-    return Error(INVALID_VALUE, name + Format("%u bytes of dynamic shared memory, and %u are permitted", dynamic_bytes,
-                                              function.dynamic_limit));
+    return Error(INVALID_VALUE, name + Format("%u bytes of dynamic shared memory, and %u are permitted",
+                                              dynamic_bytes, function.dynamic_limit));
   }
   std::string wrong = Run({&kernel, arguments, grid, block, dynamic_bytes});
   return wrong.empty() ? SUCCESS : Error(LAUNCH_FAILED, wrong);

@@ -28,6 +28,7 @@ Function* FindFunction(Module* module, const std::string& name);
 Code PermitShared(Function* function, int bytes);
 
 // Checks sizes and runs.
-Code LaunchKernel(const Function& function, Index grid, Index block, unsigned dynamic_bytes, void** arguments);
+Code LaunchKernel(const Function& function, Index grid, Index block, unsigned dynamic_bytes,
+                  void** arguments);
 
 }  // namespace tvmq_emulated

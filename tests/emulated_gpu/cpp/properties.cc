@@ -37,29 +37,55 @@ Properties DeviceProperties() {
 int Attribute(int attribute) {
   ReadCapability();
   switch (attribute) {
-    case 1: case 2: case 3: return kThreads;  // MaxThreadsPerBlock, MaxBlockDimX, MaxBlockDimY
-    case 4: return 64;  // MaxBlockDimZ
-    case 5: return 0x7fffffff;  // MaxGridDimX
-    case 6: case 7: return 65535;
-    case 8: return kShared;  // MaxSharedMemoryPerBlock
-    case 9: return 65536;    // TotalConstantMemory
-    case 10: return 32;      // WarpSize
-    case 12: return 65536;   // MaxRegistersPerBlock
-    case 13: return 1410000;  // ClockRate, kHz
-    case 14: return 512;      // TextureAlignment
-    case 16: return kMultiprocessors;
-    case 36: return 1215000;  // MemoryClockRate, kHz
-    case 37: return 5120;     // GlobalMemoryBusWidth
-    case 38: return 40 << 20;  // L2CacheSize
-    case 39: return 2048;      // MaxThreadsPerMultiProcessor
-    case 41: return 1;         // UnifiedAddressing
-    case 75: return Capability() / 10;
-    case 76: return Capability() % 10;
-    case 81: return SharedLimit() + 1024;  // MaxSharedMemoryPerMultiprocessor
-    case 82: return 65536;                 // MaxRegistersPerMultiprocessor
-    case 97: return SharedLimit();         // MaxSharedMemoryPerBlockOptin
-    case 106: return 32;                   // MaxBlocksPerMultiprocessor
-    default: return 0;
+    case 1:
+    case 2:
+    case 3:
+      return kThreads;  // MaxThreadsPerBlock, MaxBlockDimX, MaxBlockDimY
+    case 4:
+      return 64;  // MaxBlockDimZ
+    case 5:
+      return 0x7fffffff;  // MaxGridDimX
+    case 6:
+    case 7:
+      return 65535;
+    case 8:
+      return kShared;  // MaxSharedMemoryPerBlock
+    case 9:
+      return 65536;  // TotalConstantMemory
+    case 10:
+      return 32;  // WarpSize
+    case 12:
+      return 65536;  // MaxRegistersPerBlock
+    case 13:
+      return 1410000;  // ClockRate, kHz
+    case 14:
+      return 512;  // TextureAlignment
+    case 16:
+      return kMultiprocessors;
+    case 36:
+      return 1215000;  // MemoryClockRate, kHz
+    case 37:
+      return 5120;  // GlobalMemoryBusWidth
+    case 38:
+      return 40 << 20;  // L2CacheSize
+    case 39:
+      return 2048;  // MaxThreadsPerMultiProcessor
+    case 41:
+      return 1;  // UnifiedAddressing
+    case 75:
+      return Capability() / 10;
+    case 76:
+      return Capability() % 10;
+    case 81:
+      return SharedLimit() + 1024;  // MaxSharedMemoryPerMultiprocessor
+    case 82:
+      return 65536;  // MaxRegistersPerMultiprocessor
+    case 97:
+      return SharedLimit();  // MaxSharedMemoryPerBlockOptin
+    case 106:
+      return 32;  // MaxBlocksPerMultiprocessor
+    default:
+      return 0;
   }
 }
 

@@ -38,7 +38,8 @@ struct Properties {
   int rest[20 + 56];
 };
 static_assert(sizeof(Properties) == 1008 && offsetof(Properties, surface_alignment) == 552 &&
-                  offsetof(Properties, shared_bytes_permitted) == 672 && offsetof(Properties, reserved_shared_bytes) == 696,
+                  offsetof(Properties, shared_bytes_permitted) == 672 &&
+                  offsetof(Properties, reserved_shared_bytes) == 696,
               "cudaDeviceProp of CUDA 13");
 
 Properties DeviceProperties();

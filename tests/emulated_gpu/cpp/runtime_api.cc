@@ -39,7 +39,7 @@ Code CopyMemory(void* to, const void* from, size_t bytes, int kind) {
 #pragma GCC visibility push(default)
 extern "C" {
 
-// ---- The device ---------------------------------------------------------------------------------------------------------------
+// ---- The device ----
 
 int cudaGetDeviceCount(int* count) {
   *count = 1;
@@ -51,7 +51,9 @@ int cudaGetDevice(int* device) {
   return SUCCESS;
 }
 
-int cudaSetDevice(int device) { return device == 0 ? SUCCESS : Error(INVALID_VALUE, "there is one emulated GPU, 0"); }
+int cudaSetDevice(int device) {
+  return device == 0 ? SUCCESS : Error(INVALID_VALUE, "there is one emulated GPU, 0");
+}
 
 int cudaDeviceGetAttribute(int* value, int attribute, int device) {
   *value = Attribute(attribute);
@@ -63,14 +65,14 @@ int cudaGetDeviceProperties(Properties* properties, int device) {
   return cudaSetDevice(device);
 }
 
-// ---- Errors -------------------------------------------------------------------------------------------------------------------
+// ---- Errors ----
 
 const char* cudaGetErrorName(int code) { return ErrorText(code); }
 const char* cudaGetErrorString(int code) { return ErrorText(code); }
 int cudaGetLastError() { return SUCCESS; }
 int cudaPeekAtLastError() { return SUCCESS; }
 
-// ---- Memory -------------------------------------------------------------------------------------------------------------------
+// ---- Memory ----
 
 int cudaMalloc(void** memory, size_t bytes) {
   *memory = Allocate(bytes);
@@ -105,7 +107,7 @@ int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, Stre
   return cudaMemcpyAsync(to, from, bytes, DEVICE_TO_DEVICE, stream);
 }
 
-// ---- Streams and events -------------------------------------------------------------------------------------------------------
+// ---- Streams and events ----
 
 int cudaStreamCreate(Stream** stream) {
   *stream = new Stream;
@@ -144,7 +146,7 @@ int cudaEventElapsedTime(float* milliseconds, Event* from, Event* to) {
   return SUCCESS;
 }
 
-// ---- Graphs -------------------------------------------------------------------------------------------------------------------
+// ---- Graphs ----
 
 int cudaStreamBeginCapture(Stream* stream, int) {
   stream->captured = new Graph;

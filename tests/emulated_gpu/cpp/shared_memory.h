@@ -1,7 +1,7 @@
 // Shared memory of the block that runs, with a record for each byte of who wrote and who read it last.
 //
-// Two threads may touch a byte, one of them writing, only with a barrier between; for threads of one warp a warp-collective
-// instruction counts as one. All functions end the launch where this does not hold.
+// Two threads may touch a byte, one of them writing, only with a barrier between; for threads of one warp a
+// warp-collective instruction counts as one. All functions end the launch where this does not hold.
 #pragma once
 
 #include "block.h"
@@ -13,7 +13,8 @@ void BeginShared(unsigned dynamic_bytes);
 void ForgetShared();
 
 // Whether the bytes are shared memory of this block, at a multiple of `alignment`.
-void CheckShared(const Thread& thread, const char* what, const void* shared, unsigned bytes, unsigned alignment);
+void CheckShared(const Thread& thread, const char* what, const void* shared, unsigned bytes,
+                 unsigned alignment);
 void NoteRead(const Thread& thread, const void* shared, unsigned bytes);
 void NoteWrite(const Thread& thread, const void* shared, unsigned bytes);
 // A read by all lanes of the thread's warp, which is a part of a warp-collective instruction.

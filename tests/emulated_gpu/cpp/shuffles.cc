@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "errors.h"
-
 namespace tvmq_emulated {
 
 void Shuffle(Kind kind, Thread* const* lanes) {
@@ -12,17 +10,25 @@ void Shuffle(Kind kind, Thread* const* lanes) {
     const WarpCall& call = lanes[lane]->call;
     int first = lane / call.width * call.width, end = first + call.width, from = lane;
     switch (kind) {
-      case SHUFFLE: from = first + (call.parameter & (call.width - 1)); break;
-      case SHUFFLE_XOR: from = lane ^ call.parameter; break;
-      case SHUFFLE_DOWN: from = lane + call.parameter; break;
-      default: from = lane - call.parameter; break;
+      case SHUFFLE:
+        from = first + (call.parameter & (call.width - 1));
+        break;
+      case SHUFFLE_XOR:
+        from = lane ^ call.parameter;
+        break;
+      case SHUFFLE_DOWN:
+        from = lane + call.parameter;
+        break;
+      default:
+        from = lane - call.parameter;
+        break;
     }
-    if (from < first && kind != SHUFFLE_XOR) from = lane;
-    if (from >= end) from = lane;
-    if (from < 0 || lanes[from] == nullptr) {
-      FailOf(*lanes[lane], Format("%s: reads lane %d, which is not in the mask %#x", KindName(kind), from, call.mask));
+    if (from >= end || from < (kind == SHUFFLE_XOR ? 0 : first)) from = lane;
+    if (lanes[from] == nullptr) {
+      memset(call.d, 0xCD, call.bytes);  // undefined; TVM's reductions of a part of a warp do not use it
+    } else {
+      memcpy(call.d, lanes[from]->call.a, call.bytes);
     }
-    memcpy(call.d, lanes[from]->call.a, call.bytes);
   }
 }
 

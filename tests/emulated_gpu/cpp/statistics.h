@@ -1,6 +1,7 @@
 // What a launch did, counted as a GPU's profiler does: by warps. Off until asked for.
 //
-// Lanes of a warp run apart here, so an access of a warp is put together afterwards: the n-th executions of one call site.
+// Lanes of a warp run apart here, so an access of a warp is put together afterwards: the n-th executions of
+// one call site.
 #pragma once
 
 #include "block.h"

@@ -5,6 +5,8 @@
 
 namespace tvmq_emulated {
 
+void BeginWarps();  // of a block
+
 // Of Machine.
 void Warp(const WarpCall* call);
 
