@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import TvmqError
 from ..passes.calibrate.sample_check import Sample
-from ..runtime.engine import KernelTime
 from ..runtime.metadata import refuse_other_machines
 from ..runtime.package import Package
+from ..runtime.recorder import KernelTime
 from .advice import with_advice
 from .records import LayerRecord
 from .report import Report
