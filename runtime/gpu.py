@@ -18,6 +18,7 @@ import tvm_ffi
 
 from ..errors import TvmqError
 from ..targets.cuda.archs import capability
+from .engine import load_runtime
 from .libraries import installed_folder
 
 CUDA = 2  # kDLCUDA
@@ -51,6 +52,13 @@ def load_gpu_runtime() -> None:
             raise TvmqError(f"{library} cannot be loaded: this apache-tvm has no runtime for GPUs")
     if gpu_capability() is None:
         raise TvmqError("there is no NVIDIA GPU here that CUDA can use; CUDA_VISIBLE_DEVICES may hide it")
+
+
+def require_gpu(metadata: Mapping[str, Any], source: str) -> None:
+    """Raise ``TvmqError`` unless this machine has a GPU that runs the package; errors as ``load_gpu_runtime``."""
+    load_runtime()
+    load_gpu_runtime()
+    refuse_other_gpus(metadata, source)
 
 
 def gpu_capability() -> int | None:
@@ -98,7 +106,7 @@ def is_on_gpu(value: Any) -> bool:
 def empty(shape: Sequence[int], dtype: Any) -> Tensor:
     """Return a new tensor on the GPU."""
     allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
-    return allocate(tvm_ffi.Shape(shape), tvm_ffi.dtype(str(dtype)), device(), None)
+    return allocate(tvm_ffi.Shape(tuple(shape)), tvm_ffi.dtype(str(dtype)), device(), None)
 
 
 def copy(source: Tensor, destination: Tensor) -> None:

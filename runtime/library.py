@@ -10,7 +10,7 @@ from typing import Any
 
 from .archive import LIBRARY
 from .engine import Engine, load_runtime
-from .gpu import load_gpu_runtime, refuse_other_gpus
+from .gpu import require_gpu
 from .gpu_engine import GpuEngine
 from .metadata import ALIGNMENT
 from .threads import thread_count
@@ -64,9 +64,7 @@ class Library:
         ------
         TvmqError : there is no such GPU, or no runtime for it; the GPU's memory is too small; as ``GpuEngine``.
         """
-        load_runtime()
-        load_gpu_runtime()
-        refuse_other_gpus(metadata, source)
+        require_gpu(metadata, source)
         alignment = metadata.get("alignment", ALIGNMENT)
         needed = sum(metadata["bytes"].get(part, 0) for part in ("weights", "activations"))
         return self._load(lambda path: GpuEngine(path, alignment, needed))
