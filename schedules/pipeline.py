@@ -69,7 +69,6 @@ def into_destinations() -> tvm.transform.Pass:
     """First half of phase 4: kernels write into tensors that are allocated before."""
     return tvm.transform.Sequential(
         [
-            relax.transform.RewriteDataflowReshape(),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
@@ -113,6 +112,7 @@ def to_scheduled_kernels(
     """Run phases 1 to 3: as ``to_kernels``, with every kernel scheduled; parameters and errors as for ``build``."""
     threads = threads_of(target)
     mod, kernels = to_kernels(mod, target, row)
+    mod = relax.transform.RewriteDataflowReshape()(mod)  # kernels that move nothing are no kernels
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))

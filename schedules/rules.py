@@ -16,6 +16,7 @@ from .bits import bits_kernel
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
 from .cpu.rows import schedule_rows
+from .cuda.kernels import cuda_kernel
 from .schedule import Schedule
 from .tables import table_kernel
 
@@ -58,6 +59,8 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
 
     What a rule did not foresee costs speed, with a warning, and never the compilation.
     """
+    if row.gpu is not None:
+        return cuda_kernel(func, row)
     ready = table_kernel(func, row) or bits_kernel(func)
     if ready is not None:
         return ready

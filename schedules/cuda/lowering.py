@@ -60,7 +60,6 @@ def _passes(config: Mapping[str, Any]) -> list[tvm.transform.Pass]:
         s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
         s_tir.transform.ConvertBlocksToOpaque(),
         s_tir.transform.LiftThreadBinding(),
-        s_tir.transform.CompactBufferAllocation(),
         s_tir.transform.UnifyThreadBinding(),
         s_tir.transform.LowerMatchBuffer(),
         s_tir.transform.StmtSimplify(),

@@ -1,0 +1,315 @@
+// CUDA C++ as g++ compiles it: what the sources that TVM generates, and targets/cuda/device.cuh, are made of.
+#pragma once
+#define TVMQ_DEVICE_CUH  // device.cuh has the same functions for nvcc
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <type_traits>
+
+#include "interface.h"
+
+extern "C" {
+extern const tvmq_emulated::Machine* tvmq_machine;
+}
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+#define threadIdx (tvmq_machine->current->thread)
+#define blockIdx (tvmq_machine->current->block)
+#define blockDim (tvmq_machine->current->block_size)
+#define gridDim (tvmq_machine->current->grid_size)
+#define TVMQ_DEVICE static inline __attribute__((always_inline, unused))
+
+// ---- Vector types ---------------------------------------------------------------------------------------------------------
+
+#define TVMQ_VECTORS(NAME, TYPE)                                                                              \
+  struct NAME##1 { TYPE x; };                                                                                 \
+  struct alignas(2 * sizeof(TYPE)) NAME##2 { TYPE x, y; };                                                    \
+  struct NAME##3 { TYPE x, y, z; };                                                                           \
+  struct alignas(4 * sizeof(TYPE) > 16 ? 16 : 4 * sizeof(TYPE)) NAME##4 { TYPE x, y, z, w; };                 \
+  TVMQ_DEVICE NAME##1 make_##NAME##1(TYPE x) { return {x}; }                                                  \
+  TVMQ_DEVICE NAME##2 make_##NAME##2(TYPE x, TYPE y) { return {x, y}; }                                       \
+  TVMQ_DEVICE NAME##3 make_##NAME##3(TYPE x, TYPE y, TYPE z) { return {x, y, z}; }                            \
+  TVMQ_DEVICE NAME##4 make_##NAME##4(TYPE x, TYPE y, TYPE z, TYPE w) { return {x, y, z, w}; }
+TVMQ_VECTORS(char, signed char)
+TVMQ_VECTORS(uchar, unsigned char)
+TVMQ_VECTORS(short, short)
+TVMQ_VECTORS(ushort, unsigned short)
+TVMQ_VECTORS(int, int)
+TVMQ_VECTORS(uint, unsigned)
+TVMQ_VECTORS(longlong, long long)
+TVMQ_VECTORS(ulonglong, unsigned long long)
+TVMQ_VECTORS(float, float)
+TVMQ_VECTORS(double, double)
+#undef TVMQ_VECTORS
+
+// ---- Arrays of a thread ---------------------------------------------------------------------------------------------------
+//
+// TVM shrinks an array to the elements that it sees, and behind an address it sees one.
+
+#ifdef __has_builtin
+#if __has_builtin(__builtin_dynamic_object_size)
+#define TVMQ_SIZE(ADDRESS) __builtin_dynamic_object_size(ADDRESS, 1)
+#endif
+#endif
+#ifndef TVMQ_SIZE
+#define TVMQ_SIZE(ADDRESS) __builtin_object_size(ADDRESS, 1)
+#endif
+#define TVMQ_LOCAL(FUNCTION, ADDRESS, BYTES) \
+  if (TVMQ_SIZE(ADDRESS) < (BYTES)) tvmq_machine->fail(FUNCTION ": its array '" #ADDRESS "' has less than " #BYTES " bytes")
+
+// ---- Memory and collectives: the functions of device.cuh --------------------------------------------------------------------
+
+#define TVMQ_MMA(NAME, KIND)                                                                                  \
+  TVMQ_DEVICE void tvmq_mma_##NAME(int* d, const void* a, const void* b) {                                    \
+    TVMQ_LOCAL("mma_" #NAME, d, 16);                                                                          \
+    TVMQ_LOCAL("mma_" #NAME, a, 16);                                                                          \
+    TVMQ_LOCAL("mma_" #NAME, b, 8);                                                                           \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, 0, 0, 32};                        \
+    tvmq_machine->warp(&call);                                                                                \
+  }
+TVMQ_MMA(u8s8, MMA_U8S8)
+TVMQ_MMA(s8u8, MMA_S8U8)
+TVMQ_MMA(s8s8, MMA_S8S8)
+TVMQ_MMA(u8u8, MMA_U8U8)
+TVMQ_MMA(u4s4, MMA_U4S4)
+TVMQ_MMA(s4u4, MMA_S4U4)
+TVMQ_MMA(s4s4, MMA_S4S4)
+TVMQ_MMA(u4u4, MMA_U4U4)
+TVMQ_MMA(b1_xor, MMA_B1_XOR)
+TVMQ_MMA(b1_and, MMA_B1_AND)
+#undef TVMQ_MMA
+
+#define TVMQ_LDMATRIX(N)                                                                                      \
+  TVMQ_DEVICE void tvmq_ldmatrix_x##N(void* registers, const void* row) {                                     \
+    TVMQ_LOCAL("ldmatrix_x" #N, registers, 4 * N);                                                            \
+    tvmq_emulated::WarpCall call{tvmq_emulated::LDMATRIX_X##N, 0xffffffffu, registers, row, nullptr, 0, 0, 32}; \
+    tvmq_machine->warp(&call);                                                                                \
+  }
+TVMQ_LDMATRIX(1)
+TVMQ_LDMATRIX(2)
+TVMQ_LDMATRIX(4)
+#undef TVMQ_LDMATRIX
+
+#define TVMQ_MEMORY(N)                                                                                        \
+  TVMQ_DEVICE void tvmq_load_##N(void* local, const void* global) { TVMQ_LOCAL("load_" #N, local, N);                                           \
+    tvmq_machine->global_load(local, global, N, tvmq_emulated::GLOBAL_LOAD);                                  \
+  }                                                                                                           \
+  TVMQ_DEVICE void tvmq_load_const_##N(void* local, const void* global) { TVMQ_LOCAL("load_const_" #N, local, N);                                     \
+    tvmq_machine->global_load(local, global, N, tvmq_emulated::GLOBAL_LOAD_CONST);                            \
+  }                                                                                                           \
+  TVMQ_DEVICE void tvmq_store_##N(void* global, const void* local) { TVMQ_LOCAL("store_" #N, local, N); tvmq_machine->global_store(global, local, N); }         \
+  TVMQ_DEVICE void tvmq_shared_load_##N(void* local, const void* shared) { TVMQ_LOCAL("shared_load_" #N, local, N); tvmq_machine->shared_load(local, shared, N); }    \
+  TVMQ_DEVICE void tvmq_shared_store_##N(void* shared, const void* local) { TVMQ_LOCAL("shared_store_" #N, local, N); tvmq_machine->shared_store(shared, local, N); }
+TVMQ_MEMORY(1)
+TVMQ_MEMORY(2)
+TVMQ_MEMORY(4)
+TVMQ_MEMORY(8)
+TVMQ_MEMORY(16)
+#undef TVMQ_MEMORY
+
+TVMQ_DEVICE void tvmq_copy_async_4(void* shared, const void* global) { tvmq_machine->copy_async(shared, global, 4); }
+TVMQ_DEVICE void tvmq_copy_async_8(void* shared, const void* global) { tvmq_machine->copy_async(shared, global, 8); }
+TVMQ_DEVICE void tvmq_copy_async_16(void* shared, const void* global) { tvmq_machine->copy_async(shared, global, 16); }
+TVMQ_DEVICE void tvmq_copy_commit() { tvmq_machine->copy_commit(); }
+TVMQ_DEVICE void tvmq_copy_wait(int groups) { tvmq_machine->copy_wait(groups); }
+TVMQ_DEVICE int tvmq_atomic_add_s32(void* global, int value) {
+  return tvmq_machine->atomic_add(static_cast<int*>(global), value);
+}
+
+TVMQ_DEVICE void __syncthreads() { tvmq_machine->barrier(); }
+TVMQ_DEVICE void tvmq_barrier() { tvmq_machine->barrier(); }
+TVMQ_DEVICE void __syncwarp(unsigned mask = 0xffffffffu) {
+  tvmq_emulated::WarpCall call{tvmq_emulated::WARP_BARRIER, mask, nullptr, nullptr, nullptr, 0, 0, 32};
+  tvmq_machine->warp(&call);
+}
+TVMQ_DEVICE void tvmq_warp_barrier() { __syncwarp(); }
+TVMQ_DEVICE unsigned __activemask() { return tvmq_machine->active_mask(); }
+
+#define TVMQ_SHUFFLE(FUNCTION, KIND, TYPE)                                                                    \
+  TVMQ_DEVICE TYPE FUNCTION(unsigned mask, TYPE value, int parameter, int width = 32) {                       \
+    TYPE result;                                                                                              \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, mask, &result, &value, nullptr, sizeof(TYPE), parameter, width}; \
+    tvmq_machine->warp(&call);                                                                                \
+    return result;                                                                                            \
+  }
+#define TVMQ_SHUFFLES(TYPE)                            \
+  TVMQ_SHUFFLE(__shfl_sync, SHUFFLE, TYPE)             \
+  TVMQ_SHUFFLE(__shfl_xor_sync, SHUFFLE_XOR, TYPE)     \
+  TVMQ_SHUFFLE(__shfl_down_sync, SHUFFLE_DOWN, TYPE)   \
+  TVMQ_SHUFFLE(__shfl_up_sync, SHUFFLE_UP, TYPE)
+TVMQ_SHUFFLES(int)
+TVMQ_SHUFFLES(unsigned)
+TVMQ_SHUFFLES(float)
+TVMQ_SHUFFLES(double)
+TVMQ_SHUFFLES(long long)
+TVMQ_SHUFFLES(unsigned long long)
+TVMQ_SHUFFLES(long)
+#undef TVMQ_SHUFFLES
+#undef TVMQ_SHUFFLE
+TVMQ_DEVICE float tvmq_shuffle_xor_f32(float value, int mask) { return __shfl_xor_sync(~0u, value, mask); }
+TVMQ_DEVICE float tvmq_shuffle_down_f32(float value, int by) { return __shfl_down_sync(~0u, value, by); }
+TVMQ_DEVICE float tvmq_shuffle_f32(float value, int lane) { return __shfl_sync(~0u, value, lane); }
+TVMQ_DEVICE int tvmq_shuffle_xor_s32(int value, int mask) { return __shfl_xor_sync(~0u, value, mask); }
+TVMQ_DEVICE int tvmq_shuffle_down_s32(int value, int by) { return __shfl_down_sync(~0u, value, by); }
+TVMQ_DEVICE int tvmq_shuffle_s32(int value, int lane) { return __shfl_sync(~0u, value, lane); }
+
+// ---- Numbers ------------------------------------------------------------------------------------------------------------------
+
+template <class A, class B>
+TVMQ_DEVICE int tvmq_dot4(const void* a, const void* b, int c) {
+  A x[4];
+  B y[4];
+  memcpy(x, a, 4);
+  memcpy(y, b, 4);
+  ++tvmq_machine->current->counts[tvmq_emulated::DP4A];
+  return c + (x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3]);
+}
+TVMQ_DEVICE int tvmq_dp4a_u8s8(const void* a, const void* b, int c) { return tvmq_dot4<uint8_t, int8_t>(a, b, c); }
+TVMQ_DEVICE int tvmq_dp4a_s8u8(const void* a, const void* b, int c) { return tvmq_dot4<int8_t, uint8_t>(a, b, c); }
+TVMQ_DEVICE int tvmq_dp4a_s8s8(const void* a, const void* b, int c) { return tvmq_dot4<int8_t, int8_t>(a, b, c); }
+TVMQ_DEVICE int tvmq_dp4a_u8u8(const void* a, const void* b, int c) { return tvmq_dot4<uint8_t, uint8_t>(a, b, c); }
+TVMQ_DEVICE int __dp4a(int a, int b, int c) { return tvmq_dot4<int8_t, int8_t>(&a, &b, c); }
+
+TVMQ_DEVICE int __float2int_rn(float value) {
+  ++tvmq_machine->current->counts[tvmq_emulated::ROUND];
+  if (value != value) return 0;
+  if (value >= 2147483648.0f) return 2147483647;
+  if (value <= -2147483648.0f) return -2147483647 - 1;
+  return static_cast<int>(rintf(value));
+}
+TVMQ_DEVICE int tvmq_round_to_int(float value) { return __float2int_rn(value); }
+TVMQ_DEVICE int __popc(unsigned bits) {
+  ++tvmq_machine->current->counts[tvmq_emulated::POPCOUNT];
+  return __builtin_popcount(bits);
+}
+TVMQ_DEVICE int __popcll(unsigned long long bits) { return __builtin_popcountll(bits); }
+TVMQ_DEVICE int tvmq_popcount(unsigned bits) { return __popc(bits); }
+TVMQ_DEVICE int __clz(int bits) { return bits ? __builtin_clz(bits) : 32; }
+TVMQ_DEVICE int __ffs(int bits) { return __builtin_ffs(bits); }
+template <class T>
+TVMQ_DEVICE T __ldg(const T* address) { return *address; }
+
+#define TVMQ_MIN_MAX(TYPE)                                       \
+  TVMQ_DEVICE TYPE min(TYPE a, TYPE b) { return b < a ? b : a; } \
+  TVMQ_DEVICE TYPE max(TYPE a, TYPE b) { return a < b ? b : a; }
+TVMQ_MIN_MAX(int)
+TVMQ_MIN_MAX(unsigned)
+TVMQ_MIN_MAX(long)
+TVMQ_MIN_MAX(unsigned long)
+TVMQ_MIN_MAX(long long)
+TVMQ_MIN_MAX(unsigned long long)
+#undef TVMQ_MIN_MAX
+// As CUDA's: a NaN loses against a number.
+TVMQ_DEVICE float min(float a, float b) { return fminf(a, b); }
+TVMQ_DEVICE float max(float a, float b) { return fmaxf(a, b); }
+TVMQ_DEVICE double min(double a, double b) { return fmin(a, b); }
+TVMQ_DEVICE double max(double a, double b) { return fmax(a, b); }
+
+// The fast functions are the exact ones here: a GPU differs from them by what CUDA's manual says.
+TVMQ_DEVICE float tvmq_expf(float x) { return expf(x); }
+#define __expf tvmq_expf
+TVMQ_DEVICE float tvmq_logf(float x) { return logf(x); }
+#define __logf tvmq_logf
+TVMQ_DEVICE float tvmq_log2f(float x) { return log2f(x); }
+#define __log2f tvmq_log2f
+TVMQ_DEVICE float tvmq_powf(float x, float y) { return powf(x, y); }
+#define __powf tvmq_powf
+TVMQ_DEVICE float tvmq_sinf(float x) { return sinf(x); }
+#define __sinf tvmq_sinf
+TVMQ_DEVICE float tvmq_cosf(float x) { return cosf(x); }
+#define __cosf tvmq_cosf
+TVMQ_DEVICE float tvmq_tanf(float x) { return tanf(x); }
+#define __tanf tvmq_tanf
+TVMQ_DEVICE float __fdividef(float x, float y) { return x / y; }
+TVMQ_DEVICE float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+TVMQ_DEVICE float __frcp_rn(float x) { return 1.0f / x; }
+TVMQ_DEVICE float __fmul_rn(float x, float y) { return x * y; }
+TVMQ_DEVICE float __fadd_rn(float x, float y) { return x + y; }
+TVMQ_DEVICE int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
+TVMQ_DEVICE float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
+TVMQ_DEVICE unsigned __float_as_uint(float x) { unsigned y; memcpy(&y, &x, 4); return y; }
+TVMQ_DEVICE float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); return y; }
+#define CUDART_INF_F __builtin_inff()
+#define CUDART_NAN_F __builtin_nanf("")
+
+// ---- Shared memory that a kernel declares -------------------------------------------------------------------------------------
+
+namespace tvmq_emulated {
+
+// An element, and an array, whose plain reads and writes go through the machine's checks.
+template <class T>
+struct Element {
+  T* address;
+  operator T() const {
+    T value;
+    tvmq_machine->shared_load(&value, address, sizeof(T));
+    return value;
+  }
+  T operator=(T value) const {
+    tvmq_machine->shared_store(address, &value, sizeof(T));
+    return value;
+  }
+  T operator=(const Element& other) const { return *this = static_cast<T>(other); }
+  template <class U>
+  T operator+=(U by) const { return *this = static_cast<T>(*this) + by; }
+  template <class U>
+  T operator-=(U by) const { return *this = static_cast<T>(*this) - by; }
+  T* operator&() const { return address; }
+};
+
+template <class T>
+struct Array {
+  T* base;
+  Element<T> operator[](long i) const { return {base + i}; }
+  Element<T> operator*() const { return {base}; }
+  Array operator+(long i) const { return {base + i}; }
+  template <class U>
+  operator U*() const { return (U*)base; }
+};
+
+template <class U, class T>
+TVMQ_DEVICE Array<U> view(Array<T> array) { return {(U*)array.base}; }
+template <class T>
+TVMQ_DEVICE Array<T> dynamic_array() { return {(T*)tvmq_machine->dynamic_shared()}; }
+template <class T>
+TVMQ_DEVICE Array<T> static_array(int declaration, unsigned count, unsigned alignment) {
+  return {(T*)tvmq_machine->static_shared(declaration, count * sizeof(T), alignment > alignof(T) ? alignment : alignof(T))};
+}
+
+// ---- Kernels as the machine finds them ----------------------------------------------------------------------------------------
+
+template <unsigned... I>
+struct Numbers {};
+template <unsigned N, unsigned... I>
+struct Count : Count<N - 1, N - 1, I...> {};
+template <unsigned... I>
+struct Count<0, I...> { using type = Numbers<I...>; };
+
+template <class F>
+struct Signature;
+template <class... A>
+struct Signature<void (*)(A...)> {
+  static constexpr unsigned count = sizeof...(A);
+  static constexpr unsigned sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
+  template <unsigned... I>
+  static void run(void (*kernel)(A...), void** arguments, Numbers<I...>) {
+    kernel(*static_cast<A*>(arguments[I])...);
+  }
+};
+
+template <auto kernel>
+Kernel row(const char* name, unsigned threads) {
+  using S = Signature<decltype(kernel)>;
+  return {name, [](void** arguments) { S::run(kernel, arguments, typename Count<S::count>::type()); }, threads,
+          S::count, S::sizes};
+}
+
+}  // namespace tvmq_emulated
