@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import tvm_ffi
 
 from ..errors import TvmqError
 from ..targets.cuda.archs import capability
+from ..targets.cuda.wheels import wheel_folders
 from .engine import load_runtime
 from .libraries import installed_folder
 
@@ -146,9 +146,8 @@ def _exists() -> bool:
 
 def _cudart_paths() -> Iterator[str]:
     yield _CUDART
-    spec = importlib.util.find_spec("nvidia")  # the wheels share this folder
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        yield from map(str, Path(folder).glob(f"c*/lib/{_CUDART}"))
+    for folder in wheel_folders():
+        yield from map(str, folder.glob(f"c*/lib/{_CUDART}"))
     yield from map(str, Path("/usr/local").glob(f"cuda*/lib64/{_CUDART}"))
 
 

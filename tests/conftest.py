@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from tvmq.runtime.c_library.tools import Tools, tools_for
 from tvmq.runtime.compilers import linker_for
 from tvmq.runtime.libraries import runtime_libraries
 from tvmq.runtime.package import Package
+from tvmq.schedules.cuda import nvcc
 from tvmq.targets import host
 
 CORES = os.sched_getaffinity(0)
@@ -40,6 +44,30 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real models and data at {folder}; TVMQ_DATA names the folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulated_gpu() -> ModuleType:
+    """The package ``tests/emulated_gpu``; it is what this process has for a GPU from now on."""
+    if shutil.which("g++") is None or host.architecture() != "x86_64":
+        pytest.skip("the emulated GPU needs g++ on x86-64")
+    name, folder = "emulated_gpu", Path(__file__).parent / "emulated_gpu"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py")
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    try:
+        sys.modules[name].load()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    return sys.modules[name]
+
+
+@pytest.fixture
+def gpu_compiler(emulated_gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code for GPUs is made for the emulated one, and nvcc is not needed."""
+    monkeypatch.setattr(nvcc, "compile_source", lambda source, archs: emulated_gpu.compile_source(source))
+    monkeypatch.setattr(nvcc, "check_archs", lambda archs: None)
 
 
 def refuse(reason: str) -> None:
