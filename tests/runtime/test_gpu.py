@@ -14,6 +14,7 @@ from tvm import relax
 import tvmq
 from tvmq.errors import TvmqError
 from tvmq.runtime import gpu
+from tvmq.runtime.board import make_bundle, run_bundle
 from tvmq.runtime.metadata import decode, encode, refuse_other_machines
 from tvmq.runtime.package import Package
 from tvmq.schedules.cuda import nvcc
@@ -153,6 +154,19 @@ def test_a_forked_process_cannot_run_it(package):
         os._exit(0)
     os.waitpid(child, 0)
     assert b"cannot run in a forked process" in os.read(reader, 1000)
+
+
+def test_the_runner_without_python(package, emulated_gpu, tmp_path):
+    bundle = make_bundle(package, tmp_path / "bundle")
+    assert (bundle / "libtvm_runtime_cuda.so").is_file()
+    there = ("env", f"LD_LIBRARY_PATH={emulated_gpu.folder()}")
+    check(run_bundle(bundle, {"x": X}, there))
+    with pytest.raises(TvmqError, match="has code for GPUs of sm_80; this machine's GPU is sm_75"):
+        run_bundle(bundle, {"x": X}, (*there, "TVMQ_EMULATED_GPU_CAPABILITY=7.5"))
+    with pytest.raises(
+        TvmqError, match="is for a GPU, and its runtime cannot be loaded: lib.*: cannot open shared"
+    ):
+        run_bundle(bundle, {"x": X}, ("env", "LD_LIBRARY_PATH="))
 
 
 def test_what_it_says_of_itself(package):
