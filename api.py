@@ -44,7 +44,7 @@ from .schedules.context import pass_context
 from .schedules.cuda.archs import check_cuda_archs, common_row
 from .schedules.lowering import ALIGNMENT
 from .schedules.options import CompileOptions
-from .schedules.sources import LoweredKernels, sources_of
+from .schedules.sources import LoweredKernels, check_formats, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.host import KeepsLast, run_on_host
 from .search.metrics import Metric
@@ -52,7 +52,7 @@ from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
 from .search.search import search_bits, search_key
 from .search.state import SearchState
-from .targets.features import is_gpu, refuse_gpu, row_of, threads_of, triple_of
+from .targets.features import refuse_gpu, row_of, threads_of, triple_of
 from .targets.parse import parse_target
 from .tuning_logs import shipped_records
 
@@ -275,8 +275,7 @@ def compile(  # noqa: A001 (the name that users expect)
     row = common_row(row_of(target, options.float_type), options.cuda_archs)
     linker_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     check_cuda_archs(target, options.cuda_archs)
-    if "cuda" in options.dump_code and not is_gpu(target):
-        raise TvmqError("code as cuda (dump_code) is of a GPU's kernels, and the target is a CPU")
+    check_formats(options.dump_code, target)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row.name, threads_of(target))

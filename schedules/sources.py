@@ -15,7 +15,10 @@ from collections.abc import Iterable
 
 import tvm
 from tvm.ir.instrument import pass_instrument
+from tvm.target import Target
 
+from ..errors import TvmqError
+from ..targets.features import is_gpu
 from .cuda.device_code import DeviceCode
 
 _LOWERED = "tirx.SplitHostDevice"
@@ -32,6 +35,12 @@ class LoweredKernels:
     def run_before_pass(self, mod: tvm.IRModule, info: tvm.transform.PassInfo) -> None:
         if info.name == _LOWERED:
             self.text = mod.script()
+
+
+def check_formats(formats: Iterable[str], target: Target) -> None:
+    """Raise ``TvmqError`` where there is no such text of what is made for the target."""
+    if "cuda" in formats and not is_gpu(target):
+        raise TvmqError("code as cuda (dump_code) is of a GPU's kernels, and the target is a CPU")
 
 
 def sources_of(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tvm.target import Target
 
 from ...errors import TvmqError
-from ...targets.cuda.archs import capability
+from ...targets.cuda.archs import capability, check_arch
 from ...targets.features import is_gpu, row_of_capability
 from ...targets.row import TargetRow
 from . import nvcc
@@ -37,6 +37,8 @@ def check_cuda_archs(target: Target, named: Sequence[str]) -> None:
                 f"GPU architectures (cuda_archs) have no effect on the target {str(target.kind.name)!r}"
             )
         return
+    for arch in named:
+        check_arch(arch)
     least = row_of_capability(capability(str(target.attrs["arch"]))).gpu.capability
     for arch in named:
         if capability(arch) < least:

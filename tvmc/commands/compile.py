@@ -234,10 +234,12 @@ def _compile_options(
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
     from ...schedules.cuda.archs import check_cuda_archs
     from ...schedules.options import CompileOptions
+    from ...schedules.sources import check_formats
 
     pass_config = pass_config_of(args)
     check_target(args, target)
     check_cuda_archs(target, args.cuda_archs)
+    check_formats(args.dump_code, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),
