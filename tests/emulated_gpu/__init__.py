@@ -45,9 +45,8 @@ def folder() -> Path:
 @cache
 def load() -> ctypes.CDLL:
     """Builds the emulator where it is new, and gives it to TVM. Raises BuildError."""
-    import tvm_ffi
-
     import tvm  # noqa: F401  its other libraries must be there first
+    import tvm_ffi
 
     if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
         raise RuntimeError("TVM has a CUDA device already: the emulated one can not take its place")

@@ -14,12 +14,14 @@ import tvm
 from tvm import te, tirx
 from tvm.s_tir import TensorIntrin
 
+from tests.gpu import gpu
 from tvmq.schedules.code import compile_kernel
 from tvmq.schedules.rules import schedule
 from tvmq.schedules.start import start_from_offset
 from tvmq.targets import host, intrinsics
+from tvmq.targets.parse import parse_target
 from tvmq.targets.row import TargetRow
-from tvmq.targets.rows import PORTABLE, ROWS
+from tvmq.targets.rows import GPU_ROWS, PORTABLE, ROWS
 
 # A CPU that has the row's features; for those of another architecture, any.
 CPUS = {
@@ -32,6 +34,8 @@ CPUS = {
 
 def target_of(row: TargetRow) -> tvm.target.Target:
     """Return the target on which kernels of the row are tested."""
+    if row.gpu is not None:
+        return parse_target(f"cuda -arch={row.name}")
     return tvm.target.Target(
         {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": CPUS.get(row.name, "haswell")}
     )
@@ -39,14 +43,20 @@ def target_of(row: TargetRow) -> tvm.target.Target:
 
 # The others have the same dot products of one row as one of these: ``tests/test_same_bits.py`` runs networks on all.
 TESTED = [*(row for row in ROWS if row.name not in ("aarch64-i8mm", "armv7-neon")), PORTABLE]
+# One of each way to multiply; others have the same kernels with other tiles.
+GPUS = [row for row in GPU_ROWS if row.name in ("sm_80", "sm_61")]
 
 
-@pytest.fixture(params=TESTED, ids=lambda row: row.name)
+@pytest.fixture(params=[*TESTED, *GPUS], ids=lambda row: row.name)
 def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
     """Each target row whose kernels can run here; or those that a test is parametrized with.
 
     A module with ``EMULATED = False`` has none whose instructions are emulated, which is slow.
     """
+    if request.param.gpu is not None:
+        with gpu():
+            yield request.param
+        return
     if request.param.arch == "aarch64" and not getattr(request.module, "EMULATED", True):
         pytest.skip("tests/test_same_bits.py has networks of these")
     wanted = [feature for feature in request.param.features if request.param.arch == "x86_64"]
@@ -81,8 +91,9 @@ def run_kernel(row: TargetRow) -> Callable[..., np.ndarray]:
         assert scheduled.attrs["tirx.is_scheduled"]
         library = compile_kernel(scheduled, target_of(row))
         shape = [int(extent) for extent in result.shape]
-        out = tvm.runtime.tensor(np.full(shape, 77, str(result.dtype)))
-        library["main"](*map(tvm.runtime.tensor, arrays), out)
+        device = tvm.cpu() if row.gpu is None else tvm.cuda(0)
+        out = tvm.runtime.tensor(np.full(shape, 77, str(result.dtype)), device)
+        library["main"](*(tvm.runtime.tensor(array, device) for array in arrays), out)
         return out.numpy()
 
     return run

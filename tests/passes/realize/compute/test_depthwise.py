@@ -12,7 +12,7 @@ from tvmq.passes.hub.arithmetic import Output
 from tvmq.passes.realize.compute import depthwise
 from tvmq.passes.realize.compute.contraction import Conv2d
 from tvmq.passes.realize.compute.depthwise import NarrowSums, RowGroups
-from tvmq.passes.realize.compute.epilogue import Requantize
+from tvmq.passes.realize.compute.epilogue import Conversion, Requantize
 
 OUT = Output("uint8", 128, 0, 255)
 
@@ -28,6 +28,10 @@ CASES = [
     (6, 14, 5, (3, 3), 2, (0, 0, 1, 1), 1),
     (3, 40, 70, (2, 7), 1, (1, 3, 0, 3), 1),
 ]
+
+
+def requantized(row):
+    return Requantize(OUT, Conversion(row.converts_by))
 
 
 def _problem(dtype, height, width, channels, kernel, stride, padding, dilation, share=1):
@@ -50,7 +54,7 @@ def test_tap_by_tap(run_kernel, row, case):
     geometry, data, weight, offset, multiplier, expected = _problem(row.activation_dtype, *case)
     lanes = row.dots[-1].lanes
     per_channel = [packing.pack_channels(array, 1, lanes) for array in (offset, multiplier)]
-    define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=Requantize(OUT))
+    define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=requantized(row))
     result = run_kernel(define, [data, depthwise.pack_depthwise(weight, lanes), *per_channel])
     np.testing.assert_array_equal(result, expected)
 
@@ -66,7 +70,12 @@ def test_sums_of_several_taps(run_kernel, row, case, share):
     sums = NarrowSums.of(weight, arithmetic.bounds_of(row.activation_dtype), narrow.dtype)
     assert sums.taps >= 2 * share or sums.taps == weight[0].size
     per_channel = [packing.pack_channels(array, 1, narrow.lanes) for array in (offset, multiplier)]
-    define = partial(depthwise.depthwise_conv2d, geometry=geometry, narrow=sums, epilogue=Requantize(OUT))
+    define = partial(
+        depthwise.depthwise_conv2d,
+        geometry=geometry,
+        narrow=sums,
+        epilogue=requantized(row),
+    )
     result = run_kernel(define, [data, depthwise.pack_depthwise(weight, narrow.lanes), *per_channel])
     np.testing.assert_array_equal(result, expected)
 
@@ -103,7 +112,7 @@ def test_by_row_groups(run_kernel, row, case, threads):
         depthwise.depthwise_by_row_groups,
         geometry=geometry,
         data_dtype=dot.data_dtype,
-        epilogue=Requantize(OUT),
+        epilogue=requantized(row),
     )
     result = run_kernel(define, [data, packed, *per_channel], threads)
     np.testing.assert_array_equal(result, expected)

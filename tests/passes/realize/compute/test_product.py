@@ -11,7 +11,7 @@ from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.arithmetic import Output
 from tvmq.passes.realize.compute import product
 from tvmq.passes.realize.compute.dots import Dot
-from tvmq.passes.realize.compute.epilogue import Dequantize, Requantize
+from tvmq.passes.realize.compute.epilogue import Conversion, Dequantize, Requantize
 
 OUT = Output("uint8", 11, 13, 251)
 
@@ -23,6 +23,10 @@ SHAPES = [
     ((8, 12), (2, 12, 19)),
     ((1, 64), (64, 47)),
 ]
+
+
+def requantized(row):
+    return Requantize(OUT, Conversion(row.converts_by))
 
 
 def dot_of(row):
@@ -47,7 +51,10 @@ def test_integers(run_kernel, row, shapes, kind, zero_points):
     total = arithmetic.matmul_accumulator(data.astype(np.int16) - zero, other.astype(np.int16) - other_zero)
     multiplier = 0.0003
     if kind == "requantize":
-        epilogue, expected = Requantize(OUT), arithmetic.requantize(total, np.float32(multiplier), OUT)
+        epilogue, expected = (
+            requantized(row),
+            arithmetic.requantize(total, np.float32(multiplier), OUT),
+        )
     else:
         epilogue, expected = Dequantize(), total.astype(np.float32) * np.float32(multiplier)
     define = partial(
