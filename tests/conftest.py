@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests import emulated_gpu as emulated
+from tests.gpu import gpu, is_real
 from tvmq.errors import TvmqError
 from tvmq.runtime.board import BOARDS, make_bundle, make_runtime, run_bundle
 from tvmq.runtime.c_library.library import CLibrary
@@ -48,26 +48,22 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def emulated_gpu() -> ModuleType:
-    """The package ``tests/emulated_gpu``; it is what this process has for a GPU from now on."""
+    """``tests.emulated_gpu``, loaded; the test is skipped where there is a GPU of the machine's own."""
+    if is_real():
+        pytest.skip("TVM has found a GPU")
     if shutil.which("g++") is None or host.architecture() != "x86_64":
         pytest.skip("the emulated GPU needs g++ on x86-64")
-    name, folder = "emulated_gpu", Path(__file__).parent / "emulated_gpu"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    try:
-        sys.modules[name].load()
-    except RuntimeError as error:
-        pytest.skip(str(error))
-    return sys.modules[name]
+    emulated.load()
+    return emulated
 
 
 @pytest.fixture
-def gpu_compiler(emulated_gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code for GPUs is made for the emulated one, and nvcc is not needed."""
-    monkeypatch.setattr(nvcc, "compile_source", lambda source, archs: emulated_gpu.compile_source(source))
-    monkeypatch.setattr(nvcc, "check_archs", lambda archs: None)
+def gpu_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """TVM has a device ``cuda``, and code is made for it: the emulated one needs no nvcc."""
+    with gpu():
+        if not is_real():
+            monkeypatch.setattr(nvcc, "check_archs", lambda archs: None)
+        yield
 
 
 def refuse(reason: str) -> None:

@@ -12,6 +12,8 @@ import tvm_ffi
 from tvm import relax
 
 import tvmq
+from tests.gpu import gpu as there_is_a_gpu
+from tests.gpu import is_real
 from tvmq.errors import TvmqError
 from tvmq.runtime import gpu
 from tvmq.runtime.board import make_bundle, run_bundle
@@ -43,10 +45,10 @@ Y = np.maximum(X * 2 + np.arange(8, dtype=np.float32), 0)
 
 
 @pytest.fixture(scope="module")
-def package(emulated_gpu) -> Package:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nvcc, "compile_source", lambda source, archs: emulated_gpu.compile_source(source))
-        patch.setattr(nvcc, "check_archs", lambda archs: None)
+def package() -> Package:
+    with there_is_a_gpu(), pytest.MonkeyPatch.context() as patch:
+        if not is_real():
+            patch.setattr(nvcc, "check_archs", lambda archs: None)
         return tvmq.compile(module(), TARGET)
 
 
