@@ -41,9 +41,10 @@ from .runtime.package import Package, load
 from .schedules.blame import build_explained, run_explained
 from .schedules.c_library.build import build_for_c
 from .schedules.context import pass_context
+from .schedules.cuda.archs import check_cuda_archs, common_row
 from .schedules.lowering import ALIGNMENT
 from .schedules.options import CompileOptions
-from .schedules.sources import LoweredKernels, sources_of
+from .schedules.sources import LoweredKernels, check_formats, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.host import KeepsLast, run_on_host
 from .search.metrics import Metric
@@ -51,7 +52,7 @@ from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
 from .search.search import search_bits, search_key
 from .search.state import SearchState
-from .targets.features import row_of, threads_of, triple_of
+from .targets.features import refuse_gpu, row_of, threads_of, triple_of
 from .targets.parse import parse_target
 from .tuning_logs import shipped_records
 
@@ -271,8 +272,10 @@ def compile(  # noqa: A001 (the name that users expect)
     """
     target = parse_target(target)
     options = options or CompileOptions()
-    row = row_of(target, options.float_type)
+    row = common_row(row_of(target, options.float_type), options.cuda_archs)
     linker_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
+    check_cuda_archs(target, options.cuda_archs)
+    check_formats(options.dump_code, target)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row.name, threads_of(target))
@@ -290,7 +293,13 @@ def compile(  # noqa: A001 (the name that users expect)
         cross_compiler=options.cross_compiler,
         cross_compiler_options=options.cross_compiler_options,
     )
-    package.sources = sources_of(options.dump_code, graph, built.executable.mod.imports, *lowered)
+    package.sources = sources_of(
+        options.dump_code,
+        graph,
+        built.executable.mod.imports,
+        lowered[0] if lowered else None,
+        getattr(built.executable, "device_code", ()),
+    )
     return package
 
 
@@ -331,6 +340,7 @@ def compile_c_library(
     """
     check_name(name)
     target = parse_target(target, num_cores=1)
+    refuse_gpu(target, "a C library")
     options = options or CompileOptions()
     row = row_of(target, options.float_type)
     tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
@@ -346,7 +356,7 @@ def compile_c_library(
             alignment=ALIGNMENT,
         )
     library = make_library(name, built.code, built.plan, metadata, tools)
-    library.sources.update(sources_of(options.dump_code, graph, built.code, *lowered))
+    library.sources.update(sources_of(options.dump_code, graph, built.code, lowered[0] if lowered else None))
     return library
 
 
@@ -387,6 +397,7 @@ def tuning_tasks(
     from .tuning.tasks import extract_tasks
 
     target = parse_target(target)
+    refuse_gpu(target, "tuning")
     row = row_of(target)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with explained("looking for kernels"):

@@ -8,9 +8,10 @@ from typing import Any
 
 from ..errors import TvmqError
 from ..passes.calibrate.sample_check import Sample
-from ..runtime.engine import KernelTime
-from ..runtime.metadata import refuse_other_machines
+from ..runtime.gpu import require_gpu
+from ..runtime.metadata import is_for_gpu, refuse_other_machines
 from ..runtime.package import Package
+from ..runtime.recorder import KernelTime
 from .advice import with_advice
 from .records import LayerRecord
 from .report import Report
@@ -68,6 +69,8 @@ def runs_here(package: Package) -> bool:
     """Tell whether this machine can run the package."""
     try:
         refuse_other_machines(package.metadata, "the package")
+        if is_for_gpu(package.metadata):
+            require_gpu(package.metadata, "the package")
     except TvmqError:
         return False
     return True

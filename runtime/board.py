@@ -19,7 +19,7 @@ from . import archive
 from .compilers import gnu_triple, linker_for
 from .inputs import bind_inputs
 from .libraries import call, runtime_libraries
-from .metadata import cpu_triple, decode, encode
+from .metadata import cpu_triple, decode, encode, is_for_gpu
 from .package import Package
 from .runner import RUNNER, build_runner
 
@@ -87,7 +87,7 @@ def make_bundle(
     else:
         metadata, library = archive.read(package)
     triple = cpu_triple(metadata)
-    folder = make_runtime(triple, folder, cross_compiler, cross_compiler_options)
+    folder = make_runtime(triple, folder, cross_compiler, cross_compiler_options, is_for_gpu(metadata))
     with _writing(folder):
         (folder / archive.METADATA).write_bytes(encode(metadata))
         (folder / archive.LIBRARY).write_bytes(library)
@@ -99,15 +99,19 @@ def make_runtime(
     folder: str | os.PathLike[str],
     cross_compiler: str | None = None,
     cross_compiler_options: Sequence[str] = (),
+    gpu: bool = False,
 ) -> Path:
     """Make a bundle's folder without a package: what all packages for an architecture, and tuning on it, need.
 
-    ``triple`` is a target's, or an architecture such as ``"aarch64"``. The rest is as for ``make_bundle``.
+    ``triple`` is a target's, or an architecture such as ``"aarch64"``; with ``gpu``, TVM's runtime for GPUs comes too.
+    The rest is as for ``make_bundle``.
     """
     board, folder = board_of(triple), Path(folder)
     libraries = runtime_libraries(board.arch, board.wheel_platform)
     compiler = linker_for(triple, cross_compiler, cross_compiler_options)
     files = [*libraries, *build_runner(compiler, libraries)]
+    if gpu:
+        files.append(runtime_libraries(board.arch, board.wheel_platform, gpu)[-1])
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for path in files:

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import functools
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import tvm_ffi
@@ -23,6 +21,7 @@ from tvm_ffi.libinfo import load_lib_ctypes
 from ..errors import TvmqError
 from .libraries import installed_folder
 from .machine import Machine
+from .recorder import KernelTime, Recorder, mean_times
 from .workers import WORKERS
 
 Result = TypeVar("Result")
@@ -31,22 +30,6 @@ OWN_BYTES = 1 << 16
 """Outputs from this size on are handed over where they are: pages of a new array cost more than the copy. The pool
 rounds up to whole pages, so smaller ones are copied.
 """
-
-
-@dataclass(frozen=True)
-class KernelTime:
-    """Time that one kernel call of a run took.
-
-    Attributes
-    ----------
-    kernel : the kernel's name in ``mod.so``.
-    layers : names of the user's nodes that it computes.
-    seconds : its own time, the mean over the profiled runs.
-    """
-
-    kernel: str
-    layers: tuple[str, ...]
-    seconds: float
 
 
 @functools.cache
@@ -124,14 +107,7 @@ class Engine:
 
         def measure(machine: Machine) -> list[float]:
             tensors = [*machine.prepare(arrays), *self._weights]
-            machine.run(tensors)
-            means = []
-            for _ in range(repeat):
-                start = time.perf_counter()
-                for _ in range(number):
-                    machine.run(tensors)
-                means.append((time.perf_counter() - start) / number)
-            return means
+            return mean_times(lambda: machine.run(tensors), number, repeat)
 
         return self._call(measure)
 
@@ -143,22 +119,7 @@ class Engine:
         """
 
         def measure(machine: Machine) -> list[KernelTime]:
-            tensors = [*machine.prepare(arrays), *self._weights]
-            machine.run(tensors)
-            recorder = _Recorder()
-            machine.instrument(recorder)
-            try:
-                totals: list[KernelTime] = []
-                for _ in range(runs):
-                    recorder.calls = []
-                    machine.run(tensors)
-                    totals = [
-                        replace(call, seconds=call.seconds + (totals[index].seconds if totals else 0.0))
-                        for index, call in enumerate(recorder.calls)
-                    ]
-            finally:
-                machine.instrument(None)
-            return [replace(total, seconds=total.seconds / runs) for total in totals]
+            return machine.profiled([*machine.prepare(arrays), *self._weights], runs, Recorder())
 
         return self._call(measure)
 
@@ -210,22 +171,6 @@ class Engine:
         if self._idle and not sys.is_finalizing():
             self._idle.clear()
             tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
-
-
-class _Recorder:
-    """Instrument of the virtual machine: called before and after each of its calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[KernelTime] = []
-        self._start = 0.0
-
-    def __call__(self, _function: Any, name: str, before: bool, _result: Any, *_arguments: Any) -> int:
-        now = time.perf_counter()
-        if before:
-            self._start = time.perf_counter()
-        elif not name.startswith("vm.builtin."):
-            self.calls.append(KernelTime(name, (), now - self._start))
-        return 0  # run the call
 
 
 def _handed_over(result: np.ndarray, out: np.ndarray | None, own: bool) -> np.ndarray:

@@ -30,17 +30,22 @@ def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.nd
     ------
     TvmqError : naming the input that is unknown, missing, or of another shape or dtype.
     """
+    return [
+        convert(tensor["name"], value, tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
+        for tensor, value in zip(tensors, all_given(tensors, inputs), strict=True)
+    ]
+
+
+def all_given(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[Any]:
+    """Return what the user gave for each input, in the model's order; parameters and errors as for ``bind_inputs``."""
     given = by_name("input", tensors, inputs)
     missing = [tensor["name"] for tensor in tensors if tensor["name"] not in given]
     if missing:
         raise TvmqError(f"no array for input {', '.join(map(repr, missing))}")
-    return [
-        _convert(tensor["name"], given[tensor["name"]], tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
-        for tensor in tensors
-    ]
+    return [given[tensor["name"]] for tensor in tensors]
 
 
-def _convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def convert(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return the value as an array of this shape and dtype, or raise naming the input."""
     array = as_array(value, f"input {name!r}")
     if array.shape != shape:

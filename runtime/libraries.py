@@ -28,6 +28,9 @@ _LIBRARIES = {
 }
 
 
+_GPU_LIBRARY = "libtvm_runtime_cuda.so"  # needs CUDA's libcudart.so.13 and the driver's libcuda.so.1
+
+
 def cache_folder() -> Path:
     """Return the folder for downloaded and built files: ``$XDG_CACHE_HOME/tvmq``, else ``~/.cache/tvmq``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tvmq"
@@ -41,23 +44,30 @@ def installed_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / "lib"
 
 
-def runtime_libraries(arch: str, wheel_platform: str) -> list[Path]:
+def runtime_libraries(arch: str, wheel_platform: str, gpu: bool = False) -> list[Path]:
     """Return the paths of TVM's runtime libraries; downloads wheels, once, for another architecture.
 
     Parameters
     ----------
     arch : such as ``"aarch64"``.
     wheel_platform : the platform tag of its wheels, such as ``"manylinux_2_28_aarch64"``.
+    gpu : with what runs kernels on a GPU.
 
     Raises
     ------
     TvmqError : the download fails, or apache-tvm is not installed.
     """
+    found = _runtime_libraries(arch, wheel_platform)
+    return [*found, found[0].with_name(_GPU_LIBRARY)] if gpu else found
+
+
+def _runtime_libraries(arch: str, wheel_platform: str) -> list[Path]:
+    """Return those that run kernels on a CPU, beside which that for GPUs lies; errors as ``runtime_libraries``."""
     if arch == host.architecture():
         return [installed_folder(package) / name for name, (_, package) in _LIBRARIES.items()]
     distributions = dict.fromkeys(distribution for distribution, _ in _LIBRARIES.values())
     pins = [f"{distribution}=={version(distribution)}" for distribution in distributions]
-    folder = cache_folder() / "-".join(["libraries", arch, *pins]).replace("==", "-")
+    folder = cache_folder() / "-".join(["libraries", arch, "gpu", *pins]).replace("==", "-")
     if not folder.is_dir():
         with replacing(folder) as new:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(new)]
@@ -98,7 +108,7 @@ def call(command: Sequence[str], failure: str) -> str:
 def _unpack(wheel: Path, folder: Path) -> None:
     """Put the wheel's runtime libraries into the folder."""
     with zipfile.ZipFile(wheel) as content:
-        for name, (_, package) in _LIBRARIES.items():
+        for name, (_, package) in {**_LIBRARIES, _GPU_LIBRARY: _LIBRARIES["libtvm_runtime.so"]}.items():
             member = f"{package}/lib/{name}"
             if member in content.namelist():
                 (folder / name).write_bytes(content.read(member))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .archive import LIBRARY
 from .engine import Engine, load_runtime
+from .gpu import require_gpu
+from .gpu_engine import GpuEngine
+from .metadata import ALIGNMENT
 from .threads import thread_count
 from .workers import WORKERS
 
@@ -29,7 +33,7 @@ class Library:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.loaded: Engine | None = None
+        self.loaded: Engine | GpuEngine | None = None
         # Taken only within ``Workers.run``, so that no fork ever finds it locked.
         self._lock = threading.Lock()
 
@@ -47,15 +51,31 @@ class Library:
         """
         load_runtime()
         threads = thread_count(cores) if _PARALLEL in self.content else 1
-        return WORKERS.run(threads, lambda: self._load(threads, alignment))
+        return WORKERS.run(threads, lambda: self._load(lambda path: Engine(path, threads, alignment)))
 
-    def _load(self, threads: int, alignment: int) -> Engine:
+    def load_for_gpu(self, metadata: Mapping[str, Any], source: str) -> GpuEngine:
+        """Return the loaded library, whose kernels run on this machine's GPU, which is ``loaded`` from now on.
+
+        Parameters
+        ----------
+        metadata, source : of the package.
+
+        Raises
+        ------
+        TvmqError : there is no such GPU, or no runtime for it; the GPU's memory is too small; as ``GpuEngine``.
+        """
+        require_gpu(metadata, source)
+        alignment = metadata.get("alignment", ALIGNMENT)
+        needed = sum(metadata["bytes"].get(part, 0) for part in ("weights", "activations"))
+        return self._load(lambda path: GpuEngine(path, alignment, needed))
+
+    def _load(self, make: Callable[[Path], Any]) -> Any:
         with self._lock, tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
             if self.loaded is None:
                 # The file may go once it is mapped.
                 path = Path(folder) / LIBRARY
                 path.write_bytes(self.content)
-                self.loaded = Engine(path, threads, alignment)
+                self.loaded = make(path)
             return self.loaded
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Library:

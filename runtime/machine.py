@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tvm_ffi
 
 from .arrays import as_writable
+from .recorder import KernelTime, Recorder
 
-_CPU = 1  # kDLCPU
-_POOLED_ALLOCATOR = 2
+CPU = 1  # kDLCPU
+POOLED_ALLOCATOR = 2
 _LOADER = "load_weights"
 
 
@@ -26,10 +28,14 @@ class Machine:
 
     def __init__(self, executable: tvm_ffi.Module, alignment: int) -> None:
         self._module = executable.get_function("vm_load_executable")()
-        self._module.get_function("vm_initialization")(_CPU, 0, _POOLED_ALLOCATOR)
+        self._module.get_function("vm_initialization")(*self._devices())
         self._main = self._module.get_function("main")
         self._places: dict[int, _Place] = {}
         self._alignment = alignment
+
+    def _devices(self) -> tuple[int, ...]:
+        """Return kind, number and allocator of each device that the machine uses, the kernels' first."""
+        return (CPU, 0, POOLED_ALLOCATOR)
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> list[tvm_ffi.Tensor]:
         """Return the inputs as tensors, valid until the next call of this method."""
@@ -42,6 +48,23 @@ class Machine:
         """Return the outputs of ``main``; what they lie in may also be an input or a constant."""
         result = self._main(*tensors)
         return [result] if isinstance(result, tvm_ffi.Tensor) else result
+
+    def profiled(self, tensors: Sequence[tvm_ffi.Tensor], runs: int, recorder: Recorder) -> list[KernelTime]:
+        """Return the mean time of each kernel call over so many runs, after one to warm up."""
+        self.run(tensors)
+        self.instrument(recorder)
+        try:
+            totals: list[KernelTime] = []
+            for _ in range(runs):
+                recorder.calls = []
+                self.run(tensors)
+                totals = [
+                    replace(call, seconds=call.seconds + (totals[index].seconds if totals else 0.0))
+                    for index, call in enumerate(recorder.calls)
+                ]
+        finally:
+            self.instrument(None)
+        return [replace(total, seconds=total.seconds / runs) for total in totals]
 
     def instrument(self, function: Any) -> None:
         """Let TVM call this function before and after each call of the machine; None for nothing."""

@@ -9,17 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import TvmqError
 from . import archive
 from .compilers import linker_for
-from .engine import Engine, KernelTime
+from .engine import Engine
+from .gpu_engine import GpuEngine
+from .gpu_inputs import bind_gpu_inputs, stays_on_gpu
 from .inputs import bind_inputs
 from .library import Library
 from .link import link
-from .metadata import ALIGNMENT, check, cpu_target, cpu_triple, refuse_other_machines
+from .metadata import ALIGNMENT, check, cpu_target, cpu_triple, is_for_gpu, refuse_other_machines
 from .outputs import bind_outputs
+from .recorder import KernelTime
 
 if TYPE_CHECKING:
     from tvm.relax import VMExecutable
@@ -95,7 +96,7 @@ class Package:
         """Write the package to one file, whole or not at all; see ``runtime.archive.write`` for errors."""
         archive.write(path, self._metadata, self._library.content)
 
-    def run(self, inputs: Any, out: Any = None) -> dict[str, np.ndarray]:
+    def run(self, inputs: Any, out: Any = None, *, device_outputs: bool | None = None) -> dict[str, Any]:
         """Run the model once.
 
         Parameters
@@ -105,10 +106,15 @@ class Package:
             multiple of 16 bytes are not copied. See ``runtime.inputs`` for the dtypes that are converted.
         out : arrays to write outputs to, by name, or the array itself for a model of one output; of the output's shape
             and dtype, in any layout.
+        device_outputs : of a package for a GPU, where the outputs are to be: True leaves them on the GPU, False brings
+            them back; None leaves them there where an input was there too.
 
         Returns
         -------
-        An array for each output name: one that is the caller's alone, or the memory given in ``out``.
+        An array for each output name: one that is the caller's alone, or the memory given in ``out``. What stays on the
+        GPU is a tensor with DLPack, which ``torch.from_dlpack`` takes; ``docs/cuda.md`` has when it is computed.
+
+        A package for a GPU takes arrays as above, and tensors of other libraries in the GPU's memory without a copy.
 
         Raises
         ------
@@ -116,7 +122,13 @@ class Package:
             output's, or read-only; or the package was compiled for another machine.
         """
         arrays, places = self._bind(inputs), bind_outputs(self._metadata["outputs"], out)
-        outputs = self._engine.run(arrays, places)
+        engine = self._engine
+        if isinstance(engine, GpuEngine):
+            outputs = engine.run(arrays, places, stays_on_gpu(arrays, out, device_outputs))
+        elif device_outputs:
+            raise TvmqError(f"{self._source} is for a CPU: device_outputs has no effect")
+        else:
+            outputs = engine.run(arrays, places)
         names = [tensor["name"] for tensor in self._metadata["outputs"]]
         return dict(zip(names, outputs, strict=True))
 
@@ -152,17 +164,21 @@ class Package:
         return f"Package({self._metadata['scheme']}, {machine}, {inputs} -> {outputs})"
 
     @property
-    def _engine(self) -> Engine:
+    def _engine(self) -> Engine | GpuEngine:
         """The loaded library, loaded at the first run: a package for another machine can be exported."""
         engine = self._library.loaded
         if engine is None:
             refuse_other_machines(self._metadata, self._source)
+            if is_for_gpu(self._metadata):
+                return self._library.load_for_gpu(self._metadata, self._source)
             engine = self._library.load(
                 cpu_target(self._metadata).get("num-cores"), self._metadata.get("alignment", ALIGNMENT)
             )
         return engine
 
-    def _bind(self, inputs: Any) -> list[np.ndarray]:
+    def _bind(self, inputs: Any) -> list[Any]:
+        if is_for_gpu(self._metadata):
+            return bind_gpu_inputs(self._metadata["inputs"], inputs)
         return bind_inputs(self._metadata["inputs"], inputs)
 
 

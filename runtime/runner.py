@@ -1,6 +1,6 @@
 """Building what runs packages where there is no Python: the library ``libtvmq.so`` and programs that link it.
 
-cpp/tvmq.cc, machine.cc            --> libtvmq.so, which applications link; its header is cpp/tvmq.h
+cpp/tvmq.cc, machine.cc, gpu.cc    --> libtvmq.so, which applications link; its header is cpp/tvmq.h
 cpp/run.cc, npy.cc                 --> tvmq-run, which runs a package
 cpp/rpc.cc, socket.cc, tracker.cc  --> tvmq-rpc, which lends the board to tvmc run and tvmc tune
 """
@@ -17,7 +17,7 @@ from .libraries import cache_folder, call, installed_folder, replacing
 RUNNER, SERVER, LIBRARY = "tvmq-run", "tvmq-rpc", "libtvmq.so"
 _TEXTS = ("tvmq.h", "README.txt")
 _CODE = {
-    LIBRARY: ("tvmq.cc", "machine.cc"),
+    LIBRARY: ("tvmq.cc", "machine.cc", "gpu.cc"),
     RUNNER: ("run.cc", "npy.cc"),
     SERVER: ("rpc.cc", "socket.cc", "tracker.cc"),
 }
@@ -48,7 +48,7 @@ def build_runner(compiler: Sequence[str], libraries: Sequence[Path]) -> list[Pat
         common = [*compiler, "-std=c++17", "-O2", "-s", "-pthread", "-Wl,-rpath,$ORIGIN"]
         headers = ["-isystem", str(installed_folder("tvm_ffi").parent / "include")]
         # A compiler that is called gcc links no libraries of C++ by itself.
-        used = [*map(str, libraries), "-lstdc++", "-lm"]
+        used = [*map(str, libraries), "-lstdc++", "-lm", "-ldl"]
         with replacing(folder) as new:
             for name in _TEXTS:
                 shutil.copy(_SOURCES / name, new)

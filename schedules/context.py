@@ -10,6 +10,7 @@ import tvm
 import tvm_ffi
 
 from ..errors import CompilerError, TvmqError, unknown
+from .cuda.archs import ARCHS
 from .options import CompileOptions
 
 _PREFIXES = {"relax.transform.": "", "tirx.transform.": "tirx.", "s_tir.transform.": "s_tir."}
@@ -49,6 +50,7 @@ def pass_context(options: CompileOptions, *instruments: Any) -> Iterator[None]:
         disabled_pass=list(options.disabled_passes),
         instruments=[*tvm.transform.PassContext.current().instruments, *options.instruments, *instruments],
     )
+    archs = ARCHS.set(options.cuda_archs)
     try:
         with context:
             yield
@@ -59,3 +61,5 @@ def pass_context(options: CompileOptions, *instruments: Any) -> Iterator[None]:
         raise TvmqError(
             f"TVM cannot compile the model without {', '.join(options.disabled_passes)}"
         ) from error
+    finally:
+        ARCHS.reset(archs)

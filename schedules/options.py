@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TvmqError, unknown
+from ..targets.cuda.archs import check_arch
 from ..targets.row import FLOAT_TYPES
 
-CODE_FORMATS = ("asm", "ll", "tir", "relax")
+CODE_FORMATS = ("asm", "ll", "tir", "relax", "cuda")
 """What ``schedules.sources`` can show of a compiled model."""
 
 
@@ -32,6 +33,8 @@ class CompileOptions:
     instruments : pass instruments that watch the compilation (``tvm.ir.instrument``).
     float_type : of ``FLOAT_TYPES``: what convolutions and products of floats multiply, ``"f32"`` or ``"bf16"``; sums
         are float32 in any case.
+    cuda_archs : GPU architectures that the package has code for, such as ``("sm_80", "sm_90")``; none is the target's
+        own. The kernels use what all of them have.
     dump_code : those of ``CODE_FORMATS`` in which the package keeps its code as text, in ``Package.sources``.
     """
 
@@ -43,6 +46,7 @@ class CompileOptions:
     disabled_passes: tuple[str, ...] = ()
     instruments: tuple[Any, ...] = ()
     float_type: str = "f32"
+    cuda_archs: tuple[str, ...] = ()
     dump_code: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -59,6 +63,11 @@ class CompileOptions:
             raise TvmqError(f"opt_level must be 0, 1, 2 or 3, got {self.opt_level!r}")
         if self.float_type not in FLOAT_TYPES:
             raise unknown("float type", self.float_type, FLOAT_TYPES)
+        if isinstance(self.cuda_archs, str):
+            raise TvmqError("cuda_archs must be a sequence of architectures, not one string")
+        object.__setattr__(self, "cuda_archs", tuple(dict.fromkeys(self.cuda_archs)))
+        for arch in self.cuda_archs:
+            check_arch(arch)
         for name in self.dump_code:
             if name not in CODE_FORMATS:
                 raise unknown("format of code (dump_code)", name, CODE_FORMATS)

@@ -26,6 +26,14 @@ def is_gpu(target: Target) -> bool:
     return str(target.kind.name) == "cuda"
 
 
+def refuse_gpu(target: Target, what: str) -> None:
+    """Raise ``TvmqError`` where a target is of a GPU, for which there is none of ``what``: ``"tuning"``."""
+    if is_gpu(target):
+        raise TvmqError(
+            f"there is no {what.removeprefix('a ')} for GPUs: name a CPU, such as {describe(cpu_of(target))!r}"
+        )
+
+
 def arch_of(target: Target) -> str:
     """Return the CPU architecture that a target compiles for: this machine's where it names no triple."""
     return arch_of_triple(triple_of(target))
@@ -70,7 +78,7 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     TvmqError : no row is for the target's kind or architecture, or its CPU lacks what every row needs.
     """
     if is_gpu(target):
-        return _gpu_row(target)
+        return row_of_capability(capability_of(target))
     if str(target.kind.name) != "llvm":
         raise unsupported_kind(str(target.kind.name))
     arch = arch_of(target)
@@ -101,12 +109,13 @@ def capability_of(target: Target) -> int:
     return capability(str(target.attrs.get("arch", "")))
 
 
-def _gpu_row(target: Target) -> TargetRow:
+def row_of_capability(capability: int) -> TargetRow:
+    """Return the most capable row of GPUs of a compute capability, ten times that; raise ``TvmqError`` for none."""
     for row in GPU_ROWS:
-        if row.gpu is not None and row.gpu.capability <= capability_of(target):
+        if row.gpu is not None and row.gpu.capability <= capability:
             return row
     raise TvmqError(
-        f"GPUs of {target.attrs.get('arch', 'an unknown architecture')} have no dot product of 8-bit integers; "
+        f"GPUs of sm_{capability} have no dot product of 8-bit integers; "
         f"possible: {', '.join(row.name for row in reversed(GPU_ROWS))} and those between and after them"
     )
 

@@ -7,10 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from tests import emulated_gpu as emulated
+from tests.gpu import gpu, is_real
 from tvmq.errors import TvmqError
 from tvmq.runtime.board import BOARDS, make_bundle, make_runtime, run_bundle
 from tvmq.runtime.c_library.library import CLibrary
@@ -18,6 +21,7 @@ from tvmq.runtime.c_library.tools import Tools, tools_for
 from tvmq.runtime.compilers import linker_for
 from tvmq.runtime.libraries import runtime_libraries
 from tvmq.runtime.package import Package
+from tvmq.schedules.cuda import nvcc
 from tvmq.targets import host
 
 CORES = os.sched_getaffinity(0)
@@ -40,6 +44,26 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real models and data at {folder}; TVMQ_DATA names the folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulated_gpu() -> ModuleType:
+    """``tests.emulated_gpu``, loaded; the test is skipped where there is a GPU of the machine's own."""
+    if is_real():
+        pytest.skip("TVM has found a GPU")
+    if shutil.which("g++") is None or host.architecture() != "x86_64":
+        pytest.skip("the emulated GPU needs g++ on x86-64")
+    emulated.load()
+    return emulated
+
+
+@pytest.fixture
+def gpu_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """TVM has a device ``cuda``, and code is made for it: the emulated one needs no nvcc."""
+    with gpu():
+        if not is_real():
+            monkeypatch.setattr(nvcc, "check_archs", lambda archs: None)
+        yield
 
 
 def refuse(reason: str) -> None:

@@ -41,6 +41,14 @@ def add_code_flags(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     group.add_argument(
+        "--cuda-archs",
+        type=arguments.names,
+        action="extend",
+        default=[],
+        metavar="NAMES",
+        help="GPUs that the package has code for, such as sm_80,sm_90 (default: that of --target)",
+    )
+    group.add_argument(
         "--disabled-pass",
         type=arguments.names,
         action="extend",
@@ -54,7 +62,7 @@ def add_code_flags(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="FORMATS",
-        help="write the code beside the package, as model.tar.asm and so on: asm,ll,tir,relax",
+        help="write the code beside the package, as model.tar.asm and so on: asm,ll,tir,relax,cuda",
     )
     group.add_argument("--print-pass-times", action="store_true", help="print the time of each pass of TVM's")
     for when in ("before", "after"):

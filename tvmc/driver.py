@@ -34,7 +34,7 @@ from .output_flags import BUNDLE, PACKAGES
 from .remote import RemotePackage
 from .result import ExecutionTimes, TVMCResult
 from .run_tables import print_profile
-from .running import numbered, times_of
+from .running import check_device, numbered, times_of
 from .tuning import prepare_for, print_tasks, selected, tune_tasks
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def compile(  # noqa: A001 (its name in the old tvmc)
 
 def run(
     tvmc_package: TVMCPackage,
-    device: str = "cpu",
+    device: str | None = None,
     hostname: str | None = None,
     port: int | str = 9090,
     rpc_key: str | None = None,
@@ -166,6 +166,7 @@ def run(
 
     Parameters
     ----------
+    device : ``"cpu"`` or ``"cuda"``, as the package is for; None is either.
     hostname, port : of an RPC tracker, or of a server where there is no ``rpc_key``; None runs it here.
     inputs : arrays by input name; the others are filled.
     benchmark : take ``repeat`` times, each the mean of ``number`` runs; else one time of one run.
@@ -174,12 +175,15 @@ def run(
 
     Raises
     ------
-    TvmqError : as ``Package.run`` does; another device than the CPU; nobody answers at the address.
+    TvmqError : as ``Package.run`` does; another device than the package's; nobody answers at the address.
     """
     if not isinstance(tvmc_package, TVMCPackage):
         raise TvmqError("tvmc.run needs what tvmc.compile returned, or TVMCPackage(package_path=...)")
-    if device != "cpu":
-        raise TvmqError(f"device {device!r}: {NO_MICRO if device == 'micro' else 'packages are for the CPU'}")
+    if device not in (None, "cpu", "cuda"):
+        raise TvmqError(
+            f"device {device!r}: {NO_MICRO if device == 'micro' else 'packages are for the CPU or for CUDA'}"
+        )
+    check_device(device, tvmc_package.metadata)
     if hostname is not None and profile:
         raise TvmqError(
             "profile=True reads the time of each layer in this process: it cannot go with a hostname"

@@ -80,9 +80,10 @@ def check_target(args: argparse.Namespace, target: Target) -> None:
     """
     from ..runtime.board import BOARDS, board_of
     from ..runtime.c_library.tools import tools_for
-    from ..targets.features import arch_of, triple_of
+    from ..targets.features import arch_of, refuse_gpu, triple_of
 
     if args.output_format == C_STATIC:
+        refuse_gpu(target, "a C library")
         tools_for(triple_of(target), args.cross_compiler, args.cross_compiler_options)
         return
     if args.output_format == BUNDLE:

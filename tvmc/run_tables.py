@@ -11,7 +11,7 @@ from .tables import print_table
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..runtime.engine import KernelTime
+    from ..runtime.recorder import KernelTime
 
 
 def print_top(name: str, array: np.ndarray, count: int) -> None:

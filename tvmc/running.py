@@ -48,14 +48,34 @@ def open_package(
         yield load(path)
         return
     from ..runtime import archive
+    from ..runtime.metadata import is_for_gpu
     from .remote import RemotePackage
 
+    if is_for_gpu(archive.read_metadata(path)):
+        raise TvmqError(
+            f"{path} is for a GPU, which runs on its own machine alone: it cannot go with --rpc-tracker"
+        )
     if profile:
         raise TvmqError(
             "--profile reads the time of each layer in this process: it cannot go with --rpc-tracker"
         )
     with RemotePackage(*archive.read(path), str(path), *server, key) as package:
         yield package
+
+
+def check_device(device: str | None, metadata: Mapping[str, Any]) -> None:
+    """Raise ``TvmqError`` where a package is for another kind of device than the one that is named.
+
+    Parameters
+    ----------
+    device : ``"cpu"``, ``"cuda"``, or None for any.
+    """
+    from ..runtime.metadata import is_for_gpu
+
+    if device == "cpu" and is_for_gpu(metadata):
+        raise TvmqError("the package is for a GPU: compile it with --target llvm to run it on the CPU")
+    if device == "cuda" and not is_for_gpu(metadata):
+        raise TvmqError("the package is for a CPU: compile it with --target cuda to run it on a GPU")
 
 
 def numbered(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

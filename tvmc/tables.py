@@ -95,11 +95,17 @@ def _status(layer: Mapping[str, Any]) -> str:
     return f"{status} with {bits}-bit weights" if status == "int8" and bits < 8 else status
 
 
+_OF_TVM = ("max_num_threads", "thread_warp_size", "max_threads_per_block", "registers_per_block")
+"""Attributes of every GPU's target, which nobody types."""
+
+
 def typed(target: Mapping[str, Any]) -> str:
     """Return a target's attributes as a user types them: ``"llvm -mcpu=znver3"``."""
     words = [str(target["kind"])]
     for name, value in target.items():
-        if name not in ("kind", "keys", "tag"):
+        if name == "host":
+            words.append(f"-host='{typed(value)}'")
+        elif name not in ("kind", "keys", "tag", *_OF_TVM):
             words.append(f"-{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
     return " ".join(words)
 

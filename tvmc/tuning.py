@@ -40,9 +40,10 @@ def prepare_for(
     TvmqError : the tracker has no device, or one that cannot run what is for the target; or this machine cannot.
     """
     from ..targets import host
-    from ..targets.features import arch_of, features_of
+    from ..targets.features import arch_of, features_of, refuse_gpu
     from ..tuning.evaluate import prepare_here, with_pass_config
 
+    refuse_gpu(target, "tuning")
     if remote is not None:
         remote.check(target)
         return with_pass_config(remote, dict(config)), remote.count

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "gpu.h"
 #include "machine.h"
 
 namespace tvmq {
@@ -55,9 +56,15 @@ ffi::Function Get(const ffi::Module& module, const char* name) {
   return *function;
 }
 
-ffi::Module NewMachine(const ffi::Module& executable) {
+ffi::Module NewMachine(const ffi::Module& executable, bool on_gpu) {
   auto machine = Get(executable, "vm_load_executable")().cast<ffi::Module>();
-  Get(machine, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  auto initialize = Get(machine, "vm_initialization");
+  int cpu = kDLCPU, gpu = kDLCUDA;
+  if (on_gpu) {
+    initialize(gpu, 0, kPooledAllocator, cpu, 0, kPooledAllocator);
+  } else {
+    initialize(cpu, 0, kPooledAllocator);
+  }
   return machine;
 }
 
@@ -87,6 +94,7 @@ void RefuseOtherMachines(const json::Object& metadata, const std::string& folder
   std::vector<std::string> missing = MissingFeatures(needed);
   if (missing.empty()) return;
   auto target = metadata["target"].cast<json::Object>();
+  if (target.count("host")) target = target["host"].cast<json::Object>();  // of a GPU
   std::string cpu = target.count("mcpu") ? std::string(target["mcpu"].cast<ffi::String>()) : arch;
   throw std::runtime_error(folder + " is compiled for " + cpu + "; this machine's CPU lacks " +
                            Joined(missing));
@@ -114,6 +122,14 @@ struct Borrowed {
   void AllocData(DLTensor* tensor) { tensor->data = data; }
   void FreeData(DLTensor*) {}
 };
+
+ffi::ShapeView ShapeOf(const TensorInfo& info) { return {info.shape.data(), info.shape.size()}; }
+
+// The caller's memory as a tensor.
+ffi::Tensor OnHost(const TensorInfo& info, const void* data) {
+  return ffi::Tensor::FromNDAlloc(Borrowed{const_cast<void*>(data)}, ShapeOf(info),
+                                  ffi::StringToDLDataType(info.dtype), DLDevice{kDLCPU, 0});
+}
 
 // Memory for an input that is not aligned, allocated when it is first needed.
 class Room {
@@ -143,6 +159,7 @@ void RefuseCount(const char* what, size_t found, size_t expected) {
 
 struct Model::Impl {
   ffi::Module executable;
+  bool on_gpu;
   std::vector<TensorInfo> inputs;
   std::vector<TensorInfo> outputs;
   std::vector<ffi::Tensor> weights;  // compressed ones, unpacked; given to each run behind the inputs
@@ -153,11 +170,14 @@ Model::Model(const std::string& folder) {
     setenv("TVM_BIND_THREADS", "0", 0);
     auto metadata = ReadMetadata(folder + "/mod.json");
     RefuseOtherMachines(metadata, folder);
+    bool on_gpu = metadata.count("gpu") != 0;
+    if (on_gpu) RequireGpu(metadata["gpu"].cast<json::Object>(), folder);
     auto impl = std::make_shared<Impl>(Impl{ffi::Module::LoadFromFile(folder + "/mod.so"),
+                                            on_gpu,
                                             ReadTensors(metadata, "inputs"),
                                             ReadTensors(metadata, "outputs"),
                                             {}});
-    auto machine = NewMachine(impl->executable);
+    auto machine = NewMachine(impl->executable, impl->on_gpu);
     if (auto load = machine->GetFunction("load_weights")) {
       // In a thread of its own, because the number of threads is a thing of the thread.
       auto weights = std::async(std::launch::async, [&] {
@@ -179,17 +199,24 @@ struct Session::Impl {
   ffi::Module machine;
   ffi::Function main;
   std::vector<Room> rooms;
+  std::vector<ffi::Tensor> on_gpu;  // the inputs' places there
 
-  // The caller's memory as a tensor, or a copy of it where it is not aligned.
+  // The caller's memory as a tensor, or a copy of it where it is not aligned or belongs on the GPU.
   ffi::Tensor Input(size_t index, const void* data) {
     const TensorInfo& info = model->inputs[index];
+    if (model->on_gpu) {
+      CopyTensor(OnHost(info, data), on_gpu[index]);
+      return on_gpu[index];
+    }
     if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) data = rooms[index].Copy(data, info.bytes);
-    return ffi::Tensor::FromNDAlloc(Borrowed{const_cast<void*>(data)},
-                                    ffi::ShapeView(info.shape.data(), info.shape.size()),
-                                    ffi::StringToDLDataType(info.dtype), DLDevice{kDLCPU, 0});
+    return OnHost(info, data);
   }
 
   void Output(size_t index, const ffi::Tensor& tensor, void* data) const {
+    if (model->on_gpu) {
+      CopyTensor(tensor, OnHost(model->outputs[index], data));
+      return WaitForGpu();
+    }
     const DLTensor* found = tensor.GetDLTensorPtr();
     std::memcpy(data, static_cast<const char*>(found->data) + found->byte_offset,
                 model->outputs[index].bytes);
@@ -200,9 +227,13 @@ Session::Session(const Model& model, int threads) {
   if (threads < 0)
     throw std::runtime_error("a session on " + std::to_string(threads) + " threads; expected 0 or more");
   OneLine("", [&] {
-    auto machine = NewMachine(model.impl_->executable);
-    impl_ = std::make_unique<Impl>(Impl{model.impl_, threads, machine, Get(machine, "main"), {}});
+    bool on_gpu = model.impl_->on_gpu;
+    auto machine = NewMachine(model.impl_->executable, on_gpu);
+    impl_ = std::make_unique<Impl>(Impl{model.impl_, threads, machine, Get(machine, "main"), {}, {}});
     impl_->rooms.resize(model.inputs().size());
+    for (const TensorInfo& info : model.inputs()) {
+      if (on_gpu) impl_->on_gpu.push_back(EmptyOnGpu(ShapeOf(info), ffi::StringToDLDataType(info.dtype)));
+    }
   });
 }
 

@@ -42,7 +42,7 @@ class Model {
 };
 
 // The state of a run. One thread at a time may use a session; several sessions of a model run at once, and
-// share its weights. The model may go first.
+// share its weights, but for those of a GPU, which each session has there. The model may go first.
 class Session {
  public:
   // `threads` run the kernels, the one that calls Run among them. With 1 no other thread is made. With 0 TVM
@@ -55,7 +55,7 @@ class Session {
 
   // Runs once. `inputs` and `outputs` have a pointer for each of the model's, in order, to memory of its
   // `bytes`: the values in C order. Inputs that start at a multiple of 64 bytes are read where they lie,
-  // others are copied first.
+  // others are copied first. Of a package for a GPU all are copied there, and the outputs back.
   void Run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs);
 
  private:

@@ -7,7 +7,6 @@ lowered kernels --> launching functions, one module --> LLVM
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 import tvm
 from tvm import relax, tirx
@@ -16,19 +15,12 @@ from tvm.tirx.build import codegen_build
 
 from ...parallel import in_parallel
 from . import nvcc
+from .archs import archs_of
 from .device_code import DeviceCode, GpuExecutable, source_module
 from .lowering import lower
 
 KERNELS_A_PART = 8
 MAX_PARTS = 16
-
-ARCHS: ContextVar[tuple[str, ...]] = ContextVar("tvmq.cuda_archs", default=())
-"""Architectures that code is made for; none is the target's own."""
-
-
-def archs_of(target: Target) -> tuple[str, ...]:
-    """Return the architectures that kernels for a target are compiled for, ``ARCHS`` or its own."""
-    return ARCHS.get() or (str(target.attrs["arch"]),)
 
 
 def generate_for_gpu(mod: tvm.IRModule, target: Target) -> GpuExecutable:

@@ -7,7 +7,6 @@ Products of floats are neither contracted nor made fast: the results are those t
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import re
 import shutil
@@ -19,12 +18,14 @@ from pathlib import Path
 from ...errors import TvmqError
 from ...targets import cuda
 from ...targets.cuda.archs import capability
+from ...targets.cuda.wheels import wheel_folders
 
 FLAGS = ("-O3", "-std=c++17", "--fmad=false", "-w")
 
 HEADER = Path(cuda.__file__).with_name("device.cuh")
 """The functions that kernels call; it is included in front of every source."""
 
+_TOOLKITS = Path("/usr/local")
 _BOTH_WAYS = 'install NVIDIA\'s CUDA toolkit, or pip install "tvmq[cuda]"'
 
 
@@ -51,10 +52,9 @@ def find_nvcc() -> str:
 
 def _candidates() -> Iterator[str | None]:
     yield shutil.which("nvcc")
-    yield from map(str, sorted(Path("/usr/local").glob("cuda*/bin/nvcc"), reverse=True))
-    spec = importlib.util.find_spec("nvidia")  # the wheels share this folder
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        yield from map(str, sorted(Path(folder).glob("c*/bin/nvcc"), reverse=True))
+    yield from map(str, sorted(_TOOLKITS.glob("cuda*/bin/nvcc"), reverse=True))
+    for folder in wheel_folders():
+        yield from map(str, sorted(folder.glob("c*/bin/nvcc"), reverse=True))
 
 
 @functools.cache

@@ -18,7 +18,8 @@ def capabilities() -> list[int]:
     """Return ten times the compute capability of each GPU, in the order of CUDA's numbers; none without a driver."""
     try:
         cuda = ctypes.CDLL(_LIBRARY)
-    except OSError:
+        cuda.cuInit  # noqa: B018  an AttributeError where the library is another
+    except (OSError, AttributeError):
         return []
     count = ctypes.c_int()
     if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:

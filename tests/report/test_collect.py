@@ -13,7 +13,7 @@ from tvmq.errors import TvmqError
 from tvmq.passes.hub.pairs import activation_pairs, weight_pairs
 from tvmq.report.compiled import with_times
 from tvmq.report.records import LayerRecord
-from tvmq.runtime.engine import KernelTime
+from tvmq.runtime.recorder import KernelTime
 
 from .networks import convolutions, random, two_outputs
 

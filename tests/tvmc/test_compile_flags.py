@@ -39,7 +39,10 @@ def test_code_that_cannot_be_written(tvmc, tmp_path, formats, name):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--dump-code", "asm,c"], "unknown format of code (dump_code) 'c'; valid: asm, ll, relax, tir"),
+        (
+            ["--dump-code", "asm,c"],
+            "unknown format of code (dump_code) 'c'; valid: asm, cuda, ll, relax, tir",
+        ),
         (["--disabled-pass", "FuseOp"], "unknown pass of TVM's 'FuseOp'; did you mean 'FuseOps'"),
         (["--disabled-pass", "LegalizeOps"], "TVM cannot compile the model without LegalizeOps"),
         (["--print-ir-after", "tirx.Simplifi"], "unknown pass of TVM's 'tirx.Simplifi'"),

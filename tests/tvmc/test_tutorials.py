@@ -214,7 +214,8 @@ def test_a_device(folder, shell, tracker, caplog):
     assert result.code == 0, result.err
     assert caplog.messages == [
         "--desired-layout NCHW: kernels compute in NHWC; the model's inputs and outputs keep their layout",
-        "--target-host llvm -mtriple=x86_64-linux-gnu: the code around the kernels is for the same machine as they are",
+        "--target-host llvm -mtriple=x86_64-linux-gnu: the code around the kernels is for the same machine as they "
+        "are; a GPU's host stands in --target",
         "there are no tuning records 'keras-resnet50-records.log' yet: they are passed over",
     ]
     result = shell(f"tvmc run keras-resnet50.tar --rpc-key board --rpc-tracker {address} --print-time")

@@ -232,10 +232,14 @@ def _compile_options(
     args: argparse.Namespace, target: Target, instruments: PassInstruments
 ) -> CompileOptions:
     """Return the options that the flags give; raises ``TvmqError`` where one is unknown or missing."""
+    from ...schedules.cuda.archs import check_cuda_archs
     from ...schedules.options import CompileOptions
+    from ...schedules.sources import check_formats
 
     pass_config = pass_config_of(args)
     check_target(args, target)
+    check_cuda_archs(target, args.cuda_archs)
+    check_formats(args.dump_code, target)
     return CompileOptions(
         cross_compiler=args.cross_compiler,
         cross_compiler_options=tuple(args.cross_compiler_options),
@@ -245,5 +249,6 @@ def _compile_options(
         float_type=args.float_type,
         disabled_passes=disabled_passes(args.disabled_pass),
         instruments=instruments.all,
+        cuda_archs=tuple(args.cuda_archs),
         dump_code=args.dump_code,
     )

@@ -135,11 +135,20 @@ def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("target", typed(metadata["target"])),
         ("architecture", metadata["arch"]),
         ("CPU features", ", ".join(metadata["cpu_features"])),
+        *_gpu(metadata),
         ("file", megabytes(path.stat().st_size)),
         *((name, megabytes(size)) for name, size in sizes.items()),
         *_against_float(metadata),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
     ]
+
+
+def _gpu(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what GPUs there is code for; nothing of a CPU's package."""
+    gpu = metadata.get("gpu")
+    if gpu is None:
+        return []
+    return [("GPU code", f"{', '.join(gpu['archs'])}, PTX for later than sm_{gpu['ptx']}")]
 
 
 def _against_float(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ from ..inputs import FILL_MODES, make_inputs
 from ..old.flags import add_old_flags, say
 from ..old.table import NO_MICRO, RUN
 from ..run_tables import print_profile, print_times, print_top
-from ..running import numbered, open_package, times_of
+from ..running import check_device, numbered, open_package, times_of
 
-OLD_DEVICES = ("cuda", "cl", "metal", "vulkan", "rocm")
+OLD_DEVICES = ("cl", "metal", "vulkan", "rocm")
 """Devices of the old ``tvmc`` that there are no kernels for."""
 
 
@@ -45,7 +45,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="fills inputs that are not given (default without --inputs: random)",
     )
     parser.add_argument(
-        "--device", type=_device, default="cpu", metavar="DEVICE", help="where to run (default: %(default)s)"
+        "--device",
+        type=_device,
+        metavar="DEVICE",
+        help="where to run, cpu or cuda (default: what the package is for)",
     )
     parser.add_argument("--print-time", "--benchmark", action="store_true", help="time the model")
     parser.add_argument(
@@ -101,6 +104,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _run(package: Any, args: argparse.Namespace) -> None:
+    check_device(args.device, package.metadata)
     inputs = make_inputs(package.metadata["inputs"], args.inputs, args.fill_mode)
     outputs = package.run(inputs)
     if args.outputs is not None:
@@ -117,10 +121,10 @@ def _run(package: Any, args: argparse.Namespace) -> None:
 
 
 def _device(text: str) -> str:
-    if text == "cpu":
+    if text in ("cpu", "cuda"):
         return text
     if text == "micro":
         raise argparse.ArgumentTypeError(f"'micro': {NO_MICRO}")
     if text in OLD_DEVICES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not supported: packages are for 'cpu'")
-    raise argparse.ArgumentTypeError(f"{text!r} must be 'cpu'")
+        raise argparse.ArgumentTypeError(f"{text!r} is not supported: packages are for 'cpu' or 'cuda'")
+    raise argparse.ArgumentTypeError(f"{text!r} must be 'cpu' or 'cuda'")

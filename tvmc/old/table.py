@@ -36,7 +36,10 @@ _MODEL = (
     OldFlag("--mixed-precision-ops", _PRECISION, LIST),
     OldFlag("--mixed-precision-calculation-type", _PRECISION, same=("float32",)),
     OldFlag("--mixed-precision-acc-type", _PRECISION, same=("float32",)),
-    OldFlag("--target-host", "the code around the kernels is for the same machine as they are"),
+    OldFlag(
+        "--target-host",
+        "the code around the kernels is for the same machine as they are; a GPU's host stands in --target",
+    ),
 )
 
 COMPILE = (

@@ -180,15 +180,22 @@ def test_refusals(tvmc, package_path, flags, message):
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("cuda", "'cuda' is not supported: packages are for 'cpu'"),
+        ("vulkan", "'vulkan' is not supported: packages are for 'cpu' or 'cuda'"),
         ("micro", "'micro': TVM 0.27 has no microTVM"),
-        ("gpu", "'gpu' must be 'cpu'"),
+        ("gpu", "'gpu' must be 'cpu' or 'cuda'"),
     ],
 )
 def test_other_devices(tvmc, package_path, device, message):
     result = tvmc("run", package_path, "--device", device)
     assert result.code == 2
     assert message in result.err
+
+
+def test_a_package_for_the_cpu_does_not_run_on_a_gpu(tvmc, package_path):
+    assert tvmc("run", package_path, "--device", "cpu").code == 0
+    result = tvmc("run", package_path, "--device", "cuda")
+    assert result.code == 1
+    assert "the package is for a CPU: compile it with --target cuda to run it on a GPU" in result.err
 
 
 def test_a_device_of_a_tracker(tvmc, package_path, inputs, tracker, tmp_path):
