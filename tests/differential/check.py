@@ -27,16 +27,17 @@ def run(mod: tvm.IRModule, target: str, inputs: dict[str, np.ndarray]) -> list[n
     parsed = parse_target(target)
     row = row_of(parsed)
     built = build(Realize(row)(Layout()(mod)), parsed, row)
-    main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
-    results = main(*(tvm.runtime.tensor(inputs[param.name]) for param in mod["main"].params))
+    device = tvm.cpu() if row.gpu is None else tvm.cuda(0)
+    main = relax.VirtualMachine(built.executable, device)["main"]
+    results = main(*(tvm.runtime.tensor(inputs[param.name], device) for param in mod["main"].params))
     results = [results] if isinstance(results, tvm.runtime.Tensor) else list(results)
     return [result.numpy() for result in results]
 
 
-def differences(graph: Graph) -> list[str]:
+def differences(graph: Graph, target: str = "llvm -mcpu=native") -> list[str]:
     """Return a line for each value that is not the reference's, or one for what was raised."""
     try:
-        results = run(Prepare()(load_onnx(graph.model)), "llvm -mcpu=native", graph.inputs)
+        results = run(Prepare()(load_onnx(graph.model)), target, graph.inputs)
     except Exception as error:  # whatever is raised is a finding
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
         return [f"{type(error).__name__}: {lines[0][:300]}"]

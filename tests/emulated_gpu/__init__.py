@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from .build import RUNTIME, BuildError, build, compile_module
+from .build import RUNTIME, BuildError, build_libraries, compile_module
 from .source import emulated_source
 
 __all__ = ["BuildError", "TrueGpu", "compile_source", "counted", "folder", "library", "load", "registered"]
@@ -39,7 +39,7 @@ def _tvm_runtime() -> Path:
 
 @cache
 def _folder() -> Path:
-    return build(_tvm_runtime())
+    return build_libraries(_tvm_runtime())
 
 
 def folder() -> Path:
@@ -48,20 +48,6 @@ def folder() -> Path:
 
 
 @cache
-<<<<<<< HEAD
-def load() -> ctypes.CDLL:
-    """Builds the emulator where it is new, and gives it to TVM. Raises BuildError."""
-    import tvm  # noqa: F401  its other libraries must be there first
-    import tvm_ffi
-
-    if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
-        raise RuntimeError("TVM has a CUDA device already: the emulated one can not take its place")
-    python = _folder() / "python"
-    emulator = ctypes.CDLL(str(python / "libtvmqrt.so.13"), ctypes.RTLD_GLOBAL)
-    emulator.tvmq_emulated_statistics.restype = ctypes.c_char_p
-    ctypes.CDLL(str(python / "libtvm_runtime_cuda.so"), ctypes.RTLD_GLOBAL)
-    return emulator
-=======
 def library() -> ctypes.CDLL:
     """The emulator, built where it is new; without TVM's part. Raises BuildError."""
     python = _folder() / "python"  # imports TVM, whose other libraries must be there first
@@ -83,7 +69,6 @@ def load() -> None:
         if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
             raise TrueGpu("TVM has a CUDA device already: the emulated one can not take its place") from None
         ctypes.CDLL(name)
->>>>>>> cuda-emulator
 
 
 def compile_source(code: str) -> bytes:
