@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from .build import RUNTIME, BuildError, build, compile_module
+from .build import RUNTIME, BuildError, build_libraries, compile_module
 from .source import emulated_source
 
 __all__ = ["BuildError", "TrueGpu", "compile_source", "counted", "folder", "library", "load", "registered"]
@@ -39,7 +39,7 @@ def _tvm_runtime() -> Path:
 
 @cache
 def _folder() -> Path:
-    return build(_tvm_runtime())
+    return build_libraries(_tvm_runtime())
 
 
 def folder() -> Path:

@@ -93,7 +93,7 @@ def _link(objects: list[str], folder: Path, name: str, alias: str) -> None:
     (folder / alias).symlink_to(name)
 
 
-def build(tvm_runtime: Path) -> Path:
+def build_libraries(tvm_runtime: Path) -> Path:
     """The folder with both pairs. Raises BuildError."""
     target = _cache() / _sources_key(tvm_runtime)
     if target.is_dir():

@@ -17,8 +17,8 @@ CALL = r"TVMQ_MMA_SMALL\(SHAPE, TYPES, LAST, d( \+ 2)?, x\[(\d)\], y\[(\d)\]\)"
 def small(a: np.ndarray, b: np.ndarray, bits: int) -> np.ndarray:
     """D's two registers of each lane of mma.m8n8k16 (8 bits), k32 (4) or k128 (1), as the PTX manual places elements.
 
-    a, b: one unsigned register of n elements a lane. With group = lane / 4 and first = lane % 4 * n, element i is A's in
-    row group and column first + i, B's in row first + i and column group; D's is in row group, column lane % 4 * 2 + i.
+    a, b: one unsigned register of n elements a lane. With group = lane / 4 and first = lane % 4 * n, element i is of A
+    in row group, column first + i, of B in row first + i, column group; D has row group, column lane % 4 * 2 + i.
     """
     n = 32 // bits
     mask = (1 << bits) - 1

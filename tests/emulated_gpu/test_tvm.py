@@ -117,10 +117,10 @@ def network() -> tvm.IRModule:
     return builder.get()
 
 
-def built(module: tvm.IRModule) -> tvm.runtime.Executable:
+def built(module: tvm.IRModule, **options) -> tvm.runtime.Executable:
     rules = dlight.gpu.Reduction(), dlight.gpu.GeneralReduction(), dlight.gpu.Fallback()
     passes = relax.transform.LegalizeOps(), relax.transform.AnnotateTIROpPattern(), relax.transform.FuseOps()
-    with target():
+    with target(), tvm.transform.PassContext(config=options):
         for step in (*passes, relax.transform.FuseTIR(), dlight.ApplyDefaultSchedule(*rules)):
             module = step(module)
         return tvm.compile(module, target=target())
@@ -136,6 +136,26 @@ def test_network_with_stock_schedules():
     main = relax.VirtualMachine(built(network()), tvm.cuda(0))["main"]
     # Sums of 300 numbers below 5 in size: 300 roundings of partial sums below 100.
     np.testing.assert_allclose(main(on_gpu(x)).numpy(), expected(x), atol=300 * 100 * 2.0**-24)
+
+
+def test_cuda_graph():
+    """Captured in the first run, replayed with other numbers in the next."""
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((16, 30), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            value = x
+            for _ in range(3):
+                value = builder.emit(relax.op.exp(relax.op.permute_dims(relax.op.nn.softmax(value))))
+            out = builder.emit_output(relax.op.negative(value))
+        builder.emit_func_output(out)
+    module = builder.get()
+    plain, graph = built(module), built(module, **{"relax.backend.use_cuda_graph": True})
+    assert "cuda_graph" in graph.as_text()
+    mains = [relax.VirtualMachine(executable, tvm.cuda(0))["main"] for executable in (plain, graph)]
+    for seed in range(3):
+        x = on_gpu(np.random.default_rng(seed).standard_normal((16, 30)).astype(np.float32))
+        np.testing.assert_array_equal(*(main(x).numpy() for main in mains))
 
 
 def test_wrong_kernel_raises_its_error():

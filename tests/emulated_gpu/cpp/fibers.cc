@@ -5,7 +5,14 @@
 #include <cstdint>
 #include <new>
 
-#ifndef __x86_64__
+// -DTVMQ_UCONTEXT: the way of other machines, to test it here.
+#if defined(__x86_64__) && !defined(TVMQ_UCONTEXT)
+#define TVMQ_ASSEMBLY 1
+#else
+#define TVMQ_ASSEMBLY 0
+#endif
+
+#if !TVMQ_ASSEMBLY
 #include <ucontext.h>
 #endif
 
@@ -13,7 +20,7 @@ namespace tvmq_emulated {
 
 void* Fiber::resumer_ = nullptr;
 
-#ifdef __x86_64__
+#if TVMQ_ASSEMBLY
 
 // Saves the registers that a call preserves, and the stack they lie on, at *from; goes on with those of `to`.
 extern "C" void tvmq_switch(void** from, void* to);
@@ -85,7 +92,7 @@ Fiber::Fiber() {
 
 Fiber::~Fiber() {
   munmap(stack_, kStack);
-#ifndef __x86_64__
+#if !TVMQ_ASSEMBLY
   delete static_cast<ucontext_t*>(own_);
 #endif
 }
