@@ -10,8 +10,8 @@ from .direct import CudaError, kernel, launch
 
 M, N, K = 128, 64, 192
 
-# C[64 x 64 a block] = A[M, K] * B[N, K]^T by four warps of 32 x 32, 64 numbers deep. A row of 64 bytes is 4 chunks of 16,
-# and chunk c of row r lies at (c ^ r / 2 % 4): eight rows of ldmatrix then lie in all banks.
+# C[64 x 64 a block] = A[M, K] * B[N, K]^T by four warps of 32 x 32, 64 numbers deep. A row of 64 bytes is 4 chunks of
+# 16, and chunk c of row r lies at (c ^ r / 2 % 4): eight rows of ldmatrix then lie in all banks.
 BODY = """
   extern __shared__ __align__(64) unsigned char s[];
   int t = threadIdx.x, warp = t / 32, lane = t % 32;
