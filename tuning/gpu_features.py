@@ -28,8 +28,13 @@ from ..schedules.blocks import bytes_of
 from ..targets.cuda.calls import PREFIX
 from ..targets.row import Gpu
 
+COLUMNS = 8
+"""Of a product of tensor cores; where its name has a number, it has so many."""
+
 MOST_BLOCKS = 16
 """That a multiprocessor holds, whatever they are."""
+
+_PRODUCTS, _OTHERS, _READS, _WRITES, _FLOATS = "products", "others", "reads", "writes", "floats"
 
 _KINDS = (
     ("load_const", "loaded"),
@@ -41,15 +46,19 @@ _KINDS = (
     ("dp4a", "dots"),
     ("barrier", "barriers"),
     ("copy_wait", "waits"),
+    ("wgmma_fence", "waits"),
+    ("wgmma_commit", "waits"),
+    ("wgmma_wait", "waits"),
+    ("wgmma", _PRODUCTS),
+    ("mma", _PRODUCTS),
     ("shuffle", "shuffles"),
 )
 """How the names of functions begin, without what all have in front, and under what they are counted."""
 
 _OF_BYTES = ("loaded", "copied", "stored", "from shared", "to shared")
-_PRODUCTS, _OTHERS, _READS, _WRITES, _FLOATS = "products", "others", "reads", "writes", "floats"
-COUNTS = (*(kind for _, kind in _KINDS), _PRODUCTS, _OTHERS, _READS, _WRITES, _FLOATS)
+COUNTS = (*dict.fromkeys(kind for _, kind in _KINDS), _OTHERS, _READS, _WRITES, _FLOATS)
 _EXTERNAL = ("tirx.call_extern", "tirx.call_pure_extern")
-_BYTES = re.compile(r"_(\d+)$")
+_NUMBER = re.compile(r"_(\d+)$")
 
 
 @derived_object
@@ -120,9 +129,7 @@ def _launches(body: tirx.Stmt) -> list[_Launch]:
                 return
             name = str(each.args[0].value)
             if name.startswith(PREFIX):
-                kind = _kind_of(name.removeprefix(PREFIX))
-                size = _BYTES.search(name)
-                note(kind, int(size[1]) if size and kind in _OF_BYTES else 1)
+                note(*_counted(name.removeprefix(PREFIX)))
             elif name == "fmaf":
                 note(_FLOATS)
 
@@ -153,10 +160,13 @@ def _launches(body: tirx.Stmt) -> list[_Launch]:
     return launches
 
 
-def _kind_of(name: str) -> str:
-    if "mma" in name:
-        return _PRODUCTS
-    return next((kind for start, kind in _KINDS if name.startswith(start)), _OTHERS)
+def _counted(name: str) -> tuple[str, int]:
+    """Return under what a function is counted, and for how much: its bytes, or its products of 16 by 8 sums."""
+    kind = next((kind for start, kind in _KINDS if name.startswith(start)), _OTHERS)
+    size = int(match[1]) if (match := _NUMBER.search(name)) else 1
+    if kind == _PRODUCTS:
+        return kind, max(1, size // COLUMNS)
+    return kind, size if kind in _OF_BYTES else 1
 
 
 def _row(launch: _Launch, gpu: Gpu) -> list[float]:

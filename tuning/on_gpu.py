@@ -25,7 +25,7 @@ from ..schedules.blocks import bytes_of
 from ..schedules.cuda.code import generate_for_gpu
 from ..schedules.cuda.device_code import GpuExecutable
 from ..schedules.pipeline import to_virtual_machine
-from ..targets.features import row_of, row_of_capability
+from ..targets.features import capability_of, row_of, row_of_gpu
 from .evaluate import Evaluate, random_arguments
 
 LAUNCHES = 16
@@ -56,8 +56,10 @@ def refuse_other_gpu(capability: int, target: Target, where: str) -> None:
     capability : of the GPU, ten times NVIDIA's number.
     where : what has it.
     """
-    row = row_of_capability(capability)
-    if row.name != row_of(target).name:
+    rows = row_of_gpu(f"sm_{capability}"), row_of(target)
+    for_one_alone = str(target.attrs["arch"])[-1].isalpha()
+    is_other = rows[0].gpu.capability != rows[1].gpu.capability
+    if is_other or (for_one_alone and capability_of(target) != capability):
         raise TvmqError(
             f"the GPU of {where} is of sm_{capability}, which other records are for: tune for "
             f"'cuda -arch=sm_{capability}', or measure on a GPU of {target.attrs['arch']}"

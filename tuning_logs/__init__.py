@@ -1,7 +1,7 @@
 """Tuned records that ship with the package (``docs/tuning.md``).
 
-    <row of a CPU>/<threads>-threads/
-    <row of a GPU>/
+<row of a CPU>/<threads>-threads/
+<row of a GPU>/
 """
 
 from __future__ import annotations

@@ -6,19 +6,26 @@ import os
 from collections.abc import Sequence
 
 import tvm
+from tvm import tirx
+from tvm.target import Target
 
 from tests import emulated_gpu
 from tests.gpu import gpu
+from tvmq.schedules.code import compile_kernel
 from tvmq.tuning import on_gpu
 from tvmq.tuning.evaluate import Evaluate, random_arguments
 
 SECONDS_AN_INSTRUCTION = 1e-9
 
 
-def counted(func: tvm.tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
-    """Run the kernel on the emulated GPU; its time is how many instructions of warps that took."""
-    from tvmq.schedules.cuda.code import compile_kernel
+def instant(func: tirx.PrimFunc, target: Target) -> Evaluate:
+    """A number that the kernel's text gives."""
+    seconds = 1e-6 * (1 + len(func.script()) % 97)
+    return lambda number, repeat, minimum_ms: [seconds] * repeat
 
+
+def counted(func: tirx.PrimFunc, target: Target) -> Evaluate:
+    """Run the kernel on the emulated GPU; its time is how many instructions of warps that took."""
     with gpu():
         library = compile_kernel(func, target)
 
@@ -27,28 +34,30 @@ def counted(func: tvm.tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
         with emulated_gpu.counted() as launches:
             library["main"](*arrays)
         total = sum(sum(launch["instructions"].values()) for launch in launches)
-        return [total * SECONDS_AN_INSTRUCTION] * repeat
+        return [(1 + total) * SECONDS_AN_INSTRUCTION] * repeat
 
     return evaluate
 
 
-def timed(func: tvm.tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
+def timed(func: tirx.PrimFunc, target: Target) -> Evaluate:
     """Prepare as for a GPU of this machine; it is the emulated one."""
     with gpu():
         return on_gpu.prepare_on_gpu(func, target)
 
 
-def dies(func: tvm.tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
-    """Build, and end the process where it would run."""
+def dies(func: tirx.PrimFunc, target: Target) -> Evaluate:
+    """End the process in place of a run."""
     return lambda number, repeat, minimum_ms: os._exit(3)
 
 
-def reads_outside(func: tvm.tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
-    """Run the kernel on arrays that are too small."""
+def faults(func: tirx.PrimFunc, target: Target) -> Evaluate:
+    """Run the kernel on arrays of other sizes."""
     with gpu():
-        from tvmq.schedules.cuda.code import compile_kernel
-
         library = compile_kernel(func, target)
-    return lambda number, repeat, minimum_ms: library["main"](*[
-        tvm.runtime.empty((1,), str(array.dtype), tvm.cuda(0)) for array in random_arguments(func)
-    ])
+
+    def evaluate(number: int, repeat: int, minimum_ms: int) -> Sequence[float]:
+        small = [tvm.runtime.empty((1,), array.dtype.name, tvm.cuda(0)) for array in random_arguments(func)]
+        library["main"](*small)
+        return [1.0]
+
+    return evaluate
