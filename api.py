@@ -280,7 +280,7 @@ def compile(  # noqa: A001 (the name that users expect)
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row, threads_of(target))
         graph = Realize(row)(Layout()(prepared.mod))
-        built = build_explained(graph, target, row, records)
+        built = build_explained(graph, target, row, records, options.cuda_graph)
         metadata = describe(
             *(built.mod, target, prepared.scheme),
             kernels=built.kernels,
