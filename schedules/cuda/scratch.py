@@ -18,30 +18,36 @@ from ...passes.hub.graph import op_name, rebuild
 
 def plan_scratch(mod: tvm.IRModule) -> tvm.IRModule:
     """Return a module of scheduled kernels in which none has memory of its own."""
-    scratch: dict[str, list[tirx.Buffer]] = {}
-    mod = mod.clone()
-    for var, func in list(mod.functions.items()):
-        if isinstance(func, tirx.PrimFunc):
-            lifted, buffers = _lifted(func)
-            if buffers:
-                scratch[var.name_hint] = buffers
-                mod.update_func(var, lifted)
+    lifted: dict[str, tuple[tirx.PrimFunc, list[tirx.Buffer]]] = {}
+    others: dict[tvm.ir.GlobalVar, tvm.ir.BaseFunc] = {}
+    for var, func in mod.functions.items():
+        kernel, buffers = _lifted(func) if isinstance(func, tirx.PrimFunc) else (func, [])
+        if buffers:  # it has another type now, and so another variable of the same name
+            lifted[var.name_hint] = kernel, buffers
+        else:
+            others[var] = func
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        if op_name(value) != "relax.call_tir" or value.args[0].name_hint not in scratch:
+        if op_name(value) != "relax.call_tir" or value.args[0].name_hint not in lifted:
             return value
         (old,) = value.ty_args
-        own = [_type_of(buffer) for buffer in scratch[value.args[0].name_hint]]
+        func, buffers = lifted[value.args[0].name_hint]
+        kernel = builder.add_func(func.without_attr("global_symbol"), value.args[0].name_hint)
+        own = [_type_of(buffer) for buffer in buffers]
         is_tuple = isinstance(old, relax.TupleType)
         results = list(old.fields) if is_tuple else [old]
         call = relax.Call(
-            value.op, value.args, value.attrs, [relax.TupleType([*results, *own])], span=value.span
+            value.op,
+            [kernel, *value.args[1:]],
+            value.attrs,
+            [relax.TupleType([*results, *own])],
+            span=value.span,
         )
         made = builder.emit(call)
         items = [builder.emit(relax.TupleGetItem(made, index)) for index in range(len(results))]
         return relax.Tuple(items) if is_tuple else items[0]
 
-    return rebuild(mod, rewrite) if scratch else mod
+    return rebuild(tvm.IRModule(others, attrs=mod.attrs), rewrite) if lifted else mod
 
 
 def _lifted(func: tirx.PrimFunc) -> tuple[tirx.PrimFunc, list[tirx.Buffer]]:
