@@ -20,9 +20,10 @@ BY_KERNELS = "main_by_kernels"
 """The function that launches one by one, for whoever measures kernels; ``runtime/gpu_machine.py`` has the name too."""
 
 FEWEST = 3
-"""Launches in graphs below which there are none: a graph has to be launched too."""
+"""Launches a graph, on average, below which there are none: a graph has to be launched too."""
 
 _ENABLED = "relax.backend.use_cuda_graph"
+_CAPTURE = "vm.builtin.cuda_graph.run_or_capture"
 _MAIN = "main"
 
 
@@ -38,7 +39,8 @@ def with_graphs(mod: tvm.IRModule) -> tvm.IRModule:
         context.opt_level, disabled_pass=list(context.disabled_pass), config=config
     ):
         rewritten = relax.transform.RewriteCUDAGraph()(main)
-    if _captured(rewritten) < FEWEST:
+    (before, _), (after, graphs) = _launches(mod), _launches(rewritten)
+    if not graphs or before - after < FEWEST * graphs:
         return mod
     rewritten[BY_KERNELS] = mod[_MAIN].with_attr("global_symbol", BY_KERNELS)
     for var, func in mod.functions.items():
@@ -47,16 +49,16 @@ def with_graphs(mod: tvm.IRModule) -> tvm.IRModule:
     return rewritten
 
 
-def _captured(mod: tvm.IRModule) -> int:
-    """Return how many launches graphs have."""
-    count = 0
+def _launches(mod: tvm.IRModule) -> tuple[int, int]:
+    """Return how many kernels ``main`` launches, and how many graphs."""
+    kernels = graphs = 0
 
     def visit(expr: relax.Expr) -> None:
-        nonlocal count
-        if isinstance(expr, relax.Call) and isinstance(expr.op, tvm.ir.GlobalVar):
-            count += isinstance(mod[expr.op], tirx.PrimFunc)
+        nonlocal kernels, graphs
+        if isinstance(expr, relax.Call):
+            kernels += isinstance(expr.op, tvm.ir.GlobalVar) and isinstance(mod[expr.op], tirx.PrimFunc)
+        elif isinstance(expr, relax.ExternFunc):
+            graphs += str(expr.global_symbol) == _CAPTURE
 
-    for var, func in mod.functions.items():
-        if isinstance(func, relax.Function) and var.name_hint != _MAIN:
-            relax.analysis.post_order_visit(func, visit)
-    return count
+    relax.analysis.post_order_visit(mod[_MAIN], visit)
+    return kernels, graphs

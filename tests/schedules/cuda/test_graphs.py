@@ -85,6 +85,22 @@ def test_kernels_within_are_captured(gpu_compiler, length, has_graph):
     assert CAPTURE not in pipeline.build(chain(length), TARGET, row_of(TARGET)).executable.as_text()
 
 
+def test_graphs_of_few_kernels_are_none(gpu_compiler):
+    """Every third kernel reads the input, so that there are two kernels between, and graphs of one."""
+    x = relax.Var("x", relax.TensorType(SHAPE, "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            value = x
+            for _ in range(5):
+                value = builder.emit(relax.op.nn.softmax(relax.op.nn.softmax(value, axis=1), axis=1))
+                value = builder.emit(relax.op.add(value, x))
+            result = builder.emit_output(value)
+        builder.emit_func_output(result)
+    built = pipeline.build(builder.get(), TARGET, row_of(TARGET), cuda_graph=True)
+    assert CAPTURE not in built.executable.as_text()
+
+
 def test_runs_are_those_without_graphs(gpu_compiler):
     """With arrays, with tensors at other addresses, and with outputs that stay: none is written to by a later run."""
     package, plain = compiled(chain(6, also_within=True)), compiled(chain(6, also_within=True), False)
