@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkContext, ForkServerContext
 from typing import TYPE_CHECKING
 
 import tvm
@@ -26,7 +26,7 @@ _FORK = multiprocessing.get_context("fork")
 
 
 @functools.cache
-def _server() -> BaseContext:
+def _server() -> ForkServerContext:
     """Return what forks children off a process of its own, which has everything imported and has met no GPU."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__package__ + ".on_gpu", __package__ + ".remote"])
@@ -56,7 +56,7 @@ class Child:
     ) -> None:
         self.number = number
         self._timeout = options.timeout
-        context = _server() if is_gpu(target) else _FORK
+        context: ForkContext | ForkServerContext = _server() if is_gpu(target) else _FORK
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=_work, args=(theirs, self.pipe, func, target, options, prepare), daemon=True
