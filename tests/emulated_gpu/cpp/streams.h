@@ -23,7 +23,8 @@ Code Submit(Stream* stream, Work work);
 void Capture(Stream* stream);
 Graph* EndCapture(Stream* stream);
 
-// In the mode in which TVM captures, CUDA refuses to allocate and to wait, in any thread, and the default stream.
+// In the mode in which TVM captures, CUDA refuses to allocate and to wait, in any thread, and the default
+// stream.
 Code RefuseWhileCapturing(const std::string& what);
 
 }  // namespace tvmq_emulated
