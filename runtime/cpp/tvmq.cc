@@ -270,8 +270,8 @@ void Session::Run(const std::vector<const void*>& inputs, const std::vector<void
     std::vector<ffi::AnyView> views(tensors.begin(), tensors.end());
     views.insert(views.end(), impl_->model->weights.begin(), impl_->model->weights.end());
     ffi::Any result;
-    impl_->has_run = true;
     impl_->main.CallPacked(ffi::PackedArgs(views.data(), static_cast<int32_t>(views.size())), &result);
+    impl_->has_run = true;
     if (auto tensor = result.as<ffi::Tensor>()) return impl_->Output(0, *tensor, outputs[0]);
     auto found = result.cast<ffi::Array<ffi::Tensor>>();
     for (size_t i = 0; i < outputs.size(); ++i) impl_->Output(i, found[i], outputs[i]);

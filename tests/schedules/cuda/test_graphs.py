@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 
 import numpy as np
@@ -12,6 +14,7 @@ from tvm import relax, tirx
 
 import tvmq
 from tvmq.runtime import gpu
+from tvmq.runtime.board import make_bundle
 from tvmq.runtime.package import Package
 from tvmq.schedules import pipeline
 from tvmq.schedules.cuda.graphs import BY_KERNELS
@@ -169,3 +172,15 @@ def test_memory_of_a_kernel_becomes_a_parameter(gpu_compiler):
     found = main(tvm.runtime.tensor(x, tvm.cuda(0))).numpy().reshape(SHAPE)
     np.testing.assert_allclose(found, expected(x, 2), rtol=1e-4)
     assert built.activation_bytes >= x.nbytes + 2 * 4 * SHAPE[1]
+
+
+def test_the_runner_without_python(gpu_compiler, emulated_gpu, tmp_path):
+    """The first run captures, and those behind it launch the graph."""
+    bundle, x = make_bundle(compiled(chain(6)), tmp_path / "bundle"), inputs(0)
+    np.save(tmp_path / "x.npy", x)
+    command = [bundle / "tvmq-run", bundle, "--input", f"x={tmp_path / 'x.npy'}", "--output-dir", tmp_path]
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(emulated_gpu.folder())}
+    for repeat in ("1", "3"):
+        subprocess.run([*map(str, command), "--repeat", repeat], check=True, env=environment)
+        found = np.load(tmp_path / "0.npy").reshape(SHAPE)
+        np.testing.assert_allclose(found, expected(x, 6), rtol=1e-4)
