@@ -18,7 +18,7 @@ from tvm.script.ir_builder import tirx as T
 
 from ...passes.realize.compute.annotations import KERNEL
 from ...targets.row import Gpu, TargetRow
-from ..space import Decide, analytic
+from ..space import Choice, Decide, analytic
 from . import few_rows, product_kernel, rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
@@ -51,8 +51,13 @@ class _Kernels:
     """Emits the launches of a definition, in order."""
 
     def __init__(self, definition: Definition, gpu: Gpu, decide: Decide) -> None:
-        self.definition, self.gpu, self.decide = definition, gpu, decide
+        self.definition, self.gpu, self._decide = definition, gpu, decide
+        self.launches = 0
         self.stored: list[tuple[tirx.Buffer, tirx.Buffer]] = []
+
+    def decide(self, name: str, candidates: Sequence[Choice]) -> Choice:
+        """Make a choice of the launch that is being emitted; its number is part of the name."""
+        return self._decide(f"{self.launches}.{name}", candidates)
 
     def emit(self) -> None:
         waiting: list[Step] = []
@@ -86,6 +91,12 @@ class _Kernels:
 
     def _together(self, reductions: Sequence[Step], result: Step) -> bool:
         """Emit one kernel for all; False where none can."""
+        if not self._emit_one(reductions, result):
+            return False
+        self.launches += 1
+        return True
+
+    def _emit_one(self, reductions: Sequence[Step], result: Step) -> bool:
         if len(reductions) == 1 and reductions[0].marks.get(KERNEL) == "contraction":
             found = product_of(reductions[0], result, self.definition.inside)
             if found is not None:
@@ -94,11 +105,11 @@ class _Kernels:
         reductions = [self._unpacked(step) for step in reductions]
         by_rows = rows.rows_of(reductions, result)
         if by_rows is not None:
-            rows.emit(by_rows)
+            rows.emit(by_rows, self.decide)
             return True
         if len(reductions) > 1 or not threads.fits(result, reductions[0] if reductions else None):
             return False
-        threads.emit(result, reductions[0] if reductions else None, self.gpu)
+        threads.emit(result, reductions[0] if reductions else None, self.gpu, self.decide)
         return True
 
     def _product(self, found: Product) -> None:
