@@ -13,7 +13,7 @@ from tvm import relax, tirx
 from tvmq.schedules.code import compile_kernel
 from tvmq.schedules.cuda.choices import CHOICES, noted, noting, write_noted
 from tvmq.schedules.cuda.kernels import cuda_kernel
-from tvmq.schedules.cuda.tiles import Tile
+from tvmq.schedules.cuda.tiles import Tile, Unit
 from tvmq.schedules.pipeline import to_kernels
 from tvmq.schedules.records import Record, Records, apply_records
 from tvmq.schedules.schedule import Schedule
@@ -86,10 +86,10 @@ def test_the_annotation_says_what_was_chosen():
     func = kernel_of(lambda x: relax.op.sum(x, axis=[1]), (3, 300), "int32")
     cuda_kernel(func, ROW, noting(analytic, chosen))
     assert chosen == {"0.warps": (4, 1)}
-    tile = Tile(64, 32, 128, 4, 1, 3)
+    tile = Tile(Unit.MATRIX, 64, 32, 128, 4, 1, 3)
     func = noted(func, {**chosen, "0.tile": tile, "1.tile": replace(tile, splits=2)}).mod["main"]
     text = json.loads(func.body.block.annotations[CHOICES])
-    plain = {"rows": 64, "columns": 32, "depth": 128, "down": 4, "across": 1, "stages": 3}
+    plain = {"unit": "MATRIX", "rows": 64, "columns": 32, "depth": 128, "down": 4, "across": 1, "stages": 3}
     assert text == {"0.warps": [4, 1], "0.tile": plain, "1.tile": {**plain, "splits": 2}}
 
 
