@@ -9,7 +9,7 @@ A thread has up to 16 bytes of the result, and its sums in registers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tvm_ffi
 from tvm import tirx
@@ -97,6 +97,18 @@ def _elements(
     step: Step, reduction: Step | None, index: Sequence[tirx.Expr], lane: Lane, ranges: dict[tirx.Var, int]
 ) -> None:
     index = [lane.analyzer.simplify(place) for place in index]
+    value = element(step, reduction, index, lane, ranges)
+    write(step.buffer, [lane.analyzer.simplify(place) for place in step.index_at(index)], value, lane)
+
+
+def element(
+    step: Step,
+    reduction: Step | None,
+    index: Sequence[tirx.Expr],
+    lane: Lane,
+    ranges: Mapping[tirx.Var, int],
+) -> tirx.Expr:
+    """Return the value of each lane's element; emit the reduction that it reads, where there is one."""
     value = step.at(index)
     if reduction is not None:
         values = dict(zip(step.axes, index, strict=True))
@@ -107,7 +119,7 @@ def _elements(
             return tirx.BufferLoad(sums, [lane.var]) if load.source.same_as(reduction.buffer) else load
 
         value = tvm_ffi.structural_map(value, [(TensorLoad, replaced)])
-    write(step.buffer, [lane.analyzer.simplify(place) for place in step.index_at(index)], value, lane)
+    return value
 
 
 def write(
@@ -138,7 +150,7 @@ def over(lane: Lane, emit) -> None:
 
 
 def _reduced(
-    reduction: Step, index: Sequence[tirx.Expr], lane: Lane, ranges: dict[tirx.Var, int]
+    reduction: Step, index: Sequence[tirx.Expr], lane: Lane, ranges: Mapping[tirx.Var, int]
 ) -> tirx.Buffer:
     """Emit the reduction of each lane's element, and return where it is."""
     sums = T.alloc_buffer((lane.count,), str(reduction.buffer.dtype), scope="local")

@@ -42,12 +42,21 @@ class Unit(Enum):
 
     WARPGROUPS = "the tensor cores, for four warps at once, which read both operands from shared memory"
     MATRIX = "the tensor cores"
+    BITS = "the tensor cores, of bytes that bits are unpacked to"
+    COUNTS = "counts of the bits that are unlike"
     DOTS = "dp4a"
     FLOATS = "float32 multiply-adds"
 
 
-PRODUCTS_A_CYCLE = {Unit.WARPGROUPS: 4096, Unit.MATRIX: 2048, Unit.DOTS: 256, Unit.FLOATS: 64}
-"""Of a multiprocessor, per cycle; chips differ by a factor that is the same for all tiles."""
+PRODUCTS_A_CYCLE = {
+    Unit.WARPGROUPS: 4096,
+    Unit.MATRIX: 2048,
+    Unit.BITS: 256,
+    Unit.COUNTS: 80,
+    Unit.DOTS: 256,
+    Unit.FLOATS: 64,
+}
+"""Of a multiprocessor, per cycle, of bits eight for one; chips differ by a factor that is the same for all tiles."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Tile:
     @property
     def slice_rows(self) -> int:
         """Rows of results that go through shared memory at a time."""
-        if self.unit in (Unit.MATRIX, Unit.WARPGROUPS):
+        if self.unit in (Unit.MATRIX, Unit.WARPGROUPS, Unit.BITS):
             return 16 * self.down
         return self.threads // GRID
 
@@ -155,13 +164,23 @@ _GRID_SHAPES = (
 _SHAPES = {
     Unit.WARPGROUPS: _WARPGROUP_SHAPES,
     Unit.MATRIX: _MATRIX_SHAPES,
+    Unit.BITS: _MATRIX_SHAPES,
+    Unit.COUNTS: _GRID_SHAPES,
     Unit.DOTS: _GRID_SHAPES,
     Unit.FLOATS: _GRID_SHAPES,
 }
 
 
-def unit_of(rows: int, item: int, gpu: Gpu) -> Unit:
-    """Return what multiplies numbers of ``item`` bytes in a product of so many rows."""
+LONGEST_OF_BITS = 2**16 - 1024
+"""Bytes of bits whose products as bytes, of 2^12 each, have room in int32."""
+
+
+def unit_of(rows: int, item: int, gpu: Gpu, bit_bytes: int = 0) -> Unit:
+    """Return what multiplies numbers of ``item`` bytes in a product of so many rows; or bits, of so many bytes."""
+    if bit_bytes and 1 not in gpu.matrix_bits:
+        return Unit.BITS if 8 in gpu.matrix_bits and bit_bytes <= LONGEST_OF_BITS else Unit.COUNTS
+    if bit_bytes:
+        return Unit.MATRIX
     if item > 1:
         return Unit.FLOATS
     if 8 not in gpu.matrix_bits:
@@ -170,7 +189,14 @@ def unit_of(rows: int, item: int, gpu: Gpu) -> Unit:
 
 
 def candidates(
-    rows: int, columns: int, depth: int, batch: int, item: int, factor_bits: int, gpu: Gpu
+    rows: int,
+    columns: int,
+    depth: int,
+    batch: int,
+    item: int,
+    factor_bits: int,
+    gpu: Gpu,
+    is_bits: bool = False,
 ) -> list[Tile]:
     """Return the tiles that fit the GPU, the best first.
 
@@ -181,8 +207,9 @@ def candidates(
     item : bytes of a number.
     factor_bits : of a factor in memory.
     gpu : what it runs on.
+    is_bits : numbers are eight bits each.
     """
-    unit, bits = unit_of(rows, item, gpu), min(factor_bits, 8)
+    unit, bits = unit_of(rows, item, gpu, depth if is_bits else 0), min(factor_bits, 8)
     found = [
         Tile(unit, height, width, stage, down, across, stages, bits, splits)
         for height, width, down, across in _SHAPES[unit]
@@ -213,7 +240,7 @@ def cycles(tile: Tile, rows: int, columns: int, depth: int, batch: int, item: in
         tile.unit is Unit.WARPGROUPS
     ):  # each group of warps reads its own rows, and all columns for each 64 rows
         read = tile.rows * tile.depth + tile.columns * tile.factor_depth * (tile.rows // 64)
-    elif tile.unit is Unit.MATRIX:
+    elif tile.unit in (Unit.MATRIX, Unit.BITS):
         read = tile.rows * tile.depth * tile.across + tile.columns * tile.factor_depth * tile.down
     else:
         read = (tile.rows * tile.depth + 2 * tile.columns * tile.factor_depth) * tile.down

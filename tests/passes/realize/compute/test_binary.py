@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tvmq.passes.hub import arithmetic, packing
+from tvmq.passes.hub import arithmetic
 from tvmq.passes.realize.compute import binary
 from tvmq.passes.realize.compute.binary import Threshold
 from tvmq.passes.realize.compute.contraction import Conv2d
 from tvmq.passes.realize.compute.epilogue import Dequantize
 from tvmq.passes.realize.compute.pool import Window
-from tvmq.passes.realize.realizers.binary_layers import dot_of
+from tvmq.passes.realize.realizers.binary_layers import kernel_of
 from tvmq.targets import bit_products
 
 EMULATED = False
@@ -45,34 +45,23 @@ def test_conv2d(run_kernel, row, case, is_bits, pads_zero):
     geometry = Conv2d(
         *((stride, stride), (padding,) * 4, (dilation, dilation), groups, (kernel, kernel)), out_channels
     )
-    dot = dot_of(row, geometry, channels, fraction=0)
     expected = arithmetic.conv2d_accumulator(
         *(data, weight, geometry.strides, geometry.padding, geometry.dilation, groups),
         0 if pads_zero else -1,
     )
-    packed = binary.pack_weights(weight, groups, dot.lanes)
-    packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, dot.lanes, 1), 4)
     thresholds = rng.integers(-5, 6, out_channels).astype(np.int32)
     if is_bits:
-        arrays = [packing.pack_channels(thresholds, groups, dot.lanes, arithmetic.INT32_MAX)]
-        epilogue = Threshold()
+        arrays, epilogue = [thresholds], Threshold()
     else:
-        given = np.zeros(out_channels, np.int32), np.ones(out_channels, np.float32)
-        arrays = [packing.pack_channels(array, groups, dot.lanes) for array in given]
+        arrays = [np.zeros(out_channels, np.int32), np.ones(out_channels, np.float32)]
         epilogue = Dequantize()
-    define = partial(
-        binary.conv2d,
-        geometry=geometry,
-        channels=channels,
-        pads_zero=pads_zero,
-        dot=dot,
-        epilogue=epilogue,
-    )
-    result = run_kernel(define, [binary.pack_bits(data), packed, *arrays])
+    kernel = kernel_of(row, geometry, (height, width), channels, pads_zero, weight, arrays, epilogue)
+    result = run_kernel(kernel.define, [binary.pack_bits(data), *kernel.constants])
     if is_bits:
-        bits = np.unpackbits(result, axis=-1, bitorder="little").reshape(*result.shape[:4], -1)
-        assert not bits[..., out_channels // groups :].any()
-        found = bits[..., : out_channels // groups].reshape(expected.shape)
+        bits = np.unpackbits(result, axis=-1, bitorder="little").reshape(*result.shape[:3], kernel.groups, -1)
+        a_group = out_channels // kernel.groups
+        assert not bits[..., a_group:].any()
+        found = bits[..., :a_group].reshape(expected.shape)
         np.testing.assert_array_equal(found, expected >= thresholds)
     else:
         np.testing.assert_array_equal(result.reshape(expected.shape), expected.astype(np.float32))
