@@ -68,7 +68,8 @@ TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) {
 TVMQ_DEVICE void tvmq_unpack_b1(void* out, const void* word, int plane) {
   unsigned w;
   memcpy(&w, word, 4);
-  w = ((w << (7 - plane)) & 0x80808080u) | 0x40404040u;
+  w <<= 7 - plane;
+  asm("lop3.b32 %0, %0, %1, %2, 0xea;" : "+r"(w) : "r"(0x80808080u), "r"(0x40404040u));  // and, then or
   memcpy(out, &w, 4);
 }
 
@@ -78,7 +79,9 @@ TVMQ_DEVICE int tvmq_unlike_16(const void* a, const void* b, int c) {
   memcpy(x, a, 16);
   memcpy(y, b, 16);
   for (int i = 0; i < 4; ++i) x[i] ^= y[i];
-  unsigned ones = x[0] ^ x[1] ^ x[2], twos = (x[0] & x[1]) | (x[2] & (x[0] | x[1]));
+  unsigned ones, twos;
+  asm("lop3.b32 %0, %1, %2, %3, 0x96;" : "=r"(ones) : "r"(x[0]), "r"(x[1]), "r"(x[2]));  // sum
+  asm("lop3.b32 %0, %1, %2, %3, 0xe8;" : "=r"(twos) : "r"(x[0]), "r"(x[1]), "r"(x[2]));  // carry
   return c + __popc(ones) + __popc(x[3]) + 2 * __popc(twos);
 }
 
