@@ -246,12 +246,16 @@ def _build(
     constants = map(relax.const, kernel.constants)
     define, is_bits = kernel.define, isinstance(epilogue, Threshold)
     result = emitter.call(define, bits, *constants, *operands_of, name=name, layer=layer)
-    wanted = shape
-    if is_bits:
+    wanted, lanes, a_group = shape, kernel.lanes, geometry.out_channels // kernel.groups
+    if is_bits and kernel.groups > 1 and a_group % lanes:
+        define, lanes = partial(binary.without_gaps, channels=a_group), 1
+        result = emitter.call(define, result, name="bits", layer=layer)
+        wanted = shape_of(result)
+    elif is_bits:
         wanted = (*shape[:-1], int(np.prod(shape_of(result)[3:], dtype=np.int64)))
     if shape_of(result) != wanted:
         result = emitter.emit(relax.op.reshape(result, wanted), layer)
-    return result if pooled is None else pooled.emit(emitter, result, kernel.groups, kernel.lanes, layer)
+    return result if pooled is None else pooled.emit(emitter, result, kernel.groups, lanes, layer)
 
 
 @dataclass(frozen=True)
