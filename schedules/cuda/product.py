@@ -18,6 +18,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
 
+from ...passes.realize.compute.annotations import DATA_BITS
 from .definition import Step, substituted
 from .operands import PIECE, Operand
 from .threads import index_in
@@ -96,6 +97,11 @@ class Product:
     def types(self) -> str:
         """How the device's functions call the dtypes of the operands: ``"u8s8"``."""
         return "".join(SHORT_DTYPE[str(operand.ty.dtype)] for operand in (self.data, self.factor))
+
+    @property
+    def data_bits(self) -> int:
+        """That a number of the data has at most."""
+        return int(self.sums.marks.get(DATA_BITS, 8 * self.item))
 
     @property
     def factor_bits(self) -> int:

@@ -53,6 +53,14 @@ TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) {
     memcpy(static_cast<char*>(out) + plane * distance, &weights, 4);
   }
 }
+// Of four bytes below 16 each, those of `high` in the upper halves.
+TVMQ_DEVICE void tvmq_pack_u4(void* out, const void* low, const void* high) {
+  unsigned l, h;
+  memcpy(&l, low, 4);
+  memcpy(&h, high, 4);
+  l |= h << 4;
+  memcpy(out, &l, 4);
+}
 TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) {
   unsigned w;
   memcpy(&w, word, 4);

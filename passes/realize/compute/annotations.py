@@ -24,6 +24,9 @@ MATRIX = "tvmq.matrix"
 INTO_ROWS = "tvmq.into_rows"
 """Marks the block that brings such an accumulator into rows."""
 
+DATA_BITS = "tvmq.data_bits"
+"""Of an accumulator whose activations are of so few bits, not below 0, that the target has products for them."""
+
 HELD = "tvmq.held"
 """Of an accumulator: registers that its weights take beside a tile."""
 

@@ -77,6 +77,13 @@ TVMQ_DEVICE void tvmq_unpack(void* out, const void* word, int distance) {
     }
   }
 }
+TVMQ_DEVICE void tvmq_pack_u4(void* out, const void* low, const void* high) {
+  for (int i = 0; i < 4; ++i) {
+    unsigned char l = static_cast<const unsigned char*>(low)[i], h = static_cast<const unsigned char*>(high)[i];
+    if (l > 15 || h > 15) tvmq_machine->fail("pack_u4: a number has more than 4 bits");
+    static_cast<unsigned char*>(out)[i] = l | h << 4;
+  }
+}
 TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) { tvmq_unpack<4>(out, word, distance); }
 TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) { tvmq_unpack<2>(out, word, distance); }
 
