@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import tvm
@@ -38,6 +37,8 @@ from ...targets.row import TargetRow
 OUT = Output("uint8", 128, 0, 255)
 ZERO_POINT = 128
 SHIFT = 13
+LARGEST = 2.0**24
+"""Sums, and what they become, are no greater: in a model that is known, and spares them limits."""
 
 Array = tuple[tuple[int, ...], str]
 """Shape and dtype."""
@@ -123,8 +124,12 @@ def _float_dot(row: TargetRow) -> Dot:
     return Dot(row.vector_bits // 32, 1, "float32", "float32", weight_dtype="float32")
 
 
+def _conversion(row: TargetRow) -> Conversion:
+    return Conversion(row.converts_by, LARGEST, LARGEST)
+
+
 def _requantized(row: TargetRow) -> Requantize:
-    return Requantize(OUT, Conversion(row.converts_by))
+    return Requantize(OUT, _conversion(row))
 
 
 def _per_channel(channels: int) -> list[Array]:
@@ -161,7 +166,14 @@ def float_product(rows: int, channels: int, inner: int) -> Kernel:
 
 
 def int8_convolution(
-    batch: int, size: int, into: int, out: int, kernel: int, stride: int = 1, times: int = 1, adds: bool = False
+    batch: int,
+    size: int,
+    into: int,
+    out: int,
+    kernel: int,
+    stride: int = 1,
+    times: int = 1,
+    adds: bool = False,
 ) -> Kernel:
     """Return a convolution over uint8 ``[batch, size, size, into]``, padded to keep the size, requantized.
 
@@ -185,13 +197,13 @@ def int8_convolution(
         epilogue: Epilogue = _requantized(row)
         if adds:
             arrays.append(((batch, result, result, out), "uint8"))
-            epilogue = RequantizeAdd(OUT, Addend(3, 5793), SHIFT, Conversion(row.converts_by))
-        define = partial(
-            contraction.conv2d, geometry=geometry, dot=dot, merged=merged, epilogue=epilogue
-        )
+            epilogue = RequantizeAdd(OUT, Addend(3, 5793), SHIFT, _conversion(row))
+        define = partial(contraction.conv2d, geometry=geometry, dot=dot, merged=merged, epilogue=epilogue)
         return [scheduled(define, arrays, row)]
 
-    name = f"{kernel}x{kernel}{f'/{stride}' if stride > 1 else ''}-{into}-{out}-{result}{' add' if adds else ''}"
+    name = (
+        f"{kernel}x{kernel}{f'/{stride}' if stride > 1 else ''}-{into}-{out}-{result}{' add' if adds else ''}"
+    )
     macs = batch * result**2 * out * into * kernel**2
     peer = (batch, size, into, out, kernel, stride)
     return Kernel(name, f"int8 convolution {kernel}x{kernel}", calls, macs, peer, times)
@@ -249,18 +261,16 @@ def element_wise(kind: str, shape: tuple[int, ...]) -> Kernel:
     """Return one of ``quantize``, ``dequantize``, ``table``, ``add`` and ``multiply`` over a shape."""
 
     def calls(row: TargetRow) -> list[Call]:
-        integers, floats, conversion = (shape, "uint8"), (shape, "float32"), Conversion(row.converts_by)
+        integers, floats, conversion = (shape, "uint8"), (shape, "float32"), _conversion(row)
         makers: dict[str, tuple[Callable[..., te.Tensor], list[Array]]] = {
             "quantize": (
-                partial(elementwise.quantize, scale=0.05, out=OUT, conversion=conversion),
+                partial(elementwise.quantize, scale=0.05, out=OUT, conversion=Conversion(row.converts_by)),
                 [floats],
             ),
             "dequantize": (partial(elementwise.dequantize, scale=0.05, zero_point=ZERO_POINT), [integers]),
             "table": (elementwise.look_up, [integers, ((256,), "uint8")]),
             "add": (
-                partial(
-                    elementwise.add, addends=(Addend(128, 5793), Addend(5, -4001)), shift=SHIFT, out=OUT
-                ),
+                partial(elementwise.add, addends=(Addend(128, 5793), Addend(5, -4001)), shift=SHIFT, out=OUT),
                 [integers, integers],
             ),
             "multiply": (
@@ -354,7 +364,9 @@ def weight_only_product(rows: int, channels: int, inner: int, bits: int = 4) -> 
 
         model = Family("product", "MatMul", ((rows, inner),), ((inner, channels),)).model()
         options = QuantizeOptions(weight_bits=bits, group_size=32)
-        quantized = api.quantize(model, "weight-only", parse_target(f"cuda -arch={row.name}"), options=options)
+        quantized = api.quantize(
+            model, "weight-only", parse_target(f"cuda -arch={row.name}"), options=options
+        )
         return of_model(quantized.mod, row)
 
     name = f"weight-only {rows}x{channels}x{inner}"
