@@ -20,7 +20,7 @@ from tvm.script.ir_builder import tirx as T
 from ...targets.row import Gpu
 from ..blocks import item_bytes
 from .definition import Step, loads, substituted
-from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together
+from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together, uses
 
 THREADS = 128
 """Of a block: few enough that small results have several blocks."""
@@ -71,6 +71,8 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu) -> None:
     step : what is written.
     reduction : what it reads and nobody else, as ``fits`` tells; None for an element-wise step.
     """
+    if reduction is None:
+        step = _flat(step)
     count = lanes_of(step, gpu)
     items = step.size // count
     blocks = -(-items // THREADS)
@@ -84,6 +86,32 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu) -> None:
                 _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
         else:
             _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
+
+
+def _flat(step: Step) -> Step:
+    """Return a step that reads each tensor of its shape at an element's own place as one of a single axis."""
+    if len(step.axes) < 2 or step.is_part:
+        return step
+    axis = tirx.Var("element", "int32")
+    views: dict[tirx.Buffer, tirx.Buffer] = {}
+
+    def view(buffer: tirx.Buffer) -> tirx.Buffer:
+        if buffer not in views:
+            views[buffer] = T.decl_buffer((step.size,), str(buffer.dtype), data=buffer.data)
+        return views[buffer]
+
+    def replaced(load: TensorLoad) -> TensorLoad:
+        alike = [int(extent) for extent in load.source.shape] == list(step.extents)
+        if not alike or not all(map(tvm_ffi.structural_equal, load.indices, step.axes)):
+            return load
+        return tirx.BufferLoad(view(load.source), [axis])
+
+    value = tvm_ffi.structural_map(step.value, [(TensorLoad, replaced)])
+    if uses(value, step.axes):
+        return step
+    return replace(
+        step, buffer=view(step.buffer), axes=(axis,), extents=(step.size,), index=(axis,), value=value
+    )
 
 
 def _index(item: tirx.Expr, lane: tirx.Var, count: int, extents: Sequence[int]) -> list[tirx.Expr]:
