@@ -21,6 +21,21 @@ def is_real() -> bool:
     return loader is not None and not emulated_gpu.load.cache_info().currsize and tvm.cuda(0).exist
 
 
+def arch_for(capability: int) -> str:
+    """Return what kernels for a capability are compiled for: the GPU of this machine has kernels of all up to its own.
+
+    Skips the test where it has not.
+    """
+    if not is_real():
+        return f"sm_{capability}"
+    import tvm
+
+    own = round(10 * float(tvm.cuda(0).compute_version))
+    if capability > own:
+        pytest.skip(f"this machine's GPU is sm_{own}")
+    return f"sm_{own}"
+
+
 @contextmanager
 def gpu() -> Iterator[None]:
     """Give TVM a device ``cuda``, and compile kernels for it."""

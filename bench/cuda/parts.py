@@ -187,6 +187,6 @@ def _model(path: Path, clock: Clock | HostClock, has_torch: bool, rounds: int) -
         "seconds": {each: latency.median_ms / 1e3 for each, latency in found.items()},
         "spread": {each: latency.spread_ms / 1e3 for each, latency in found.items()},
         "call_seconds": sorted(calls)[len(calls) // 2],
-        "slowest": [[each.name, ", ".join(each.layers)[:60], each.seconds] for each in kernels],
+        "slowest": [[each.kernel, ", ".join(each.layers)[:60], each.seconds] for each in kernels],
         "failed": failed,
     }

@@ -35,6 +35,8 @@ PARTS: Mapping[str, Callable[[bool], list[Kernel]]] = {
 """Kernels of each part, by ``tiny``."""
 MODELS = (("resnet50", 64), ("resnet50", 1), ("mobilenetv2", 64), ("mobilenetv2", 1))
 """Name and batch."""
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.onnx"
+"""A network that an emulator can do."""
 
 
 @dataclass(frozen=True)
@@ -105,29 +107,31 @@ def prepare(
     link(library, folder / "kernels.so", linker_for(triple_of(target)), code)
     (folder / "kernels.json").write_text(json.dumps(ready))
     if models:
-        for name, batch in MODELS[-1:] if tiny else MODELS:
+        for name, batch in ((str(DIGITS), 1),) if tiny else MODELS:
             try:
-                say(f"compiling {name} at batch {batch}")
-                model_package(name, batch, archs).export(folder / f"{name}-{batch}.tar")
+                stem = Path(name).stem
+                say(f"compiling {stem} at batch {batch}")
+                model_package(name, batch, archs).export(folder / f"{stem}-{batch}.tar")
             except Exception as error:  # a model whose file is missing, for one
                 say(f"{name}: {type(error).__name__}: {error}")
 
 
 def model_package(name: str, batch: int, archs: Sequence[str]) -> Any:
-    """Return the int8 package of a model at a batch; calibrated on one random sample, since only its speed counts."""
+    """Return the int8 package of a synthetic network, or of a file's: random weights, one sample, for its speed."""
     import onnx
 
     import tvmq
 
-    from ..subjects import load_subject
+    from .. import synthetic
     from ..throughput import with_batch
 
-    subject = load_subject(name, 1)
-    shape = (batch, *subject.input_shape[1:])
-    sample = {subject.model.input: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+    model = onnx.load(name) if name.endswith(".onnx") else getattr(synthetic, name)()
+    (given,) = model.graph.input
+    model = with_batch(model, batch)
+    shape = (batch, *(dim.dim_value for dim in given.type.tensor_type.shape.dim[1:]))
+    sample = {given.name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
     target = f"cuda -arch={archs[0]}"
     options = tvmq.QuantizeOptions(rounding="nearest", float_below=0.0)
-    model = with_batch(onnx.load(subject.path), batch)
     quantized = tvmq.quantize(model, "int8", target, [sample], options=options)
     return tvmq.compile(quantized, target, options=tvmq.CompileOptions(cuda_archs=tuple(archs)))
 
