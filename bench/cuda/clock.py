@@ -26,12 +26,17 @@ LAUNCHES_A_FILL = 8
 """Calls that the host can issue while so much is filled."""
 
 
+def cudart() -> Any:
+    """Return CUDA's runtime, which is loaded already."""
+    return ctypes.CDLL("libcudart.so.13")
+
+
 class Clock:
     """Events of CUDA's runtime, which is loaded already, in the default stream."""
 
     def __init__(self) -> None:
         gpu.load_gpu_runtime()
-        self._cudart = ctypes.CDLL("libcudart.so.13")
+        self._cudart = cudart()
         self._fill = gpu.empty((FILL_BYTES,), "uint8")
         self._events = [self._event(), self._event()]
 
@@ -62,10 +67,10 @@ class Clock:
 
         return measure(self, {"copy": [copy]}, 20)["copy"].median_ms / 1e3
 
-    def seconds(self, runs: Sequence[Run]) -> float:
-        """Return the seconds from the first of the runs to the last, issued together."""
+    def seconds(self, runs: Sequence[Run], launches: int = 1) -> float:
+        """Return the seconds from the first of the runs to the last, issued together, each of so many launches."""
         start, stop = self._events
-        self.fill(2 + len(runs) // LAUNCHES_A_FILL)
+        self.fill(2 + len(runs) * launches // LAUNCHES_A_FILL)
         self._check(self._cudart.cudaEventRecord(start, ctypes.c_void_p()))
         for run in runs:
             run()
@@ -85,7 +90,7 @@ class HostClock:
         source.copy()
         return time.perf_counter() - start
 
-    def seconds(self, runs: Sequence[Run]) -> float:
+    def seconds(self, runs: Sequence[Run], launches: int = 1) -> float:
         start = time.perf_counter()
         for run in runs:
             run()

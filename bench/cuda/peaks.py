@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 
 from ...runtime import gpu
+from .clock import cudart
 
 INT8_MACS = {
     61: 512,
@@ -61,11 +62,11 @@ class Chip:
 def chip() -> Chip:
     """Return the first GPU, whose runtime is loaded."""
     try:
-        cudart = ctypes.CDLL("libcudart.so.13")
+        runtime = cudart()
         values = []
         for kind in (_MULTIPROCESSORS, _CLOCK):
             value = ctypes.c_int()
-            code = cudart.cudaDeviceGetAttribute(ctypes.byref(value), kind, 0)
+            code = runtime.cudaDeviceGetAttribute(ctypes.byref(value), kind, 0)
             values.append(0 if code else value.value)
     except (OSError, AttributeError):
         values = [0, 0]

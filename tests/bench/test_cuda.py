@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from tvmq.bench.cuda import kernels, machine_code, parts, run
+from tests import emulated_gpu
+from tests.gpu import gpu
+from tvmq.bench.cuda import clock, kernels, machine_code, parts, run
 from tvmq.bench.cuda.peaks import Chip
 from tvmq.bench.cuda.tables import table_of
 from tvmq.errors import TvmqError
@@ -54,6 +56,30 @@ def test_every_kernel_has_a_name_of_its_own():
     layers = [kernel for kernel in kernels.products() if "convolution" in kernel.family]
     assert sum(layer.times for layer in layers) == 53
     assert sum(layer.times * layer.macs for layer in layers) / 64 == pytest.approx(4.09e9, rel=0.01)
+
+
+def test_time_between_events(monkeypatch):
+    """Those of the emulated GPU, which does everything at once."""
+    filled = []
+
+    class Runtime:
+        def __getattr__(self, name):
+            return getattr(emulated_gpu.library(), name)
+
+        def cudaMemsetAsync(self, pointer, value, size, stream):
+            filled.append((pointer.value, size.value))
+            return 0
+
+    monkeypatch.setattr(clock, "cudart", Runtime)
+    monkeypatch.setattr(clock, "FILL_BYTES", 1024)
+    with gpu():
+        timer = clock.Clock()
+        ran = []
+        found = clock.measure(timer, {"many": [lambda: ran.append("many")] * 16, "one": [lambda: None]}, 3)
+        assert timer.copy_seconds(4096) > 0
+    assert all(latency.median_ms >= 0 for latency in found.values())
+    assert len(ran) == 16 * 4  # one turn more than is measured
+    assert len(filled) == 4 * (2 + 16 // 8) + 4 * 2 + 21 * 2 and {size for _, size in filled} == {1024}
 
 
 def test_a_row_that_fails_ends_the_process_and_is_not_tried_again(tmp_path, monkeypatch):
