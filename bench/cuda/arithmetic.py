@@ -14,7 +14,7 @@ from ...targets.features import row_of
 from ...targets.parse import parse_target
 from ..tables import Table
 from .kernels import int8_product
-from .machine_code import Code, count, disassembled, kinds
+from .machine_code import Code, Instruction, count, disassembled, kinds
 
 PARTITIONS = 4
 """Of a multiprocessor, each with an issue slot a cycle and a tensor core."""
@@ -55,8 +55,9 @@ class Stage:
     Attributes
     ----------
     rows, columns, depth, warps : of the tile.
-    code, loop : of the kernel.
+    code : of the kernel.
     rates : of the chip.
+    groups : four warps multiply together, by ``wgmma``.
     """
 
     rows: int
@@ -65,10 +66,11 @@ class Stage:
     warps: int
     code: Code
     rates: Rates
+    groups: bool = False
 
     @property
-    def loop(self):
-        return self.code.loop_of("IMMA")
+    def loop(self) -> Sequence[Instruction]:
+        return self.code.loop_of("IGMMA|IMMA")
 
     @property
     def bytes(self) -> int:
@@ -79,8 +81,10 @@ class Stage:
         products = self.rows * self.columns * self.depth
         # ldmatrix of four matrices moves 512 bytes; copies write the stage once.
         read = self.warps * count(self.loop, r"LDSM\.16\.M88\.4") * 512
+        if self.groups:  # an instruction reads 64 rows and all columns, 32 bytes of each
+            read += self.warps // 4 * count(self.loop, "IGMMA") * (64 + self.columns) * 32
         return {
-            "tensor cores": products / self.rates.macs,
+            "tensor cores": products / (self.rates.peak if self.groups else self.rates.macs),
             "issue slots": self.warps * len(self.loop) / PARTITIONS,
             "shared memory": (read + self.bytes) / SHARED_BYTES,
             "second-level cache": self.bytes / self.rates.cache_bytes,
@@ -92,10 +96,12 @@ def stage_of(arch: str) -> Stage:
     from ...schedules.cuda.tiles import Unit, candidates
 
     row = row_of(parse_target(f"cuda -arch={arch}"))
-    tile = candidates(SIZE, SIZE, SIZE, 1, 1, Unit.MATRIX, row.gpu)[0]
+    unit = Unit.WARPGROUPS if row.gpu.warpgroups else Unit.MATRIX
+    tile = candidates(SIZE, SIZE, SIZE, 1, 1, unit, row.gpu)[0]
     (call,) = int8_product(SIZE, SIZE, SIZE).calls(row)
     (code,) = disassembled({"product": call.function}, arch).values()
-    return Stage(tile.rows, tile.columns, tile.depth, tile.threads // 32, code, RATES[row.gpu.capability])
+    rates = RATES[row.gpu.capability]
+    return Stage(tile.rows, tile.columns, tile.depth, tile.threads // 32, code, rates, row.gpu.warpgroups)
 
 
 def tables(archs: Sequence[str]) -> dict[str, Table]:

@@ -132,7 +132,7 @@ def source_of(functions: Mapping[str, tirx.PrimFunc], arch: str) -> str:
     target = parse_target(f"cuda -arch={arch}")
     named = {name: func.with_attr("global_symbol", name) for name, func in functions.items()}
     _, device = lower(tvm.IRModule(named), target)
-    return str(source_module(device, target).inspect_source("cuda"))
+    return str(source_module(device, target).inspect_source("cuda")).replace(*nvcc.ALIGNED)
 
 
 def disassembled(functions: Mapping[str, tirx.PrimFunc], arch: str) -> dict[str, Code]:

@@ -77,7 +77,7 @@ def _act(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.arithmetic:
         from .arithmetic import tables
 
-        for title, table in tables(arguments.archs or ("sm_80", "sm_90")).items():
+        for title, table in tables(arguments.archs or ("sm_80", "sm_90", "sm_90a")).items():
             console.print(title)
             console.print(table.to_terminal())
     elif arguments.compile_only is not None:
@@ -100,7 +100,7 @@ def _compile(arguments: argparse.Namespace, folder: Path, console: Console) -> N
         capability = nvidia_smi("compute_cap").replace(".", "")
         if not capability:
             raise TvmqError("there is no GPU here to compile for: name one, --archs sm_90")
-        archs = [f"sm_{capability}"]
+        archs = ["sm_90a" if capability == "90" else f"sm_{capability}"]
     prepare(folder, archs, False, console.print, not arguments.no_models)
 
 

@@ -17,12 +17,13 @@ from tvmq.bench.cuda.kernels import Kernel
 from tvmq.bench.cuda.machine_code import Code, count
 from tvmq.errors import TvmqError
 from tvmq.schedules.cuda import nvcc
-from tvmq.schedules.cuda.tiles import Tile, Unit, candidates
+from tvmq.schedules.cuda.tiles import Tile, Unit, candidates, slice_rows
+from tvmq.targets.cuda.archs import capability
 from tvmq.targets.row import TargetRow
 from tvmq.targets.rows import GPU_ROWS
 
 ROWS = {row.name: row for row in GPU_ROWS}
-WAYS = ("sm_61", "sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90")
+WAYS = ("sm_61", "sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a")
 """Whose kernels are looked at. Those of 6.1 and 7.0 become code of 7.5 where nvcc has no other: they are made alike."""
 
 KERNELS: dict[str, Kernel] = {
@@ -76,8 +77,10 @@ def arch_of(name: str) -> str | None:
         known = nvcc.known_archs(nvcc.find_nvcc())
     except TvmqError:
         return None
-    capability = int(name.removeprefix("sm_"))
-    return f"sm_{max(capability, known[0])}" if max(capability, known[0]) in known else None
+    found = max(capability(name), known[0])
+    if found not in known:
+        return None
+    return name if found == capability(name) else f"sm_{found}"
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -104,8 +107,11 @@ def tile_of(row: TargetRow, rows: int, columns: int, depth: int, unit: Unit, bat
     return candidates(rows, columns, depth, batch, item, unit, row.gpu)[0]
 
 
-def unit_of(compiled: Compiled) -> Unit:
-    return Unit.MATRIX if compiled.has_matrices else Unit.DOTS
+def unit_of(compiled: Compiled, rows: int = 4096) -> Unit:
+    """Return what multiplies int8, with so many rows."""
+    if not compiled.has_matrices:
+        return Unit.DOTS
+    return Unit.WARPGROUPS if compiled.row.gpu.warpgroups and rows > 32 else Unit.MATRIX
 
 
 def test_no_kernel_uses_memory_of_its_own(compiled):
@@ -123,6 +129,9 @@ def test_no_kernel_uses_memory_of_its_own(compiled):
 
 def products(tile: Tile, unit: Unit, capability: int) -> int:
     """Return the instructions of a warp, or of a thread, that multiply a stage."""
+    if unit is Unit.WARPGROUPS:
+        # 64 rows, all columns and 32 numbers an instruction of four warps.
+        return tile.rows // 64 // (tile.down // 4) * (tile.depth // 32)
     if unit is Unit.MATRIX:
         # 16 x 8 results of 32 numbers an instruction: of 64 x 64 results and 64 numbers, 4 * 8 * 2 = 64.
         whole = (tile.rows // tile.down // 16) * (tile.columns // tile.across // 8) * (tile.depth // 32)
@@ -133,6 +142,8 @@ def products(tile: Tile, unit: Unit, capability: int) -> int:
 
 def reads(tile: Tile, unit: Unit) -> int:
     """Return the reads of 16 bytes a lane from shared memory that these products take."""
+    if unit is Unit.WARPGROUPS:
+        return 0
     if unit is Unit.MATRIX:
         # Four matrices at a time: 16 rows of 32 numbers, or 16 columns. Of 64 x 64 x 64: (4 + 4) * 2 = 16.
         columns = -(-(tile.columns // tile.across) // 16)
@@ -140,8 +151,14 @@ def reads(tile: Tile, unit: Unit) -> int:
     return tile.rows // (tile.threads // 16) + tile.columns // 16
 
 
-INSTRUCTIONS = {Unit.MATRIX: ("IMMA", "LDSM"), Unit.DOTS: ("IDP.4A", "LDS"), Unit.FLOATS: ("FFMA", "LDS")}
-MOST_OTHERS = 64
+INSTRUCTIONS = {
+    Unit.WARPGROUPS: ("IGMMA", "LDSM"),
+    Unit.MATRIX: ("IMMA", "LDSM"),
+    Unit.DOTS: ("IDP.4A", "LDS"),
+    Unit.FLOATS: ("FFMA", "LDS"),
+}
+TENSOR_CORES = (Unit.WARPGROUPS, Unit.MATRIX)
+MOST_OTHERS = {Unit.WARPGROUPS: 116, Unit.MATRIX: 80, Unit.DOTS: 64, Unit.FLOATS: 64}
 """Instructions of the loop that are no products, reads or copies: addresses, the stage, barriers."""
 
 
@@ -155,17 +172,17 @@ def test_a_stage_of_a_product(compiled, name):
     assert loop is not code.instructions
     wanted = products(tile, unit, compiled.row.gpu.capability)
     # Threads in a grid go piece by piece, and of small tiles the compiler writes out all pieces of a stage.
-    turns = 1 if unit is Unit.MATRIX else count(loop, multiply) // wanted
+    turns = 1 if unit in TENSOR_CORES else count(loop, multiply) // wanted
     assert turns in (1, tile.depth // 16)
     assert count(loop, multiply) == wanted * turns
-    wide = count(loop, r"LDSM\.16\.M88\.4" if unit is Unit.MATRIX else r"LDS(\.U)?\.128")
+    wide = count(loop, r"LDSM\.16\.M88\.4" if unit in TENSOR_CORES else r"LDS(\.U)?\.128")
     assert wide == reads(tile, unit) * turns
     copies = tile.stage_bytes // 16 // tile.threads
     copied = count(loop, "LDGSTS") if compiled.row.gpu.copies_async else count(loop, r"LDG\.E.*128")
-    if unit is Unit.MATRIX:
+    if unit in TENSOR_CORES:
         assert copied == copies  # 128 x 256 x 64: 384 rows of 4 pieces by 256 threads
     others = len(loop) - count(loop, f"{multiply}|{read}|LDGSTS|LDG|STS")
-    assert others <= MOST_OTHERS, machine_code.kinds(loop)
+    assert others <= MOST_OTHERS[unit], machine_code.kinds(loop)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +201,9 @@ def test_products_copy_and_store_whole_vectors(compiled, name, shape):
         assert code.count(r"LDGSTS\.E\.BYPASS\.128") == code.count("LDGSTS") > 0
     assert code.count(r"LDG\.E\.128") == code.count("LDG") - code.count("LDGSTS|LDGDEPBAR")
     assert code.count(r"STG\.E\.128") == code.count("STG") > 0
-    tile = tile_of(compiled.row, *shape, unit_of(compiled))
-    assert code.blocks(tile.threads, tile.shared_bytes(16 * tile.down), compiled.row.gpu) >= 1
+    unit = unit_of(compiled)
+    tile = tile_of(compiled.row, *shape, unit)
+    assert code.blocks(tile.threads, tile.shared_bytes(slice_rows(tile, unit)), compiled.row.gpu) >= 1
 
 
 def test_blocks_of_products_on_a_multiprocessor(compiled):
@@ -193,7 +211,7 @@ def test_blocks_of_products_on_a_multiprocessor(compiled):
     unit = unit_of(compiled)
     tile = tile_of(compiled.row, 64 * 56 * 56, 64, 576, unit)
     code = compiled.code("convolution 3x3")
-    blocks = code.blocks(tile.threads, tile.shared_bytes(16 * tile.down), compiled.row.gpu)
+    blocks = code.blocks(tile.threads, tile.shared_bytes(slice_rows(tile, unit)), compiled.row.gpu)
     assert blocks * tile.threads >= 256, (
         tile,
         code.registers,
@@ -219,7 +237,7 @@ def test_a_product_of_two(compiled):
 @pytest.mark.parametrize("name", ["4-bit weights", "weight-only"])
 def test_products_of_one_row(compiled, name):
     code = compiled.code(name)
-    multiply = "FFMA" if name == "weight-only" else INSTRUCTIONS[unit_of(compiled)][0]
+    multiply = "FFMA" if name == "weight-only" else INSTRUCTIONS[unit_of(compiled, 1)][0]
     assert code.count(multiply)
 
 
