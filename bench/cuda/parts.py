@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _rows_of(
     """Yield each row's name and what measures it."""
     if part == "models":
         for path in prepared.models():
-            yield path.stem, lambda path=path: _model(path, clock, has_torch, rounds)
+            yield path.stem, partial(_model, path, clock, has_torch, rounds)
         return
     if part in ("vectors", "memory"):
         size = 1 << 16 if emulated else 1 << 30
@@ -103,10 +104,10 @@ def _rows_of(
         if part == "products":
             yield (
                 kernel.name,
-                lambda kernel=kernel: _product(prepared, kernel, clock, has_torch, rounds, about),
+                partial(_product, prepared, kernel, clock, has_torch, rounds, about),
             )
         else:
-            yield kernel.name, lambda kernel=kernel: _moved(prepared, kernel, clock, rounds, emulated)
+            yield kernel.name, partial(_moved, prepared, kernel, clock, rounds, emulated)
 
 
 def _product(

@@ -6,6 +6,7 @@ Everything is optional: each function returns nothing, or raises, where PyTorch 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,15 +53,18 @@ def float_product(rows: int, channels: int, inner: int, half: bool = False) -> R
 
 
 def float_convolution(
-    batch: int, size: int, into: int, out: int, kernel: int, stride: int, half: bool
+    half: bool, batch: int, size: int, into: int, out: int, kernel: int, stride: int
 ) -> Run:
     """Return the convolution over channels last, in float32 or float16."""
     import torch
 
     dtype = torch.float16 if half else torch.float32
-    last = {"memory_format": torch.channels_last}
-    data = torch.randn((batch, into, size, size), device="cuda", dtype=dtype).to(**last)
-    weight = torch.randn((out, into, kernel, kernel), device="cuda", dtype=dtype).to(**last)
+    data = torch.randn((batch, into, size, size), device="cuda", dtype=dtype).to(
+        memory_format=torch.channels_last
+    )
+    weight = torch.randn((out, into, kernel, kernel), device="cuda", dtype=dtype).to(
+        memory_format=torch.channels_last
+    )
     return lambda: torch.nn.functional.conv2d(data, weight, None, stride, kernel // 2)
 
 
@@ -72,8 +76,8 @@ def product_contenders(family: str, peer: Sequence[int]) -> dict[str, Callable[[
         matrix = (batch * result**2, out, kernel**2 * into)
         return {
             "torch int8": lambda: int8_product(*matrix),
-            "torch float32": lambda: float_convolution(*peer, half=False),
-            "torch float16": lambda: float_convolution(*peer, half=True),
+            "torch float32": partial(float_convolution, False, *peer),
+            "torch float16": partial(float_convolution, True, *peer),
         }
     rows, channels, inner = peer
     found: dict[str, Callable[[], Run]] = {

@@ -228,7 +228,8 @@ def _measured(part: str, arguments: argparse.Namespace, prepared: Path | None, l
     command = [sys.executable, "-m", __package__, "--part", part, "--prepared", str(prepared)]
     command += ["--output", str(arguments.output)] + (["--emulated"] if arguments.emulated else [])
     path, log = arguments.output / f"{part}.jsonl", arguments.output / f"{part}.log"
-    end, said = time.monotonic() + limit, []
+    end = time.monotonic() + limit
+    said: list[str] = []
     with log.open("w") as file:
         while (left := end - time.monotonic()) > 0:
             before = path.stat().st_size if path.exists() else 0
