@@ -93,11 +93,10 @@ class Stage:
 
 def stage_of(arch: str) -> Stage:
     """Return the stage of the int8 product of 4096 cubed, of the tile that the analytic model takes."""
-    from ...schedules.cuda.tiles import Unit, candidates
+    from ...schedules.cuda.tiles import candidates
 
     row = row_of(parse_target(f"cuda -arch={arch}"))
-    unit = Unit.WARPGROUPS if row.gpu.warpgroups else Unit.MATRIX
-    tile = candidates(SIZE, SIZE, SIZE, 1, 1, unit, row.gpu)[0]
+    tile = candidates(SIZE, SIZE, SIZE, 1, 1, 8, row.gpu)[0]
     (call,) = int8_product(SIZE, SIZE, SIZE).calls(row)
     (code,) = disassembled({"product": call.function}, arch).values()
     rates = RATES[row.gpu.capability]

@@ -21,7 +21,7 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.s_tir import SBlock
 
-from ...passes.realize.compute.annotations import INDEPENDENT, PACK
+from ...passes.realize.compute.annotations import INDEPENDENT, PACK, UNPACK
 from .narrow import Narrowing, narrow_buffer
 
 Combine = Callable[[tirx.Expr, tirx.Expr], tirx.Expr]
@@ -115,10 +115,16 @@ class Opaque:
 
 @dataclass(frozen=True)
 class Definition:
-    """A function's parameters and its steps, each after those that it reads."""
+    """A function's parameters and its steps, each after those that it reads.
+
+    Attributes
+    ----------
+    inside : steps of weights that are unpacked. Their readers compute them for themselves, and know that they are such.
+    """
 
     params: tuple[tirx.Buffer, ...]
     steps: tuple[Step | Opaque, ...]
+    inside: tuple[Step, ...] = ()
 
     def is_param(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(param) for param in self.params)
@@ -277,6 +283,7 @@ def _inlined(definition: Definition) -> Definition:
     }
     steps: list[Step | Opaque] = []
     values: list[Step] = []
+    inside: list[Step] = []
 
     def expand(expr: tirx.Expr) -> tirx.Expr:
         def replaced(load: TensorLoad) -> tirx.Expr:
@@ -300,6 +307,8 @@ def _inlined(definition: Definition) -> Definition:
         must_exist = definition.is_param(step.buffer) or step.buffer in read_as_it_is
         if step.is_reduction or must_exist or PACK in step.marks or step.is_part:
             steps.append(step)
+        elif UNPACK in step.marks:
+            inside.append(step)
         else:
             values.append(step)
-    return replace(definition, steps=tuple(steps))
+    return replace(definition, steps=tuple(steps), inside=tuple(inside))
