@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import tvm_ffi
 from tvm import tirx
@@ -19,8 +20,8 @@ from tvm.script.ir_builder import tirx as T
 from ...targets.row import Gpu
 from ..blocks import item_bytes
 from ..space import Decide
-from .definition import Step, substituted
-from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together
+from .definition import Step, loads, substituted
+from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together, uses
 
 THREADS = 128
 """Of a block: few enough that small results have several blocks."""
@@ -28,8 +29,11 @@ THREADS = 128
 OTHER_THREADS = (64, 256)
 """What tuning tries besides."""
 
-MOST_UNROLLED = 25
-"""Terms of a reduction up to which they are written out: the window of 5 x 5."""
+MOST_LOADS = 12
+"""Loads of terms that are written out: the compiler has all of them under way at once, in registers."""
+
+SHORT = 8
+"""Terms of a loop that the compiler would write out by itself."""
 
 
 def fits(step: Step, reduction: Step | None) -> bool:
@@ -77,6 +81,8 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu, decide: Decide) -> None:
     step : what is written.
     reduction : what it reads and nobody else, as ``fits`` tells; None for an element-wise step.
     """
+    if reduction is None:
+        step = _flat(step)
     count = decide("lanes", lanes_of(step, gpu))
     items = step.size // count
     threads = decide("threads", _threads_of(items))
@@ -84,13 +90,50 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu, decide: Decide) -> None:
     with T.launch_thread("blockIdx.x", blocks) as block, T.launch_thread("threadIdx.x", threads) as thread:
         lane = tirx.Var("lane", "int32")
         item = block * threads + thread
-        index = place_of(item * count + lane, step.extents)
+        index = _index(item, lane, count, step.extents)
         ranges = {block: blocks, thread: threads, lane: count}
         if items % threads:
             with T.If(item < items), T.Then():
                 _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
         else:
             _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
+
+
+def _flat(step: Step) -> Step:
+    """Return a step that reads each tensor of its shape at an element's own place as one of a single axis."""
+    if len(step.axes) < 2 or step.is_part:
+        return step
+    axis = tirx.Var("element", "int32")
+    views: dict[tirx.Buffer, tirx.Buffer] = {}
+
+    def view(buffer: tirx.Buffer) -> tirx.Buffer:
+        if buffer not in views:
+            views[buffer] = T.decl_buffer((step.size,), str(buffer.dtype), data=buffer.data)
+        return views[buffer]
+
+    def replaced(load: TensorLoad) -> TensorLoad:
+        alike = [int(extent) for extent in load.source.shape] == list(step.extents)
+        if not alike or not all(map(tvm_ffi.structural_equal, load.indices, step.axes)):
+            return load
+        return tirx.BufferLoad(view(load.source), [axis])
+
+    value = tvm_ffi.structural_map(step.value, [(TensorLoad, replaced)])
+    if uses(value, step.axes):
+        return step
+    return replace(
+        step, buffer=view(step.buffer), axes=(axis,), extents=(step.size,), index=(axis,), value=value
+    )
+
+
+def _index(item: tirx.Expr, lane: tirx.Var, count: int, extents: Sequence[int]) -> list[tirx.Expr]:
+    """Return the index of a lane's element: the lanes of an item lie along the last axis, which their count divides.
+
+    Of ``item * count + lane`` TVM could not tell that, where an extent is no power of two.
+    """
+    if not extents:
+        return []
+    *outer, first = place_of(item, [*extents[:-1], extents[-1] // count])
+    return [*outer, first * count + lane]
 
 
 def _elements(
@@ -145,13 +188,22 @@ def _reduced(
     start = loaded_ahead(reduction.start_at(index), lane)
     over(lane, lambda at: T.buffer_store(sums, at(start), [at(lane.var)]))
     taps: list[tirx.Var] = []
-    loop = T.unroll if reduction.length <= MOST_UNROLLED else T.serial
+    extents = reduction.tap_extents
+    together = max(1, len(loads(replace(reduction, start=None))))
 
-    def inside(extents: Sequence[int]) -> None:
-        if extents:
-            with loop(extents[0]) as tap:
+    def loop_over(axis: int):
+        """Return the loop of an axis of the terms: written out where it and those within it load little enough."""
+        if together * math.prod(extents[axis:]) <= MOST_LOADS:
+            return T.unroll(extents[axis])
+        return T.serial(
+            extents[axis], annotations={"disable_unroll": True} if extents[axis] <= SHORT else None
+        )
+
+    def inside(axis: int) -> None:
+        if axis < len(extents):
+            with loop_over(axis) as tap:
                 taps.append(tap)
-                inside(extents[1:])
+                inside(axis + 1)
             return
         known = analyzer_of({**ranges, **dict(zip(taps, reduction.tap_extents, strict=True))})
         own = Lane(lane.var, lane.count, known)
@@ -163,5 +215,5 @@ def _reduced(
 
         over(lane, add)
 
-    inside(reduction.tap_extents)
+    inside(0)
     return sums
