@@ -57,6 +57,9 @@ class _Kernels:
         waiting: list[Step] = []
         for step in self.definition.steps:
             if isinstance(step, Opaque):
+                for reduction in waiting:
+                    self._alone(reduction)
+                waiting = []
                 self._statements(step)
                 continue
             if step.is_reduction and not self.definition.is_param(step.buffer):
@@ -77,11 +80,15 @@ class _Kernels:
             result = replace(result, buffer=self._store(result.buffer))
         if not self._together(reductions, result):
             for reduction in reductions:
-                reduction = self._stored(reduction)
-                copy = _copy(reduction, self._store(reduction.buffer))
-                if not self._together([reduction], copy):
-                    raise ValueError(f"no kernel computes {reduction.buffer.name} by itself")
+                self._alone(reduction)
             self._together([], self._stored(result))
+
+    def _alone(self, reduction: Step) -> None:
+        """Emit the kernel of a reduction, whose result goes to memory."""
+        reduction = self._stored(reduction)
+        copy = _copy(reduction, self._store(reduction.buffer))
+        if not self._together([reduction], copy):
+            raise ValueError(f"no kernel computes {reduction.buffer.name} by itself")
 
     def _together(self, reductions: Sequence[Step], result: Step) -> bool:
         """Emit one kernel for all; False where none can."""
