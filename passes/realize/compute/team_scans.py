@@ -1,6 +1,6 @@
 """Orders and running sums of long rows, for GPUs: a block of threads has a row, and shares it out.
 
-    select:  k times: each thread's best of what is behind the last result; halves of them are compared until one is left
+    select:  k times: each thread's best of what is behind the last result, and of those the best, half by half
     sort:    all indices by a bitonic network: n * log2(n)^2 / 4 comparisons, n / 2 of them at a time
     scan:    a thread sums up a piece; those sums run in log2(pieces) steps; each thread runs along its piece
 
@@ -76,7 +76,10 @@ def _select(data: tirx.Buffer, values: tirx.Buffer, indices: tirx.Buffer, descen
                         is_equal = T.And(value == last[0], at > last_place[0])
                         is_behind = T.Or(is_before(last[0], value), is_equal)
                         is_better = T.Or(place[thread] < 0, is_before(value, best[thread]))
-                        with T.If(T.And(T.Or(number == 0, is_behind), is_better)), T.Then():
+                        is_wanted = T.And(T.Or(number == 0, is_behind), is_better)
+                        if str(data.dtype).startswith("float"):
+                            is_wanted = T.And(T.Not(T.isnan(value)), is_wanted)
+                        with T.If(is_wanted), T.Then():
                             T.buffer_store(best, value, [thread])
                             T.buffer_store(place, at, [thread])
             half = threads // 2
@@ -90,7 +93,9 @@ def _select(data: tirx.Buffer, values: tirx.Buffer, indices: tirx.Buffer, descen
                         T.buffer_store(place, place[other], [thread])
                 half //= 2
             with _by_threads(1) as only:
-                found = T.max(place[only], 0)  # where all that is left is NaN, there is none
+                found = T.max(
+                    place[only], 0
+                )  # NaN is no result; where all that is left is NaN, there is none
                 T.buffer_store(values, data[row, found], [row, number])
                 T.buffer_store(indices, T.cast(found, str(indices.dtype)), [row, number])
                 T.buffer_store(last, data[row, found], [only])

@@ -11,6 +11,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import Call
 
+from ...targets.cuda.calls import device_value
+
 FAST = ("cos", "exp", "exp10", "log", "log2", "log10", "pow", "sin")
 """Functions of float32 that TVM makes fast ones of."""
 
@@ -20,19 +22,24 @@ FUNCTIONS = (
 )  # fmt: skip
 """Functions of halves that are computed in float32."""
 
-
-@tirx.transform.prim_func_pass(opt_level=0, name="tvmq.ExactFloatMath")
-def exact_float_math(func: tirx.PrimFunc, mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tirx.PrimFunc:
-    """Let a kernel call the exact functions."""
-    return func.with_body(tvm_ffi.structural_map(func.body, [(Call, _exact)]))
+SHORT = ("uint8", "uint16")
+"""Integers whose bits CUDA does not count."""
 
 
-def _exact(call: Call) -> tirx.Expr:
+@tirx.transform.prim_func_pass(opt_level=0, name="tvmq.CudaFunctions")
+def cuda_functions(func: tirx.PrimFunc, mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tirx.PrimFunc:
+    """Let a kernel call what CUDA has."""
+    return func.with_body(tvm_ffi.structural_map(func.body, [(Call, _own)]))
+
+
+def _own(call: Call) -> tirx.Expr:
     name = str(getattr(call.op, "name", "")).rpartition(".")[2]
     dtype = str(getattr(call.ty, "dtype", ""))
+    if name == "popcount" and dtype in SHORT:
+        return tirx.Cast(dtype, device_value("int32", "popcount", tirx.Cast("uint32", call.args[0])))
     if name not in FUNCTIONS or dtype not in ("float16", "float32"):
         return call
     if dtype == "float16":
         wide = Call(call.op, [tirx.Cast("float32", each) for each in call.args], ret_ty="float32")
-        return tirx.Cast("float16", _exact(wide))
+        return tirx.Cast("float16", _own(wide))
     return tirx.call_pure_extern("float32", f"{name}f", *call.args) if name in FAST else call
