@@ -21,8 +21,12 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.s_tir import SBlock
 
+from ...errors import TvmqError
 from ...passes.realize.compute.annotations import INDEPENDENT, PACK
 from .narrow import Narrowing, narrow_buffer
+
+MOST_ELEMENTS = 2**31 - 2**16
+"""Of a tensor: what 32 bits count, with room for threads behind the last element."""
 
 Combine = Callable[[tirx.Expr, tirx.Expr], tirx.Expr]
 
@@ -144,13 +148,14 @@ def read(func: tirx.PrimFunc) -> Definition:
     Raises
     ------
     ValueError : that cannot be told from its blocks.
+    TvmqError : one of its tensors is larger than kernels can count.
     """
-    params = {buffer: narrow_buffer(buffer) for buffer in func.params}
+    params = {buffer: _counted(buffer) for buffer in func.params}
     buffers = dict(params)
     blocks: list[SBlock] = []
 
     def note(block: SBlock) -> None:
-        buffers.update({buffer: narrow_buffer(buffer) for buffer in block.alloc_buffers})
+        buffers.update({buffer: _counted(buffer) for buffer in block.alloc_buffers})
         if not any(isinstance(inner, SBlock) for inner in _inside(block)):
             blocks.append(block)
 
@@ -159,6 +164,17 @@ def read(func: tirx.PrimFunc) -> Definition:
         raise ValueError("it has no blocks")
     steps = [_step(block, buffers, params) for block in blocks]
     return _inlined(Definition(tuple(params.values()), tuple(steps)))
+
+
+def _counted(buffer: tirx.Buffer) -> tirx.Buffer:
+    """Return the buffer with extents of 32 bits, if all that it has can be counted in them."""
+    shape = [int(extent) for extent in buffer.shape]
+    if math.prod(shape) > MOST_ELEMENTS:
+        raise TvmqError(
+            f"a kernel's tensor {buffer.name} {shape} has {math.prod(shape)} elements; "
+            f"kernels of GPUs count to {MOST_ELEMENTS}: make the model's batch or image smaller"
+        )
+    return narrow_buffer(buffer)
 
 
 def _inside(block: SBlock) -> list[SBlock]:

@@ -7,6 +7,7 @@ sums, result          -->  both by threads, or, where a sum serves several eleme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,7 +43,10 @@ def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) 
         T.func_attr({**kept, "tirx.is_scheduled": True, "tirx.noalias": True, OWN_BARRIERS: True})
         for buffer in definition.params:
             T.arg(str(buffer.name), buffer)
-        _Kernels(definition, row.gpu, decide).emit()
+        kernels = _Kernels(definition, row.gpu, decide)
+        kernels.emit()
+        if not kernels.launches:  # nothing has any elements
+            T.evaluate(0)
     return builder.get()
 
 
@@ -52,6 +56,7 @@ class _Kernels:
     def __init__(self, definition: Definition, gpu: Gpu, decide: Decide) -> None:
         self.definition, self.gpu, self.decide = definition, gpu, decide
         self.stored: list[tuple[tirx.Buffer, tirx.Buffer]] = []
+        self.launches = 0
 
     def emit(self) -> None:
         waiting: list[Step] = []
@@ -78,6 +83,9 @@ class _Kernels:
         reductions = [self._stored(step) for step in reductions]
         if not self.definition.is_param(result.buffer):
             result = replace(result, buffer=self._store(result.buffer))
+        if not result.size:
+            return
+        self.launches += 1
         if not self._together(reductions, result):
             for reduction in reductions:
                 self._alone(reduction)
@@ -85,6 +93,7 @@ class _Kernels:
 
     def _alone(self, reduction: Step) -> None:
         """Emit the kernel of a reduction, whose result goes to memory."""
+        self.launches += 1
         reduction = self._stored(reduction)
         copy = _copy(reduction, self._store(reduction.buffer))
         if not self._together([reduction], copy):
@@ -115,7 +124,9 @@ class _Kernels:
                 and buffer not in step.own
             ):
                 self._store(buffer)
-        statements.emit(step, dict(self.stored))
+        if all(map(int, (*step.extents, *(extent for buffer in step.writes for extent in buffer.shape)))):
+            self.launches += 1
+            statements.emit(step, dict(self.stored))
 
     def _is_stored(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(known) for known, _ in self.stored)
