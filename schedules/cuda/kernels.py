@@ -7,7 +7,6 @@ sums, result          -->  both by threads, or, where a sum serves several eleme
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
