@@ -83,10 +83,11 @@ def refuse_other_gpus(metadata: Mapping[str, Any], source: str) -> None:
     """
     here = gpu_capability()
     archs, ptx = metadata["gpu"]["archs"], metadata["gpu"]["ptx"]
-    if here is None or here >= ptx or any(_runs(arch, here) for arch in archs):
+    if here is None or (ptx and here >= ptx) or any(_runs(arch, here) for arch in archs):
         return
+    later = f" and later than sm_{ptx}" if ptx else ""
     raise TvmqError(
-        f"{source} has code for GPUs of {', '.join(archs)} and later than sm_{ptx}; this machine's GPU is sm_{here}: "
+        f"{source} has code for GPUs of {', '.join(archs)}{later}; this machine's GPU is sm_{here}: "
         f"compile it with --target 'cuda -arch=sm_{here}', or --cuda-archs"
     )
 

@@ -78,7 +78,7 @@ def row_of(target: Target, float_type: str = F32.float_type) -> TargetRow:
     TvmqError : no row is for the target's kind or architecture, or its CPU lacks what every row needs.
     """
     if is_gpu(target):
-        return row_of_capability(capability_of(target))
+        return row_of_gpu(str(target.attrs.get("arch", "")))
     if str(target.kind.name) != "llvm":
         raise unsupported_kind(str(target.kind.name))
     arch = arch_of(target)
@@ -109,13 +109,14 @@ def capability_of(target: Target) -> int:
     return capability(str(target.attrs.get("arch", "")))
 
 
-def row_of_capability(capability: int) -> TargetRow:
-    """Return the most capable row of GPUs of a compute capability, ten times that; raise ``TvmqError`` for none."""
+def row_of_gpu(arch: str) -> TargetRow:
+    """Return the most capable row of GPUs of an architecture; raise ``TvmqError`` for none."""
+    reached = capability(arch)
     for row in GPU_ROWS:
-        if row.gpu is not None and row.gpu.capability <= capability:
+        if row.name == arch or (row.gpu.capability <= reached and not row.gpu.warpgroups):
             return row
     raise TvmqError(
-        f"GPUs of sm_{capability} have no dot product of 8-bit integers; "
+        f"GPUs of {arch or 'an unknown architecture'} have no dot product of 8-bit integers; "
         f"possible: {', '.join(row.name for row in reversed(GPU_ROWS))} and those between and after them"
     )
 

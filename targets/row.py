@@ -251,6 +251,7 @@ class Gpu:
     block_bytes, shared_bytes : shared memory that a block may have, and that its multiprocessor has.
     threads : that a multiprocessor holds at a time.
     multiprocessors : of a usual chip of this row, from which comes how many blocks keep it busy.
+    warpgroups : four warps multiply what lies in shared memory together (``wgmma``), which no other chips can.
     """
 
     capability: int
@@ -260,6 +261,7 @@ class Gpu:
     shared_bytes: int
     threads: int
     multiprocessors: int
+    warpgroups: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ void RequireGpu(const json::Object& gpu, const std::string& folder) {
   if (!Attribute(kExists).cast<bool>())
     throw std::runtime_error("there is no NVIDIA GPU here that CUDA can use");
   auto here = std::llround(10 * std::stod(Attribute(kCapability).cast<ffi::String>()));
-  if (here >= gpu["ptx"].cast<int64_t>()) return;
+  const int64_t ptx = gpu["ptx"].cast<int64_t>();  // 0: there is none
+  if (ptx != 0 && here >= ptx) return;
   std::string archs;
   for (const auto& item : gpu["archs"].cast<json::Array>()) {
     std::string arch = item.cast<ffi::String>();

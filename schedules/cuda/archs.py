@@ -10,7 +10,7 @@ from tvm.target import Target
 
 from ...errors import TvmqError
 from ...targets.cuda.archs import capability, check_arch
-from ...targets.features import is_gpu, row_of_capability
+from ...targets.features import is_gpu, row_of_gpu
 from ...targets.row import TargetRow
 from . import nvcc
 
@@ -39,7 +39,7 @@ def check_cuda_archs(target: Target, named: Sequence[str]) -> None:
         return
     for arch in named:
         check_arch(arch)
-    least = row_of_capability(capability(str(target.attrs["arch"]))).gpu.capability
+    least = row_of_gpu(str(target.attrs["arch"])).gpu.capability
     for arch in named:
         if capability(arch) < least:
             raise TvmqError(
@@ -51,7 +51,7 @@ def check_cuda_archs(target: Target, named: Sequence[str]) -> None:
 
 def common_row(row: TargetRow, named: Sequence[str]) -> TargetRow:
     """Return a GPU's row with what all these architectures have: their matrix products and their shared memory."""
-    gpus = [row_of_capability(capability(arch)).gpu for arch in named]
+    gpus = [row_of_gpu(arch).gpu for arch in named]
     if not gpus:
         return row
     common = replace(
@@ -62,5 +62,6 @@ def common_row(row: TargetRow, named: Sequence[str]) -> TargetRow:
         block_bytes=min(row.gpu.block_bytes, *(gpu.block_bytes for gpu in gpus)),
         shared_bytes=min(row.gpu.shared_bytes, *(gpu.shared_bytes for gpu in gpus)),
         threads=min(row.gpu.threads, *(gpu.threads for gpu in gpus)),
+        warpgroups=all(gpu.warpgroups for gpu in (row.gpu, *gpus)),
     )
     return replace(row, gpu=common)

@@ -25,6 +25,9 @@ FLAGS = ("-O3", "-std=c++17", "--fmad=false", "-w")
 HEADER = Path(cuda.__file__).with_name("device.cuh")
 """The functions that kernels call; it is included in front of every source."""
 
+ALIGNED = ("extern __shared__ __align__(64)", "extern __shared__ __align__(1024)")
+"""How TVM declares a block's shared memory, and how it is to be: ``wgmma`` exchanges pieces by their addresses."""
+
 _TOOLKITS = Path("/usr/local")
 _BOTH_WAYS = 'install NVIDIA\'s CUDA toolkit, or pip install "tvmq[cuda]"'
 
@@ -90,7 +93,7 @@ def compile_source(source: str, archs: Sequence[str]) -> bytes:
     """
     nvcc = find_nvcc()
     with tempfile.TemporaryDirectory(prefix="tvmq-") as folder:
-        (Path(folder) / "kernels.cu").write_text(source)
+        (Path(folder) / "kernels.cu").write_text(source.replace(*ALIGNED))
         command = [nvcc, *FLAGS, *code_flags(archs), "-include", str(HEADER)]
         command += ["-fatbin", "-o", "kernels.fatbin", "kernels.cu"]
         _run(command, "nvcc cannot compile the kernels", folder)
@@ -105,12 +108,12 @@ def code_flags(archs: Sequence[str]) -> list[str]:
     names = [arch.removeprefix("sm_") for arch in archs]
     flags = [f"-gencode=arch=compute_{name},code=sm_{name}" for name in names]
     latest = ptx_of(archs)
-    return [*flags, f"-gencode=arch=compute_{latest},code=compute_{latest}"]
+    return [*flags, f"-gencode=arch=compute_{latest},code=compute_{latest}"] if latest else flags
 
 
 def ptx_of(archs: Sequence[str]) -> int:
-    """Return the capability whose PTX a fat binary has: that of ``sm_90a`` too is for 9.0 and all later ones."""
-    return max(map(capability, archs))
+    """Return the capability whose PTX a fat binary has; 0 where all its code is of one chip alone, as of ``sm_90a``."""
+    return max((capability(arch) for arch in archs if arch[-1].isdigit()), default=0)
 
 
 def _version(nvcc: str) -> str:

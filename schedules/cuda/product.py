@@ -39,6 +39,9 @@ SHORT_DTYPE = {"uint8": "u8", "int8": "s8"}
 GRID = 16
 """Threads that lie side by side across a tile, where no tensor cores multiply."""
 
+FEW_ROWS = 32
+"""Rows up to which a warp's own products waste less than those of 64 rows."""
+
 Element = Callable[[tirx.Expr, tirx.Expr], tirx.Expr]
 """``(row or column, place in the inner product) -> number``."""
 
@@ -81,7 +84,9 @@ class Product:
     def unit(self, gpu: Gpu) -> Unit:
         if self.dtype == "float32":
             return Unit.FLOATS
-        return Unit.MATRIX if 8 in gpu.matrix_bits else Unit.DOTS
+        if 8 not in gpu.matrix_bits:
+            return Unit.DOTS
+        return Unit.WARPGROUPS if gpu.warpgroups and self.count(self.rows) > FEW_ROWS else Unit.MATRIX
 
 
 def product_of(sums: Step, result: Step) -> Product | None:
@@ -123,7 +128,7 @@ def emit(product: Product, gpu: Gpu, decide: Decide) -> None:
     unit = product.unit(gpu)
     possible = candidates(rows, columns, product.sums.length, batch, product.item, unit, gpu)
     tile = decide("tile", possible)
-    inner = {Unit.MATRIX: _Matrix, Unit.DOTS: _Dots, Unit.FLOATS: _Floats}[unit](product, tile)
+    inner = _INNER[unit](product, tile)
     with (
         T.launch_thread("blockIdx.x", -(-rows // tile.rows)) as down,
         T.launch_thread("blockIdx.y", -(-columns // tile.columns)) as across,
@@ -176,24 +181,32 @@ class _Kernel:
         return at
 
     def emit(self) -> None:
-        tile, stages = self.tile, self.tile.stages
+        tile, stages, inner = self.tile, self.tile.stages, self.inner
+        ahead = stages - inner.held
         for loader in self.loaders:
             loader.prepare()
-        self.inner.start(self.shared, self.thread)
-        for stage in range(stages - 1):
+        inner.start(self.shared, self.thread)
+        for stage in range(ahead):
             if stage < self.steps:
                 self.load(tirx.const(stage, "int32"), tirx.const(stage, "int32"))
             device_call("copy_commit")
         with T.serial(self.steps) as step:
             self.ranges[step] = self.steps
-            device_call("copy_wait", stages - 2)
+            device_call("copy_wait", ahead - 1)
+            inner.before_barrier()
             device_call("barrier")
-            if self.steps >= stages:
-                ahead = step + (stages - 1)
-                with T.If(ahead < self.steps), T.Then():
-                    self.load(ahead, tirx.floormod(ahead, stages))
+            base = tirx.floormod(step, stages) * tile.stage_bytes
+            if inner.held > 1:  # what multiplies goes on while copies are asked for
+                inner.multiply(base)
+            if self.steps > ahead:
+                with T.If(step + ahead < self.steps), T.Then():
+                    self.load(step + ahead, tirx.floormod(step + ahead, stages))
             device_call("copy_commit")
-            self.inner.multiply(tirx.floormod(step, stages) * tile.stage_bytes)
+            if inner.held > 1:
+                inner.wait()
+            else:
+                inner.multiply(base)
+        inner.finish()
         self.write()
 
     def load(self, step: tirx.Expr, stage: tirx.Expr) -> None:
@@ -417,10 +430,12 @@ class _Inner:
     Attributes
     ----------
     slices, slice_rows : parts in which the sums leave, and how many rows of the tile each has.
+    held : stages that are being read at a time.
     """
 
     slices: int
     slice_rows: int
+    held = 1
 
     def __init__(self, product: Product, tile: Tile) -> None:
         self.product, self.tile = product, tile
@@ -431,6 +446,27 @@ class _Inner:
         self.sums = T.alloc_buffer((self.sums_a_thread,), self.product.dtype, scope="local")
         with T.unroll(self.sums_a_thread) as number:
             T.buffer_store(self.sums, tirx.const(0, self.product.dtype), [number])
+
+    def before_barrier(self) -> None:
+        """Emit what makes a thread's copies visible to others, beside the barrier."""
+
+    def multiply(self, base: tirx.Expr) -> None:
+        """Emit the products of the stage that begins at ``base``."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        """Emit the end of the products of the stage before."""
+
+    def finish(self) -> None:
+        """Emit the end of all products."""
+
+    def put(self, part: tirx.Expr, pitch: int) -> None:
+        """Emit how a part of the sums goes to shared memory, in rows ``pitch`` bytes apart."""
+        raise NotImplementedError
+
+    def row_of(self, part: tirx.Expr, line: tirx.Expr) -> tirx.Expr:
+        """Return which row of the tile is a line of a part."""
+        raise NotImplementedError
 
     @property
     def sums_a_thread(self) -> int:
@@ -499,6 +535,58 @@ class _Matrix(_Inner):
         return tirx.floordiv(line, 16) * height + part * 16 + tirx.floormod(line, 16)
 
 
+class _Warpgroups(_Inner):
+    """Tensor cores: products of 64 x 32 by 32 x all columns, of four warps, which read shared memory themselves."""
+
+    held = 2
+
+    def __init__(self, product: Product, tile: Tile) -> None:
+        super().__init__(product, tile)
+        self.groups = tile.down // 4
+        self.slices = tile.rows // 64 // self.groups
+        self.slice_rows = 64 * self.groups
+        self.name = "".join(SHORT_DTYPE[str(operand.ty.dtype)] for operand in (product.data, product.factor))
+
+    def start(self, shared: tirx.Buffer, thread: tirx.Var) -> None:
+        super().start(shared, thread)
+        self.group = tirx.floordiv(thread, 4 * WARP)
+
+    def before_barrier(self) -> None:
+        device_call("shared_fence")
+
+    def multiply(self, base: tirx.Expr) -> None:
+        tile = self.tile
+        device_call("wgmma_fence")
+        with T.unroll(tile.depth // 32) as step, T.unroll(self.slices) as part:
+            first = (self.group * self.slices + part) * 64
+            device_call(
+                f"wgmma_{self.name}_{tile.columns}",
+                T.address_of(self.sums[part * (tile.columns // 2)]),
+                T.address_of(self.shared[base + first * tile.depth + step * 32]),
+                T.address_of(self.shared[base + tile.rows * tile.depth + step * 32]),
+                tile.depth,
+            )
+        device_call("wgmma_commit")
+
+    def wait(self) -> None:
+        device_call("wgmma_wait", 1)
+
+    def finish(self) -> None:
+        device_call("wgmma_wait", 0)
+
+    def put(self, part: tirx.Expr, pitch: int) -> None:
+        lane, warp = tirx.floormod(self.thread, WARP), tirx.floordiv(self.thread, WARP)
+        with T.unroll(self.tile.columns // 8) as block:
+            for half in range(2):
+                line = warp * 16 + half * 8 + tirx.floordiv(lane, 4)
+                place = self.shared[line * pitch + (block * 8 + tirx.floormod(lane, 4) * 2) * 4]
+                sums = self.sums[part * (self.tile.columns // 2) + block * 4 + 2 * half]
+                device_call("shared_store_8", T.address_of(place), T.address_of(sums))
+
+    def row_of(self, part: tirx.Expr, line: tirx.Expr) -> tirx.Expr:
+        return tirx.floordiv(line, 64) * (64 * self.slices) + part * 64 + tirx.floormod(line, 64)
+
+
 class _Grid(_Inner):
     """Threads in a grid, each with every n-th row and column of the tile."""
 
@@ -565,3 +653,11 @@ class _Floats(_Grid):
 
     def add(self, data: tirx.Expr, factor: tirx.Expr, place: tirx.Expr) -> tirx.Expr:
         return T.call_extern("float32", "fmaf", self.data[data], self.factors[factor], self.sums[place])
+
+
+_INNER: dict[Unit, type[_Inner]] = {
+    Unit.WARPGROUPS: _Warpgroups,
+    Unit.MATRIX: _Matrix,
+    Unit.DOTS: _Dots,
+    Unit.FLOATS: _Floats,
+}

@@ -15,6 +15,9 @@ from ...targets.row import Gpu
 WARP = 32
 SHARED_BYTES_A_CYCLE = 128
 CACHE_BYTES_A_CYCLE = 40
+STAGE_CYCLES = 40
+"""Of a barrier, and of the reads behind it."""
+
 FILL_CYCLES = 1500
 """Of a block before its first product and behind its last."""
 
@@ -22,12 +25,13 @@ FILL_CYCLES = 1500
 class Unit(Enum):
     """What multiplies."""
 
+    WARPGROUPS = "the tensor cores, for four warps at once, which read both operands from shared memory"
     MATRIX = "the tensor cores"
     DOTS = "dp4a"
     FLOATS = "float32 multiply-adds"
 
 
-PRODUCTS_A_CYCLE = {Unit.MATRIX: 2048, Unit.DOTS: 256, Unit.FLOATS: 64}
+PRODUCTS_A_CYCLE = {Unit.WARPGROUPS: 4096, Unit.MATRIX: 2048, Unit.DOTS: 256, Unit.FLOATS: 64}
 """Of a multiprocessor, per cycle; chips differ by a factor that is the same for all tiles."""
 
 
@@ -88,6 +92,19 @@ _MATRIX_SHAPES = (
     (16, 128, 1, 4),
     (64, 16, 4, 1),
 )
+_WARPGROUP_SHAPES = (
+    (256, 192, 16, 1),
+    (128, 256, 8, 1),
+    (256, 128, 8, 1),
+    (128, 192, 8, 1),
+    (128, 128, 8, 1),
+    (128, 64, 8, 1),
+    (64, 256, 4, 1),
+    (64, 128, 4, 1),
+    (64, 64, 4, 1),
+    (128, 32, 8, 1),
+    (64, 32, 4, 1),
+)
 _GRID_SHAPES = (
     (128, 128, 8, 1),
     (128, 64, 8, 1),
@@ -98,6 +115,13 @@ _GRID_SHAPES = (
     (16, 64, 4, 1),
     (8, 32, 4, 1),
 )
+
+_SHAPES = {
+    Unit.WARPGROUPS: _WARPGROUP_SHAPES,
+    Unit.MATRIX: _MATRIX_SHAPES,
+    Unit.DOTS: _GRID_SHAPES,
+    Unit.FLOATS: _GRID_SHAPES,
+}
 
 
 def candidates(
@@ -113,12 +137,19 @@ def candidates(
     """
     found = [
         Tile(height, width, stage, down, across, stages)
-        for height, width, down, across in (_MATRIX_SHAPES if unit is Unit.MATRIX else _GRID_SHAPES)
+        for height, width, down, across in _SHAPES[unit]
         for stage in ((64, 128) if depth * item > 32 else (32,))
         for stages in ((3, 4) if gpu.copies_async else (2,))
     ]
-    fitting = [tile for tile in found if tile.shared_bytes(16 * tile.down) <= gpu.block_bytes]
+    fitting = [tile for tile in found if tile.shared_bytes(slice_rows(tile, unit)) <= gpu.block_bytes]
     return sorted(fitting, key=lambda tile: _cycles(tile, rows, columns, depth, batch, item, unit, gpu))
+
+
+def slice_rows(tile: Tile, unit: Unit) -> int:
+    """Return how many rows of a tile's results go through shared memory at a time."""
+    if unit in (Unit.MATRIX, Unit.WARPGROUPS):
+        return 16 * tile.down
+    return 2 * tile.down * tile.across
 
 
 def _cycles(
@@ -129,7 +160,9 @@ def _cycles(
     steps = -(-depth * item // tile.depth)
     numbers = tile.depth // item
     products = tile.rows * tile.columns * numbers / PRODUCTS_A_CYCLE[unit]
-    if unit is Unit.MATRIX:
+    if unit is Unit.WARPGROUPS:  # each group of warps reads its own rows, and all columns for each 64 rows
+        read = (tile.rows + tile.columns * (tile.rows // 64)) * tile.depth
+    elif unit is Unit.MATRIX:
         read = (tile.rows * tile.across + tile.columns * tile.down) * tile.depth
     else:
         read = (tile.rows + 2 * tile.columns) * tile.down * tile.depth
@@ -138,4 +171,5 @@ def _cycles(
     # Two blocks or more on a multiprocessor hide each other's waits.
     hidden = min(4, gpu.shared_bytes // (tile.stages * tile.stage_bytes + 1024), rounds)
     fill = FILL_CYCLES / max(1, hidden) * (1 + (tile.stages > steps))
-    return rounds * (steps * max(products, shared, cache) + fill + tile.rows * tile.columns / 64)
+    stage = max(products, shared, cache) + STAGE_CYCLES
+    return rounds * (steps * stage + fill + tile.rows * tile.columns / 64)

@@ -34,11 +34,11 @@ def capability(arch: str) -> int:
 
 
 def arch_here() -> str:
-    """Return the architecture of this machine's first GPU; raise ``TvmqError`` where there is none."""
+    """Return the architecture of this machine's first GPU, with all that it has; raise ``TvmqError`` for none."""
     found = capabilities_by_program()
     if not found:
         raise TvmqError(
             "the target 'cuda' is this machine's GPU, and there is none (or no driver, libcuda.so.1): "
             "name the architecture, as in 'cuda -arch=sm_86' or 'nvidia/geforce-rtx-3090'"
         )
-    return f"sm_{found[0]}"
+    return "sm_90a" if found[0] == 90 else f"sm_{found[0]}"

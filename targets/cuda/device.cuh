@@ -167,6 +167,88 @@ TVMQ_LDMATRIX(4)
 #undef TVMQ_LDMATRIX
 #endif
 
+// ---- wgmma: matrix products of 64 rows by four warps at once, asynchronous; compute capability 9.0, code for sm_90a --------------
+//
+// d += a * b of 64 x 32 by 32 x N bytes in shared memory, as lines of `depth` bytes (32, 64 or 128) whose 16-byte pieces are
+// exchanged: piece p of line r is at p xor (r / (128 / depth)) mod (depth / 16), counted from a multiple of 8 * depth. a and b
+// are where the 32 bytes of the first line would be without that. Warp w of the four has rows 16 * w ..., and in d[4 * j ...] what
+// mma has of columns 8 * j .... All warps of the four call everything, in order:
+//
+//   shared_fence, barrier    what ordinary instructions wrote is there for wgmma
+//   wgmma_fence              d is what it is
+//   wgmma_* ..., wgmma_commit
+//   wgmma_wait(n)            all but the last n commits are done: before that nobody touches d, a or b
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+TVMQ_DEVICE unsigned long long tvmq_matrix_descriptor(const void* shared, int depth) {
+  unsigned long long address = (tvmq_shared_address(shared) & 0x3ffffu) >> 4;
+  unsigned long long mode = depth == 128 ? 1 : depth == 64 ? 2 : 3;
+  return address | 1ull << 16 | static_cast<unsigned long long>(depth >> 1) << 32 | mode << 62;
+}
+#define TVMQ_D4(I) "+r"(d[I]), "+r"(d[I + 1]), "+r"(d[I + 2]), "+r"(d[I + 3])
+#define TVMQ_D16(I) TVMQ_D4(I), TVMQ_D4(I + 4), TVMQ_D4(I + 8), TVMQ_D4(I + 12)
+#define TVMQ_D32(I) TVMQ_D16(I), TVMQ_D16(I + 16)
+#define TVMQ_D64(I) TVMQ_D32(I), TVMQ_D32(I + 32)
+#define TVMQ_N0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define TVMQ_N1 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define TVMQ_N2 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define TVMQ_N3 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define TVMQ_N4 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define TVMQ_N5 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define TVMQ_N6 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"
+#define TVMQ_N7 "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define TVMQ_R16 TVMQ_D16(0)
+#define TVMQ_R32 TVMQ_D32(0)
+#define TVMQ_R64 TVMQ_D64(0)
+#define TVMQ_R96 TVMQ_D64(0), TVMQ_D32(64)
+#define TVMQ_R128 TVMQ_D64(0), TVMQ_D64(64)
+#define TVMQ_WGMMA(TYPES, NAME, COLUMNS, NAMES, REGISTERS, A, B)                                       \
+  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) {    \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k32.s32." TYPES " {" NAMES "}, "         \
+                 "%" #A ", %" #B ", 1;"                                                                 \
+                 : REGISTERS                                                                            \
+                 : "l"(tvmq_matrix_descriptor(a, depth)), "l"(tvmq_matrix_descriptor(b, depth)));      \
+  }
+#define TVMQ_WGMMA_ALL(TYPES, NAME)                                                                    \
+  TVMQ_WGMMA(TYPES, NAME, 32, TVMQ_N0, TVMQ_R16, 16, 17) \
+  TVMQ_WGMMA(TYPES, NAME, 64, TVMQ_N0 ", " TVMQ_N1, TVMQ_R32, 32, 33) \
+  TVMQ_WGMMA(TYPES, NAME, 128, TVMQ_N0 ", " TVMQ_N1 ", " TVMQ_N2 ", " TVMQ_N3, TVMQ_R64, 64, 65) \
+  TVMQ_WGMMA(TYPES, NAME, 192, TVMQ_N0 ", " TVMQ_N1 ", " TVMQ_N2 ", " TVMQ_N3 ", " TVMQ_N4 ", " TVMQ_N5, TVMQ_R96, 96, 97) \
+  TVMQ_WGMMA(TYPES, NAME, 256, TVMQ_N0 ", " TVMQ_N1 ", " TVMQ_N2 ", " TVMQ_N3 ", " TVMQ_N4 ", " TVMQ_N5 ", " TVMQ_N6 ", " TVMQ_N7, TVMQ_R128, 128, 129)
+TVMQ_WGMMA_ALL("u8.s8", u8s8)
+TVMQ_WGMMA_ALL("s8.u8", s8u8)
+TVMQ_WGMMA_ALL("s8.s8", s8s8)
+TVMQ_WGMMA_ALL("u8.u8", u8u8)
+TVMQ_DEVICE void tvmq_wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+TVMQ_DEVICE void tvmq_wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+TVMQ_DEVICE void tvmq_wgmma_wait(int groups) {
+  if (groups == 0) {
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  } else {
+    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+  }
+}
+TVMQ_DEVICE void tvmq_shared_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+#undef TVMQ_D4
+#undef TVMQ_D16
+#undef TVMQ_D32
+#undef TVMQ_D64
+#undef TVMQ_N0
+#undef TVMQ_N1
+#undef TVMQ_N2
+#undef TVMQ_N3
+#undef TVMQ_N4
+#undef TVMQ_N5
+#undef TVMQ_N6
+#undef TVMQ_N7
+#undef TVMQ_R16
+#undef TVMQ_R32
+#undef TVMQ_R64
+#undef TVMQ_R96
+#undef TVMQ_R128
+#undef TVMQ_WGMMA
+#undef TVMQ_WGMMA_ALL
+#endif
+
 // ---- Asynchronous copies from global to shared memory ----
 //
 // A thread's copies since its last commit are a group. wait(n) returns when all but its n newest groups have

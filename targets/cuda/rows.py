@@ -15,7 +15,7 @@ KIB = 1024
 
 def _row(gpu: Gpu, l2_bytes: int) -> TargetRow:
     return TargetRow(
-        name=f"sm_{gpu.capability}",
+        name=f"sm_{gpu.capability}{'a' if gpu.warpgroups else ''}",
         arch="cuda",
         features=(),
         vector_bits=32,  # a thread has one number of each
@@ -32,13 +32,21 @@ def _row(gpu: Gpu, l2_bytes: int) -> TargetRow:
 
 
 _AMPERE = Gpu(80, (8, 4, 1), True, 163 * KIB, 164 * KIB, 2048, 108)
+_HOPPER = replace(
+    _AMPERE,
+    capability=90,
+    matrix_bits=(8,),
+    block_bytes=227 * KIB,
+    shared_bytes=228 * KIB,
+    multiprocessors=132,
+)
 
 ROWS = (
     _row(
         replace(
             _AMPERE,
             capability=120,
-            matrix_bits=(8, 1),
+            matrix_bits=(8,),
             block_bytes=99 * KIB,
             shared_bytes=100 * KIB,
             threads=1536,
@@ -46,17 +54,8 @@ ROWS = (
         ),
         96 << 20,
     ),
-    _row(
-        replace(
-            _AMPERE,
-            capability=90,
-            matrix_bits=(8, 1),
-            block_bytes=227 * KIB,
-            shared_bytes=228 * KIB,
-            multiprocessors=132,
-        ),
-        50 << 20,
-    ),
+    _row(replace(_HOPPER, warpgroups=True), 50 << 20),
+    _row(_HOPPER, 50 << 20),
     _row(
         replace(
             _AMPERE,
@@ -84,4 +83,4 @@ ROWS = (
     _row(Gpu(70, (), False, 96 * KIB, 96 * KIB, 2048, 80), 6 << 20),
     _row(Gpu(61, (), False, 48 * KIB, 96 * KIB, 2048, 28), 2816 * KIB),
 )
-"""The most capable first: a chip has the first whose capability it reaches."""
+"""The most capable first: a chip has the first whose capability it reaches; ``sm_90a`` is asked for by its name."""

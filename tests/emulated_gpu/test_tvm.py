@@ -174,6 +174,38 @@ def test_wrong_kernel_raises_its_error():
         executable(on_gpu(np.zeros(32, np.float32)))
 
 
+@pytest.mark.parametrize("dropped", [None, 0, 1])
+def test_each_barrier_of_a_stock_kernel_is_needed(dropped: int | None):
+    """TVM stages tiles of a product in shared memory: a barrier before they are read, and before they are new."""
+
+    def without(code: str, *_) -> str:
+        parts = code.split("__syncthreads();")
+        assert len(parts) == 3
+        if dropped is not None:
+            parts[dropped : dropped + 2] = ["".join(parts[dropped : dropped + 2])]
+        return "__syncthreads();".join(parts)
+
+    builder = relax.BlockBuilder()
+    x, y = (relax.Var(name, relax.TensorType((64, 64), "float32")) for name in "xy")
+    with builder.function("main", [x, y]):
+        with builder.dataflow():
+            out = builder.emit_output(relax.op.matmul(x, y))
+        builder.emit_func_output(out)
+    tvm_ffi.register_global_func(
+        CALLBACKS[1], without, override=True
+    )  # `registered` puts the former one back
+    with target():
+        module = relax.transform.LegalizeOps()(builder.get())
+        executable = tvm.compile(dlight.ApplyDefaultSchedule(dlight.gpu.Matmul())(module), target=target())
+    main = relax.VirtualMachine(executable, tvm.cuda(0))["main"]
+    x, y = np.random.default_rng(0).integers(-8, 8, (2, 64, 64)).astype(np.float32)  # exact in float32
+    if dropped is None:
+        np.testing.assert_array_equal(main(on_gpu(x), on_gpu(y)).numpy(), x @ y)
+    else:
+        with pytest.raises(Exception, match="of static shared memory, which (thread 0|nobody) wrote"):
+            main(on_gpu(x), on_gpu(y))
+
+
 def test_callbacks_are_put_back():
     load()
 

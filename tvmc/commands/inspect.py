@@ -148,7 +148,8 @@ def _gpu(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     gpu = metadata.get("gpu")
     if gpu is None:
         return []
-    return [("GPU code", f"{', '.join(gpu['archs'])}, PTX for later than sm_{gpu['ptx']}")]
+    later = f", PTX for later than sm_{gpu['ptx']}" if gpu["ptx"] else ""
+    return [("GPU code", ", ".join(gpu["archs"]) + later)]
 
 
 def _against_float(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:

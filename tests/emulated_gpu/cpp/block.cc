@@ -14,6 +14,7 @@
 #include "shared_memory.h"
 #include "statistics.h"
 #include "warp.h"
+#include "warpgroup.h"
 
 namespace tvmq_emulated {
 
@@ -177,6 +178,7 @@ void RunBlock(Index block) {
   }
   BeginShared(launch->dynamic_bytes);
   BeginWarps();
+  BeginWarpgroups();
   while (true) {
     for (unsigned first = 0; first < thread_count; first += kWarp) {
       RunWarp(first);
@@ -238,7 +240,7 @@ void FailText(const char* what) { Fail(what); }
 }  // namespace
 
 Machine machine = {nullptr,    Warp,        Barrier,       ActiveMask,    SharedLoad,  SharedStore,
-                   GlobalLoad, GlobalStore, CopyAsync,     CopyCommit,    CopyWait,    AtomicAdd,
+                   GlobalLoad, GlobalStore, CopyAsync,     CopyCommit,    CopyWait,    SharedFence,   AtomicAdd,
                    FailText,   GlobalRange, GlobalOutside, DynamicShared, StaticShared};
 
 void FailOf(const Thread& thread, const std::string& what) {
@@ -267,7 +269,8 @@ const char* KindName(Kind kind) {
       "mma_u8s8",    "mma_s8u8",    "mma_s8s8",    "mma_u8u8",     "mma_u4s4",    "mma_s4u4",
       "mma_s4s4",    "mma_u4u4",    "mma_b1_xor",  "mma_b1_and",   "ldmatrix_x1", "ldmatrix_x2",
       "ldmatrix_x4", "shuffle",     "shuffle_xor", "shuffle_down", "shuffle_up",  "warp_barrier",
-      "barrier",     "active_mask", "shared_load", "shared_store", "load",        "load_const",
+      "wgmma_u8s8",  "wgmma_s8u8",  "wgmma_s8s8",  "wgmma_u8u8",   "wgmma_fence", "wgmma_commit",
+      "wgmma_wait",  "barrier",     "active_mask", "shared_load", "shared_store", "load",        "load_const",
       "store",       "copy_async",  "copy_commit", "copy_wait",    "atomic_add"};
   return names[kind];
 }

@@ -7,6 +7,7 @@
 #include "global_access.h"
 #include "shared_memory.h"
 #include "statistics.h"
+#include "warpgroup.h"
 
 namespace tvmq_emulated {
 
@@ -15,6 +16,7 @@ namespace {
 void Arrive(Thread& thread, const std::vector<Copy>& copies) {
   for (const Copy& copy : copies) {
     NoteArrival(thread, copy.shared, copy.bytes);
+    NoteOrdinaryWrite(thread);
     memcpy(copy.shared, copy.global, copy.bytes);
   }
 }

@@ -39,6 +39,13 @@ enum Kind {
   SHUFFLE_DOWN,
   SHUFFLE_UP,
   WARP_BARRIER,
+  WGMMA_U8S8,
+  WGMMA_S8U8,
+  WGMMA_S8S8,
+  WGMMA_U8U8,
+  WGMMA_FENCE,
+  WGMMA_COMMIT,
+  WGMMA_WAIT,
   WARP_KINDS,  // those above are warp-collective
   BARRIER = WARP_KINDS,
   ACTIVE_MASK,
@@ -61,8 +68,8 @@ struct WarpCall {
   void* d;        // mma: int[4]; ldmatrix: registers; shuffle: where the result goes
   const void* a;  // mma: 4 registers; ldmatrix: row in shared memory; shuffle: value
   const void* b;  // mma: 2 registers
-  int bytes;      // shuffle: size of the value
-  int parameter;  // shuffle: lane, mask or distance
+  int bytes;      // shuffle: size of the value; wgmma: of a line of the operands
+  int parameter;  // shuffle: lane, mask or distance; wgmma: columns, or groups that may be under way
   int width;      // shuffle: lanes of a part
 };
 
@@ -80,6 +87,7 @@ struct Machine {
   void (*copy_async)(void* shared, const void* global, unsigned bytes);
   void (*copy_commit)();
   void (*copy_wait)(int groups);
+  void (*shared_fence)();
   int (*atomic_add)(int* address, int value);
   void (*fail)(const char* what);  // ends the launch
   const Range* (*range)(const void* global);

@@ -90,6 +90,34 @@ TVMQ_MMA(b1_xor, MMA_B1_XOR)
 TVMQ_MMA(b1_and, MMA_B1_AND)
 #undef TVMQ_MMA
 
+#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                                  \
+  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) {      \
+    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                          \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};         \
+    tvmq_machine->warp(&call);                                                                           \
+  }
+#define TVMQ_WGMMA_ALL(NAME, KIND) \
+  TVMQ_WGMMA(NAME, KIND, 32)       \
+  TVMQ_WGMMA(NAME, KIND, 64)       \
+  TVMQ_WGMMA(NAME, KIND, 128)      \
+  TVMQ_WGMMA(NAME, KIND, 192)      \
+  TVMQ_WGMMA(NAME, KIND, 256)
+TVMQ_WGMMA_ALL(u8s8, WGMMA_U8S8)
+TVMQ_WGMMA_ALL(s8u8, WGMMA_S8U8)
+TVMQ_WGMMA_ALL(s8s8, WGMMA_S8S8)
+TVMQ_WGMMA_ALL(u8u8, WGMMA_U8U8)
+#undef TVMQ_WGMMA_ALL
+#undef TVMQ_WGMMA
+
+TVMQ_DEVICE void tvmq_wgmma_call(tvmq_emulated::Kind kind, int groups) {
+  tvmq_emulated::WarpCall call{kind, 0xffffffffu, nullptr, nullptr, nullptr, 0, groups, 32};
+  tvmq_machine->warp(&call);
+}
+TVMQ_DEVICE void tvmq_wgmma_fence() { tvmq_wgmma_call(tvmq_emulated::WGMMA_FENCE, 0); }
+TVMQ_DEVICE void tvmq_wgmma_commit() { tvmq_wgmma_call(tvmq_emulated::WGMMA_COMMIT, 0); }
+TVMQ_DEVICE void tvmq_wgmma_wait(int groups) { tvmq_wgmma_call(tvmq_emulated::WGMMA_WAIT, groups); }
+TVMQ_DEVICE void tvmq_shared_fence() { tvmq_machine->shared_fence(); }
+
 #define TVMQ_LDMATRIX(N)                                                               \
   TVMQ_DEVICE void tvmq_ldmatrix_x##N(void* registers, const void* row) {              \
     TVMQ_LOCAL("ldmatrix_x" #N, registers, 4 * N);                                     \

@@ -7,6 +7,7 @@
 #include "device.h"
 #include "errors.h"
 #include "statistics.h"
+#include "warpgroup.h"
 
 namespace tvmq_emulated {
 
@@ -236,6 +237,7 @@ void SharedLoad(void* local, const void* shared, unsigned bytes) {
 void SharedStore(void* shared, const void* local, unsigned bytes) {
   CheckShared(*running, "shared_store", shared, bytes, bytes);
   NoteWrite(*running, shared, bytes);
+  NoteOrdinaryWrite(*running);
   Move(shared, local, bytes);
   if (counting) CountAccess(SHARED_STORE, *running, __builtin_return_address(0), shared, bytes);
 }

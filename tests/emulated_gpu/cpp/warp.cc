@@ -6,13 +6,14 @@
 #include "matrix_products.h"
 #include "shuffles.h"
 #include "statistics.h"
+#include "warpgroup.h"
 
 namespace tvmq_emulated {
 
 namespace {
 
 void CheckCapability(Kind kind) {
-  int needed = kind <= MMA_U8U8 ? 72 : kind <= MMA_B1_AND ? 75 : 0;
+  int needed = kind <= MMA_U8U8 ? 72 : kind <= MMA_B1_AND ? 75 : WGMMA_U8S8 <= kind && kind <= WGMMA_WAIT ? 90 : 0;
   if (Capability() < needed) {
     Fail(Format("%s needs compute capability %d.%d, and the device has %d.%d", KindName(kind), needed / 10,
                 needed % 10, Capability() / 10, Capability() % 10));
@@ -84,6 +85,8 @@ void Warp(const WarpCall* call) {
     LoadMatrices(call->kind, lanes);
   } else if (call->kind < WARP_BARRIER) {
     Shuffle(call->kind, lanes);
+  } else if (call->kind > WARP_BARRIER) {
+    Warpgroup(call->kind, lanes);
   }
   if (call->mask == 0xffffffffu) ++warp_steps[thread.warp()];
   for (Thread* lane : lanes) {

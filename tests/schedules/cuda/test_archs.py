@@ -26,7 +26,7 @@ def test_kernels_use_what_all_have():
     row = row_of(AMPERE)
     assert common_row(row, ()) == row
     gpu = common_row(row, ("sm_80", "sm_86", "sm_90")).gpu
-    assert (gpu.capability, gpu.matrix_bits, gpu.block_bytes) == (80, (8, 1), 99 << 10)
+    assert (gpu.capability, gpu.matrix_bits, gpu.block_bytes) == (80, (8,), 99 << 10)
 
 
 def test_one_that_has_less_than_the_target(monkeypatch):

@@ -106,8 +106,9 @@ def test_code_for_each_and_ptx_of_the_last():
     assert code_flags(["sm_90a", "sm_80"]) == [
         "-gencode=arch=compute_90a,code=sm_90a",
         "-gencode=arch=compute_80,code=sm_80",
-        "-gencode=arch=compute_90,code=compute_90",
+        "-gencode=arch=compute_80,code=compute_80",
     ]
+    assert code_flags(["sm_90a"]) == ["-gencode=arch=compute_90a,code=sm_90a"]  # code of one chip alone
 
 
 def test_it_compiles_the_same_bytes_with_the_header(compiler):

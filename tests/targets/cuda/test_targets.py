@@ -79,7 +79,14 @@ def test_plain_cuda_is_the_gpu_here(monkeypatch):
 
 @pytest.mark.parametrize(
     ("arch", "row"),
-    [("sm_61", "sm_61"), ("sm_72", "sm_70"), ("sm_87", "sm_86"), ("sm_90a", "sm_90"), ("sm_100", "sm_90")],
+    [
+        ("sm_61", "sm_61"),
+        ("sm_72", "sm_70"),
+        ("sm_87", "sm_86"),
+        ("sm_90a", "sm_90a"),
+        ("sm_90", "sm_90"),
+        ("sm_100", "sm_90"),
+    ],
 )
 def test_row_of_an_architecture(arch, row):
     assert row_of(parse_target(f"cuda -arch={arch}")).name == row

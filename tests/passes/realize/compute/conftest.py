@@ -44,7 +44,7 @@ def target_of(row: TargetRow) -> tvm.target.Target:
 # The others have the same dot products of one row as one of these: ``tests/test_same_bits.py`` runs networks on all.
 TESTED = [*(row for row in ROWS if row.name not in ("aarch64-i8mm", "armv7-neon")), PORTABLE]
 # One of each way to multiply; others have the same kernels with other tiles.
-GPUS = [row for row in GPU_ROWS if row.name in ("sm_80", "sm_61")]
+GPUS = [row for row in GPU_ROWS if row.name in ("sm_90a", "sm_80", "sm_61")]
 
 
 @pytest.fixture(params=[*TESTED, *GPUS], ids=lambda row: row.name)
@@ -54,7 +54,7 @@ def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
     A module with ``EMULATED = False`` has none whose instructions are emulated, which is slow.
     """
     if request.param.gpu is not None:
-        with gpu():
+        with gpu(request.param.gpu.capability):
             yield request.param
         return
     if request.param.arch == "aarch64" and not getattr(request.module, "EMULATED", True):
