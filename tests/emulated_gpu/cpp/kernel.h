@@ -90,11 +90,11 @@ TVMQ_MMA(b1_xor, MMA_B1_XOR)
 TVMQ_MMA(b1_and, MMA_B1_AND)
 #undef TVMQ_MMA
 
-#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                                  \
-  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) {      \
-    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                          \
-    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};         \
-    tvmq_machine->warp(&call);                                                                           \
+#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                             \
+  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) { \
+    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                     \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};    \
+    tvmq_machine->warp(&call);                                                                      \
   }
 #define TVMQ_WGMMA_ALL(NAME, KIND) \
   TVMQ_WGMMA(NAME, KIND, 32)       \
