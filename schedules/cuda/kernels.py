@@ -23,6 +23,9 @@ from . import product, rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
 
+MOST_BLOCKS_ALONG_Z = 65535
+"""Of a launch, as CUDA has it. A product has one for each number of its batch."""
+
 
 def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) -> tirx.PrimFunc:
     """Return the function as kernels of a GPU.
@@ -102,7 +105,7 @@ class _Kernels:
         """Emit one kernel for all; False where none can."""
         if len(reductions) == 1 and reductions[0].marks.get(KERNEL) == "contraction":
             found = product.product_of(reductions[0], result)
-            if found is not None:
+            if found is not None and found.count(found.batch) <= MOST_BLOCKS_ALONG_Z:
                 product.emit(found, self.gpu, self.decide)
                 return True
         by_rows = rows.rows_of(reductions, result)

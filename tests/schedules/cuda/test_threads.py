@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tvm import te, tirx
 
-from tvmq.schedules.cuda.kernels import cuda_kernel
+from tvmq.passes.realize.compute.annotations import KERNEL
+from tvmq.schedules.cuda.kernels import MOST_BLOCKS_ALONG_Z, cuda_kernel
 
 from .te_kernels import ROW, launches, placeholder, run
 
@@ -114,3 +115,21 @@ def test_a_scalar() -> None:
     data = placeholder((), "float32")
     func = te.create_prim_func([data, te.compute((), lambda: data() * 2.0, "y")])
     assert run(func, np.float32(3).reshape(())) == 6
+
+
+def test_more_products_than_a_launch_has_blocks_along_z() -> None:
+    count = MOST_BLOCKS_ALONG_Z + 1
+    a, b = (np.random.default_rng(7).integers(-9, 9, (count, 2, 2)).astype(np.float32) for _ in "ab")
+    x, y = placeholder(a.shape, name="x"), placeholder(b.shape, name="y")
+    k = te.reduce_axis((0, 2), "k")
+    product = te.compute(
+        (count, 2, 2),
+        lambda n, i, j: te.sum(x(n, i, k) * y(n, k, j), axis=k),
+        "product",
+        attrs={KERNEL: "contraction"},
+    )
+    func = te.create_prim_func([x, y, product])
+    assert all(
+        launch.get("blockIdx.z", 1) <= MOST_BLOCKS_ALONG_Z for launch in launches(cuda_kernel(func, ROW))
+    )
+    np.testing.assert_array_equal(run(func, a, b), a @ b)
