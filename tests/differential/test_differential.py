@@ -27,7 +27,7 @@ GPU_SEEDS = (
 )  # fmt: skip
 """Of graphs in which every operator occurs."""
 
-GPU_NETWORKS = (0, 3, 4, 5)
+GPU_NETWORKS = (0, 3, 4, 5, 23)
 GPU_BATCH = 10
 
 
