@@ -278,9 +278,9 @@ def compile(  # noqa: A001 (the name that users expect)
     check_formats(options.dump_code, target)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with _compiling(options, progress) as lowered:
-        records = options.tuning_records or shipped_records(row.name, threads_of(target))
+        records = options.tuning_records or shipped_records(row, threads_of(target))
         graph = Realize(row)(Layout()(prepared.mod))
-        built = build_explained(graph, target, row, records)
+        built = build_explained(graph, target, row, records, options.cuda_graph)
         metadata = describe(
             *(built.mod, target, prepared.scheme),
             kernels=built.kernels,
@@ -346,7 +346,7 @@ def compile_c_library(
     tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with _compiling(options, progress) as lowered:
-        records = options.tuning_records or shipped_records(row.name, threads_of(target))
+        records = options.tuning_records or shipped_records(row, threads_of(target))
         graph = Realize(row)(Layout()(RestoreWeights()(prepared.mod)))
         built = run_explained(partial(build_for_c, prefix=f"{name}_"), graph, target, row, records)
         metadata = describe(
@@ -397,7 +397,6 @@ def tuning_tasks(
     from .tuning.tasks import extract_tasks
 
     target = parse_target(target)
-    refuse_gpu(target, "tuning")
     row = row_of(target)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with explained("looking for kernels"):

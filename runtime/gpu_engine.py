@@ -22,6 +22,10 @@ from .recorder import KernelTime, Recorder, mean_times
 
 Result = TypeVar("Result")
 
+_GPU = threading.Lock()
+"""Held by whoever uses the GPU, of all engines: while one captures a graph, in its first run, CUDA lets no other thread
+of the process launch, allocate or wait."""
+
 
 class GpuEngine:
     """The ``main`` function of a compiled module on this machine's GPU; any number of threads may call it.
@@ -38,15 +42,15 @@ class GpuEngine:
     """
 
     def __init__(self, library: Path, alignment: int, needed_bytes: int) -> None:
-        self._lock = threading.Lock()
         self._process = os.getpid()
         self._needed_bytes = needed_bytes
         self._first: list[gpu.Tensor] | None = None
         self._constant: set[int] | None = None
         try:
             executable = tvm_ffi.load_module(str(library.resolve()), keep_module_alive=False)
-            self._machine = GpuMachine(executable, alignment)
-            self._weights = self._machine.weights()
+            with _GPU:
+                self._machine = GpuMachine(executable, alignment)
+                self._weights = self._machine.weights()
         except (RuntimeError, AttributeError, MemoryError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise self._explained(error) or TvmqError(f"mod.so cannot be loaded: {first}") from error
@@ -137,7 +141,7 @@ class GpuEngine:
                 "a package that has run on a GPU cannot run in a forked process, as CUDA cannot: "
                 "start processes by 'spawn', or load the package in each"
             )
-        with self._lock:
+        with _GPU:
             try:
                 return function()
             except (RuntimeError, MemoryError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,10 +67,14 @@ def _alone(call: relax.Call) -> tvm.IRModule:
 
 
 def build_explained(
-    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    row: TargetRow,
+    records: Path | None = None,
+    cuda_graph: bool = False,
 ) -> Built:
     """Run ``pipeline.build`` as ``run_explained`` does."""
-    return run_explained(build, mod, target, row, records)
+    return run_explained(partial(build, cuda_graph=cuda_graph), mod, target, row, records)
 
 
 def run_explained(

@@ -35,6 +35,7 @@ class CompileOptions:
         are float32 in any case.
     cuda_archs : GPU architectures that the package has code for, such as ``("sm_80", "sm_90")``; none is the target's
         own. The kernels use what all of them have.
+    cuda_graph : kernels of a GPU that follow each other are launched as one (``schedules.cuda.graphs``).
     dump_code : those of ``CODE_FORMATS`` in which the package keeps its code as text, in ``Package.sources``.
     """
 
@@ -47,6 +48,7 @@ class CompileOptions:
     instruments: tuple[Any, ...] = ()
     float_type: str = "f32"
     cuda_archs: tuple[str, ...] = ()
+    cuda_graph: bool = True
     dump_code: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

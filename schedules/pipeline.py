@@ -15,6 +15,8 @@ from ..targets.features import threads_of
 from ..targets.row import TargetRow
 from .bits import WriteBits
 from .code import generate
+from .cuda.graphs import with_graphs
+from .cuda.scratch import plan_scratch
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
 from .padding import SkipPadding
@@ -119,7 +121,13 @@ def to_scheduled_kernels(
         return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod))), kernels
 
 
-def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None) -> Built:
+def build(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    row: TargetRow,
+    records: Path | None = None,
+    cuda_graph: bool = False,
+) -> Built:
     """Compile a Relax module in NHWC, integer or float or both.
 
     The kernels are cut up for the target's ``num-cores``. Where weights are compressed, ``main`` takes them behind its
@@ -128,6 +136,7 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     Parameters
     ----------
     records : folder of tuned records; kernels that have one are scheduled by it, all others by the rules.
+    cuda_graph : of ``CompileOptions``.
 
     Raises
     ------
@@ -135,8 +144,9 @@ def build(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records:
     """
     mod, kernels = to_scheduled_kernels(mod, target, row, records)
     with target:
-        planned = plan_memory()(allocate_empty(mod))
-        executable = generate(to_virtual_machine()(planned), target)
+        planned = plan_memory()(allocate_empty(mod if row.gpu is None else plan_scratch(mod)))
+        launched = with_graphs(planned) if cuda_graph and row.gpu is not None else planned
+        executable = generate(to_virtual_machine()(launched), target)
     return Built(executable, kernels, mod, _storage_bytes(planned))
 
 

@@ -4,7 +4,8 @@
     database_tuning_record.json   a line a measurement: [number of the kernel, [trace, seconds, target, arguments]]
     manifest.json                 the versions and the machine that made them
 
-A record is used wherever its kernel occurs, whatever the model, on targets of the same row and number of threads;
+A record is used wherever its kernel occurs, whatever the model, on targets of the same row and number of threads (of
+a GPU, of the same row);
 TVM's own look-up wants the target's every attribute equal. A line that cannot be read costs only itself.
 """
 
@@ -24,9 +25,11 @@ from tvm.s_tir import Trace
 from tvm.target import Target
 
 from ..errors import TvmqError
+from ..passes.hub.scopes import without_scopes
 from ..targets import intrinsics
 from ..targets.features import row_of, threads_of
 from ..targets.row import TargetRow
+from .cuda.choices import write_noted
 from .schedule import Schedule
 from .workload import hash_of, workload_of
 
@@ -101,7 +104,7 @@ def read_records(folder: Path, row: TargetRow, threads: int) -> Records:
         except (AttributeError, KeyError, TypeError, ValueError):
             logger.warning("%s, line %d is no record: skipped", folder / RECORDS, number + 1)
             continue
-        if targets[key] != family(row.name, threads):
+        if targets[key] != family(row, threads):
             others[targets[key]] = others.get(targets[key], 0) + 1
             continue
         records.by_workload.setdefault(workload, []).append(Record(trace, median, target))
@@ -114,14 +117,16 @@ def read_records(folder: Path, row: TargetRow, threads: int) -> Records:
             count,
             str(folder),
             other,
-            family(row.name, threads),
+            family(row, threads),
         )
     return records
 
 
-def family(row: str, threads: int) -> str:
-    """Return what a record's target has in common with those that it is used for."""
-    return f"{row} with {threads} thread{'s' if threads > 1 else ''}"
+def family(row: TargetRow, threads: int) -> str:
+    """Return what a record's target has in common with those that it is used for; threads are a CPU's."""
+    return (
+        row.name if row.gpu is not None else f"{row.name} with {threads} thread{'s' if threads > 1 else ''}"
+    )
 
 
 def made_by_version(folder: Path) -> str | None:
@@ -155,6 +160,8 @@ def _scheduled(func: tirx.PrimFunc, records: Records, name: str) -> tirx.PrimFun
     try:
         sch = Schedule(func)
         Trace.apply_json_to_schedule(record.trace, sch)
+        if records.row.gpu is not None:
+            return without_scopes(write_noted(sch.mod["main"], records.row))
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         logger.warning("the best record of %r for %s does not apply: %s", str(records.folder), name, reason)
@@ -166,7 +173,7 @@ def _family(target: Any) -> str:
     """Return the family of a record's target; the target itself where no row is for it."""
     try:
         parsed = Target(target)
-        return family(row_of(parsed).name, threads_of(parsed))
+        return family(row_of(parsed), threads_of(parsed))
     except (TvmqError, ValueError):
         return f"target {json.dumps(target)}"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,34 @@ Rule = Callable[[Decide], Schedule]
 """Schedules the kernel afresh with the given choices."""
 
 
+Expand = Callable[[tirx.PrimFunc], tirx.PrimFunc]
+"""Writes the kernel of a scheduled function that is none yet."""
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One schedule, the choices that led to it, and whether the analytic model makes the same."""
+    """One schedule, the choices that led to it, and whether the analytic model makes the same.
+
+    Attributes
+    ----------
+    expand : makes the kernel of the scheduled function; None where it is the kernel.
+    """
 
     schedule: Schedule
     choices: Mapping[str, Any]
     is_default: bool = False
+    expand: Expand | None = None
 
-    @property
+    @cached_property
     def function(self) -> tirx.PrimFunc:
-        """The scheduled function."""
-        return self.schedule.mod["main"]
+        """The kernel."""
+        func = self.schedule.mod["main"]
+        return func if self.expand is None else self.expand(func)
+
+    @cached_property
+    def seen(self) -> Schedule:
+        """What a cost model is to look at."""
+        return self.schedule if self.expand is None else Schedule(self.function)
 
     @property
     def trace(self) -> str:
@@ -60,10 +77,16 @@ def _plain(value: Any) -> Any:
 
 
 class Candidates:
-    """Draws candidates; the first is the one that the analytic model chooses."""
+    """Draws candidates; the first is the one that the analytic model chooses.
 
-    def __init__(self, rule: Rule, rng: np.random.Generator) -> None:
+    Parameters
+    ----------
+    expand : of each ``Candidate``.
+    """
+
+    def __init__(self, rule: Rule, rng: np.random.Generator, expand: Expand | None = None) -> None:
         self._rule = rule
+        self._expand = expand
         self._rng = rng
         self._open: list[dict[str, Any]] = [{}]
         self._is_first = True
@@ -79,7 +102,7 @@ class Candidates:
             return None
         prefix = self._open.pop(self._place(near))
         is_first, self._is_first = self._is_first, False
-        walk = _Walk(None, {}) if is_first else _Walk(self._rng, {**(near or {}), **prefix})
+        walk = Walk(None, {}) if is_first else Walk(self._rng, {**(near or {}), **prefix})
         schedule = self._rule(walk)
         passed: dict[str, Any] = {}
         for name, candidates in walk.candidates.items():
@@ -87,7 +110,7 @@ class Candidates:
                 others = (other for other in candidates if other != walk.chosen[name])
                 self._open.extend({**passed, name: other} for other in others)
             passed[name] = walk.chosen[name]
-        return Candidate(schedule, walk.chosen, is_first)
+        return Candidate(schedule, walk.chosen, is_first, self._expand)
 
     def _place(self, near: Mapping[str, Any] | None) -> int:
         """Return the number of the open branch to go on with."""
@@ -101,7 +124,7 @@ def _differences(prefix: Mapping[str, Any], choices: Mapping[str, Any]) -> int:
     return sum(choices.get(name) != choice for name, choice in prefix.items())
 
 
-class _Walk:
+class Walk:
     """Chooses what it is told where that is possible; else at random, or without a generator as the analytic model.
 
     Attributes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -9,17 +10,27 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, ForkServerContext
 from typing import TYPE_CHECKING
 
 import tvm
 from tvm import tirx
 
+from ..targets.features import is_gpu
 from .evaluate import Prepare
 
 if TYPE_CHECKING:
     from .measure import MeasureOptions
 
-_fork = multiprocessing.get_context("fork")
+_FORK = multiprocessing.get_context("fork")
+
+
+@functools.cache
+def _server() -> ForkServerContext:
+    """Return what forks children off a process of its own, which has everything imported and has met no GPU."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__package__ + ".on_gpu", __package__ + ".remote"])
+    return context
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,9 @@ class Measured:
 
 
 class Child:
-    """The process of one candidate, seen from the parent."""
+    """The process of one candidate, seen from the parent: forked from it, but for a GPU's kernels, where CUDA may be
+    in use here, which does not survive a fork: their ``prepare`` must be one that can be pickled.
+    """
 
     def __init__(
         self,
@@ -43,8 +56,9 @@ class Child:
     ) -> None:
         self.number = number
         self._timeout = options.timeout
-        self.pipe, theirs = _fork.Pipe()
-        self._process = _fork.Process(
+        context: ForkContext | ForkServerContext = _server() if is_gpu(target) else _FORK
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(
             target=_work, args=(theirs, self.pipe, func, target, options, prepare), daemon=True
         )
         self._process.start()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,16 @@ def prepare_here(func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
     return evaluate
 
 
-def with_pass_config(prepare: Prepare, config: Mapping[str, Any]) -> Prepare:
-    """Return ``prepare`` under these options of TVM's passes; contexts of the caller's thread would not reach it."""
+@dataclass(frozen=True)
+class Configured:
+    """A ``Prepare`` under options of TVM's passes; contexts of the caller's thread would not reach it."""
 
-    def configured(func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
-        with tvm.transform.PassContext(opt_level=3, config=dict(config)):
-            return prepare(func, target)
+    prepare: Prepare
+    config: tuple[tuple[str, Any], ...]
 
-    return configured
+    def __call__(self, func: tirx.PrimFunc, target: tvm.target.Target) -> Evaluate:
+        with tvm.transform.PassContext(opt_level=3, config=dict(self.config)):
+            return self.prepare(func, target)
 
 
 def random_arguments(func: tirx.PrimFunc) -> list[np.ndarray]:

@@ -3,9 +3,10 @@
     fork --> build --> (wait until all of the batch are built) --> run alone --> times
     fork --> build --> (wait for a device) --> run there --> times
 
-A child is forked from a process in which everything is imported, so it starts in milliseconds, and needs no file and
-no linker: it runs what it has built. One that crashes or hangs takes nothing with it. Builds run side by side, but
-nothing runs beside a measurement on the same machine.
+A child is forked from a process in which everything is imported, so it starts in milliseconds, and needs no file and no
+linker: it runs what it has built. For CPUs that process is this one, for GPUs another, which has not met CUDA. One that
+crashes or hangs takes nothing with it. Builds run side by side, but nothing runs beside a measurement on the same
+machine.
 """
 
 from __future__ import annotations

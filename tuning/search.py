@@ -5,15 +5,13 @@ from __future__ import annotations
 import statistics
 
 import numpy as np
-from tvm.s_tir import Schedule
 
-from ..schedules.cpu.contraction import schedule_contraction
 from ..schedules.records import FAILED, Record
-from ..schedules.space import Decide
 from ..targets.row import TargetRow
-from .candidates import Candidate, Candidates, trace_text
+from .candidates import Candidate, trace_text
 from .child import Measured
 from .cost_model import CostModel
+from .spaces import candidates_of
 from .tasks import Task
 
 POOL = 64
@@ -62,13 +60,7 @@ class Search:
         self._rng = np.random.default_rng(seed)
         self._pool: list[Candidate] = []
         self._exhausted = False
-
-        def rule(decide: Decide) -> Schedule:
-            sch = Schedule(task.func)
-            schedule_contraction(sch, row, threads, decide)
-            return sch
-
-        self._candidates = Candidates(rule, self._rng)
+        self._candidates = candidates_of(task.func, row, threads, self._rng)
 
     @property
     def is_exhausted(self) -> bool:
@@ -80,7 +72,7 @@ class Search:
         if len(self._pool) <= count:
             chosen, self._pool = self._pool, []
             return chosen
-        scores = self._model.predict(self._context, [candidate.schedule for candidate in self._pool])
+        scores = self._model.predict(self._context, self._pool)
         scores[[candidate.is_default for candidate in self._pool]] = np.inf
         order = np.argsort(-scores, kind="stable")
         by_model = max(1, round(BY_MODEL * count))
@@ -97,7 +89,7 @@ class Search:
     def learn(self, candidates: list[Candidate], results: list[Measured]) -> None:
         """Let the cost model learn from a round."""
         seconds = [statistics.median(result.seconds) if result.seconds else None for result in results]
-        self._model.learn(self._context, [candidate.schedule for candidate in candidates], seconds)
+        self._model.learn(self._context, candidates, seconds)
 
     def _fill(self) -> None:
         """Draw until the pool is full. A candidate that has a record is taken as measured."""
@@ -118,7 +110,7 @@ class Search:
             self.since_gain = 0
             self._model.learn(
                 self._context,
-                [candidate.schedule for candidate, _ in learned],
+                [candidate for candidate, _ in learned],
                 [seconds if seconds < FAILED else None for _, seconds in learned],
             )
 

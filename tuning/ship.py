@@ -30,7 +30,7 @@ def ship(folders: Iterable[Path], target: Target, root: Path) -> Path:
     TvmqError : a folder has no records that can be read.
     """
     row, threads = row_of(target), threads_of(target)
-    output = root / row.name / f"{threads}-threads"
+    output = tuning_logs.folder_of(row, threads, root)
     best: dict[str, Record] = {}
     for folder in [*([output] if output.is_dir() else []), *folders]:
         found = read_records(folder, row, threads)

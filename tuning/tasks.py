@@ -6,17 +6,18 @@ import math
 from dataclasses import dataclass
 
 import tvm
-from tvm import tirx
+from tvm import relax, tirx
 from tvm.s_tir import Schedule
 
+from ..passes.hub.graph import bindings_of, op_name
 from ..passes.realize.compute.annotations import KERNEL, NARROW, TAIL
 from ..schedules.blocks import root_blocks
-from ..schedules.cpu.contraction import schedule_contraction
 from ..schedules.pipeline import to_kernels
 from ..schedules.workload import hash_of, workload_of
 from ..targets.bit_products import DEPTH
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
+from .spaces import has_candidates
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Task:
     workload : what its records are found by (``schedules.workload``), and that module's hash.
     layers : the nodes of the user's model that its calls compute.
     calls : how often the model runs it.
-    macs : multiply-adds of one call, those in padding included.
+    macs : multiply-adds of one call, those in padding included; 0 of a kernel without an accumulator.
     """
 
     name: str
@@ -45,13 +46,18 @@ class Task:
 def extract_tasks(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) -> list[Task]:
     """Return the tasks of a module that is ready for ``schedules.pipeline.build``, in the order of their first calls.
 
-    A kernel without an accumulator has nothing to choose, and is no task.
+    A kernel in which there is nothing to choose is no task: on CPUs one without an accumulator.
     """
     mod, kernels = to_kernels(mod, target, row)
+    moving = _called(
+        relax.transform.RewriteDataflowReshape()(mod)
+    )  # kernels that move nothing are no kernels
     calls: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
     functions: dict[str, tuple[str, tirx.PrimFunc, tvm.IRModule]] = {}
     for name, layers in kernels:
+        if name not in moving:
+            continue
         func = mod[name].with_attr("global_symbol", "main")
         workload = workload_of(func)
         key = hash_of(workload)
@@ -61,16 +67,25 @@ def extract_tasks(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) 
     return [
         Task(name, func, workload, key, tuple(calls[key]), counts[key], _macs(func))
         for key, (name, func, workload) in functions.items()
-        if not schedule_contraction(Schedule(func), row, threads_of(target))
+        if has_candidates(func, row, threads_of(target))
     ]
 
 
+def _called(mod: tvm.IRModule) -> set[str]:
+    """Return the names of the kernels that ``main`` calls."""
+    calls = (binding.value for binding in bindings_of(mod))
+    return {call.args[0].name_hint for call in calls if op_name(call) == "relax.call_tir"}
+
+
 def _macs(func: tirx.PrimFunc) -> int:
+    """Return the multiply-adds of a kernel's accumulator; 0 without one."""
     sch = Schedule(func)
     blocks = [sch.get(block) for block in root_blocks(sch)]
     accumulators, narrow = (
         [block for block in blocks if mark in block.annotations] for mark in (KERNEL, NARROW)
     )
+    if not accumulators:
+        return 0
     sums = (narrow or accumulators)[0]
     products = DEPTH if TAIL in sums.annotations else 1
     return products * math.prod(int(var.dom.extent) for var in sums.iter_vars)

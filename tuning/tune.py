@@ -89,7 +89,7 @@ def tune(
         raise TvmqError("the model has no kernel that can be tuned")
     row, threads = row_of(target), threads_of(target)
     intrinsics.register_all(row)  # once here, and not in each child
-    model = CostModel(target)
+    model = CostModel(target, row)
     sources = [read_records(earlier, row, threads)] if earlier is not None else []
     store = Store(output, target)
     sources.append(store.records(row))

@@ -49,6 +49,11 @@ def add_code_flags(parser: argparse.ArgumentParser) -> None:
         help="GPUs that the package has code for, such as sm_80,sm_90 (default: that of --target)",
     )
     group.add_argument(
+        "--no-cuda-graph",
+        action="store_true",
+        help="launch a GPU's kernels one by one, not those that follow each other as one CUDA graph",
+    )
+    group.add_argument(
         "--disabled-pass",
         type=arguments.names,
         action="extend",

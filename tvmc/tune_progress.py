@@ -38,7 +38,7 @@ class TuneProgress:
         """Say what is the best of the kernel that had its turn."""
         place = searches.index(current) + 1
         best = "none ran" if math.isinf(current.best) else f"best {_milliseconds(current.best)} ms"
-        speed = "" if math.isinf(current.best) else f", {_speed(current)} GMAC/s"
+        speed = "" if math.isinf(current.best) or not current.task.macs else f", {_speed(current)} GMAC/s"
         self._write(
             f"[{place}/{len(searches)}] {current.task.name}: {current.trials} trials, {best}{speed}"
             f"{', complete' if current.is_exhausted else ''}; {left} trials left"
@@ -76,4 +76,8 @@ def _milliseconds(seconds: float | None) -> str:
 
 
 def _speed(search: Search) -> str:
-    return "-" if math.isinf(search.best) else f"{search.task.macs / search.best / 1e9:.1f}"
+    return (
+        "-"
+        if math.isinf(search.best) or not search.task.macs
+        else f"{search.task.macs / search.best / 1e9:.1f}"
+    )

@@ -40,13 +40,14 @@ def prepare_for(
     TvmqError : the tracker has no device, or one that cannot run what is for the target; or this machine cannot.
     """
     from ..targets import host
-    from ..targets.features import arch_of, features_of, refuse_gpu
-    from ..tuning.evaluate import prepare_here, with_pass_config
+    from ..targets.features import arch_of, features_of, is_gpu
+    from ..tuning.evaluate import Configured, prepare_here
 
-    refuse_gpu(target, "tuning")
     if remote is not None:
         remote.check(target)
-        return with_pass_config(remote, dict(config)), remote.count
+        return Configured(remote, tuple(config)), remote.count
+    if is_gpu(target):
+        return Configured(_prepare_on_gpu(target), tuple(config)), None
     arch = arch_of(target)
     if arch != host.architecture():
         raise TvmqError(
@@ -57,7 +58,23 @@ def prepare_for(
         raise TvmqError(
             f"this CPU lacks {', '.join(missing)}, which the target has; name a device with --rpc-tracker"
         )
-    return with_pass_config(prepare_here, dict(config)), None
+    return Configured(prepare_here, tuple(config)), None
+
+
+def _prepare_on_gpu(target: Target) -> Prepare:
+    from ..schedules.cuda.archs import check_cuda_archs
+    from ..targets.cuda.driver import capabilities_by_program
+    from ..tuning.on_gpu import prepare_on_gpu, refuse_other_gpu
+
+    found = capabilities_by_program()
+    if not found:
+        raise TvmqError(
+            "tuning measures on the GPU, and there is no NVIDIA GPU here, or no driver for it; "
+            "name a device that has one with --rpc-tracker and --rpc-key"
+        )
+    refuse_other_gpu(found[0], target, "this machine")
+    check_cuda_archs(target, ())
+    return prepare_on_gpu
 
 
 def tune_tasks(

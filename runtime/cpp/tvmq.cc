@@ -11,6 +11,8 @@
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <mutex>
+#include <shared_mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -27,6 +29,10 @@ constexpr int64_t kFormat = 2;       // of mod.json, that this source knows
 constexpr int kPooledAllocator = 2;  // of TVM's memory manager
 constexpr size_t kAlignment = 64;    // bytes; generated code may assume it of every tensor
 constexpr int kListedCpus = -3;      // TVM's name for "on any of these", the processors in its third argument
+
+// While a session captures a CUDA graph, in its first run, CUDA lets no other thread of the process launch,
+// allocate or wait; it holds this for itself, all others share it.
+std::shared_mutex capturing;
 
 // Calls the function; what TVM throws becomes one line, behind `where`.
 template <typename Function>
@@ -177,6 +183,7 @@ Model::Model(const std::string& folder) {
                                             ReadTensors(metadata, "inputs"),
                                             ReadTensors(metadata, "outputs"),
                                             {}});
+    std::shared_lock<std::shared_mutex> lock(capturing);
     auto machine = NewMachine(impl->executable, impl->on_gpu);
     if (auto load = machine->GetFunction("load_weights")) {
       // In a thread of its own, because the number of threads is a thing of the thread.
@@ -200,6 +207,7 @@ struct Session::Impl {
   ffi::Function main;
   std::vector<Room> rooms;
   std::vector<ffi::Tensor> on_gpu;  // the inputs' places there
+  bool has_run = false;
 
   // The caller's memory as a tensor, or a copy of it where it is not aligned or belongs on the GPU.
   ffi::Tensor Input(size_t index, const void* data) {
@@ -228,8 +236,9 @@ Session::Session(const Model& model, int threads) {
     throw std::runtime_error("a session on " + std::to_string(threads) + " threads; expected 0 or more");
   OneLine("", [&] {
     bool on_gpu = model.impl_->on_gpu;
+    std::shared_lock<std::shared_mutex> lock(capturing);
     auto machine = NewMachine(model.impl_->executable, on_gpu);
-    impl_ = std::make_unique<Impl>(Impl{model.impl_, threads, machine, Get(machine, "main"), {}, {}});
+    impl_ = std::make_unique<Impl>(Impl{model.impl_, threads, machine, Get(machine, "main"), {}, {}, false});
     impl_->rooms.resize(model.inputs().size());
     for (const TensorInfo& info : model.inputs()) {
       if (on_gpu) impl_->on_gpu.push_back(EmptyOnGpu(ShapeOf(info), ffi::StringToDLDataType(info.dtype)));
@@ -237,7 +246,10 @@ Session::Session(const Model& model, int threads) {
   });
 }
 
-Session::~Session() = default;
+Session::~Session() {
+  std::shared_lock<std::shared_mutex> lock(capturing);
+  impl_.reset();
+}
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
@@ -246,12 +258,20 @@ void Session::Run(const std::vector<const void*>& inputs, const std::vector<void
   RefuseCount("outputs", outputs.size(), impl_->model->outputs.size());
   OneLine("", [&] {
     UseThreads(impl_->threads);
+    std::shared_lock<std::shared_mutex> shared(capturing, std::defer_lock);
+    std::unique_lock<std::shared_mutex> alone(capturing, std::defer_lock);
+    if (impl_->model->on_gpu && !impl_->has_run) {
+      alone.lock();
+    } else {
+      shared.lock();
+    }
     std::vector<ffi::Tensor> tensors;
     for (size_t i = 0; i < inputs.size(); ++i) tensors.push_back(impl_->Input(i, inputs[i]));
     std::vector<ffi::AnyView> views(tensors.begin(), tensors.end());
     views.insert(views.end(), impl_->model->weights.begin(), impl_->model->weights.end());
     ffi::Any result;
     impl_->main.CallPacked(ffi::PackedArgs(views.data(), static_cast<int32_t>(views.size())), &result);
+    impl_->has_run = true;
     if (auto tensor = result.as<ffi::Tensor>()) return impl_->Output(0, *tensor, outputs[0]);
     auto found = result.cast<ffi::Array<ffi::Tensor>>();
     for (size_t i = 0; i < outputs.size(); ++i) impl_->Output(i, found[i], outputs[i]);

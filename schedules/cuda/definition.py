@@ -22,7 +22,7 @@ from tvm.ir.expr import TensorLoad
 from tvm.s_tir import SBlock
 
 from ...errors import TvmqError
-from ...passes.realize.compute.annotations import INDEPENDENT, PACK
+from ...passes.realize.compute.annotations import INDEPENDENT, PACK, UNPACK
 from .narrow import Narrowing, narrow_buffer
 
 MOST_ELEMENTS = 2**31 - 2**16
@@ -119,10 +119,16 @@ class Opaque:
 
 @dataclass(frozen=True)
 class Definition:
-    """A function's parameters and its steps, each after those that it reads."""
+    """A function's parameters and its steps, each after those that it reads.
+
+    Attributes
+    ----------
+    inside : steps of weights that are unpacked. Their readers compute them for themselves, and know that they are such.
+    """
 
     params: tuple[tirx.Buffer, ...]
     steps: tuple[Step | Opaque, ...]
+    inside: tuple[Step, ...] = ()
 
     def is_param(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(param) for param in self.params)
@@ -308,6 +314,7 @@ def _inlined(definition: Definition) -> Definition:
     }
     steps: list[Step | Opaque] = []
     values: list[Step] = []
+    inside: list[Step] = []
 
     def expand(expr: tirx.Expr) -> tirx.Expr:
         def replaced(load: TensorLoad) -> tirx.Expr:
@@ -331,6 +338,8 @@ def _inlined(definition: Definition) -> Definition:
         must_exist = definition.is_param(step.buffer) or step.buffer in read_as_it_is
         if step.is_reduction or must_exist or PACK in step.marks or step.is_part:
             steps.append(step)
+        elif UNPACK in step.marks:
+            inside.append(step)
         else:
             values.append(step)
-    return replace(definition, steps=tuple(steps))
+    return replace(definition, steps=tuple(steps), inside=tuple(inside))

@@ -18,10 +18,11 @@ from tvm.script.ir_builder import tirx as T
 
 from ...passes.realize.compute.annotations import KERNEL
 from ...targets.row import Gpu, TargetRow
-from ..space import Decide, analytic
-from . import product, rows, statements, threads
+from ..space import Choice, Decide, analytic
+from . import few_rows, product_kernel, rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
+from .product import Product, count, product_of, split_sums
 
 MOST_BLOCKS_ALONG_Z = 65535
 """Of a launch, as CUDA has it. A product has one for each number of its batch."""
@@ -56,9 +57,13 @@ class _Kernels:
     """Emits the launches of a definition, in order."""
 
     def __init__(self, definition: Definition, gpu: Gpu, decide: Decide) -> None:
-        self.definition, self.gpu, self.decide = definition, gpu, decide
-        self.stored: list[tuple[tirx.Buffer, tirx.Buffer]] = []
+        self.definition, self.gpu, self._decide = definition, gpu, decide
         self.launches = 0
+        self.stored: list[tuple[tirx.Buffer, tirx.Buffer]] = []
+
+    def decide(self, name: str, candidates: Sequence[Choice]) -> Choice:
+        """Make a choice of the launch that is being emitted; its number is part of the name."""
+        return self._decide(f"{self.launches}.{name}", candidates)
 
     def emit(self) -> None:
         waiting: list[Step] = []
@@ -87,7 +92,6 @@ class _Kernels:
             result = replace(result, buffer=self._store(result.buffer))
         if not result.size:
             return
-        self.launches += 1
         if not self._together(reductions, result):
             for reduction in reductions:
                 self._alone(reduction)
@@ -95,7 +99,6 @@ class _Kernels:
 
     def _alone(self, reduction: Step) -> None:
         """Emit the kernel of a reduction, whose result goes to memory."""
-        self.launches += 1
         reduction = self._stored(reduction)
         copy = _copy(reduction, self._store(reduction.buffer))
         if not self._together([reduction], copy):
@@ -103,19 +106,53 @@ class _Kernels:
 
     def _together(self, reductions: Sequence[Step], result: Step) -> bool:
         """Emit one kernel for all; False where none can."""
+        if not self._emit_one(reductions, result):
+            return False
+        self.launches += 1
+        return True
+
+    def _emit_one(self, reductions: Sequence[Step], result: Step) -> bool:
         if len(reductions) == 1 and reductions[0].marks.get(KERNEL) == "contraction":
-            found = product.product_of(reductions[0], result)
-            if found is not None and found.count(found.batch) <= MOST_BLOCKS_ALONG_Z:
-                product.emit(found, self.gpu, self.decide)
+            found = product_of(reductions[0], result, self.definition.inside)
+            if found is not None and count(found.batch) <= MOST_BLOCKS_ALONG_Z:
+                self._product(found)
                 return True
+        reductions = [self._unpacked(step) for step in reductions]
         by_rows = rows.rows_of(reductions, result)
         if by_rows is not None:
-            rows.emit(by_rows)
+            rows.emit(by_rows, self.decide)
             return True
         if len(reductions) > 1 or not threads.fits(result, reductions[0] if reductions else None):
             return False
-        threads.emit(result, reductions[0] if reductions else None, self.gpu)
+        threads.emit(result, reductions[0] if reductions else None, self.gpu, self.decide)
         return True
+
+    def _product(self, found: Product) -> None:
+        """Emit the kernel of a product, or of parts of its sums and then of their sum."""
+        if few_rows.fits(found):
+            few_rows.emit(found, self.gpu)
+            return
+        tile = product_kernel.tile_of(found, self.gpu, self.decide)
+        if tile.splits == 1:
+            product_kernel.emit(found, tile)
+            return
+        sums = found.sums
+        shape = [tile.splits, *sums.extents]
+        stored = T.alloc_buffer(shape, str(sums.buffer.dtype), scope="global")
+        partial, whole = split_sums(sums, tile.splits, stored)
+        partial = replace(partial, buffer=tirx.decl_buffer(shape, str(stored.dtype), "partial"))
+        part = product_of(partial, _copy(partial, stored), self.definition.inside)
+        product_kernel.emit(part, tile)
+        self._together([whole], found.result)
+
+    def _unpacked(self, step: Step) -> Step:
+        """Return the step with the unpacking of the weights that it reads inside."""
+
+        def replaced(load: TensorLoad) -> tirx.Expr:
+            inside = next((each for each in self.definition.inside if each.buffer.same_as(load.source)), None)
+            return load if inside is None else inside.at(load.indices)
+
+        return replace(step, value=tvm_ffi.structural_map(step.value, [(TensorLoad, replaced)]))
 
     def _statements(self, step: Opaque) -> None:
         """Emit the kernel of a step of statements."""
@@ -127,8 +164,8 @@ class _Kernels:
             ):
                 self._store(buffer)
         if all(map(int, (*step.extents, *(extent for buffer in step.writes for extent in buffer.shape)))):
-            self.launches += 1
             statements.emit(step, dict(self.stored))
+            self.launches += 1
 
     def _is_stored(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(known) for known, _ in self.stored)

@@ -20,13 +20,17 @@ from tvm.sym import Analyzer
 
 from ...targets.cuda.calls import device_call, device_value
 from ..blocks import item_bytes
+from ..space import Decide
 from .definition import Step, loads, substituted
 from .threads import over, write
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, flat_index, loaded_ahead, place_of, uses
 
 WARP = 32
 WARPS = 4
-"""Of a block, whatever it has to do."""
+"""Of a block, unless tuning finds better."""
+
+OTHER_WARPS = (1, 2, 8, 16)
+"""What tuning tries besides."""
 
 LONG_ROW = 1024
 """Terms from which on a whole block has a row."""
@@ -125,36 +129,52 @@ def _runs_along(reduction: Step, place: Sequence[tirx.Expr], known: dict[tirx.Va
     return any(lane.runs_along(lane.analyzer.simplify(index)) for index in indices if lane.varies(index))
 
 
-def emit(rows: Rows) -> None:
+def teams_of(longest: int) -> list[tuple[int, int]]:
+    """Return how many warps a block may have, and how many of them a row: one or all. The best come first.
+
+    Parameters
+    ----------
+    longest : terms of the row's longest reduction; each thread has one at least.
+    """
+    possible = [(warps, team) for warps in (WARPS, *OTHER_WARPS) for team in sorted({1, warps})]
+    usual = (WARPS, WARPS if longest >= LONG_ROW else 1)
+    return [usual, *(each for each in possible if each != usual and each[1] * WARP <= longest)]
+
+
+def emit(rows: Rows, decide: Decide) -> None:
     """Emit the launch of the kernel."""
-    longest = max(step.length for step in rows.reductions)
-    team = WARPS if longest >= LONG_ROW else 1
-    rows_a_block = WARPS // team
+    warps, team = decide("warps", teams_of(max(step.length for step in rows.reductions)))
+    rows_a_block = warps // team
     blocks = -(-rows.count // rows_a_block)
     with (
         T.launch_thread("blockIdx.x", blocks) as block,
-        T.launch_thread("threadIdx.x", WARPS * WARP) as thread,
+        T.launch_thread("threadIdx.x", warps * WARP) as thread,
     ):
         shared = None
         if team > 1:
-            shared = T.alloc_buffer((4 * WARPS * len(rows.reductions),), "uint8", scope="shared.dyn")
-        ranges = {block: blocks, thread: WARPS * WARP}
-        _Row(rows, team, block, thread, ranges, shared).emit()
+            shared = T.alloc_buffer((_room(team) * len(rows.reductions),), "uint8", scope="shared.dyn")
+        ranges = {block: blocks, thread: warps * WARP}
+        _Row(rows, warps, team, block, thread, ranges, shared).emit()
+
+
+def _room(team: int) -> int:
+    """Return the shared memory in which the warps of a row tell each other a number, in bytes: whole loads."""
+    return max(VECTOR_BYTES, 4 * team)
 
 
 class _Row:
     """Emits what the threads of a row do."""
 
-    def __init__(self, rows, team, block, thread, ranges, shared) -> None:
+    def __init__(self, rows, warps, team, block, thread, ranges, shared) -> None:
         self.rows, self.team, self.thread, self.ranges, self.shared = rows, team, thread, ranges, shared
         self.threads = team * WARP
-        rows_a_block = WARPS // team
-        number = block if team == WARPS else block * rows_a_block + tirx.floordiv(thread, self.threads)
+        rows_a_block = warps // team
+        number = block if team == warps else block * rows_a_block + tirx.floordiv(thread, self.threads)
         self.is_whole = rows.count % rows_a_block == 0
         self.conditions = [] if self.is_whole else [number < rows.count]
         # All warps of the last block work, since they meet in shuffles and barriers; only rows that exist are written.
         number = number if self.is_whole else tirx.min(number, rows.count - 1)
-        self.member = thread if team == WARPS else tirx.floormod(thread, self.threads)
+        self.member = thread if team == warps else tirx.floormod(thread, self.threads)
         analyzer = analyzer_of(ranges)
         places = [analyzer.simplify(place) for place in place_of(number, rows.extents())]
         self.axes = dict(zip(rows.axes, places, strict=True))
@@ -216,15 +236,18 @@ class _Row:
 
     def exchange(self, total: tirx.Buffer, reduction: Step, number: int) -> None:
         """Emit how the warps of a row tell each other what they have."""
-        first = 4 * WARPS * number
+        first = _room(self.team) * number
         with T.If(tirx.floormod(self.thread, WARP) == 0), T.Then():
             warp = tirx.floordiv(self.thread, WARP)
             device_call("shared_store_4", T.address_of(self.shared[first + 4 * warp]), T.address_of(total[0]))
         device_call("barrier")
-        parts = T.alloc_buffer((WARPS,), str(total.dtype), scope="local")
-        device_call("shared_load_16", T.address_of(parts[0]), T.address_of(self.shared[first]))
+        parts = T.alloc_buffer((self.team,), str(total.dtype), scope="local")
+        size = min(4 * self.team, VECTOR_BYTES)
+        for part in range(0, self.team, size // 4):
+            place = self.shared[first + 4 * part]
+            device_call(f"shared_load_{size}", T.address_of(parts[part]), T.address_of(place))
         T.buffer_store(total, parts[0], [0])
-        for part in range(1, WARPS):
+        for part in range(1, self.team):
             T.buffer_store(total, reduction.combine(total[0], parts[part]), [0])
 
     def write(self) -> None:

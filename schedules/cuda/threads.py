@@ -18,11 +18,15 @@ from tvm.script.ir_builder import tirx as T
 
 from ...targets.row import Gpu
 from ..blocks import item_bytes
+from ..space import Decide
 from .definition import Step, substituted
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together
 
 THREADS = 128
 """Of a block: few enough that small results have several blocks."""
+
+OTHER_THREADS = (64, 256)
+"""What tuning tries besides."""
 
 MOST_UNROLLED = 25
 """Terms of a reduction up to which they are written out: the window of 5 x 5."""
@@ -50,16 +54,22 @@ def index_in(step: Step, reduction: Step) -> list[tirx.Expr] | None:
     return list(found[0].indices) if len(found) == 1 else None
 
 
-def lanes_of(step: Step, gpu: Gpu) -> int:
-    """Return how many elements a thread has: whole vectors, unless the result is so small that the GPU idles."""
+def lanes_of(step: Step, gpu: Gpu) -> list[int]:
+    """Return how many elements a thread may have, the best first: whole vectors, unless the GPU would idle."""
     last = step.extents[-1] if step.extents else 1
-    lanes = math.gcd(last, VECTOR_BYTES // item_bytes(step.buffer))
+    most = lanes = math.gcd(last, VECTOR_BYTES // item_bytes(step.buffer))
     while lanes > 4 // item_bytes(step.buffer) and step.size // lanes < gpu.multiprocessors * THREADS:
         lanes //= 2
-    return max(lanes, 1)
+    halves = [most >> shift for shift in range(most.bit_length())]
+    return sorted(halves, key=lambda each: (each != max(lanes, 1), -each))
 
 
-def emit(step: Step, reduction: Step | None, gpu: Gpu) -> None:
+def _threads_of(items: int) -> list[int]:
+    """Return how many threads a block may have, the best first, where so many have something to do."""
+    return [THREADS, *(count for count in OTHER_THREADS if items > max(count, THREADS) // 2)]
+
+
+def emit(step: Step, reduction: Step | None, gpu: Gpu, decide: Decide) -> None:
     """Emit the launch of the kernel.
 
     Parameters
@@ -67,15 +77,16 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu) -> None:
     step : what is written.
     reduction : what it reads and nobody else, as ``fits`` tells; None for an element-wise step.
     """
-    count = lanes_of(step, gpu)
+    count = decide("lanes", lanes_of(step, gpu))
     items = step.size // count
-    blocks = -(-items // THREADS)
-    with T.launch_thread("blockIdx.x", blocks) as block, T.launch_thread("threadIdx.x", THREADS) as thread:
+    threads = decide("threads", _threads_of(items))
+    blocks = -(-items // threads)
+    with T.launch_thread("blockIdx.x", blocks) as block, T.launch_thread("threadIdx.x", threads) as thread:
         lane = tirx.Var("lane", "int32")
-        item = block * THREADS + thread
+        item = block * threads + thread
         index = place_of(item * count + lane, step.extents)
-        ranges = {block: blocks, thread: THREADS, lane: count}
-        if items % THREADS:
+        ranges = {block: blocks, thread: threads, lane: count}
+        if items % threads:
             with T.If(item < items), T.Then():
                 _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
         else:

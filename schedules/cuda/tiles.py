@@ -13,10 +13,25 @@ from enum import Enum
 from ...targets.row import Gpu
 
 WARP = 32
+PIECE = 16
+"""Bytes of the inner product that stay together."""
+
+GRID = 16
+"""Threads that lie side by side across a tile, where no tensor cores multiply."""
+
+ROWS_OF_A_WARP = 32
+PIECE = 16
+"""Bytes of the inner product that stay together."""
+
+"""Rows up to which a warp's own products waste less than those of 64 rows."""
+
 SHARED_BYTES_A_CYCLE = 128
 CACHE_BYTES_A_CYCLE = 40
 STAGE_CYCLES = 40
 """Of a barrier, and of the reads behind it."""
+
+LAUNCH_CYCLES = 4000
+"""From a kernel to the next: what it takes to add the parts of split sums."""
 
 FILL_CYCLES = 1500
 """Of a block before its first product and behind its last."""
@@ -41,20 +56,24 @@ class Tile:
 
     Attributes
     ----------
+    unit : what multiplies.
     rows, columns : of the result.
     depth : bytes of the inner product that a stage has.
     down, across : warps along rows and columns; of units other than the tensor cores the threads are a grid of
-        ``2 * down`` by 16.
+        ``2 * down`` by ``GRID``.
     stages : of the pipeline, all of them in shared memory.
-    splits : blocks that share the inner product of a tile.
+    bits : of a factor, where factors are packed weights; 8 of all others.
+    splits : parts of the inner product that have a tile each.
     """
 
+    unit: Unit
     rows: int
     columns: int
     depth: int
     down: int
     across: int
     stages: int
+    bits: int = 8
     splits: int = 1
 
     @property
@@ -62,17 +81,34 @@ class Tile:
         return self.down * self.across * WARP
 
     @property
-    def stage_bytes(self) -> int:
-        return (self.rows + self.columns) * self.depth
+    def factor_depth(self) -> int:
+        """Bytes of a column's factors in a stage: packed weights stay packed where registers unpack them."""
+        return self.depth if self.unit is Unit.WARPGROUPS else self.depth * self.bits // 8
 
-    def shared_bytes(self, slice_rows: int) -> int:
-        """Return the shared memory of a block whose results leave it so many rows at a time."""
-        return max(self.stages * self.stage_bytes, slice_rows * self.pitch)
+    @property
+    def unpacked_bits(self) -> int:
+        """Of packed weights that are unpacked on the way to shared memory; 8 of others."""
+        return self.bits if self.unit is Unit.WARPGROUPS else 8
+
+    @property
+    def stage_bytes(self) -> int:
+        return self.rows * self.depth + self.columns * self.factor_depth
+
+    @property
+    def slice_rows(self) -> int:
+        """Rows of results that go through shared memory at a time."""
+        if self.unit in (Unit.MATRIX, Unit.WARPGROUPS):
+            return 16 * self.down
+        return self.threads // GRID
 
     @property
     def pitch(self) -> int:
         """Bytes from a row of results to the next in shared memory: 8 banks further, so that four rows meet nowhere."""
         return self.columns * 4 + 32
+
+    @property
+    def shared_bytes(self) -> int:
+        return max(self.stages * self.stage_bytes, self.slice_rows * self.pitch)
 
 
 _MATRIX_SHAPES = (
@@ -124,8 +160,17 @@ _SHAPES = {
 }
 
 
+def unit_of(rows: int, item: int, gpu: Gpu) -> Unit:
+    """Return what multiplies numbers of ``item`` bytes in a product of so many rows."""
+    if item > 1:
+        return Unit.FLOATS
+    if 8 not in gpu.matrix_bits:
+        return Unit.DOTS
+    return Unit.WARPGROUPS if gpu.warpgroups and rows > ROWS_OF_A_WARP else Unit.MATRIX
+
+
 def candidates(
-    rows: int, columns: int, depth: int, batch: int, item: int, unit: Unit, gpu: Gpu
+    rows: int, columns: int, depth: int, batch: int, item: int, factor_bits: int, gpu: Gpu
 ) -> list[Tile]:
     """Return the tiles that fit the GPU, the best first.
 
@@ -134,42 +179,52 @@ def candidates(
     rows, columns, depth : of the product; ``depth`` counts numbers.
     batch : products.
     item : bytes of a number.
+    factor_bits : of a factor in memory.
+    gpu : what it runs on.
     """
+    unit, bits = unit_of(rows, item, gpu), min(factor_bits, 8)
     found = [
-        Tile(height, width, stage, down, across, stages)
+        Tile(unit, height, width, stage, down, across, stages, bits, splits)
         for height, width, down, across in _SHAPES[unit]
-        for stage in ((64, 128) if depth * item > 32 else (32,))
+        for stage in ((64, 128) if depth * item > 32 or bits < 4 else (32,))
         for stages in ((3, 4) if gpu.copies_async else (2,))
+        for splits in (_splits(depth, stage) if item == 1 and bits == 8 else (1,))
     ]
-    fitting = [tile for tile in found if tile.shared_bytes(slice_rows(tile, unit)) <= gpu.block_bytes]
-    return sorted(fitting, key=lambda tile: _cycles(tile, rows, columns, depth, batch, item, unit, gpu))
+    fitting = [tile for tile in found if tile.shared_bytes <= gpu.block_bytes]
+    return sorted(fitting, key=lambda tile: cycles(tile, rows, columns, depth, batch, item, gpu))
 
 
-def slice_rows(tile: Tile, unit: Unit) -> int:
-    """Return how many rows of a tile's results go through shared memory at a time."""
-    if unit in (Unit.MATRIX, Unit.WARPGROUPS):
-        return 16 * tile.down
-    return 2 * tile.down * tile.across
+def _splits(depth: int, stage: int) -> list[int]:
+    """Return into how many parts sums of integers can be split, each of some stages of its own."""
+    return [
+        1,
+        *(parts for parts in (2, 4, 8, 16) if depth % (parts * PIECE) == 0 and depth >= 4 * parts * stage),
+    ]
 
 
-def _cycles(
-    tile: Tile, rows: int, columns: int, depth: int, batch: int, item: int, unit: Unit, gpu: Gpu
-) -> float:
-    blocks = batch * -(-rows // tile.rows) * -(-columns // tile.columns)
+def cycles(tile: Tile, rows: int, columns: int, depth: int, batch: int, item: int, gpu: Gpu) -> float:
+    """Return how long a multiprocessor takes for its share of a product; parameters as for ``candidates``."""
+    blocks = batch * tile.splits * -(-rows // tile.rows) * -(-columns // tile.columns)
     rounds = -(-blocks // gpu.multiprocessors)
-    steps = -(-depth * item // tile.depth)
+    steps = -(-depth * item // (tile.depth * tile.splits))
     numbers = tile.depth // item
-    products = tile.rows * tile.columns * numbers / PRODUCTS_A_CYCLE[unit]
-    if unit is Unit.WARPGROUPS:  # each group of warps reads its own rows, and all columns for each 64 rows
-        read = (tile.rows + tile.columns * (tile.rows // 64)) * tile.depth
-    elif unit is Unit.MATRIX:
-        read = (tile.rows * tile.across + tile.columns * tile.down) * tile.depth
+    products = tile.rows * tile.columns * numbers / PRODUCTS_A_CYCLE[tile.unit]
+    if (
+        tile.unit is Unit.WARPGROUPS
+    ):  # each group of warps reads its own rows, and all columns for each 64 rows
+        read = tile.rows * tile.depth + tile.columns * tile.factor_depth * (tile.rows // 64)
+    elif tile.unit is Unit.MATRIX:
+        read = tile.rows * tile.depth * tile.across + tile.columns * tile.factor_depth * tile.down
     else:
-        read = (tile.rows + 2 * tile.columns) * tile.down * tile.depth
+        read = (tile.rows * tile.depth + 2 * tile.columns * tile.factor_depth) * tile.down
     shared = (read + tile.stage_bytes) / SHARED_BYTES_A_CYCLE
     cache = tile.stage_bytes / CACHE_BYTES_A_CYCLE
     # Two blocks or more on a multiprocessor hide each other's waits.
     hidden = min(4, gpu.shared_bytes // (tile.stages * tile.stage_bytes + 1024), rounds)
     fill = FILL_CYCLES / max(1, hidden) * (1 + (tile.stages > steps))
     stage = max(products, shared, cache) + STAGE_CYCLES
-    return rounds * (steps * stage + fill + tile.rows * tile.columns / 64)
+    own = rounds * (steps * stage + fill + tile.rows * tile.columns / 64)
+    if tile.splits == 1:
+        return own
+    moved = 8 * batch * rows * columns * tile.splits / (gpu.multiprocessors * CACHE_BYTES_A_CYCLE)
+    return own + LAUNCH_CYCLES + moved

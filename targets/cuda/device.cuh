@@ -40,6 +40,28 @@ TVMQ_DP4A(s8u8, "s32", "u32")
 TVMQ_DP4A(u8u8, "u32", "u32")
 #undef TVMQ_DP4A
 
+// ---- Packed weights: each byte of a word has numbers of 4 (2) bits, from the lowest on, the least weight as 0 ------------------
+//
+// Plane p of the word's bytes, four weights as signed bytes, goes to out + p * distance bytes.
+
+TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  for (int plane = 0; plane < 2; ++plane) {
+    // The bit above keeps a byte from borrowing from its neighbour.
+    unsigned weights = ((((w >> (4 * plane)) & 0x0f0f0f0fu) | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
+    memcpy(static_cast<char*>(out) + plane * distance, &weights, 4);
+  }
+}
+TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  for (int plane = 0; plane < 4; ++plane) {
+    unsigned weights = ((((w >> (2 * plane)) & 0x03030303u) | 0x80808080u) - 0x02020202u) ^ 0x80808080u;
+    memcpy(static_cast<char*>(out) + plane * distance, &weights, 4);
+  }
+}
+
 // ---- Matrix products, warp-collective: d += a * b. d: int[4], a: 4 registers of 32 bits, b: 2 ----
 //
 // Before 8.0 a product is four of m8n8 and half the depth, of the parts of the same fragments.

@@ -61,8 +61,8 @@ def test_the_best_of_each_kernel_ships(measured, tasks, target, tmp_path):
 def test_compilation_uses_what_ships(measured, quantized, target, tmp_path, monkeypatch, caplog):
     output = ship([measured("first", [(1.0,)])], target, tmp_path)
     monkeypatch.setattr(tuning_logs, "__file__", str(tmp_path / "__init__.py"))
-    assert tuning_logs.shipped_records(row_of(target).name, 1) == output
-    assert tuning_logs.shipped_records(row_of(target).name, 3) is None
+    assert tuning_logs.shipped_records(row_of(target), 1) == output
+    assert tuning_logs.shipped_records(row_of(target), 3) is None
     (output / RECORDS).write_text("no record\n")
     tvmq.compile(quantized, target)
     assert "line 1 is no JSON" in caplog.text

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.tuning import gpu_kernels
 from tvmq.schedules.cuda import nvcc
+from tvmq.schedules.records import RECORDS
+from tvmq.targets.cuda import driver
 
 TARGET = "cuda -arch=sm_80"
 
@@ -68,17 +73,53 @@ def test_compile_inspect_run(tvmc, gpu_compiler, model, tmp_path):
         ),
         (["compile", "--dump-code", "cuda"], "(dump_code) is of a GPU's kernels, and the target is a CPU"),
         (["compile", "--target", "cuda -arch=sm_53"], "GPUs of sm_53 have no dot product of 8-bit integers"),
-        (["tune", "--target", TARGET], "there is no tuning for GPUs: name a CPU, such as 'llvm"),
+        (
+            ["tune", "--target", TARGET],
+            "tuning measures on the GPU, and there is no NVIDIA GPU here, or no driver",
+        ),
     ],
 )
 def test_refusals(tvmc, monkeypatch, model, tmp_path, flags, message):
     monkeypatch.setattr(nvcc, "known_archs", lambda command: (75, 80, 90))
     monkeypatch.setattr(nvcc, "find_nvcc", lambda: "nvcc")
+    monkeypatch.setattr(driver, "capabilities_by_program", lambda: [])
     command, *rest = flags
     result = tvmc(command, model, *rest, "--output", tmp_path / "out")
     assert result.code == 1, result
     assert message in result.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def fresh_processes_find_the_tests(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+
+
+def test_tune_then_compile(tvmc, gpu_compiler, fresh_processes_find_the_tests, monkeypatch, model, tmp_path):
+    pytest.importorskip("xgboost", reason="tuning needs the extra tune")
+    records, package = tmp_path / "records", tmp_path / "m.tar"
+    monkeypatch.setattr(driver, "capabilities_by_program", lambda: [])
+    listed = tvmc("tune", model, "--target", TARGET, "--tasks", "list", "-o", records)
+    assert listed.code == 0 and "product" in listed.out
+    monkeypatch.setattr(driver, "capabilities_by_program", lambda: [80])
+    monkeypatch.setattr("tvmq.tuning.on_gpu.prepare_on_gpu", gpu_kernels.instant)
+    result = tvmc("tune", model, "--target", TARGET, "--trials", "4", "--number", "1", "-o", records)
+    assert result.code == 0, result.err
+    assert "4 trials, best" in result.err and "default (ms)" in result.out
+    assert len((records / RECORDS).read_text().splitlines()) == 4
+    result = tvmc("compile", model, "--target", TARGET, "--tuning-records", records, "-o", package)
+    assert (result.code, result.err) == (0, "")
+    np.savez(tmp_path / "in.npz", x=np.arange(-16, 16, dtype=np.float32).reshape(4, 8))
+    assert tvmc("run", package, "--inputs", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz").code == 0
+    expected = np.maximum(np.arange(-32, 32, 2), 0).reshape(4, 8)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["y"], expected)
+
+
+def test_tuning_on_another_gpu(tvmc, monkeypatch, model, tmp_path):
+    monkeypatch.setattr(driver, "capabilities_by_program", lambda: [90])
+    result = tvmc("tune", model, "--target", TARGET, "--output", tmp_path / "out")
+    assert result.code == 1
+    assert "the GPU of this machine is of sm_90, which other records are for: tune for" in result.err
 
 
 def test_without_a_compiler(tvmc, monkeypatch, model, tmp_path):

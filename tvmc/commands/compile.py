@@ -250,5 +250,6 @@ def _compile_options(
         disabled_passes=disabled_passes(args.disabled_pass),
         instruments=instruments.all,
         cuda_archs=tuple(args.cuda_archs),
+        cuda_graph=not args.no_cuda_graph,
         dump_code=args.dump_code,
     )

@@ -77,11 +77,13 @@ def run(args: argparse.Namespace) -> None:
         parallel=args.parallel or len(os.sched_getaffinity(0)),
         min_repeat_ms=args.min_repeat_ms,
     )
-    prepare, devices = prepare_for(target, pass_config_of(args), _remote(args, target))
+    listed = "list" in args.tasks  # which needs no device
+    if not listed:
+        prepare, devices = prepare_for(target, pass_config_of(args), _remote(args, target))
     model = import_model(args)
     calibration = config.calibration or _random_sample(args, model)
     tasks = api.tuning_tasks(quantized(config, model, target, calibration), target)
-    if "list" in args.tasks:
+    if listed:
         print_tasks(tasks)
         return
     chosen = selected(tasks, args.tasks)

@@ -61,6 +61,9 @@ def lay_out(
     dot = _narrow(row.narrow_dot, arrange, taps, bounds) if row.narrow_dot is not None else None
     if dot is None and has_neighbours and rows != 1:
         dot = _of_two_rows(row, taps)
+    if dot is None and row.gpu is not None and bits < STORED_BITS[-1]:
+        few = next(each for each in row.packed_dots if each.bits == bits)
+        dot = Dot(few.lanes, few.depth, few.data_dtype)
     if dot is None:
         own = choose_dot(row, weight, merged)
         dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)

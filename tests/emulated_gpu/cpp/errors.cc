@@ -33,6 +33,8 @@ const char* ErrorText(int code) {
       return "LAUNCH_FAILED";
     case NOT_SUPPORTED:
       return "NOT_SUPPORTED";
+    case NOT_WHILE_CAPTURING:
+      return "NOT_WHILE_CAPTURING";
     default:
       return "unknown error";
   }

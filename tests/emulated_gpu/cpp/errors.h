@@ -13,6 +13,7 @@ enum Code {
   NOT_FOUND = 500,
   LAUNCH_FAILED = 719,
   NOT_SUPPORTED = 801,
+  NOT_WHILE_CAPTURING = 900,
 };
 
 // Keeps the text for ErrorText(code), and gives the code.

@@ -68,6 +68,20 @@ TVMQ_VECTORS(double, double)
   if (TVMQ_SIZE(ADDRESS) < (BYTES))          \
   tvmq_machine->fail(FUNCTION ": its array '" #ADDRESS "' has less than " #BYTES " bytes")
 
+// ---- Packed weights ----
+
+template <int kBits>
+TVMQ_DEVICE void tvmq_unpack(void* out, const void* word, int distance) {
+  for (int plane = 0; plane < 8 / kBits; ++plane) {
+    for (int i = 0; i < 4; ++i) {
+      int code = static_cast<const unsigned char*>(word)[i] >> (kBits * plane) & ((1 << kBits) - 1);
+      static_cast<signed char*>(out)[plane * distance + i] = code - (1 << (kBits - 1));
+    }
+  }
+}
+TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) { tvmq_unpack<4>(out, word, distance); }
+TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) { tvmq_unpack<2>(out, word, distance); }
+
 // ---- Memory and collectives: the functions of device.cuh ----
 
 #define TVMQ_MMA(NAME, KIND)                                                           \

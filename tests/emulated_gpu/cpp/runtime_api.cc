@@ -75,11 +75,13 @@ int cudaPeekAtLastError() { return SUCCESS; }
 // ---- Memory ----
 
 int cudaMalloc(void** memory, size_t bytes) {
+  if (Code code = RefuseWhileCapturing("memory is allocated")) return code;
   *memory = Allocate(bytes);
   return *memory == nullptr ? Error(OUT_OF_MEMORY, Format("no memory for %zu bytes", bytes)) : SUCCESS;
 }
 
 int cudaFree(void* memory) {
+  if (Code code = RefuseWhileCapturing("memory is freed")) return code;
   if (memory == nullptr || Free(memory)) return SUCCESS;
   return Error(INVALID_VALUE, Format("%p was not allocated, or is free", memory));
 }
@@ -121,7 +123,7 @@ int cudaStreamDestroy(Stream* stream) {
   return SUCCESS;
 }
 
-int cudaStreamSynchronize(Stream*) { return SUCCESS; }
+int cudaStreamSynchronize(Stream*) { return RefuseWhileCapturing("a stream is waited for"); }
 int cudaStreamWaitEvent(Stream*, Event*, unsigned) { return SUCCESS; }
 
 int cudaEventCreate(Event** event) {
@@ -149,13 +151,12 @@ int cudaEventElapsedTime(float* milliseconds, Event* from, Event* to) {
 // ---- Graphs ----
 
 int cudaStreamBeginCapture(Stream* stream, int) {
-  stream->captured = new Graph;
+  Capture(stream);
   return SUCCESS;
 }
 
 int cudaStreamEndCapture(Stream* stream, Graph** graph) {
-  *graph = stream->captured;
-  stream->captured = nullptr;
+  *graph = EndCapture(stream);
   return SUCCESS;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "errors.h"
@@ -19,5 +20,11 @@ struct Stream {
 };
 
 Code Submit(Stream* stream, Work work);
+void Capture(Stream* stream);
+Graph* EndCapture(Stream* stream);
+
+// In the mode in which TVM captures, CUDA refuses to allocate and to wait, in any thread, and the default
+// stream.
+Code RefuseWhileCapturing(const std::string& what);
 
 }  // namespace tvmq_emulated
