@@ -42,6 +42,11 @@ PACK = "tvmq.pack"
 INDEPENDENT = "tvmq.independent"
 """Marks a block of one loop whose steps know nothing of each other; what the block allocates is for one step."""
 
+BY_THREADS = "tvmq.by_threads"
+"""Marks a loop, within an ``INDEPENDENT`` block, whose steps may be done in any order: a GPU has a block of threads for
+each step of the block's loop, which share out the steps of the marked ones. CPUs do not look at it.
+"""
+
 ROWS = "tvmq.rows"
 """Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""
 

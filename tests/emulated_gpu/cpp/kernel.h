@@ -14,6 +14,8 @@ extern "C" {
 extern const tvmq_emulated::Machine* tvmq_machine;
 }
 
+#define __CUDACC_VER_MAJOR__ 13
+#define __CUDACC_VER_MINOR__ 0
 #define __global__
 #define __device__
 #define __host__
@@ -109,11 +111,11 @@ TVMQ_MMA(b1_xor, MMA_B1_XOR)
 TVMQ_MMA(b1_and, MMA_B1_AND)
 #undef TVMQ_MMA
 
-#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                                  \
-  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) {      \
-    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                          \
-    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};         \
-    tvmq_machine->warp(&call);                                                                           \
+#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                             \
+  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) { \
+    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                     \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};    \
+    tvmq_machine->warp(&call);                                                                      \
   }
 #define TVMQ_WGMMA_ALL(NAME, KIND) \
   TVMQ_WGMMA(NAME, KIND, 32)       \
@@ -332,8 +334,6 @@ TVMQ_DEVICE float __uint_as_float(unsigned x) {
   memcpy(&y, &x, 4);
   return y;
 }
-#define CUDART_INF_F __builtin_inff()
-#define CUDART_NAN_F __builtin_nanf("")
 
 // ---- Arrays of a kernel: in shared memory, and its arguments ----
 
@@ -383,6 +383,11 @@ struct Element {
     Value value;
     memory.Read(&value, address);
     return value;
+  }
+  // A cast of a half to another number: two conversions, of which C++ makes one by itself.
+  template <class U, class = std::enable_if_t<std::is_class_v<Value> && std::is_arithmetic_v<U>>>
+  TVMQ_INLINE explicit operator U() const {
+    return static_cast<U>(static_cast<Value>(*this));
   }
   TVMQ_INLINE Value operator=(Value value) const {
     memory.Write(address, &value);
