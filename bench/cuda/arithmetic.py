@@ -96,7 +96,7 @@ def stage_of(arch: str) -> Stage:
     from ...schedules.cuda.tiles import candidates
 
     row = row_of(parse_target(f"cuda -arch={arch}"))
-    tile = candidates(SIZE, SIZE, SIZE, 1, 1, 8, row.gpu)[0]
+    tile = candidates(SIZE, SIZE, SIZE, 1, 1, 8, 8, row.gpu)[0]
     (call,) = int8_product(SIZE, SIZE, SIZE).calls(row)
     (code,) = disassembled({"product": call.function}, arch).values()
     rates = RATES[row.gpu.capability]

@@ -22,10 +22,7 @@ from ..space import Choice, Decide, analytic
 from . import few_rows, product_kernel, rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
-from .product import Product, count, product_of, split_sums
-
-MOST_BLOCKS_ALONG_Z = 65535
-"""Of a launch, as CUDA has it. A product has one for each number of its batch."""
+from .product import Product, product_of, split_sums
 
 
 def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) -> tirx.PrimFunc:
@@ -114,7 +111,7 @@ class _Kernels:
     def _emit_one(self, reductions: Sequence[Step], result: Step) -> bool:
         if len(reductions) == 1 and reductions[0].marks.get(KERNEL) == "contraction":
             found = product_of(reductions[0], result, self.definition.inside)
-            if found is not None and count(found.batch) <= MOST_BLOCKS_ALONG_Z:
+            if found is not None:
                 self._product(found)
                 return True
         reductions = [self._unpacked(step) for step in reductions]

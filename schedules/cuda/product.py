@@ -19,6 +19,7 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad
 
 from ...passes.realize.compute.annotations import DATA_BITS
+from ...targets.cuda.calls import SHORT_DTYPE
 from .definition import Step, substituted
 from .operands import PIECE, Operand
 from .threads import index_in
@@ -26,8 +27,6 @@ from .vectors import place_of, uses
 
 Axes = tuple[tuple[tirx.Var, int], ...]
 """Axes of a result, with their extents."""
-
-SHORT_DTYPE = {"uint8": "u8", "int8": "s8"}
 
 
 @dataclass(frozen=True)

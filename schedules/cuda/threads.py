@@ -12,16 +12,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.script.ir_builder import tirx as T
 
+from ...targets.cuda.calls import SHORT_DTYPE, device_call, device_value
 from ...targets.row import Gpu
 from ..blocks import item_bytes
 from ..space import Decide
 from .definition import Step, loads, substituted
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together, uses
+
+DEPTH = 4
+"""Products of bytes that are one instruction."""
 
 THREADS = 128
 """Of a block: few enough that small results have several blocks."""
@@ -41,7 +46,7 @@ def fits(step: Step, reduction: Step | None) -> bool:
     if reduction is None:
         return True
     index = index_in(step, reduction)
-    return index is not None and reduction.size <= step.size <= 2 * reduction.size
+    return index is not None and step.size <= 2 * reduction.size
 
 
 def index_in(step: Step, reduction: Step) -> list[tirx.Expr] | None:
@@ -199,13 +204,18 @@ def _reduced(
             extents[axis], annotations={"disable_unroll": True} if extents[axis] <= SHORT else None
         )
 
+    by_dots = _is_by_dots(reduction, lane)
+
     def inside(axis: int) -> None:
-        if axis < len(extents):
+        if axis < len(extents) - by_dots:
             with loop_over(axis) as tap:
                 taps.append(tap)
                 inside(axis + 1)
             return
-        known = analyzer_of({**ranges, **dict(zip(taps, reduction.tap_extents, strict=True))})
+        known = analyzer_of({**ranges, **dict(zip(taps, extents, strict=False))})
+        if by_dots:
+            _add_dots(reduction, index, taps, Lane(lane.var, lane.count, known), sums)
+            return
         own = Lane(lane.var, lane.count, known)
         term = loaded_ahead(reduction.at(index, taps), own)
 
@@ -217,3 +227,54 @@ def _reduced(
 
     inside(0)
     return sums
+
+
+def _is_by_dots(reduction: Step, lane: Lane) -> bool:
+    """Tell whether the innermost terms are products of four bytes, and each four lanes have whole words of them."""
+    value = reduction.value
+    if reduction.combine is not tirx.Add or not isinstance(value, tirx.Mul) or lane.count % DEPTH:
+        return False
+    sides = (value.a, value.b)
+    are_short = all(isinstance(side, tirx.Cast) and str(side.value.ty.dtype) in SHORT_DTYPE for side in sides)
+    return are_short and str(value.ty.dtype) == "int32" and reduction.tap_extents[-1] == DEPTH
+
+
+def _add_dots(
+    reduction: Step, index: Sequence[tirx.Expr], taps: Sequence[tirx.Expr], lane: Lane, sums: tirx.Buffer
+) -> None:
+    """Emit the products of four numbers of each lane: of data by row, which are turned, and of factors by lane.
+
+    rows[k][lane] * factors[lane][k]  -->  dp4a(turned[lane], factors[lane]) of rows[0..3][4 lanes] --> turned[4 lanes]
+    """
+    data, factor = (side.value for side in (reduction.value.a, reduction.value.b))
+    types = "".join(SHORT_DTYPE[str(side.ty.dtype)] for side in (data, factor))
+    names = (*reduction.axes, *reduction.taps)
+
+    def at(side: tirx.Expr, own: Sequence[tirx.Expr], last: tirx.Expr) -> tirx.Expr:
+        return substituted(side, dict(zip(names, (*own, *taps, last), strict=True)))
+
+    rows = [_numbers(at(data, index, tirx.const(k, "int32")), lane) for k in range(DEPTH)]
+    var = tirx.Var("lane", "int32")
+    own = [substituted(place, {lane.var: tirx.floordiv(var, DEPTH)}) for place in index]
+    lane.analyzer.bind(var, tvm.ir.Range(0, DEPTH * lane.count))
+    factors = _numbers(
+        at(factor, own, tirx.floormod(var, DEPTH)), Lane(var, DEPTH * lane.count, lane.analyzer)
+    )
+    turned = T.alloc_buffer((DEPTH,), "uint32", scope="local")
+    with T.unroll(lane.count // DEPTH) as group:
+        device_call(
+            "transpose_4", T.address_of(turned[0]), *(T.address_of(row[DEPTH * group]) for row in rows)
+        )
+        with T.unroll(DEPTH) as place:
+            number = DEPTH * group + place
+            operands = T.address_of(turned[place]), T.address_of(factors[DEPTH * number])
+            total = device_value("int32", f"dp4a_{types}", *operands, sums[number])
+            T.buffer_store(sums, total, [number])
+
+
+def _numbers(value: tirx.Expr, lane: Lane) -> tirx.Buffer:
+    """Emit a value for each lane, in registers."""
+    numbers = T.alloc_buffer((lane.count,), str(value.ty.dtype), scope="local")
+    value = loaded_ahead(value, lane)
+    over(lane, lambda at: T.buffer_store(numbers, at(value), [at(lane.var)]))
+    return numbers

@@ -206,7 +206,12 @@ def candidates(
         for splits in (_splits(depth, stage) if item == 1 and bits == 8 else (1,))
     ]
     fitting = [tile for tile in found if tile.shared_bytes <= gpu.block_bytes]
-    return sorted(fitting, key=lambda tile: cycles(tile, rows, columns, depth, batch, item, gpu))
+
+    def key(tile: Tile) -> tuple[int, int]:
+        # Of equals that with the most stages: its copies have the longest time to arrive.
+        return round(cycles(tile, rows, columns, depth, batch, item, gpu)), -tile.stages
+
+    return sorted(fitting, key=key)
 
 
 def _splits(depth: int, stage: int) -> list[int]:

@@ -199,7 +199,10 @@ class _Warpgroups(Inner):
 
     def start(self, shared: tirx.Buffer, thread: tirx.Var) -> None:
         super().start(shared, thread)
-        self.group = tirx.floordiv(thread, 4 * WARP)
+        # From one lane, so that all of a warp know that they have the same, and operands' places are computed once.
+        group = T.alloc_buffer((1,), "int32", scope="local")
+        T.buffer_store(group, device_value("int32", "shuffle_s32", tirx.floordiv(thread, 4 * WARP), 0), [0])
+        self.group = tirx.BufferLoad(group, [0])
 
     def before_barrier(self) -> None:
         device_call("shared_fence")

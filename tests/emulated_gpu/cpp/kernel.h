@@ -68,6 +68,16 @@ TVMQ_VECTORS(double, double)
   if (TVMQ_SIZE(ADDRESS) < (BYTES))          \
   tvmq_machine->fail(FUNCTION ": its array '" #ADDRESS "' has less than " #BYTES " bytes")
 
+TVMQ_DEVICE void tvmq_transpose_4(void* out, const void* first, const void* second, const void* third,
+                                  const void* fourth) {
+  const void* words[] = {first, second, third, fourth};
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      static_cast<unsigned char*>(out)[4 * j + i] = static_cast<const unsigned char*>(words[i])[j];
+    }
+  }
+}
+
 // ---- Packed weights ----
 
 template <int kBits>
