@@ -103,7 +103,7 @@ def compiled(request: pytest.FixtureRequest) -> Compiled:
 
 def tile_of(row: TargetRow, rows: int, columns: int, depth: int, item: int = 1) -> Tile:
     """Return the tile that the analytic model takes."""
-    return candidates(rows, columns, depth, 1, item, 8, row.gpu)[0]
+    return candidates(rows, columns, depth, 1, item, 8, 8, row.gpu)[0]
 
 
 def unit_of(compiled: Compiled, rows: int = 4096) -> Unit:
