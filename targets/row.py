@@ -158,7 +158,8 @@ class LaneDot:
 
     Attributes
     ----------
-    intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side.
+    intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side; empty for a
+        GPU, whose threads do both by functions of the device.
     data_dtype : dtype that activations have when they reach the instruction.
     most_stride : of a convolution up to which it is faster than products one by one.
     """
@@ -236,7 +237,7 @@ class ConvertBy(Enum):
 
     INSTRUCTION = "LLVM's operations, which become vector instructions"
     ADDITION = "additions: there are no instructions for vectors, or they share one pipe"
-    DEVICE = "a GPU's instructions, which round to the nearest and saturate"
+    DEVICE = "additions where the numbers allow it, else a GPU's instructions, of which it does few a cycle"
 
 
 @dataclass(frozen=True)

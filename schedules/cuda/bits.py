@@ -14,8 +14,8 @@ from tvm.script.ir_builder import tirx as T
 
 from ...targets.row import Gpu
 from .definition import Step, loads
-from .threads import THREADS, element, over
-from .vectors import Lane, analyzer_of, loaded_ahead, place_of, store_together, under
+from .threads import THREADS, element, index_of, over
+from .vectors import Lane, analyzer_of, loaded_ahead, store_together, under
 
 BYTE = 8
 MOST_BYTES = 4
@@ -39,7 +39,7 @@ def emit(reached: Step, packed: Step, reduction: Step | None, gpu: Gpu) -> None:
         ranges = {block: blocks, thread: THREADS, var: width}
         lane = Lane(var, width, analyzer_of(ranges))
         item = block * THREADS + thread
-        index = [lane.analyzer.simplify(each) for each in place_of(item * width + var, reached.extents)]
+        index = [lane.analyzer.simplify(each) for each in index_of(item, var, width, reached.extents)]
         under(
             [item < items] if items % THREADS else [],
             lambda: write(packed, index, element(reached, reduction, index, lane, ranges), lane),

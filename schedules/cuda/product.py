@@ -18,6 +18,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import Call, TensorLoad
 
+from ...passes.realize.compute.annotations import DATA_BITS
+from ...targets.cuda.calls import SHORT_DTYPE
 from .definition import Step, substituted
 from .operands import PIECE, Operand
 from .threads import index_in
@@ -27,8 +29,6 @@ Axes = tuple[tuple[tirx.Var, int], ...]
 """Axes of a result, with their extents."""
 
 POPCOUNT = "tvmq_popcount"
-
-SHORT_DTYPE = {"uint8": "u8", "int8": "s8"}
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,15 @@ class Product:
         return "".join(SHORT_DTYPE[str(operand.ty.dtype)] for operand in (self.data, self.factor))
 
     @property
+    def data_bits(self) -> int:
+        """That a number of the data has at most; 1 where one is eight of a bit."""
+        return 1 if self.is_bits else int(self.sums.marks.get(DATA_BITS, 8 * self.item))
+
+    @property
     def factor_bits(self) -> int:
         """Of a factor in memory."""
+        if self.is_bits:
+            return 1
         return 8 * self.item if self.packed is None else self.packed.bits
 
     def known(self, batch: tirx.Expr, row: tirx.Expr, column: tirx.Expr) -> dict[tirx.Var, tirx.Expr]:

@@ -18,7 +18,7 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ...targets.cuda.calls import device_call
-from .operands import PIECE, Operand, copied
+from .operands import PIECE, Operand, Piece, copied
 from .threads import over
 from .vectors import Lane, analyzer_of, loaded_ahead, under
 
@@ -163,3 +163,36 @@ class Loader:
             place = swizzled(line, (part * planes + plane) * PIECE, self.place.depth)
             address = T.address_of(self.place.shared[base + place])
             device_call("shared_store_16", address, T.address_of(weights[plane * PIECE]))
+
+
+class PackingLoader(Loader):
+    """Emits the loads of tiles of numbers of 4 bits: of bytes in memory two in one, which are 16 places apart."""
+
+    def __init__(self, operand: Operand, place: Place) -> None:
+        super().__init__(operand, place)
+        self.piece = Piece(2 * PIECE, False, None)
+        self.bytes = PIECE
+        self.numbers = 2 * place.depth
+
+    def _piece(
+        self,
+        whole: tirx.Expr,
+        first: tirx.Expr,
+        base: tirx.Expr,
+        line: tirx.Expr,
+        part: tirx.Expr,
+        ranges: Mapping[tirx.Var, int],
+    ) -> None:
+        halves = []
+        for half in range(2):
+            var, place = tirx.Var("lane", "int32"), first + half * PIECE
+            lane = Lane(var, PIECE, analyzer_of({**ranges, var: PIECE}))
+            is_whole = self.operand.length % self.numbers == 0
+            conditions = [] if is_whole else [place + var < self.operand.length]
+            halves.append(self._computed(self.operand.at(whole, place + var), lane, conditions))
+        packed = T.alloc_buffer((PIECE,), "uint8", scope="local")
+        with T.unroll(PIECE // 4) as word:
+            low, high = (T.address_of(half[4 * word]) for half in halves)
+            device_call("pack_u4", T.address_of(packed[4 * word]), low, high)
+        address = T.address_of(self.place.shared[base + swizzled(line, part * PIECE, self.place.depth)])
+        device_call("shared_store_16", address, T.address_of(packed[0]))

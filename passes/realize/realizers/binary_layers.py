@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -298,9 +298,12 @@ def kernel_of(
     if row.gpu is not None:
         return _counting_kernel(geometry, size, channels, pads_zero, signs, arrays, epilogue, fraction)
     groups, dot = geometry.groups, dot_of(row, geometry, channels, fraction)
+    is_bits = isinstance(epilogue, Threshold)
+    if is_bits and dot.lanes % 8:  # a byte of the result is of lanes of one block
+        dot = replace(dot, lanes=8 * packing.ceil_div(dot.lanes, 8))
     packed = binary.pack_weights(signs, groups, dot.lanes)
     packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, *packed.shape[-2:]), dot.weight_bits)
-    fill = INT32_MAX if isinstance(epilogue, Threshold) else 0
+    fill = INT32_MAX if is_bits else 0
     per_channel = [packing.pack_channels(array, groups, dot.lanes, fill) for array in arrays]
     define = partial(
         binary.conv2d,
