@@ -113,7 +113,7 @@ def _fits(dtype: str) -> bool:
 
 
 def narrow_buffer(buffer: tirx.Buffer, scope: str = "global") -> tirx.Buffer:
-    """Return a buffer like another, whose extents have 32 bits, and whose name C++ takes: that of an input can be any."""
+    """Return a buffer like another, whose extents have 32 bits, and whose name C++ takes: of an input it can be any."""
     shape, name = [int(extent) for extent in buffer.shape], str(buffer.name)
     return tirx.decl_buffer(
         shape, str(buffer.dtype), name if name.isidentifier() else f"_{name}", scope=scope
