@@ -369,6 +369,12 @@ class _Carrier:
         return self.emit(call, layer)
 
     def emit(self, call: relax.Expr, layer: str) -> relax.Var:
+        if op_name(call) == "relax.reshape":  # one reshape moves nothing; two would become a kernel
+            inner = (
+                self._builder.lookup_binding(call.args[0]) if isinstance(call.args[0], relax.Var) else None
+            )
+            if op_name(inner) == "relax.reshape":
+                call = relax.op.reshape(inner.args[0], call.args[1])
         return self._builder.emit(with_layer_name(call, layer))
 
     # One kind of binding each.
