@@ -66,6 +66,17 @@ def gpu_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["sm_61", "sm_80", "sm_90a"])
+def gpu_target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A target of each way in which GPUs multiply; code is made for it, and runs."""
+    if is_real() and request.param == "sm_61":
+        pytest.skip("no CUDA has code for it and for this GPU")
+    with gpu(int(request.param[3:5])):
+        if not is_real():
+            monkeypatch.setattr(nvcc, "check_archs", lambda archs: None)
+        yield f"cuda -arch={request.param}"
+
+
 def refuse(reason: str) -> None:
     """Skip the test for want of an ARM tool; let it fail if ``TVMQ_REQUIRE_ARM`` is set, as it is in CI."""
     (pytest.fail if os.environ.get("TVMQ_REQUIRE_ARM") else pytest.skip)(reason)

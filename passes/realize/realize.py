@@ -41,7 +41,7 @@ from ..hub.graph import (
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.op_patterns import OPAQUE
 from ..hub.two_valued import TwoValued, two_valued
-from .compute import binary, elementwise
+from .compute import binary, bit_counts, elementwise
 from .compute.epilogue import Conversion
 from .realizers.average import plan_average
 from .realizers.binary import plan_product, plan_sum
@@ -342,8 +342,9 @@ class _Carrier:
         if var in self.analysis.plans:
             return self.analysis.plans[var].build(self)
         root = self._roots.get(step.root, step.root)
+        binarize = binary.binarize if self.row.gpu is None else bit_counts.binarize
         bits = self._builder.call_te(
-            partial(binary.binarize, threshold=step.threshold),
+            partial(binarize, threshold=step.threshold),
             root,
             primfunc_name_hint="binarize",
             primfunc_attrs={"op_pattern": OPAQUE},

@@ -22,7 +22,7 @@ from tvm.ir.expr import TensorLoad
 from tvm.s_tir import SBlock
 
 from ...errors import TvmqError
-from ...passes.realize.compute.annotations import INDEPENDENT, PACK, UNPACK
+from ...passes.realize.compute.annotations import BITS, INDEPENDENT, PACK, UNPACK
 from .narrow import Narrowing, narrow_buffer
 
 MOST_ELEMENTS = 2**31 - 2**16
@@ -304,7 +304,7 @@ def _same(one: tirx.Expr, other: tirx.Var) -> bool:
 def _inlined(definition: Definition) -> Definition:
     """Return the definition without the steps that their readers compute for themselves.
 
-    That is all that is no reduction, no result, not packed once, and not read by statements.
+    That is all that is no reduction, no result, not packed once, no bit of a byte, and not read by statements.
     """
     read_as_it_is = {
         buffer
@@ -336,7 +336,7 @@ def _inlined(definition: Definition) -> Definition:
             value = step.combine(step.start, term)
             step = replace(step, taps=(), tap_extents=(), value=value, start=None, combine=None)
         must_exist = definition.is_param(step.buffer) or step.buffer in read_as_it_is
-        if step.is_reduction or must_exist or PACK in step.marks or step.is_part:
+        if step.is_reduction or must_exist or step.is_part or not step.marks.keys().isdisjoint((PACK, BITS)):
             steps.append(step)
         elif UNPACK in step.marks:
             inside.append(step)

@@ -17,6 +17,7 @@ from tvm.script.ir_builder import tirx as T
 from ...targets.cuda.calls import device_call, device_value
 from ...targets.row import Gpu
 from ..blocks import item_bytes
+from .bits import BYTE
 from .operands import PIECE
 from .product import Product, count
 from .product_kernel import write_result
@@ -39,7 +40,7 @@ MOST_COLUMNS = 4
 
 def fits(product: Product) -> bool:
     """Tell whether a product has few rows, and factors that a lane reads 16 bytes at a time."""
-    if count(product.rows) > MOST_ROWS or product.sums.length < LEAST_DEPTH:
+    if count(product.rows) > MOST_ROWS or product.sums.length < (PIECE if product.is_bits else LEAST_DEPTH):
         return False
     batch = tirx.Var("batch", "int32")
     operand = product.factor_operand(batch, {batch: count(product.batch)})
@@ -50,8 +51,9 @@ def fits(product: Product) -> bool:
 def emit(product: Product, gpu: Gpu) -> None:
     """Emit the launch of the kernel."""
     columns, batch = count(product.columns), count(product.batch)
-    together = math.gcd(columns, MOST_COLUMNS)
-    while together > 1 and columns // together * batch < 2 * WARPS * gpu.multiprocessors:
+    least, most = (1, MOST_COLUMNS) if product.bits is None else (BYTE, BYTE)
+    together = math.gcd(columns, most)
+    while together > least and columns // together * batch < 2 * WARPS * gpu.multiprocessors:
         together //= 2
     warps = columns // together * batch
     blocks = -(-warps // WARPS)
@@ -165,6 +167,12 @@ class _Columns:
                     "float32", "fmaf", data[number], factors[first + number], self.sums[place]
                 )
                 T.buffer_store(self.sums, total, [place])
+            return
+        if self.product.is_bits:
+            operands = T.address_of(data[0]), T.address_of(factors[first])
+            T.buffer_store(
+                self.sums, device_value("int32", "unlike_16", *operands, self.sums[place]), [place]
+            )
             return
         with T.unroll(self.numbers // 4) as word:
             operands = T.address_of(data[word * 4]), T.address_of(factors[first + word * 4])

@@ -2,6 +2,7 @@
 
 packed, sums, result  -->  packed by threads;  sums and result by a product
 most, total, result   -->  all by rows
+bits, bytes           -->  both by threads, or by what has their sums
 sums, result          -->  both by threads, or, where a sum serves several elements, one after the other
 """
 
@@ -16,10 +17,10 @@ from tvm.ir.expr import TensorLoad
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
-from ...passes.realize.compute.annotations import KERNEL
+from ...passes.realize.compute.annotations import BITS, KERNEL
 from ...targets.row import Gpu, TargetRow
 from ..space import Choice, Decide, analytic
-from . import few_rows, product_kernel, rows, statements, threads
+from . import bits, few_rows, product_kernel, rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
 from .product import Product, product_of, split_sums
@@ -56,6 +57,8 @@ class _Kernels:
     def __init__(self, definition: Definition, gpu: Gpu, decide: Decide) -> None:
         self.definition, self.gpu, self._decide = definition, gpu, decide
         self.launches = 0
+        self.reached: Step | None = None
+        """Bits of which the step behind them makes bytes."""
         self.stored: list[tuple[tirx.Buffer, tirx.Buffer]] = []
 
     def decide(self, name: str, candidates: Sequence[Choice]) -> Choice:
@@ -70,6 +73,9 @@ class _Kernels:
                     self._alone(reduction)
                 waiting = []
                 self._statements(step)
+                continue
+            if BITS in step.marks:
+                self.reached = step
                 continue
             if step.is_reduction and not self.definition.is_param(step.buffer):
                 waiting.append(step)
@@ -109,20 +115,31 @@ class _Kernels:
         return True
 
     def _emit_one(self, reductions: Sequence[Step], result: Step) -> bool:
+        reached = self._reached_by(result)
         if len(reductions) == 1 and reductions[0].marks.get(KERNEL) == "contraction":
-            found = product_of(reductions[0], result, self.definition.inside)
+            found = product_of(reductions[0], reached or result, self.definition.inside)
             if found is not None:
-                self._product(found)
+                self._product(found if reached is None else replace(found, bits=result))
                 return True
+            if reached is not None:  # bytes of several groups: their counts are products by themselves
+                return False
         reductions = [self._unpacked(step) for step in reductions]
-        by_rows = rows.rows_of(reductions, result)
+        by_rows = None if reached is not None else rows.rows_of(reductions, result)
         if by_rows is not None:
             rows.emit(by_rows, self.decide)
             return True
-        if len(reductions) > 1 or not threads.fits(result, reductions[0] if reductions else None):
+        if len(reductions) > 1 or not threads.fits(reached or result, reductions[0] if reductions else None):
             return False
+        if reached is not None:
+            bits.emit(reached, result, reductions[0] if reductions else None, self.gpu)
+            return True
         threads.emit(result, reductions[0] if reductions else None, self.gpu, self.decide)
         return True
+
+    def _reached_by(self, result: Step) -> Step | None:
+        """Return the bits of which a result makes bytes."""
+        is_read = self.reached is not None and bits.makes_bytes(result, self.reached)
+        return self._stored(self.reached) if is_read else None
 
     def _product(self, found: Product) -> None:
         """Emit the kernel of a product, or of parts of its sums and then of their sum."""
@@ -140,7 +157,7 @@ class _Kernels:
         partial = replace(partial, buffer=tirx.decl_buffer(shape, str(stored.dtype), "partial"))
         part = product_of(partial, _copy(partial, stored), self.definition.inside)
         product_kernel.emit(part, tile)
-        self._together([whole], found.result)
+        self._together([whole], found.bits or found.result)
 
     def _unpacked(self, step: Step) -> Step:
         """Return the step with the unpacking of the weights that it reads inside."""

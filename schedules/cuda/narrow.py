@@ -113,6 +113,8 @@ def _fits(dtype: str) -> bool:
 
 
 def narrow_buffer(buffer: tirx.Buffer, scope: str = "global") -> tirx.Buffer:
-    """Return a buffer like another, whose extents have 32 bits."""
-    shape = [int(extent) for extent in buffer.shape]
-    return tirx.decl_buffer(shape, str(buffer.dtype), str(buffer.name), scope=scope)
+    """Return a buffer like another, whose extents have 32 bits, and whose name C++ takes: of an input it can be any."""
+    shape, name = [int(extent) for extent in buffer.shape], str(buffer.name)
+    return tirx.decl_buffer(
+        shape, str(buffer.dtype), name if name.isidentifier() else f"_{name}", scope=scope
+    )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir.expr import TensorLoad
+from tvm.ir.expr import Call, TensorLoad
 
 from ...passes.realize.compute.annotations import DATA_BITS
 from ...targets.cuda.calls import SHORT_DTYPE
@@ -27,6 +27,8 @@ from .vectors import place_of, uses
 
 Axes = tuple[tuple[tirx.Var, int], ...]
 """Axes of a result, with their extents."""
+
+POPCOUNT = "tvmq_popcount"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Product:
     batch, rows, columns : axes of the result.
     data, factor : the operands, by axes and taps of the sums.
     packed : what the factors are unpacked from; None where they lie in memory as they are.
+    is_bits : operands are bits, eight a number, and a product counts those that are unlike.
+    bits : the step that makes bytes of eight elements of the result each, which are 0 or 1; None where there is none.
     """
 
     sums: Step
@@ -81,6 +85,8 @@ class Product:
     data: tirx.Expr
     factor: tirx.Expr
     packed: Packed | None
+    is_bits: bool = False
+    bits: Step | None = None
 
     @property
     def item(self) -> int:
@@ -95,16 +101,20 @@ class Product:
     @property
     def types(self) -> str:
         """How the device's functions call the dtypes of the operands: ``"u8s8"``."""
+        if self.is_bits:
+            return "b1_xor"
         return "".join(SHORT_DTYPE[str(operand.ty.dtype)] for operand in (self.data, self.factor))
 
     @property
     def data_bits(self) -> int:
-        """That a number of the data has at most."""
-        return int(self.sums.marks.get(DATA_BITS, 8 * self.item))
+        """That a number of the data has at most; 1 where one is eight of a bit."""
+        return 1 if self.is_bits else int(self.sums.marks.get(DATA_BITS, 8 * self.item))
 
     @property
     def factor_bits(self) -> int:
         """Of a factor in memory."""
+        if self.is_bits:
+            return 1
         return 8 * self.item if self.packed is None else self.packed.bits
 
     def known(self, batch: tirx.Expr, row: tirx.Expr, column: tirx.Expr) -> dict[tirx.Var, tirx.Expr]:
@@ -179,9 +189,11 @@ def product_of(sums: Step, result: Step, inside: Sequence[Step] = ()) -> Product
     ----------
     inside : steps that unpack weights (``Definition.inside``).
     """
-    if sums.combine is not tirx.Add or not isinstance(sums.value, tirx.Mul):
+    operands = _operands(sums.value)
+    if sums.combine is not tirx.Add or operands is None:
         return None
-    data, factor = (_operand(side) for side in (sums.value.a, sums.value.b))
+    data, factor = operands
+    is_bits = not isinstance(sums.value, tirx.Mul)
     dtypes = {str(data.ty.dtype), str(factor.ty.dtype)}
     is_float = dtypes == {"float32"} and str(sums.buffer.dtype) == "float32"
     is_integer = dtypes <= SHORT_DTYPE.keys() and str(sums.buffer.dtype) == "int32"
@@ -202,7 +214,17 @@ def product_of(sums: Step, result: Step, inside: Sequence[Step] = ()) -> Product
     packed = _packed(factor, inside)
     if packed is not None and packed.depth != PIECE:  # no unit takes such words
         factor, packed = _expanded(factor, inside), None
-    return Product(sums, result, tuple(place), batch, rows, columns, data, factor, packed)
+    return Product(sums, result, tuple(place), batch, rows, columns, data, factor, packed, is_bits)
+
+
+def _operands(value: tirx.Expr) -> tuple[tirx.Expr, tirx.Expr] | None:
+    """Return what is multiplied, or whose unlike bits are counted; None where a term is neither."""
+    if isinstance(value, tirx.Mul):
+        return _operand(value.a), _operand(value.b)
+    if not isinstance(value, Call) or len(value.args) != 2 or str(value.args[0]).strip('"') != POPCOUNT:
+        return None
+    differ = value.args[1].value if isinstance(value.args[1], tirx.Cast) else value.args[1]
+    return (differ.a, differ.b) if isinstance(differ, tirx.BitwiseXor) else None
 
 
 def _operand(expr: tirx.Expr) -> tirx.Expr:

@@ -16,6 +16,7 @@ from ...targets.cuda.calls import device_call
 from ...targets.row import Gpu
 from ..blocks import item_bytes
 from ..space import Decide
+from . import bits
 from .product import Product, count
 from .threads import write
 from .tile_loads import Loader, PackingLoader, Place
@@ -27,8 +28,8 @@ from .vectors import VECTOR_BYTES, Lane, analyzer_of, under
 def tile_of(product: Product, gpu: Gpu, decide: Decide) -> Tile:
     """Return the tile of a block."""
     sizes = count(product.rows), count(product.columns), product.sums.length, count(product.batch)
-    bits = product.data_bits, product.factor_bits
-    return decide("tile", candidates(*sizes, product.item, *bits, gpu))
+    widths = product.data_bits, product.factor_bits
+    return decide("tile", candidates(*sizes, product.item, *widths, gpu))
 
 
 def emit(product: Product, tile: Tile) -> None:
@@ -156,4 +157,7 @@ def write_result(
     known = product.known(batch, row, column + lane.var)
     known = {axis: lane.analyzer.simplify(place) for axis, place in known.items()}
     value = product.finished(known, tirx.BufferLoad(sums, [lane.var]))
+    if product.bits is not None:
+        bits.write(product.bits, product.index(known), value, lane)
+        return
     write(product.result.buffer, product.index(known), value, lane)

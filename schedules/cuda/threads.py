@@ -9,7 +9,7 @@ A thread has up to 16 bytes of the result, and its sums in registers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import tvm
@@ -95,7 +95,7 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu, decide: Decide) -> None:
     with T.launch_thread("blockIdx.x", blocks) as block, T.launch_thread("threadIdx.x", threads) as thread:
         lane = tirx.Var("lane", "int32")
         item = block * threads + thread
-        index = _index(item, lane, count, step.extents)
+        index = index_of(item, lane, count, step.extents)
         ranges = {block: blocks, thread: threads, lane: count}
         if items % threads:
             with T.If(item < items), T.Then():
@@ -130,7 +130,7 @@ def _flat(step: Step) -> Step:
     )
 
 
-def _index(item: tirx.Expr, lane: tirx.Var, count: int, extents: Sequence[int]) -> list[tirx.Expr]:
+def index_of(item: tirx.Expr, lane: tirx.Var, count: int, extents: Sequence[int]) -> list[tirx.Expr]:
     """Return the index of a lane's element: the lanes of an item lie along the last axis, which their count divides.
 
     Of ``item * count + lane`` TVM could not tell that, where an extent is no power of two.
@@ -145,6 +145,18 @@ def _elements(
     step: Step, reduction: Step | None, index: Sequence[tirx.Expr], lane: Lane, ranges: dict[tirx.Var, int]
 ) -> None:
     index = [lane.analyzer.simplify(place) for place in index]
+    value = element(step, reduction, index, lane, ranges)
+    write(step.buffer, [lane.analyzer.simplify(place) for place in step.index_at(index)], value, lane)
+
+
+def element(
+    step: Step,
+    reduction: Step | None,
+    index: Sequence[tirx.Expr],
+    lane: Lane,
+    ranges: Mapping[tirx.Var, int],
+) -> tirx.Expr:
+    """Return the value of each lane's element; emit the reduction that it reads, where there is one."""
     value = step.at(index)
     if reduction is not None:
         values = dict(zip(step.axes, index, strict=True))
@@ -155,7 +167,7 @@ def _elements(
             return tirx.BufferLoad(sums, [lane.var]) if load.source.same_as(reduction.buffer) else load
 
         value = tvm_ffi.structural_map(value, [(TensorLoad, replaced)])
-    write(step.buffer, [lane.analyzer.simplify(place) for place in step.index_at(index)], value, lane)
+    return value
 
 
 def write(
@@ -186,7 +198,7 @@ def over(lane: Lane, emit) -> None:
 
 
 def _reduced(
-    reduction: Step, index: Sequence[tirx.Expr], lane: Lane, ranges: dict[tirx.Var, int]
+    reduction: Step, index: Sequence[tirx.Expr], lane: Lane, ranges: Mapping[tirx.Var, int]
 ) -> tirx.Buffer:
     """Emit the reduction of each lane's element, and return where it is."""
     sums = T.alloc_buffer((lane.count,), str(reduction.buffer.dtype), scope="local")

@@ -43,6 +43,8 @@ class Unit(Enum):
     WARPGROUPS = "the tensor cores, for four warps at once, which read both operands from shared memory"
     MATRIX = "the tensor cores"
     NIBBLES = "the tensor cores, for numbers of 4 bits"
+    BITS = "the tensor cores, of bytes that bits are unpacked to"
+    COUNTS = "counts of the bits that are unlike"
     DOTS = "dp4a"
     FLOATS = "float32 multiply-adds"
 
@@ -51,10 +53,12 @@ PRODUCTS_A_CYCLE = {
     Unit.WARPGROUPS: 4096,
     Unit.MATRIX: 2048,
     Unit.NIBBLES: 4096,
+    Unit.BITS: 256,
+    Unit.COUNTS: 80,
     Unit.DOTS: 256,
     Unit.FLOATS: 64,
 }
-"""Of a multiprocessor, per cycle; chips differ by a factor that is the same for all tiles."""
+"""Of a multiprocessor, per cycle, of bits eight for one; chips differ by a factor that is the same for all tiles."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Tile:
     @property
     def slice_rows(self) -> int:
         """Rows of results that go through shared memory at a time."""
-        if self.unit in (Unit.MATRIX, Unit.NIBBLES, Unit.WARPGROUPS):
+        if self.unit in (Unit.MATRIX, Unit.NIBBLES, Unit.BITS, Unit.WARPGROUPS):
             return 16 * self.down
         return self.threads // GRID
 
@@ -168,13 +172,23 @@ _SHAPES = {
     Unit.WARPGROUPS: _WARPGROUP_SHAPES,
     Unit.MATRIX: _MATRIX_SHAPES,
     Unit.NIBBLES: _MATRIX_SHAPES,
+    Unit.BITS: _MATRIX_SHAPES,
+    Unit.COUNTS: _GRID_SHAPES,
     Unit.DOTS: _GRID_SHAPES,
     Unit.FLOATS: _GRID_SHAPES,
 }
 
 
-def unit_of(rows: int, item: int, data_bits: int, factor_bits: int, gpu: Gpu) -> Unit:
-    """Return what multiplies numbers of ``item`` bytes, or less, in a product of so many rows."""
+LONGEST_OF_BITS = 8 * (2**16 - 1024)
+"""Bits whose products as bytes, of 2^12 each, have room in int32."""
+
+
+def unit_of(rows: int, depth: int, item: int, data_bits: int, factor_bits: int, gpu: Gpu) -> Unit:
+    """Return what multiplies numbers of ``item`` bytes, or less, in a product of so many rows and terms."""
+    if data_bits == factor_bits == 1:
+        if 1 in gpu.matrix_bits:
+            return Unit.MATRIX
+        return Unit.BITS if 8 in gpu.matrix_bits and 8 * depth <= LONGEST_OF_BITS else Unit.COUNTS
     if item > 1:
         return Unit.FLOATS
     if data_bits == factor_bits == 4 and 4 in gpu.matrix_bits:
@@ -197,7 +211,8 @@ def candidates(
     data_bits, factor_bits : of a number of the data, and of a factor in memory.
     gpu : what it runs on.
     """
-    unit, bits = unit_of(rows, item, data_bits, factor_bits, gpu), min(factor_bits, 8)
+    unit = unit_of(rows, depth, item, data_bits, factor_bits, gpu)
+    bits = 8 if data_bits == 1 else min(factor_bits, 8)
     found = [
         Tile(unit, height, width, stage, down, across, stages, bits, splits)
         for height, width, down, across in _SHAPES[unit]
@@ -233,7 +248,7 @@ def cycles(tile: Tile, rows: int, columns: int, depth: int, batch: int, item: in
         tile.unit is Unit.WARPGROUPS
     ):  # each group of warps reads its own rows, and all columns for each 64 rows
         read = tile.rows * tile.depth + tile.columns * tile.factor_depth * (tile.rows // 64)
-    elif tile.unit in (Unit.MATRIX, Unit.NIBBLES):
+    elif tile.unit in (Unit.MATRIX, Unit.NIBBLES, Unit.BITS):
         read = tile.rows * tile.data_depth * tile.across + tile.columns * tile.factor_depth * tile.down
     else:
         read = (tile.rows * tile.depth + 2 * tile.columns * tile.factor_depth) * tile.down

@@ -124,15 +124,19 @@ class _Matrix(Inner):
 
     def _unpack_factors(self, base: tirx.Expr, piece: tirx.Expr) -> None:
         """Emit the loads of a word of each column, and its unpacking: a lane's four bytes have what it needs."""
+        self._load_words(base, piece)
+        with T.unroll(self.blocks) as block:
+            factors = T.address_of(self.factors[block * self.planes])
+            device_call(f"unpack_s{self.product.factor_bits}", factors, T.address_of(self.words[block]), 4)
+
+    def _load_words(self, base: tirx.Expr, piece: tirx.Expr) -> None:
+        """Emit the loads of a word of each column."""
         lane, width = self.lane, self.tile.columns // self.tile.across
         together = math.gcd(self.blocks, 4)
         with T.unroll(self.blocks // together) as group:
             line = self.across * width + (group * together) * 8 + tirx.floormod(lane, 8 * together)
             address = self.column(base, line, piece)
             device_call(f"ldmatrix_x{together}", T.address_of(self.words[group * together]), address)
-        with T.unroll(self.blocks) as block:
-            factors = T.address_of(self.factors[block * self.planes])
-            device_call(f"unpack_s{self.product.factor_bits}", factors, T.address_of(self.words[block]), 4)
 
     def _products(self, base: tirx.Expr, step: tirx.Expr, first: tirx.Expr) -> None:
         """Emit the loads of 32 numbers of each row, and the products with the factors from register ``first`` on."""
@@ -163,6 +167,65 @@ class _Matrix(Inner):
     def row_of(self, part: tirx.Expr, line: tirx.Expr) -> tirx.Expr:
         height = self.tile.rows // self.tile.down
         return tirx.floordiv(line, 16) * height + part * 16 + tirx.floormod(line, 16)
+
+
+class _Bits(_Matrix):
+    """Tensor cores of bytes: 128 bits of each line are unpacked to four products of 32 places, in registers.
+
+    A bit 0 becomes 64, a bit 1 -64, so that a product is 4096 where bits are alike and -4096 where they are not:
+
+        sum = 4096 * (places - 2 * unlike)   -->   unlike = (4096 * places - sum) / 8192
+
+    Register r of four bits of each byte of a word has plane r of it, on both sides: sums take any order.
+    """
+
+    def start(self, shared: tirx.Buffer, thread: tirx.Var) -> None:
+        super().start(shared, thread)
+        self.words = T.alloc_buffer((self.blocks,), "uint32", scope="local")
+        self.data_words = T.alloc_buffer((2 * self.slices,), "uint32", scope="local")
+
+    def multiply(self, base: tirx.Expr) -> None:
+        with T.unroll(self.tile.depth // PIECE) as piece:
+            self._load_words(base, piece)
+            self._load_data_words(base, piece)
+            with T.unroll(4) as step:
+                self._unpack(step)
+                self._multiply()
+
+    def _load_data_words(self, base: tirx.Expr, piece: tirx.Expr) -> None:
+        """Emit the loads of a piece of each row: lanes get those of one or two slices at once."""
+        height = self.tile.rows // self.tile.down
+        together = math.gcd(self.slices, 2)
+        with T.unroll(self.slices // together) as group:
+            line = self.down * height + group * (16 * together) + tirx.floormod(self.lane, 16 * together)
+            target = T.address_of(self.data_words[group * (2 * together)])
+            device_call(f"ldmatrix_x{2 * together}", target, self.row(base, line, piece))
+
+    def _unpack(self, step: tirx.Expr) -> None:
+        """Emit the unpacking of two planes of all words."""
+        for plane in range(2):
+            with T.unroll(self.slices) as part, T.unroll(2) as half:
+                target = T.address_of(self.data[part * 4 + 2 * plane + half])
+                word = T.address_of(self.data_words[part * 2 + half])
+                device_call("unpack_b1", target, word, step * 2 + plane)
+            with T.unroll(self.blocks) as block:
+                target = T.address_of(self.factors[block * 2 + plane])
+                device_call("unpack_b1", target, T.address_of(self.words[block]), step * 2 + plane)
+
+    def _multiply(self) -> None:
+        with T.unroll(self.slices) as part, T.unroll(self.blocks) as block:
+            device_call(
+                "mma_s8s8",
+                T.address_of(self.sums[(part * self.blocks + block) * 4]),
+                T.address_of(self.data[part * 4]),
+                T.address_of(self.factors[block * 2]),
+            )
+
+    def finish(self) -> None:
+        stages = -(-self.product.sums.length // self.tile.depth)
+        places = stages * self.tile.depth * 8
+        with T.unroll(self.sums_a_thread) as number:
+            T.buffer_store(self.sums, (places * 4096 - self.sums[number]) >> 13, [number])
 
 
 class _Nibbles(_Matrix):
@@ -273,10 +336,13 @@ class _Grid(Inner):
                 device_call("shared_load_16", T.address_of(self.data[part * 4]), address)
             with T.unroll(self.blocks) as block:
                 self._load_factors(self.column(base, block * GRID + self.across, piece))
-                with T.unroll(self.slices) as part, T.unroll(4) as number:
-                    place = part * self.blocks + block
-                    total = self.add(part * 4 + number, plane * 4 + number, place)
-                    T.buffer_store(self.sums, total, [place])
+                with T.unroll(self.slices) as part:
+                    self.products(part, plane, part * self.blocks + block)
+
+    def products(self, part: tirx.Expr, plane: tirx.Expr, place: tirx.Expr) -> None:
+        """Emit the products of a piece of a row with one of a column."""
+        with T.unroll(4) as number:
+            T.buffer_store(self.sums, self.add(part * 4 + number, plane * 4 + number, place), [place])
 
     def _load_factors(self, address: tirx.Expr) -> None:
         if self.planes == 1:
@@ -301,6 +367,16 @@ class _Grid(Inner):
         return part * self.slice_rows + line
 
 
+class _Counts(_Grid):
+    """``popc`` of what is unlike."""
+
+    number = "int32"
+
+    def products(self, part: tirx.Expr, plane: tirx.Expr, place: tirx.Expr) -> None:
+        operands = T.address_of(self.data[part * 4]), T.address_of(self.factors[plane * 4])
+        T.buffer_store(self.sums, device_value("int32", "unlike_16", *operands, self.sums[place]), [place])
+
+
 class _Dots(_Grid):
     """``dp4a``: four products of bytes."""
 
@@ -323,6 +399,8 @@ class _Floats(_Grid):
 UNITS: dict[Unit, type[Inner]] = {
     Unit.WARPGROUPS: _Warpgroups,
     Unit.MATRIX: _Matrix,
+    Unit.BITS: _Bits,
+    Unit.COUNTS: _Counts,
     Unit.NIBBLES: _Nibbles,
     Unit.DOTS: _Dots,
     Unit.FLOATS: _Floats,

@@ -84,6 +84,29 @@ TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) {
   }
 }
 
+// ---- Bits, of which eight lie in a byte ----
+
+// A plane of a word's bits, the plane-th of each byte, as bytes: 0 becomes 64, 1 becomes -64.
+TVMQ_DEVICE void tvmq_unpack_b1(void* out, const void* word, int plane) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  w <<= 7 - plane;
+  asm("lop3.b32 %0, %0, %1, %2, 0xea;" : "+r"(w) : "r"(0x80808080u), "r"(0x40404040u));  // and, then or
+  memcpy(out, &w, 4);
+}
+
+// c + the number of bits that are unlike in 16 bytes. Counting is slower than logic: a full adder makes two words of three.
+TVMQ_DEVICE int tvmq_unlike_16(const void* a, const void* b, int c) {
+  unsigned x[4], y[4];
+  memcpy(x, a, 16);
+  memcpy(y, b, 16);
+  for (int i = 0; i < 4; ++i) x[i] ^= y[i];
+  unsigned ones, twos;
+  asm("lop3.b32 %0, %1, %2, %3, 0x96;" : "=r"(ones) : "r"(x[0]), "r"(x[1]), "r"(x[2]));  // sum
+  asm("lop3.b32 %0, %1, %2, %3, 0xe8;" : "=r"(twos) : "r"(x[0]), "r"(x[1]), "r"(x[2]));  // carry
+  return c + __popc(ones) + __popc(x[3]) + 2 * __popc(twos);
+}
+
 // ---- Matrix products, warp-collective: d += a * b. d: int[4], a: 4 registers of 32 bits, b: 2 ----
 //
 // Before 8.0 a product is four of m8n8 and half the depth, of the parts of the same fragments.

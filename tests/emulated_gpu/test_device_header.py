@@ -130,6 +130,11 @@ ROUND = f"((int*)x)[{T}] = tvmq_round_to_int(((float*)x)[{T}]);"
 CASES["round_to_int"] = (ROUND, "cvt.rni.s32.f32", "F2I", "cvt.rni.s32.f32", "F2I")
 POPCOUNT = f"((int*)x)[{T}] = tvmq_popcount(((int*)x)[{T}]);"
 CASES["popcount"] = (POPCOUNT, "popc.b32", "POPC", "popc.b32", "POPC")
+UNPACK = f"unsigned w[2]; tvmq_load_4(w, x + 4 * {T}); tvmq_unpack_b1(w + 1, w, 3); tvmq_store_4(x + 4 * {T}, w + 1);"
+CASES["unpack_b1"] = (UNPACK, "lop3.b32", "LOP3", "lop3.b32", "LOP3")
+LINES = f"unsigned a[4], b[4]; tvmq_load_16(a, x + 32 * {T}); tvmq_load_16(b, x + 32 * {T} + 16);"
+UNLIKE = f"{LINES} ((int*)x)[8 * {T}] = tvmq_unlike_16(a, b, 5);"
+CASES["unlike_16"] = (UNLIKE, "popc.b32", "POPC", "popc.b32", "POPC")
 CASES["warp_barrier"] = (
     "x[0] = 1; tvmq_warp_barrier(); x[1] = x[0];",
     "bar.warp.sync",

@@ -43,6 +43,25 @@ def test_popcount():
     np.testing.assert_array_equal(out, [0, 1, 32, 2])
 
 
+@pytest.mark.parametrize("plane", range(8))
+def test_unpacking_of_bits(plane: int):
+    words = np.random.default_rng(0).integers(0, 256, (32, 4)).astype(np.uint8)
+    out = np.zeros((32, 4), np.int8)
+    call = f"tvmq_unpack_b1((&(y[{T}])), (&(x[{T}])), {plane});"
+    launch(kernel("unsigned* x, unsigned* y", call), [words, out])
+    np.testing.assert_array_equal(out, np.where(words >> plane & 1, -64, 64))
+
+
+def test_counts_of_unlike_bits():
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, (32, 16)).astype(np.uint8) for _ in "ab")
+    c = rng.integers(-1000, 1000, 32).astype(np.int32)
+    expected = c + np.unpackbits(a ^ b, axis=1).sum(1)
+    call = f"c[{T}] = tvmq_unlike_16((&(a[4 * {T}])), (&(b[4 * {T}])), c[{T}]);"
+    launch(kernel("unsigned* a, unsigned* b, int* c", call), [a, b, c])
+    np.testing.assert_array_equal(c, expected)
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("load", ["load", "load_const"])
 def test_vectors_of_global_and_shared_memory(size: int, load: str):

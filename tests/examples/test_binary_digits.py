@@ -36,6 +36,16 @@ def test_bits_and_scores_are_those_of_pytorch(test_set):
     np.testing.assert_allclose(scores, expected["scores"], atol=1e-4)
 
 
+def test_bits_on_gpus_are_those_of_pytorch(gpu_target, test_set):
+    expected = np.load(EXAMPLE / "binary_expected.npz")
+    package = tvmq.compile(MODEL, gpu_target, outputs=[*(f"{layer}/sign:out" for layer in LAYERS), "scores"])
+    for number, image in enumerate(test_set["image"][:20]):
+        result = package.run({"image": image[None]})
+        for layer in LAYERS:
+            np.testing.assert_array_equal(result[f"{layer}/sign:out"][0], expected[layer][number])
+        np.testing.assert_allclose(result["scores"][0], expected["scores"][number], atol=1e-4)
+
+
 @pytest.mark.parametrize("scheme", [None, "int8"])
 def test_accuracy(test_set, scheme):
     model = MODEL

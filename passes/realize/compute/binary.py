@@ -108,6 +108,28 @@ def pool(data: te.Tensor, flips: te.Tensor, window: Window) -> te.Tensor:
     return te.compute((batch, out_h, out_w, count), body, name="pooled")
 
 
+def without_gaps(data: te.Tensor, channels: int) -> te.Tensor:
+    """Return bits (N, H, W, G, ...), of so many channels a group, as (N, H, W, ceil(G * channels / 8)).
+
+    Behind the channels of a group there may be bits that fill its last vector.
+    """
+    batch, height, width, groups, *rest = (int(extent) for extent in data.shape)
+    count = rest[-1]
+
+    def body(n: tirx.Expr, h: tirx.Expr, w: tirx.Expr, byte: tirx.Expr) -> tirx.Expr:
+        def is_set(bit: int) -> tirx.Expr:
+            whole = tirx.min(byte * 8 + bit, groups * channels - 1)
+            group, channel = whole // channels, whole % channels
+            place = channel // 8
+            found = data(n, h, w, group, *((place // count, place % count) if len(rest) > 1 else (place,)))
+            value = (found >> (channel % 8).astype("uint8")) & tirx.const(1, "uint8")
+            return tirx.all(value > 0, byte * 8 + bit < groups * channels)
+
+        return packed_byte([is_set(bit) for bit in range(8)])
+
+    return te.compute((batch, height, width, ceil_div(groups * channels, 8)), body, name="bits")
+
+
 def _code(byte: tirx.Expr, half: tirx.Expr, place: tirx.Expr, channels: int) -> tirx.Expr:
     """Return the code, uint16, of half a byte of a pixel of so many channels, the ``place``-th of its bytes."""
     shifted = byte >> (half * 4).astype("uint8")

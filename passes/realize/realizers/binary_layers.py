@@ -13,11 +13,12 @@ one bit, accumulators have some fractional bits, so that biases keep theirs.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from tvm import relax
+from tvm import relax, te
 
 from ....targets.row import TargetRow
 from ...hub import packing
@@ -26,7 +27,7 @@ from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.operators import WEIGHT_AXIS
 from ...hub.two_valued import TwoValued, is_binary, signs_of
 from ...prepare.affine import as_affine, per_channel
-from ..compute import binary
+from ..compute import binary, bit_counts
 from ..compute.binary import Threshold
 from ..compute.contraction import Conv2d
 from ..compute.dots import Dot, Narrow, possible_steps
@@ -230,30 +231,111 @@ def _build(
         operands_of = [emitter.integers(operand) for operand in operands]
         geometry = Conv2d.of(call, signs.shape)
         name = kernel_name("bconv2d", shape_of(call.args[0]), shape[-1], geometry.kernel)
-    dot = dot_of(emitter.row, geometry, channels, fraction)
+    _, height, width, _ = shape_of(bits)
+    kernel = kernel_of(
+        emitter.row,
+        geometry,
+        (height, width),
+        channels,
+        data.low == -data.high,
+        signs,
+        arrays,
+        epilogue,
+        fraction,
+    )
+    constants = map(relax.const, kernel.constants)
+    define, is_bits = kernel.define, isinstance(epilogue, Threshold)
+    result = emitter.call(define, bits, *constants, *operands_of, name=name, layer=layer)
+    wanted, lanes, a_group = shape, kernel.lanes, geometry.out_channels // kernel.groups
+    if is_bits and kernel.groups > 1 and a_group % lanes:
+        define, lanes = partial(binary.without_gaps, channels=a_group), 1
+        result = emitter.call(define, result, name="bits", layer=layer)
+        wanted = shape_of(result)
+    elif is_bits:
+        wanted = (*shape[:-1], int(np.prod(shape_of(result)[3:], dtype=np.int64)))
+    if shape_of(result) != wanted:
+        result = emitter.emit(relax.op.reshape(result, wanted), layer)
+    return result if pooled is None else pooled.emit(emitter, result, kernel.groups, lanes, layer)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel's definition, the arrays behind its bits, and how the bits that it gives lie.
+
+    Attributes
+    ----------
+    groups, lanes : each of so many groups of channels has a multiple of ``lanes`` bits.
+    """
+
+    define: Callable[..., te.Tensor]
+    constants: tuple[np.ndarray, ...]
+    groups: int
+    lanes: int
+
+
+def kernel_of(
+    row: TargetRow,
+    geometry: Conv2d,
+    size: tuple[int, int],
+    channels: int,
+    pads_zero: bool,
+    signs: np.ndarray,
+    arrays: Sequence[np.ndarray],
+    epilogue: Epilogue | Threshold,
+    fraction: int = 0,
+) -> Kernel:
+    """Return the kernel of a row.
+
+    Parameters
+    ----------
+    size : height and width of the data.
+    channels : of the data.
+    pads_zero : padding is 0, and not the number that the bit 0 stands for.
+    signs : weights OIHW of -1 and 1.
+    arrays : thresholds; or offsets and multipliers.
+    fraction : bits behind the point that offsets have.
+    """
+    if row.gpu is not None:
+        return _counting_kernel(geometry, size, channels, pads_zero, signs, arrays, epilogue, fraction)
+    groups, dot = geometry.groups, dot_of(row, geometry, channels, fraction)
     is_bits = isinstance(epilogue, Threshold)
     if is_bits and dot.lanes % 8:  # a byte of the result is of lanes of one block
         dot = replace(dot, lanes=8 * packing.ceil_div(dot.lanes, 8))
-    packed = binary.pack_weights(signs, geometry.groups, dot.lanes)
+    packed = binary.pack_weights(signs, groups, dot.lanes)
     packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, *packed.shape[-2:]), dot.weight_bits)
     fill = INT32_MAX if is_bits else 0
-    per_channel = [packing.pack_channels(array, geometry.groups, dot.lanes, fill) for array in arrays]
+    per_channel = [packing.pack_channels(array, groups, dot.lanes, fill) for array in arrays]
     define = partial(
         binary.conv2d,
         geometry=geometry,
         channels=channels,
-        pads_zero=data.low == -data.high,
+        pads_zero=pads_zero,
         dot=dot,
         epilogue=epilogue,
     )
-    constants = (relax.const(array) for array in (packed, *per_channel))
-    result = emitter.call(define, bits, *constants, *operands_of, name=name, layer=layer)
-    wanted = shape
-    if is_bits:
-        wanted = (*shape[:-1], int(np.prod(shape_of(result)[3:], dtype=np.int64)))
-    if shape_of(result) != wanted:
-        result = emitter.emit(relax.op.reshape(result, wanted), layer)
-    return result if pooled is None else pooled.emit(emitter, result, geometry.groups, dot.lanes, layer)
+    return Kernel(define, (packed, *per_channel), groups, dot.lanes)
+
+
+def _counting_kernel(
+    geometry: Conv2d,
+    size: tuple[int, int],
+    channels: int,
+    pads_zero: bool,
+    signs: np.ndarray,
+    arrays: Sequence[np.ndarray],
+    epilogue: Epilogue | Threshold,
+    fraction: int,
+) -> Kernel:
+    """Return the kernel that counts bits; parameters as for ``kernel_of``."""
+    groups, is_bits = geometry.groups, isinstance(epilogue, Threshold)
+    base = bit_counts.bases(signs, geometry, *size, pads_zero)
+    start = bit_counts.limits(base, arrays[0]) if is_bits else bit_counts.starts(base, arrays[0], fraction)
+    lanes = bit_counts.lanes_of(groups, geometry.out_channels // groups, is_bits)
+    define = partial(
+        bit_counts.conv2d, geometry=geometry, channels=channels, fraction=fraction, epilogue=epilogue
+    )
+    constants = (bit_counts.pack_weights(signs, groups, lanes), start, *arrays[1:])
+    return Kernel(define, constants, 1, bit_counts.BYTE)
 
 
 def dot_of(row: TargetRow, geometry: Conv2d, channels: int, fraction: int) -> Dot:

@@ -98,6 +98,21 @@ TVMQ_DEVICE void tvmq_pack_u4(void* out, const void* low, const void* high) {
 }
 TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) { tvmq_unpack<4>(out, word, distance); }
 TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) { tvmq_unpack<2>(out, word, distance); }
+TVMQ_DEVICE void tvmq_unpack_b1(void* out, const void* word, int plane) {
+  TVMQ_LOCAL("unpack_b1", out, 4);
+  TVMQ_LOCAL("unpack_b1", word, 4);
+  for (int i = 0; i < 4; ++i) {
+    static_cast<signed char*>(out)[i] = static_cast<const unsigned char*>(word)[i] >> plane & 1 ? -64 : 64;
+  }
+}
+TVMQ_DEVICE int tvmq_unlike_16(const void* a, const void* b, int c) {
+  TVMQ_LOCAL("unlike_16", a, 16);
+  TVMQ_LOCAL("unlike_16", b, 16);
+  for (int i = 0; i < 16; ++i) {
+    c += __builtin_popcount(static_cast<const unsigned char*>(a)[i] ^ static_cast<const unsigned char*>(b)[i]);
+  }
+  return c;
+}
 
 // ---- Memory and collectives: the functions of device.cuh ----
 

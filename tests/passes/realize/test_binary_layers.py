@@ -57,6 +57,47 @@ def test_channels_and_groups(target, channels, groups):
     np.testing.assert_allclose(results, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("channels", "groups"), [(12, 1), (32, 1), (12, 3), (32, 2)])
+def test_gpus(gpu_target, channels, groups):
+    """Shortcuts, pooling, strides, batch norms, groups: as ONNX's reference has them."""
+    model = binary_network("where", channels, groups)
+    reference = ReferenceEvaluator(model)
+    package, results = run_here(model, gpu_target)
+    expected = np.stack([reference.run(None, {"x": image})[0] for image in images()])
+    np.testing.assert_allclose(results, expected, atol=1e-4)
+    assert [*statuses(package).values()].count("binary") >= 5
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_layers_of_bits_alone_on_gpus(gpu_target, rows):
+    """Sums are whole numbers, so nothing rounds: the results are those of the CPU, bit for bit."""
+    rng = np.random.default_rng(0)
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    bits (float[ROWS,1,9,75] x) => (float[ROWS,20,9,75] y, float[ROWS,24,5,38] z)
+    <float one = {1}, float zero = {0}, float minus = {-1}>
+    {
+        a = GreaterOrEqual(x, zero)
+        b = Where(a, one, minus)
+        c = Conv<pads = [1, 1, 1, 1]>(b, w0)
+        d = GreaterOrEqual(c, zero)
+        e = Where(d, one, minus)
+        y = Conv<pads = [1, 1, 1, 1], group = 2>(e, w1)
+        f = GreaterOrEqual(y, one)
+        g = Where(f, one, minus)
+        z = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(g, w2)
+    }
+    """
+    model = onnx.parser.parse_model(text.replace("ROWS", str(rows)))
+    for name, shape in (("w0", (22, 1, 3, 3)), ("w1", (20, 11, 3, 3)), ("w2", (24, 20, 3, 3))):
+        weight = rng.choice([-1.0, 1.0], shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    x = rng.standard_normal((rows, 1, 9, 75)).astype(np.float32)
+    expected, found = (tvmq.compile(model, target).run({"x": x}) for target in (TARGETS[0], gpu_target))
+    for name in ("y", "z"):
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
 def test_pooling_and_batch_norm_behind_a_layer_are_part_of_its_bits():
     package, _ = run_here(binary_network("where"), TARGETS[0])
     pooled = [layer for layer in package.metadata["layers"] if layer["op"] == "MaxPool"]
@@ -135,6 +176,16 @@ def test_a_network_of_the_finn_zoo(data_dir, name):
     if name == "TFC_1W1A_std":
         expected = _tfc(onnx.load(path), pixels.reshape(len(pixels), -1) / np.float32(255))
         np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["TFC_1W1A_std", "qonnx_TFC_1W1A"])
+def test_a_network_of_the_finn_zoo_on_gpus(data_dir, gpu_target, name):
+    path = data_dir / f"bnn/{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    cpu, found = (tvmq.compile(path, target) for target in (TARGETS[0], gpu_target))
+    for pixels in np.random.default_rng(0).random((20, 1, 1, 28, 28)).astype(np.float32):
+        np.testing.assert_array_equal(found.run(pixels)["74"], cpu.run(pixels)["74"])
 
 
 def _tfc(model, x):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
 
-from tvmq.passes.hub import arithmetic, packing
-from tvmq.passes.realize.compute import binary
+from tvmq.passes.hub import arithmetic
+from tvmq.passes.realize.compute import binary, bit_counts
 from tvmq.passes.realize.compute.binary import Threshold
 from tvmq.passes.realize.compute.contraction import Conv2d
-from tvmq.passes.realize.compute.epilogue import Dequantize
+from tvmq.passes.realize.compute.epilogue import Conversion, Dequantize, Requantize, RequantizeAdd
 from tvmq.passes.realize.compute.pool import Window
-from tvmq.passes.realize.realizers.binary_layers import dot_of
+from tvmq.passes.realize.realizers.binary_layers import kernel_of
 from tvmq.targets import bit_products
+from tvmq.targets.row import ConvertBy
+
+from .conftest import GPUS
 
 EMULATED = False
 
@@ -45,37 +49,111 @@ def test_conv2d(run_kernel, row, case, is_bits, pads_zero):
     geometry = Conv2d(
         *((stride, stride), (padding,) * 4, (dilation, dilation), groups, (kernel, kernel)), out_channels
     )
-    dot = dot_of(row, geometry, channels, fraction=0)
     expected = arithmetic.conv2d_accumulator(
         *(data, weight, geometry.strides, geometry.padding, geometry.dilation, groups),
         0 if pads_zero else -1,
     )
-    packed = binary.pack_weights(weight, groups, dot.lanes)
-    packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, dot.lanes, 1), 4)
     thresholds = rng.integers(-5, 6, out_channels).astype(np.int32)
     if is_bits:
-        arrays = [packing.pack_channels(thresholds, groups, dot.lanes, arithmetic.INT32_MAX)]
-        epilogue = Threshold()
+        arrays, epilogue = [thresholds], Threshold()
     else:
-        given = np.zeros(out_channels, np.int32), np.ones(out_channels, np.float32)
-        arrays = [packing.pack_channels(array, groups, dot.lanes) for array in given]
+        arrays = [np.zeros(out_channels, np.int32), np.ones(out_channels, np.float32)]
         epilogue = Dequantize()
-    define = partial(
-        binary.conv2d,
-        geometry=geometry,
-        channels=channels,
-        pads_zero=pads_zero,
-        dot=dot,
-        epilogue=epilogue,
-    )
-    result = run_kernel(define, [binary.pack_bits(data), packed, *arrays])
+    kernel = kernel_of(row, geometry, (height, width), channels, pads_zero, weight, arrays, epilogue)
+    result = run_kernel(kernel.define, [binary.pack_bits(data), *kernel.constants])
     if is_bits:
-        bits = np.unpackbits(result, axis=-1, bitorder="little").reshape(*result.shape[:4], -1)
-        assert not bits[..., out_channels // groups :].any()
-        found = bits[..., : out_channels // groups].reshape(expected.shape)
+        bits = np.unpackbits(result, axis=-1, bitorder="little").reshape(*result.shape[:3], kernel.groups, -1)
+        a_group = out_channels // kernel.groups
+        assert not bits[..., a_group:].any()
+        found = bits[..., :a_group].reshape(expected.shape)
         np.testing.assert_array_equal(found, expected >= thresholds)
     else:
         np.testing.assert_array_equal(result.reshape(expected.shape), expected.astype(np.float32))
+
+
+# batch, height, width, in, out, kernel, stride, padding, groups
+TAILS = [(1, 5, 6, channels, channels, 3, 1, 1, 1) for channels in (1, 7, 8, 9, 31, 33, 64)]
+TILES = [
+    (1, 9, 15, 512, 136, 3, 1, 1, 1),  # several stages, and all taps of a class
+    (2, 33, 17, 128, 33, 1, 1, 0, 1),
+    (1, 3, 3, 64, 24, 5, 1, 2, 1),  # each place has its own taps in padding
+    (1, 8, 9, 64, 24, 3, 2, 1, 2),  # bytes of groups; and bytes of two groups
+    (1, 8, 9, 36, 12, 3, 1, 1, 3),
+    (1, 1, 3, 4160, 24, 1, 1, 0, 1),
+    (1, 1, 1, 33, 7, 1, 1, 0, 1),
+    (1, 1, 12, 16384, 16, 1, 1, 0, 1),  # few results of long sums
+]
+
+
+ON_GPUS = [
+    *product(TAILS + TILES, ["bits"], [True, False]),
+    *product(TILES, ["requantize", "add"], [True]),
+]
+
+
+@pytest.mark.parametrize("row", GPUS, ids=lambda row: row.name, indirect=True)
+@pytest.mark.parametrize(
+    ("case", "kind", "pads_zero"),
+    ON_GPUS,
+    ids=lambda part: "-".join(map(str, part)) if isinstance(part, tuple) else None,
+)
+def test_tiles_of_gpus(run_kernel, row, case, kind, pads_zero):
+    """Whatever sums become: around the tails of bytes and tiles, in every class of padding."""
+    batch, height, width, channels, out_channels, kernel, stride, padding, groups = case
+    rng = np.random.default_rng(0)
+    data = rng.choice([-1, 1], (batch, height, width, channels))
+    weight = rng.choice([-1, 1], (out_channels, channels // groups, kernel, kernel)).astype(np.int8)
+    geometry = Conv2d((stride, stride), (padding,) * 4, (1, 1), groups, (kernel, kernel), out_channels)
+    sums = arithmetic.conv2d_accumulator(
+        data, weight, geometry.strides, geometry.padding, geometry.dilation, groups, 0 if pads_zero else -1
+    )
+    if kind == "bits":
+        thresholds = rng.integers(-5, 6, out_channels).astype(np.int32)
+        made = kernel_of(
+            row, geometry, (height, width), channels, pads_zero, weight, [thresholds], Threshold()
+        )
+        result = run_kernel(made.define, [binary.pack_bits(data), *made.constants])
+        expected = np.packbits(sums >= thresholds, axis=-1, bitorder="little")
+        np.testing.assert_array_equal(result.reshape(expected.shape), expected)
+        return
+    fraction, out = 5, arithmetic.Output("uint8", 3, 0, 255)
+    offset = rng.integers(-300, 300, out_channels).astype(np.int32)
+    multiplier = rng.uniform(0.005, 0.05, out_channels).astype(np.float32)
+    conversion = Conversion(ConvertBy.DEVICE)
+    accumulator = ((sums << fraction) + offset).astype(np.int32)
+    residuals = []
+    if kind == "requantize":
+        epilogue = Requantize(out, conversion)
+        expected = arithmetic.requantize(accumulator, multiplier, out)
+    else:
+        addend = arithmetic.Addend(7, 300)
+        residuals = [rng.integers(0, 256, sums.shape).astype(np.uint8)]
+        epilogue = RequantizeAdd(out, addend, 4, conversion)
+        steps = arithmetic.scale_accumulator(accumulator, multiplier)
+        expected = arithmetic.shift_to(steps + arithmetic.weigh(residuals[0], addend), 4, out)
+    made = kernel_of(
+        *(
+            row,
+            geometry,
+            (height, width),
+            channels,
+            pads_zero,
+            weight,
+            [offset, multiplier],
+            epilogue,
+            fraction,
+        )
+    )
+    result = run_kernel(made.define, [binary.pack_bits(data), *made.constants, *residuals])
+    np.testing.assert_array_equal(result.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("row", GPUS, ids=lambda row: row.name, indirect=True)
+@pytest.mark.parametrize("channels", [1, 7, 8, 9, 31, 33, 64])
+def test_binarize_on_gpus(run_kernel, row, channels):
+    data = np.random.default_rng(0).standard_normal((3, 5, channels)).astype(np.float32)
+    result = run_kernel(partial(bit_counts.binarize, threshold=0.25), [data])
+    np.testing.assert_array_equal(result, np.packbits(data >= 0.25, axis=-1, bitorder="little"))
 
 
 @pytest.mark.parametrize("tail", range(4))
