@@ -118,7 +118,7 @@ class _Kernels:
         reached = self._reached_by(result)
         if len(reductions) == 1 and reductions[0].marks.get(KERNEL) == "contraction":
             found = product_of(reductions[0], reached or result, self.definition.inside)
-            if found is not None:
+            if found is not None and (reached is None or found.has_columns_along(reached.axes[-1])):
                 self._product(found if reached is None else replace(found, bits=result))
                 return True
             if reached is not None:  # bytes of several groups: their counts are products by themselves

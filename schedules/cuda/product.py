@@ -117,6 +117,10 @@ class Product:
             return 1
         return 8 * self.item if self.packed is None else self.packed.bits
 
+    def has_columns_along(self, axis: tirx.Var) -> bool:
+        """Tell whether neighbours along an axis of the result are those of columns."""
+        return bool(self.columns) and self.columns[-1][0].same_as(axis)
+
     def known(self, batch: tirx.Expr, row: tirx.Expr, column: tirx.Expr) -> dict[tirx.Var, tirx.Expr]:
         """Return the result's axes of an element."""
         values: dict[tirx.Var, tirx.Expr] = {}

@@ -80,6 +80,7 @@ TILES = [
     (1, 3, 3, 64, 24, 5, 1, 2, 1),  # each place has its own taps in padding
     (1, 8, 9, 64, 24, 3, 2, 1, 2),  # bytes of groups; and bytes of two groups
     (1, 8, 9, 36, 12, 3, 1, 1, 3),
+    (2, 5, 6, 9, 3, 3, 1, 1, 3),  # one channel a group
     (1, 1, 3, 4160, 24, 1, 1, 0, 1),
     (1, 1, 1, 33, 7, 1, 1, 0, 1),
     (1, 1, 12, 16384, 16, 1, 1, 0, 1),  # few results of long sums
