@@ -39,7 +39,7 @@ MOST_COLUMNS = 4
 
 def fits(product: Product) -> bool:
     """Tell whether a product has few rows, and factors that a lane reads 16 bytes at a time."""
-    if count(product.rows) > MOST_ROWS or product.sums.length < LEAST_DEPTH:
+    if product.scaled is not None or count(product.rows) > MOST_ROWS or product.sums.length < LEAST_DEPTH:
         return False
     batch = tirx.Var("batch", "int32")
     operand = product.factor_operand(batch, {batch: count(product.batch)})

@@ -19,7 +19,7 @@ from tvm.script.ir_builder import tirx as T
 from ...passes.realize.compute.annotations import KERNEL
 from ...targets.row import Gpu, TargetRow
 from ..space import Choice, Decide, analytic
-from . import few_rows, product_kernel, rows, statements, threads
+from . import few_rows, product_kernel, rows, scaled_rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
 from .product import Product, product_of, split_sums
@@ -114,6 +114,9 @@ class _Kernels:
 
     def _product(self, found: Product) -> None:
         """Emit the kernel of a product, or of parts of its sums and then of their sum."""
+        if scaled_rows.fits(found):
+            scaled_rows.emit(found, self.gpu)
+            return
         if few_rows.fits(found):
             few_rows.emit(found, self.gpu)
             return

@@ -18,7 +18,7 @@ from ..blocks import item_bytes
 from ..space import Decide
 from .product import Product, count
 from .threads import write
-from .tile_loads import Loader, Place
+from .tile_loads import Loader, Place, ScaledLoader
 from .tiles import Tile, candidates
 from .units import UNITS, Inner
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, under
@@ -69,7 +69,9 @@ class _Kernel:
         )
         self.loaders = [
             Loader(product.data_operand(self.batch, ranges), places[0]),
-            Loader(product.factor_operand(self.batch, ranges), places[1], tile.unpacked_bits),
+            ScaledLoader(product, places[1])
+            if product.scaled is not None
+            else Loader(product.factor_operand(self.batch, ranges), places[1], tile.unpacked_bits),
         ]
 
     def emit(self) -> None:
