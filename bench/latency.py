@@ -65,9 +65,10 @@ def measure(timers: Mapping[str, Timer], rounds: int, advance: Callable[[], None
             seconds_a_run(1)
             seconds[name].append(seconds_a_run(numbers[name]))
         advance()
-    return {name: _summary(np.array(values) * 1e3) for name, values in seconds.items()}
+    return {name: summary(np.array(values) * 1e3) for name, values in seconds.items()}
 
 
-def _summary(milliseconds: np.ndarray) -> Latency:
+def summary(milliseconds: np.ndarray) -> Latency:
+    """Return median and spread of some milliseconds."""
     low, median, high = np.percentile(milliseconds, (25, 50, 75))
     return Latency(float(median), float(high - low) / 2)

@@ -63,6 +63,12 @@ class Network:
         pads = [kernel // 2] * 4
         return self.node("Conv", [data, weight, self._bias(out)], strides=[stride, stride], pads=pads)
 
+    def depthwise(self, data: str, channels: int, stride: int) -> str:
+        """Add a 3x3 convolution of each channel by itself, with its bias, and a ReLU."""
+        weight = self._random((channels, 1, 3, 3), 9, 1.0)
+        shape = {"strides": [stride, stride], "pads": [1] * 4, "group": channels}
+        return self.node("Relu", [self.node("Conv", [data, weight, self._bias(channels)], **shape)])
+
     def conv_relu(self, data: str, channels: tuple[int, int], kernel: int, stride: int = 1) -> str:
         """Add a convolution and a ReLU."""
         return self.node("Relu", [self.conv(data, channels, kernel, stride)])
@@ -127,6 +133,24 @@ def resnet18() -> onnx.ModelProto:
 def resnet50() -> onnx.ModelProto:
     """ResNet-50, the stride in the 3x3 convolution: 4.1 GMAC."""
     return _resnet("resnet50", (3, 4, 6, 3), bottleneck=True)
+
+
+def mobilenetv2() -> onnx.ModelProto:
+    """MobileNetV2: 0.3 GMAC. ReLU stands for ReLU6, and costs the same."""
+    net = Network("mobilenetv2", IMAGE)
+    value, channels = net.conv_relu("input", (3, 32), 3, 2), 32
+    for expand, out, depth, first in (
+        *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+        *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+    ):
+        for block in range(depth):
+            wide, stride = channels * expand, 1 if block else first
+            branch = value if expand == 1 else net.conv_relu(value, (channels, wide), 1)
+            branch = net.conv(net.depthwise(branch, wide, stride), (wide, out), 1, gain=BRANCH_GAIN)
+            value = net.node("Add", [branch, value]) if stride == 1 and channels == out else branch
+            channels = out
+    value = net.conv_relu(value, (channels, 1280), 1)
+    return net.model(net.classes(value, 1280), (CLASSES,))
 
 
 def squeezenet() -> onnx.ModelProto:

@@ -27,6 +27,7 @@ from ..passes.realize.compute.dots import Dot
 from ..passes.realize.compute.epilogue import Conversion
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
+from .arg_kernels import arg_reduction
 from .reductions import REDUCTIONS, legalize_reduction
 from .scan_kernels import cumprod, cumsum, topk
 from .softmax import softmax
@@ -67,12 +68,13 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.matmul": partial(_product, dot=float_dot(row), few_rows=float32_dot(row)),
         "relax.quantize": partial(_quantize, conversion=Conversion(row.converts_by)),
         "relax.concat": _concat,
-        "relax.cumprod": cumprod,
-        "relax.cumsum": cumsum,
+        "relax.cumprod": partial(cumprod, gpu=row.gpu),
+        "relax.cumsum": partial(cumsum, gpu=row.gpu),
         "relax.power": legalize_power,
         "relax.take": _take,
         "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row)),
-        "relax.topk": topk,
+        "relax.topk": partial(topk, gpu=row.gpu),
+        **({"relax.argmax": arg_reduction, "relax.argmin": arg_reduction} if row.gpu is not None else {}),
         **{name: partial(legalize_reduction, lanes=float_lanes(row)) for name in REDUCTIONS},
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }

@@ -158,7 +158,8 @@ class LaneDot:
 
     Attributes
     ----------
-    intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side.
+    intrinsic, interleave : names in ``targets.intrinsics`` of the dot product and of bringing side by side; empty for a
+        GPU, whose threads do both by functions of the device.
     data_dtype : dtype that activations have when they reach the instruction.
     most_stride : of a convolution up to which it is faster than products one by one.
     """

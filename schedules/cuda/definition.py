@@ -21,8 +21,12 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.s_tir import SBlock
 
+from ...errors import TvmqError
 from ...passes.realize.compute.annotations import INDEPENDENT, PACK, UNPACK
 from .narrow import Narrowing, narrow_buffer
+
+MOST_ELEMENTS = 2**31 - 2**16
+"""Of a tensor: what 32 bits count, with room for threads behind the last element."""
 
 Combine = Callable[[tirx.Expr, tirx.Expr], tirx.Expr]
 
@@ -150,13 +154,14 @@ def read(func: tirx.PrimFunc) -> Definition:
     Raises
     ------
     ValueError : that cannot be told from its blocks.
+    TvmqError : one of its tensors is larger than kernels can count.
     """
-    params = {buffer: narrow_buffer(buffer) for buffer in func.params}
+    params = {buffer: _counted(buffer) for buffer in func.params}
     buffers = dict(params)
     blocks: list[SBlock] = []
 
     def note(block: SBlock) -> None:
-        buffers.update({buffer: narrow_buffer(buffer) for buffer in block.alloc_buffers})
+        buffers.update({buffer: _counted(buffer) for buffer in block.alloc_buffers})
         if not any(isinstance(inner, SBlock) for inner in _inside(block)):
             blocks.append(block)
 
@@ -165,6 +170,17 @@ def read(func: tirx.PrimFunc) -> Definition:
         raise ValueError("it has no blocks")
     steps = [_step(block, buffers, params) for block in blocks]
     return _inlined(Definition(tuple(params.values()), tuple(steps)))
+
+
+def _counted(buffer: tirx.Buffer) -> tirx.Buffer:
+    """Return the buffer with extents of 32 bits, if all that it has can be counted in them."""
+    shape = [int(extent) for extent in buffer.shape]
+    if math.prod(shape) > MOST_ELEMENTS:
+        raise TvmqError(
+            f"a kernel's tensor {buffer.name} {shape} has {math.prod(shape)} elements; "
+            f"kernels of GPUs count to {MOST_ELEMENTS}: make the model's batch or image smaller"
+        )
+    return narrow_buffer(buffer)
 
 
 def _inside(block: SBlock) -> list[SBlock]:
@@ -189,14 +205,14 @@ def _step(
         tuple(int(tap.dom.extent) for tap in taps),
     )
     store = block.body
-    own, term = _operands(store.value) if isinstance(store, tirx.BufferStore) else (None, None)
-    adds = own is not None and isinstance(own, TensorLoad) and own.source.same_as(store.buffer)
+    joined = _joined(store) if isinstance(store, tirx.BufferStore) else None
+    adds = joined is not None
     if not isinstance(store, tirx.BufferStore) or (taps and not (adds and block.init is not None)):
         return _opaque(block, shape, rewrite, params)
     index = tuple(rewrite.index(place) for place in store.indices)
-    value = rewrite(term if taps else store.value)
+    value = rewrite(joined[1] if taps else store.value)
     start = rewrite(block.init.value) if taps else None
-    combine = type(store.value) if taps else None
+    combine = joined[0] if taps else None
     variables, extents = _without_ones(shape[0], shape[1], index)
     buffer = buffers[store.buffer]
     return Step(buffer, variables, extents, index, *shape[2:], value, start, combine, dict(block.annotations))
@@ -260,10 +276,25 @@ def _touched(stmt: tirx.Stmt) -> tuple[tuple[tirx.Buffer, ...], tuple[tirx.Buffe
     return tuple(reads), tuple(writes)
 
 
-def _operands(value: tirx.Expr) -> tuple[tirx.Expr | None, tirx.Expr | None]:
-    if isinstance(value, tirx.Add | tirx.Mul | tirx.Max | tirx.Min):
-        return value.a, value.b
-    return None, None
+def _joined(store: tirx.BufferStore) -> tuple[Combine, tirx.Expr] | None:
+    """Return what joins a stored element with a term, and the term; None where no element is joined with itself.
+
+    Where integers have become wider on the way, as those that TE takes for indices, the term is made narrow instead.
+    """
+    value, dtype = store.value, str(store.buffer.dtype)
+    is_wider = isinstance(value, tirx.Cast) and dtype == "int32" and str(value.value.ty.dtype) == "int64"
+    value = value.value if is_wider else value
+    if not isinstance(value, tirx.Add | tirx.Mul | tirx.Max | tirx.Min):
+        return None
+    own, term = value.a, value.b
+    if is_wider:
+        own, term = own.value if isinstance(own, tirx.Cast) else own, tirx.Cast(dtype, term)
+    is_own = isinstance(own, TensorLoad) and own.source.same_as(store.buffer)
+    return (
+        (type(value), term)
+        if is_own and tvm_ffi.structural_equal(list(own.indices), list(store.indices))
+        else None
+    )
 
 
 def _same(one: tirx.Expr, other: tirx.Var) -> bool:

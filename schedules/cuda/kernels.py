@@ -43,7 +43,10 @@ def cuda_kernel(func: tirx.PrimFunc, row: TargetRow, decide: Decide = analytic) 
         T.func_attr({**kept, "tirx.is_scheduled": True, "tirx.noalias": True, OWN_BARRIERS: True})
         for buffer in definition.params:
             T.arg(str(buffer.name), buffer)
-        _Kernels(definition, row.gpu, decide).emit()
+        kernels = _Kernels(definition, row.gpu, decide)
+        kernels.emit()
+        if not kernels.launches:  # nothing has any elements
+            T.evaluate(0)
     return builder.get()
 
 
@@ -63,6 +66,9 @@ class _Kernels:
         waiting: list[Step] = []
         for step in self.definition.steps:
             if isinstance(step, Opaque):
+                for reduction in waiting:
+                    self._alone(reduction)
+                waiting = []
                 self._statements(step)
                 continue
             if step.is_reduction and not self.definition.is_param(step.buffer):
@@ -81,13 +87,19 @@ class _Kernels:
         reductions = [self._stored(step) for step in reductions]
         if not self.definition.is_param(result.buffer):
             result = replace(result, buffer=self._store(result.buffer))
+        if not result.size:
+            return
         if not self._together(reductions, result):
             for reduction in reductions:
-                reduction = self._stored(reduction)
-                copy = _copy(reduction, self._store(reduction.buffer))
-                if not self._together([reduction], copy):
-                    raise ValueError(f"no kernel computes {reduction.buffer.name} by itself")
+                self._alone(reduction)
             self._together([], self._stored(result))
+
+    def _alone(self, reduction: Step) -> None:
+        """Emit the kernel of a reduction, whose result goes to memory."""
+        reduction = self._stored(reduction)
+        copy = _copy(reduction, self._store(reduction.buffer))
+        if not self._together([reduction], copy):
+            raise ValueError(f"no kernel computes {reduction.buffer.name} by itself")
 
     def _together(self, reductions: Sequence[Step], result: Step) -> bool:
         """Emit one kernel for all; False where none can."""
@@ -151,7 +163,9 @@ class _Kernels:
                 and buffer not in step.own
             ):
                 self._store(buffer)
-        statements.emit(step, dict(self.stored))
+        if all(map(int, (*step.extents, *(extent for buffer in step.writes for extent in buffer.shape)))):
+            statements.emit(step, dict(self.stored))
+            self.launches += 1
 
     def _is_stored(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(known) for known, _ in self.stored)

@@ -14,6 +14,8 @@ from tvm import s_tir, tirx
 from tvm.target import Target
 from tvm.tirx.build import split_host_device_mods
 
+from .functions import cuda_functions
+
 OWN_BARRIERS = "tvmq.own_barriers"
 """Attribute of a kernel that calls ``tvmq_barrier`` wherever a thread reads from shared memory what another wrote."""
 
@@ -67,6 +69,7 @@ def _passes(config: Mapping[str, Any]) -> list[tvm.transform.Pass]:
         s_tir.transform.LowerOpaqueBlock(),
         tirx.transform.FlattenBuffer(),
         tirx.transform.BF16ComputeLegalize(),
+        cuda_functions,
         # Loops become straight code and vectors.
         tirx.transform.NarrowDataType(32),
         s_tir.transform.LoopPartition(),

@@ -19,7 +19,8 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad
 
 from ...passes.hub.packing import TOGETHER, WORD, bias_of
-from ...passes.realize.compute.annotations import SCALED
+from ...passes.realize.compute.annotations import DATA_BITS, SCALED
+from ...targets.cuda.calls import SHORT_DTYPE
 from .definition import Step, loads, substituted
 from .operands import PIECE, Operand
 from .threads import index_in
@@ -27,8 +28,6 @@ from .vectors import place_of, uses
 
 Axes = tuple[tuple[tirx.Var, int], ...]
 """Axes of a result, with their extents."""
-
-SHORT_DTYPE = {"uint8": "u8", "int8": "s8"}
 
 
 @dataclass(frozen=True)
@@ -163,6 +162,11 @@ class Product:
     def types(self) -> str:
         """How the device's functions call the dtypes of the operands: ``"u8s8"``."""
         return "".join(SHORT_DTYPE[str(operand.ty.dtype)] for operand in (self.data, self.factor))
+
+    @property
+    def data_bits(self) -> int:
+        """That a number of the data has at most."""
+        return int(self.sums.marks.get(DATA_BITS, 8 * self.item))
 
     @property
     def factor_bits(self) -> int:

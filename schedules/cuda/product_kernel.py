@@ -17,9 +17,10 @@ from ...targets.row import Gpu
 from ..blocks import item_bytes
 from ..space import Decide
 from .product import Product, count
+from .scaled_loads import ScaledLoader
 from .threads import write
-from .tile_loads import Loader, Place, ScaledLoader
-from .tiles import Tile, candidates
+from .tile_loads import Loader, PackingLoader, Place
+from .tiles import Tile, Unit, candidates
 from .units import UNITS, Inner
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, under
 
@@ -27,7 +28,8 @@ from .vectors import VECTOR_BYTES, Lane, analyzer_of, under
 def tile_of(product: Product, gpu: Gpu, decide: Decide) -> Tile:
     """Return the tile of a block."""
     sizes = count(product.rows), count(product.columns), product.sums.length, count(product.batch)
-    return decide("tile", candidates(*sizes, product.item, product.factor_bits, gpu))
+    bits = product.data_bits, product.factor_bits
+    return decide("tile", candidates(*sizes, product.item, *bits, gpu))
 
 
 def emit(product: Product, tile: Tile) -> None:
@@ -61,14 +63,15 @@ class _Kernel:
         size = tile.shared_bytes
         self.shared = T.alloc_buffer((size,), "uint8", scope="shared.dyn")
         places = (
-            Place(self.shared, 0, tile.rows, tile.depth, self.down, self.thread, tile.threads, ranges),
+            Place(self.shared, 0, tile.rows, tile.data_depth, self.down, self.thread, tile.threads, ranges),
             Place(
-                *(self.shared, tile.rows * tile.depth, tile.columns, tile.factor_depth),
+                *(self.shared, tile.rows * tile.data_depth, tile.columns, tile.factor_depth),
                 *(self.across, self.thread, tile.threads, ranges),
             ),
         )
+        loader = PackingLoader if tile.unit is Unit.NIBBLES else Loader
         self.loaders = [
-            Loader(product.data_operand(self.batch, ranges), places[0]),
+            loader(product.data_operand(self.batch, ranges), places[0]),
             ScaledLoader(product, places[1])
             if product.scaled is not None
             else Loader(product.factor_operand(self.batch, ranges), places[1], tile.unpacked_bits),

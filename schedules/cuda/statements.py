@@ -12,12 +12,12 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 
-import tvm_ffi
 from tvm import tirx
-from tvm.ir.expr import TensorLoad
 from tvm.script.ir_builder import tirx as T
 
+from . import teams
 from .definition import Opaque
+from .moving import moved
 from .vectors import place_of, under
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,10 @@ def emit(step: Opaque, stored: Mapping[tirx.Buffer, tirx.Buffer]) -> None:
     stored : buffers that are no parameters, and where they are.
     """
     if step.launches:
-        T.add_to_parent(_moved(step.body, stored, {}))
+        T.add_to_parent(moved(step.body, stored, {}))
+        return
+    if teams.is_shared_out(step):
+        teams.emit(step, stored)
         return
     if not step.axes and not step.taps:
         logger.warning("%s runs in one thread of the GPU, which is slow", step.name)
@@ -50,7 +53,7 @@ def emit(step: Opaque, stored: Mapping[tirx.Buffer, tirx.Buffer]) -> None:
 
         def element() -> None:
             if step.start is not None:
-                T.add_to_parent(_moved(step.start, buffers, places))
+                T.add_to_parent(moved(step.start, buffers, places))
             _taps(step, buffers, places, list(zip(step.taps, step.tap_extents, strict=True)))
 
         under([number < count] if count % THREADS else [], element)
@@ -63,27 +66,8 @@ def _taps(
     taps: Sequence[tuple[tirx.Var, int]],
 ) -> None:
     if not taps:
-        T.add_to_parent(_moved(step.body, buffers, places))
+        T.add_to_parent(moved(step.body, buffers, places))
         return
     (tap, extent), *rest = taps
     with T.serial(extent) as place:
         _taps(step, buffers, {**places, tap: place}, rest)
-
-
-def _moved(
-    stmt: tirx.Stmt, buffers: Mapping[tirx.Buffer, tirx.Buffer], places: Mapping[tirx.Var, tirx.Expr]
-) -> tirx.Stmt:
-    """Return a statement with other buffers and places."""
-
-    def load(old: TensorLoad) -> tirx.Expr:
-        return tirx.BufferLoad(buffers.get(old.source, old.source), old.indices)
-
-    def store(old: tirx.BufferStore) -> tirx.Stmt:
-        return tirx.BufferStore(buffers.get(old.buffer, old.buffer), old.value, old.indices)
-
-    rules = [
-        (TensorLoad, load),
-        (tirx.BufferStore, store),
-        (tirx.Var, lambda var: places.get(var, var)),
-    ]
-    return tvm_ffi.structural_map(stmt, rules)

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.script.ir_builder import tirx as T
 
+from ...targets.cuda.calls import SHORT_DTYPE, device_call, device_value
 from ...targets.row import Gpu
 from ..blocks import item_bytes
 from ..space import Decide
-from .definition import Step, substituted
-from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together
+from .definition import Step, loads, substituted
+from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together, uses
+
+DEPTH = 4
+"""Products of bytes that are one instruction."""
 
 THREADS = 128
 """Of a block: few enough that small results have several blocks."""
@@ -28,8 +34,11 @@ THREADS = 128
 OTHER_THREADS = (64, 256)
 """What tuning tries besides."""
 
-MOST_UNROLLED = 25
-"""Terms of a reduction up to which they are written out: the window of 5 x 5."""
+MOST_LOADS = 12
+"""Loads of terms that are written out: the compiler has all of them under way at once, in registers."""
+
+SHORT = 8
+"""Terms of a loop that the compiler would write out by itself."""
 
 
 def fits(step: Step, reduction: Step | None) -> bool:
@@ -37,7 +46,7 @@ def fits(step: Step, reduction: Step | None) -> bool:
     if reduction is None:
         return True
     index = index_in(step, reduction)
-    return index is not None and reduction.size <= step.size <= 2 * reduction.size
+    return index is not None and step.size <= 2 * reduction.size
 
 
 def index_in(step: Step, reduction: Step) -> list[tirx.Expr] | None:
@@ -77,6 +86,8 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu, decide: Decide) -> None:
     step : what is written.
     reduction : what it reads and nobody else, as ``fits`` tells; None for an element-wise step.
     """
+    if reduction is None:
+        step = _flat(step)
     count = decide("lanes", lanes_of(step, gpu))
     items = step.size // count
     threads = decide("threads", _threads_of(items))
@@ -84,13 +95,50 @@ def emit(step: Step, reduction: Step | None, gpu: Gpu, decide: Decide) -> None:
     with T.launch_thread("blockIdx.x", blocks) as block, T.launch_thread("threadIdx.x", threads) as thread:
         lane = tirx.Var("lane", "int32")
         item = block * threads + thread
-        index = place_of(item * count + lane, step.extents)
+        index = _index(item, lane, count, step.extents)
         ranges = {block: blocks, thread: threads, lane: count}
         if items % threads:
             with T.If(item < items), T.Then():
                 _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
         else:
             _elements(step, reduction, index, Lane(lane, count, analyzer_of(ranges)), ranges)
+
+
+def _flat(step: Step) -> Step:
+    """Return a step that reads each tensor of its shape at an element's own place as one of a single axis."""
+    if len(step.axes) < 2 or step.is_part:
+        return step
+    axis = tirx.Var("element", "int32")
+    views: dict[tirx.Buffer, tirx.Buffer] = {}
+
+    def view(buffer: tirx.Buffer) -> tirx.Buffer:
+        if buffer not in views:
+            views[buffer] = T.decl_buffer((step.size,), str(buffer.dtype), data=buffer.data)
+        return views[buffer]
+
+    def replaced(load: TensorLoad) -> TensorLoad:
+        alike = [int(extent) for extent in load.source.shape] == list(step.extents)
+        if not alike or not all(map(tvm_ffi.structural_equal, load.indices, step.axes)):
+            return load
+        return tirx.BufferLoad(view(load.source), [axis])
+
+    value = tvm_ffi.structural_map(step.value, [(TensorLoad, replaced)])
+    if uses(value, step.axes):
+        return step
+    return replace(
+        step, buffer=view(step.buffer), axes=(axis,), extents=(step.size,), index=(axis,), value=value
+    )
+
+
+def _index(item: tirx.Expr, lane: tirx.Var, count: int, extents: Sequence[int]) -> list[tirx.Expr]:
+    """Return the index of a lane's element: the lanes of an item lie along the last axis, which their count divides.
+
+    Of ``item * count + lane`` TVM could not tell that, where an extent is no power of two.
+    """
+    if not extents:
+        return []
+    *outer, first = place_of(item, [*extents[:-1], extents[-1] // count])
+    return [*outer, first * count + lane]
 
 
 def _elements(
@@ -145,15 +193,29 @@ def _reduced(
     start = loaded_ahead(reduction.start_at(index), lane)
     over(lane, lambda at: T.buffer_store(sums, at(start), [at(lane.var)]))
     taps: list[tirx.Var] = []
-    loop = T.unroll if reduction.length <= MOST_UNROLLED else T.serial
+    extents = reduction.tap_extents
+    together = max(1, len(loads(replace(reduction, start=None))))
 
-    def inside(extents: Sequence[int]) -> None:
-        if extents:
-            with loop(extents[0]) as tap:
+    def loop_over(axis: int):
+        """Return the loop of an axis of the terms: written out where it and those within it load little enough."""
+        if together * math.prod(extents[axis:]) <= MOST_LOADS:
+            return T.unroll(extents[axis])
+        return T.serial(
+            extents[axis], annotations={"disable_unroll": True} if extents[axis] <= SHORT else None
+        )
+
+    by_dots = _is_by_dots(reduction, lane)
+
+    def inside(axis: int) -> None:
+        if axis < len(extents) - by_dots:
+            with loop_over(axis) as tap:
                 taps.append(tap)
-                inside(extents[1:])
+                inside(axis + 1)
             return
-        known = analyzer_of({**ranges, **dict(zip(taps, reduction.tap_extents, strict=True))})
+        known = analyzer_of({**ranges, **dict(zip(taps, extents, strict=False))})
+        if by_dots:
+            _add_dots(reduction, index, taps, Lane(lane.var, lane.count, known), sums)
+            return
         own = Lane(lane.var, lane.count, known)
         term = loaded_ahead(reduction.at(index, taps), own)
 
@@ -163,5 +225,56 @@ def _reduced(
 
         over(lane, add)
 
-    inside(reduction.tap_extents)
+    inside(0)
     return sums
+
+
+def _is_by_dots(reduction: Step, lane: Lane) -> bool:
+    """Tell whether the innermost terms are products of four bytes, and each four lanes have whole words of them."""
+    value = reduction.value
+    if reduction.combine is not tirx.Add or not isinstance(value, tirx.Mul) or lane.count % DEPTH:
+        return False
+    sides = (value.a, value.b)
+    are_short = all(isinstance(side, tirx.Cast) and str(side.value.ty.dtype) in SHORT_DTYPE for side in sides)
+    return are_short and str(value.ty.dtype) == "int32" and reduction.tap_extents[-1] == DEPTH
+
+
+def _add_dots(
+    reduction: Step, index: Sequence[tirx.Expr], taps: Sequence[tirx.Expr], lane: Lane, sums: tirx.Buffer
+) -> None:
+    """Emit the products of four numbers of each lane: of data by row, which are turned, and of factors by lane.
+
+    rows[k][lane] * factors[lane][k]  -->  dp4a(turned[lane], factors[lane]) of rows[0..3][4 lanes] --> turned[4 lanes]
+    """
+    data, factor = (side.value for side in (reduction.value.a, reduction.value.b))
+    types = "".join(SHORT_DTYPE[str(side.ty.dtype)] for side in (data, factor))
+    names = (*reduction.axes, *reduction.taps)
+
+    def at(side: tirx.Expr, own: Sequence[tirx.Expr], last: tirx.Expr) -> tirx.Expr:
+        return substituted(side, dict(zip(names, (*own, *taps, last), strict=True)))
+
+    rows = [_numbers(at(data, index, tirx.const(k, "int32")), lane) for k in range(DEPTH)]
+    var = tirx.Var("lane", "int32")
+    own = [substituted(place, {lane.var: tirx.floordiv(var, DEPTH)}) for place in index]
+    lane.analyzer.bind(var, tvm.ir.Range(0, DEPTH * lane.count))
+    factors = _numbers(
+        at(factor, own, tirx.floormod(var, DEPTH)), Lane(var, DEPTH * lane.count, lane.analyzer)
+    )
+    turned = T.alloc_buffer((DEPTH,), "uint32", scope="local")
+    with T.unroll(lane.count // DEPTH) as group:
+        device_call(
+            "transpose_4", T.address_of(turned[0]), *(T.address_of(row[DEPTH * group]) for row in rows)
+        )
+        with T.unroll(DEPTH) as place:
+            number = DEPTH * group + place
+            operands = T.address_of(turned[place]), T.address_of(factors[DEPTH * number])
+            total = device_value("int32", f"dp4a_{types}", *operands, sums[number])
+            T.buffer_store(sums, total, [number])
+
+
+def _numbers(value: tirx.Expr, lane: Lane) -> tirx.Buffer:
+    """Emit a value for each lane, in registers."""
+    numbers = T.alloc_buffer((lane.count,), str(value.ty.dtype), scope="local")
+    value = loaded_ahead(value, lane)
+    over(lane, lambda at: T.buffer_store(numbers, at(value), [at(lane.var)]))
+    return numbers

@@ -42,11 +42,18 @@ class Unit(Enum):
 
     WARPGROUPS = "the tensor cores, for four warps at once, which read both operands from shared memory"
     MATRIX = "the tensor cores"
+    NIBBLES = "the tensor cores, for numbers of 4 bits"
     DOTS = "dp4a"
     FLOATS = "float32 multiply-adds"
 
 
-PRODUCTS_A_CYCLE = {Unit.WARPGROUPS: 4096, Unit.MATRIX: 2048, Unit.DOTS: 256, Unit.FLOATS: 64}
+PRODUCTS_A_CYCLE = {
+    Unit.WARPGROUPS: 4096,
+    Unit.MATRIX: 2048,
+    Unit.NIBBLES: 4096,
+    Unit.DOTS: 256,
+    Unit.FLOATS: 64,
+}
 """Of a multiprocessor, per cycle; chips differ by a factor that is the same for all tiles."""
 
 
@@ -58,7 +65,7 @@ class Tile:
     ----------
     unit : what multiplies.
     rows, columns : of the result.
-    depth : bytes of the inner product that a stage has.
+    depth : bytes of the inner product that a stage has, as data lie in memory.
     down, across : warps along rows and columns; of units other than the tensor cores the threads are a grid of
         ``2 * down`` by ``GRID``.
     stages : of the pipeline, all of them in shared memory.
@@ -81,6 +88,11 @@ class Tile:
         return self.down * self.across * WARP
 
     @property
+    def data_depth(self) -> int:
+        """Bytes of a row's data in a stage."""
+        return self.depth // 2 if self.unit is Unit.NIBBLES else self.depth
+
+    @property
     def factor_depth(self) -> int:
         """Bytes of a column's factors in a stage: packed weights stay packed where registers unpack them."""
         return self.depth if self.unit is Unit.WARPGROUPS else self.depth * self.bits // 8
@@ -92,12 +104,12 @@ class Tile:
 
     @property
     def stage_bytes(self) -> int:
-        return self.rows * self.depth + self.columns * self.factor_depth
+        return self.rows * self.data_depth + self.columns * self.factor_depth
 
     @property
     def slice_rows(self) -> int:
         """Rows of results that go through shared memory at a time."""
-        if self.unit in (Unit.MATRIX, Unit.WARPGROUPS):
+        if self.unit in (Unit.MATRIX, Unit.NIBBLES, Unit.WARPGROUPS):
             return 16 * self.down
         return self.threads // GRID
 
@@ -155,22 +167,25 @@ _GRID_SHAPES = (
 _SHAPES = {
     Unit.WARPGROUPS: _WARPGROUP_SHAPES,
     Unit.MATRIX: _MATRIX_SHAPES,
+    Unit.NIBBLES: _MATRIX_SHAPES,
     Unit.DOTS: _GRID_SHAPES,
     Unit.FLOATS: _GRID_SHAPES,
 }
 
 
-def unit_of(rows: int, item: int, gpu: Gpu) -> Unit:
-    """Return what multiplies numbers of ``item`` bytes in a product of so many rows."""
+def unit_of(rows: int, item: int, data_bits: int, factor_bits: int, gpu: Gpu) -> Unit:
+    """Return what multiplies numbers of ``item`` bytes, or less, in a product of so many rows."""
     if item > 1:
         return Unit.FLOATS
+    if data_bits == factor_bits == 4 and 4 in gpu.matrix_bits:
+        return Unit.NIBBLES
     if 8 not in gpu.matrix_bits:
         return Unit.DOTS
     return Unit.WARPGROUPS if gpu.warpgroups and rows > ROWS_OF_A_WARP else Unit.MATRIX
 
 
 def candidates(
-    rows: int, columns: int, depth: int, batch: int, item: int, factor_bits: int, gpu: Gpu
+    rows: int, columns: int, depth: int, batch: int, item: int, data_bits: int, factor_bits: int, gpu: Gpu
 ) -> list[Tile]:
     """Return the tiles that fit the GPU, the best first.
 
@@ -179,19 +194,24 @@ def candidates(
     rows, columns, depth : of the product; ``depth`` counts numbers.
     batch : products.
     item : bytes of a number.
-    factor_bits : of a factor in memory.
+    data_bits, factor_bits : of a number of the data, and of a factor in memory.
     gpu : what it runs on.
     """
-    unit, bits = unit_of(rows, item, gpu), min(factor_bits, 8)
+    unit, bits = unit_of(rows, item, data_bits, factor_bits, gpu), min(factor_bits, 8)
     found = [
         Tile(unit, height, width, stage, down, across, stages, bits, splits)
         for height, width, down, across in _SHAPES[unit]
-        for stage in ((64, 128) if depth * item > 32 or bits < 4 else (32,))
+        for stage in ((64, 128) if depth * item > 32 or bits < 4 or unit is Unit.NIBBLES else (32,))
         for stages in ((3, 4) if gpu.copies_async else (2,))
         for splits in (_splits(depth, stage) if item == 1 and bits == 8 else (1,))
     ]
     fitting = [tile for tile in found if tile.shared_bytes <= gpu.block_bytes]
-    return sorted(fitting, key=lambda tile: cycles(tile, rows, columns, depth, batch, item, gpu))
+
+    def key(tile: Tile) -> tuple[int, int]:
+        # Of equals that with the most stages: its copies have the longest time to arrive.
+        return round(cycles(tile, rows, columns, depth, batch, item, gpu)), -tile.stages
+
+    return sorted(fitting, key=key)
 
 
 def _splits(depth: int, stage: int) -> list[int]:
@@ -213,8 +233,8 @@ def cycles(tile: Tile, rows: int, columns: int, depth: int, batch: int, item: in
         tile.unit is Unit.WARPGROUPS
     ):  # each group of warps reads its own rows, and all columns for each 64 rows
         read = tile.rows * tile.depth + tile.columns * tile.factor_depth * (tile.rows // 64)
-    elif tile.unit is Unit.MATRIX:
-        read = tile.rows * tile.depth * tile.across + tile.columns * tile.factor_depth * tile.down
+    elif tile.unit in (Unit.MATRIX, Unit.NIBBLES):
+        read = tile.rows * tile.data_depth * tile.across + tile.columns * tile.factor_depth * tile.down
     else:
         read = (tile.rows * tile.depth + 2 * tile.columns * tile.factor_depth) * tile.down
     shared = (read + tile.stage_bytes) / SHARED_BYTES_A_CYCLE

@@ -64,11 +64,11 @@ class Inner:
 
     def row(self, base: tirx.Expr, line: tirx.Expr, piece: tirx.Expr) -> tirx.Expr:
         """Return the address of a piece of a row's data, of the stage at ``base``."""
-        return T.address_of(self.shared[base + swizzled(line, piece * PIECE, self.tile.depth)])
+        return T.address_of(self.shared[base + swizzled(line, piece * PIECE, self.tile.data_depth)])
 
     def column(self, base: tirx.Expr, line: tirx.Expr, piece: tirx.Expr) -> tirx.Expr:
         """Return the address of a piece of a column's factors, of the stage at ``base``."""
-        first = base + self.tile.rows * self.tile.depth
+        first = base + self.tile.rows * self.tile.data_depth
         return T.address_of(self.shared[first + swizzled(line, piece * PIECE, self.tile.factor_depth)])
 
 
@@ -89,6 +89,11 @@ class _Matrix(Inner):
         self.factors = T.alloc_buffer((self.planes * self.blocks,), "uint32", scope="local")
         if self.tile.factor_depth < self.tile.depth:
             self.words = T.alloc_buffer((self.blocks,), "uint32", scope="local")
+
+    @property
+    def types(self) -> str:
+        """Of the operands, as the products are called by."""
+        return self.product.types
 
     @property
     def planes(self) -> int:
@@ -138,7 +143,7 @@ class _Matrix(Inner):
             device_call("ldmatrix_x4", T.address_of(self.data[part * 4]), address)
         with T.unroll(self.slices) as part, T.unroll(self.blocks) as block:
             device_call(
-                f"mma_{self.product.types}",
+                f"mma_{self.types}",
                 T.address_of(self.sums[(part * self.blocks + block) * 4]),
                 T.address_of(self.data[part * 4]),
                 T.address_of(self.factors[block * self.planes + first]),
@@ -160,6 +165,27 @@ class _Matrix(Inner):
         return tirx.floordiv(line, 16) * height + part * 16 + tirx.floormod(line, 16)
 
 
+class _Nibbles(_Matrix):
+    """Tensor cores: products of 16 x 64 by 64 x 8 numbers of 4 bits.
+
+    Pieces of both operands have numbers 16 places apart in a byte, so that the same places meet; factors lie in memory
+    without a sign, and have one after the highest of their four bits is flipped.
+    """
+
+    @property
+    def types(self) -> str:
+        return "u4s4"
+
+    def multiply(self, base: tirx.Expr) -> None:
+        with T.unroll(self.tile.data_depth // 32) as step:
+            self._load_factors(base, step)
+            with T.unroll(2 * self.blocks) as number:
+                T.buffer_store(
+                    self.factors, self.factors[number] ^ tirx.const(0x88888888, "uint32"), [number]
+                )
+            self._products(base, step, 0)
+
+
 class _Warpgroups(Inner):
     """Tensor cores: products of 64 x 32 by 32 x all columns, of four warps, which read shared memory themselves."""
 
@@ -173,7 +199,10 @@ class _Warpgroups(Inner):
 
     def start(self, shared: tirx.Buffer, thread: tirx.Var) -> None:
         super().start(shared, thread)
-        self.group = tirx.floordiv(thread, 4 * WARP)
+        # From one lane, so that all of a warp know that they have the same, and operands' places are computed once.
+        group = T.alloc_buffer((1,), "int32", scope="local")
+        T.buffer_store(group, device_value("int32", "shuffle_s32", tirx.floordiv(thread, 4 * WARP), 0), [0])
+        self.group = tirx.BufferLoad(group, [0])
 
     def before_barrier(self) -> None:
         device_call("shared_fence")
@@ -294,6 +323,7 @@ class _Floats(_Grid):
 UNITS: dict[Unit, type[Inner]] = {
     Unit.WARPGROUPS: _Warpgroups,
     Unit.MATRIX: _Matrix,
+    Unit.NIBBLES: _Nibbles,
     Unit.DOTS: _Dots,
     Unit.FLOATS: _Floats,
 }

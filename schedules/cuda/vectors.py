@@ -90,6 +90,7 @@ def place_of(flat: tirx.Expr, extents: Sequence[int]) -> list[tirx.Expr]:
 
 def loaded_ahead(expr: tirx.Expr, lane: Lane) -> tirx.Expr:
     """Emit loads of what neighbouring lanes read, and return the expression with the loaded numbers."""
+    expr = _padded_ahead(expr, lane)
     replacements: list[tuple[TensorLoad, tirx.Expr]] = []
     for load, conditions in _conditional_loads(expr):
         index = flat_index(load.source, load.indices)
@@ -106,11 +107,51 @@ def loaded_ahead(expr: tirx.Expr, lane: Lane) -> tirx.Expr:
     return tvm_ffi.structural_map(expr, [(TensorLoad, replaced)]) if replacements else expr
 
 
-def _load(load: TensorLoad, index: tirx.Expr, conditions: Sequence[tirx.Expr], lane: Lane) -> tirx.Expr:
+def _padded_ahead(expr: tirx.Expr, lane: Lane) -> tirx.Expr:
+    """Emit loads of what neighbouring lanes read where all of them may, and a number elsewhere.
+
+    if_then_else(inside, data[i + lane], 7)  -->  numbers = 7, 7, ...;  if inside: numbers = data[i], ...
+    """
+    found: list[tuple[Call, tirx.Expr]] = []
+
+    def note(call: Call):
+        if str(getattr(call.op, "name", "")) != "prim.if_then_else":
+            return None
+        condition, load, outside = call.args
+        if (
+            isinstance(load, TensorLoad)
+            and isinstance(outside, tirx.IntImm | tirx.FloatImm)
+            and not lane.varies(condition)
+            and not any(tvm_ffi.structural_equal(call, known) for known, _ in found)
+        ):
+            index = flat_index(load.source, load.indices)
+            if str(load.source.scope()) == "global" and lane.varies(index) and lane.runs_along(index):
+                found.append((call, _load(load, index, [condition], lane, outside)))
+        return tvm_ffi.WalkResult.SKIP  # what is inside another choice is read under its condition too
+
+    tvm_ffi.structural_walk(expr, [(Call, note)], order="pre")
+
+    def replaced(call: Call) -> tirx.Expr:
+        return next((new for old, new in found if tvm_ffi.structural_equal(call, old)), call)
+
+    return tvm_ffi.structural_map(expr, [(Call, replaced)]) if found else expr
+
+
+def _load(
+    load: TensorLoad,
+    index: tirx.Expr,
+    conditions: Sequence[tirx.Expr],
+    lane: Lane,
+    outside: tirx.Expr | None = None,
+) -> tirx.Expr:
+    """Emit the load of the lanes' numbers, which are ``outside`` where the conditions do not hold."""
     buffer = load.source
     size = item_bytes(buffer)
     width = lane.together(index, VECTOR_BYTES // size)
     numbers = T.alloc_buffer((lane.count,), str(buffer.dtype), scope="local")
+    if outside is not None:
+        for start in range(lane.count):
+            T.buffer_store(numbers, outside, [start])
 
     def emit() -> None:
         for start in range(0, lane.count, width):

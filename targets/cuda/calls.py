@@ -6,6 +6,8 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 PREFIX = "tvmq_"
+SHORT_DTYPE = {"uint8": "u8", "int8": "s8"}
+"""How the names of functions say what they multiply."""
 
 
 def device_call(name: str, *arguments: tirx.Expr | int) -> None:

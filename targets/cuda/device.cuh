@@ -40,6 +40,20 @@ TVMQ_DP4A(s8u8, "s32", "u32")
 TVMQ_DP4A(u8u8, "u32", "u32")
 #undef TVMQ_DP4A
 
+// The bytes of four words by place: byte i of out[j] is byte j of the i-th word. dp4a then adds products of one place.
+TVMQ_DEVICE void tvmq_transpose_4(void* out, const void* first, const void* second, const void* third, const void* fourth) {
+  unsigned w[4];
+  memcpy(w, first, 4);
+  memcpy(w + 1, second, 4);
+  memcpy(w + 2, third, 4);
+  memcpy(w + 3, fourth, 4);
+  unsigned low = __byte_perm(w[0], w[1], 0x5140), high = __byte_perm(w[0], w[1], 0x7362);
+  unsigned low2 = __byte_perm(w[2], w[3], 0x5140), high2 = __byte_perm(w[2], w[3], 0x7362);
+  unsigned t[4] = {__byte_perm(low, low2, 0x5410), __byte_perm(low, low2, 0x7632), __byte_perm(high, high2, 0x5410),
+                   __byte_perm(high, high2, 0x7632)};
+  memcpy(out, t, 16);
+}
+
 // ---- Packed weights: each byte of a word has numbers of 4 (2) bits, from the lowest on, the least weight as 0 ------------------
 //
 // Plane p of the word's bytes, four weights as signed bytes, goes to out + p * distance bytes.
@@ -52,6 +66,14 @@ TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) {
     unsigned weights = ((((w >> (4 * plane)) & 0x0f0f0f0fu) | 0x80808080u) - 0x08080808u) ^ 0x80808080u;
     memcpy(static_cast<char*>(out) + plane * distance, &weights, 4);
   }
+}
+// Of four bytes below 16 each, those of `high` in the upper halves.
+TVMQ_DEVICE void tvmq_pack_u4(void* out, const void* low, const void* high) {
+  unsigned l, h;
+  memcpy(&l, low, 4);
+  memcpy(&h, high, 4);
+  l |= h << 4;
+  memcpy(out, &l, 4);
 }
 TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) {
   unsigned w;

@@ -1,15 +1,15 @@
 """Rows of NVIDIA's GPUs, by compute capability.
 
 Weights lie with their inner product in one run, ``[O, KH, KW, C]``: a dot product of ``lanes = 1``, whose depth is what
-``dp4a`` takes. Matrix instructions take the same rows, so their layout is no other. Weights of fewer bits lie in words of
-16 bytes: of 4 bits a byte has weights 16 places apart, which is how a lane of ``mma.m16n8k32`` wants two registers of them.
+``dp4a`` takes. Matrix instructions take the same rows, so their layout is no other. Weights of fewer bits lie in words
+of 16 bytes: of 4 bits a byte has weights 16 places apart, which is how a lane of ``mma.m16n8k32`` wants two registers.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ..row import BitDot, ConvertBy, DotInstruction, Gpu, PackedDot, TargetRow
+from ..row import BitDot, ConvertBy, DotInstruction, Gpu, LaneDot, PackedDot, TargetRow
 
 KIB = 1024
 
@@ -26,6 +26,7 @@ def _row(gpu: Gpu, l2_bytes: int) -> TargetRow:
         activation_dtype="uint8",
         dots=(DotInstruction(None, lanes=1, depth=4, data_dtype="uint8"),),
         packed_dots=tuple(PackedDot(None, bits, 1, 16, "uint8") for bits in (4, 2)),
+        lane_dot=LaneDot("", "", lanes=1, depth=4, data_dtype="uint8", most_stride=2),
         bit_dots=(BitDot(None, 1),),
         converts_by=ConvertBy.DEVICE,
         gpu=gpu,

@@ -49,7 +49,7 @@ def differences(graph: Graph, target: str = "llvm -mcpu=native") -> list[str]:
     return found
 
 
-def isolated(graph: Graph) -> Graph:
+def isolated(graph: Graph, target: str = "llvm -mcpu=native") -> Graph:
     """Return a graph of the first node that differs when it is alone, of the reference's inputs; else the graph."""
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.model.graph.initializer}
     arrays |= graph.inputs | graph.expected
@@ -73,7 +73,7 @@ def isolated(graph: Graph) -> Graph:
             for name, array in inputs.items()
         )
         alone = Graph(graph.seed, model, inputs, {name: arrays[name] for name in outputs}, graph.operators)
-        if differences(alone):
+        if differences(alone, target):
             return alone
     return graph
 

@@ -58,6 +58,12 @@ def _saturated_sum(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.clip(left.astype(np.int64) + right, bounds.min, bounds.max).astype(left.dtype)
 
 
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """As ``tvmq_round_to_int`` of ``device.cuh``."""
+    limits = np.iinfo(np.int32)
+    return np.clip(np.rint(np.nan_to_num(values.astype(np.float64))), limits.min, limits.max).astype(np.int32)
+
+
 OPERATORS: dict[type, Callable[..., Any]] = {
     tirx.Add: np.add,
     tirx.Sub: np.subtract,
@@ -104,6 +110,7 @@ INTRINSICS: dict[str, Callable[..., Any]] = {
     "likely": lambda condition: condition,
     "llvm.lrint": lambda x: np.rint(x).astype(np.int32),
     "llvm.sadd.sat": _saturated_sum,
+    "tvmq_round_to_int": _rounded,
 }
 """Intrinsic to its function."""
 
@@ -200,6 +207,8 @@ class _Function:
             name, args = expr.op.name.split(".")[-1], list(expr.args)
             if name == "call_llvm_pure_intrin":
                 name, args = LLVM_NAMES.get(int(args[0].value), "an intrinsic of LLVM"), args[1:]
+            if name == "call_pure_extern":
+                name, args = str(args[0].value), args[1:]
             if name == "reinterpret":
                 return np.asarray(self._value(args[0], grid)).view(_dtype(expr))
             if name not in INTRINSICS:

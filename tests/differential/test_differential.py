@@ -1,5 +1,7 @@
 """Two hundred graphs of fixed seeds are as the reference has them, and quantized networks the same on each target.
 
+So are fifty on a GPU, which is emulated where there is none.
+
 ``scripts/differential.py`` runs any other seeds.
 """
 
@@ -18,11 +20,39 @@ from .operators import OPERATORS, draw
 GRAPHS, NETWORKS = 200, 6
 BATCH = 20
 
+GPU = "cuda -arch=sm_80"
+GPU_SEEDS = (
+    0, 1, 2, 7, 8, 10, 12, 13, 14, 16, 21, 22, 23, 24, 32, 34, 39, 40, 43, 44, 48, 64, 67, 77, 78, 79, 83, 94, 115, 121,
+    130, 168, 230, 280, 342, 354, 365, 470, 498, 532, 583, 710, 1193, 1196, 1339, 1394, 2368, 3348, 3509,
+)  # fmt: skip
+"""Of graphs in which every operator occurs."""
+
+GPU_NETWORKS = (0, 3, 4, 5, 23)
+GPU_BATCH = 10
+
 
 @pytest.mark.parametrize("first", range(0, GRAPHS, BATCH))
 def test_graphs_are_as_the_reference_has_them(first: int) -> None:
     found = {seed: differences(draw(seed)) for seed in range(first, first + BATCH)}
     assert not {seed: lines for seed, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize("first", range(0, len(GPU_SEEDS), GPU_BATCH))
+@pytest.mark.usefixtures("gpu_compiler")
+def test_graphs_on_a_gpu_are_as_the_reference_has_them(first: int) -> None:
+    found = {seed: differences(draw(seed), GPU) for seed in GPU_SEEDS[first : first + GPU_BATCH]}
+    assert not {seed: lines for seed, lines in found.items() if lines}
+
+
+def test_every_operator_is_in_a_graph_on_a_gpu() -> None:
+    nodes = {node.op_type for seed in GPU_SEEDS for node in draw(seed).model.graph.node}
+    assert nodes >= OPERATORS.keys()
+
+
+@pytest.mark.parametrize("seed", GPU_NETWORKS)
+@pytest.mark.usefixtures("gpu_compiler")
+def test_networks_on_a_gpu_are_as_their_kernels_are_defined(seed: int) -> None:
+    assert not network_differences(seed, GPU)
 
 
 @pytest.mark.parametrize("seed", range(NETWORKS))

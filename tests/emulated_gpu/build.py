@@ -120,7 +120,8 @@ def build_libraries(tvm_runtime: Path) -> Path:
 
 def compile_module(source: str) -> bytes:
     """The shared object of a source that `emulated_source` made. Raises BuildError."""
-    headers = [(CPP / name).read_bytes() for name in ("interface.h", "kernel.h")]
+    paths = [CPP / "interface.h", CPP / "kernel.h", *sorted((CPP / "include").iterdir())]
+    headers = [path.read_bytes() for path in paths]
     target = _cache() / "modules" / f"{_key(source.encode(), *headers, repr(KERNEL_FLAGS).encode())}.so"
     if target.is_file():
         return target.read_bytes()

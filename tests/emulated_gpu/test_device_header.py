@@ -225,6 +225,7 @@ def test_the_emulated_header_has_the_same_functions():
 
     internal = {
         "tvmq_shared_address",
+        "tvmq_unpack",
         "tvmq_dot4",
         "tvmq_expf",
         "tvmq_logf",

@@ -16,6 +16,8 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from ....passes.realize.compute.annotations import BY_THREADS, INDEPENDENT
+
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 """Cell to how many gates it has."""
 
@@ -77,9 +79,10 @@ class Recurrence:
                     *read, result, last_h, last_c = arg.values()
                     T.reads(*(_whole(buffer) for buffer in read))
                     T.writes(*(_whole(buffer) for buffer in (result, last_h, last_c)))
+                    T.sblock_attr({INDEPENDENT: 1})
                     step = _Step(self, arg, h, c)
                     with T.serial(batch) as sample:
-                        with T.serial(hidden) as j:
+                        with _by_threads(hidden) as j:
                             T.buffer_store(h, arg["first_h"][sample, j], [j])
                             T.buffer_store(c, arg["first_c"][sample, j], [j])
                         with T.serial(steps) as at:
@@ -88,11 +91,11 @@ class Recurrence:
                                 with T.Then():
                                     now = length - 1 - at if self.is_reverse else at
                                     step.emit(sample, now)
-                                    with T.serial(hidden) as j:
+                                    with _by_threads(hidden) as j:
                                         T.buffer_store(result, h[j], [now, sample, j])
-                                with T.Else(), T.serial(hidden) as j:
+                                with T.Else(), _by_threads(hidden) as j:
                                     T.buffer_store(result, T.float32(0), [at, sample, j])
-                        with T.serial(hidden) as j:
+                        with _by_threads(hidden) as j:
                             T.buffer_store(last_h, h[j], [sample, j])
                             T.buffer_store(last_c, c[j], [sample, j])
         return builder.get()
@@ -117,18 +120,18 @@ class _Step:
 
     def _rnn(self, at, x, sample, now) -> None:
         self._multiply(self.h, 0, 1)
-        with T.serial(self.hidden) as j:
+        with _by_threads(self.hidden) as j:
             T.buffer_store(self.h, self._active(0, at(0, j)), [j])
 
     def _gru(self, at, x, sample, now) -> None:
         hidden, after = self.hidden, self.layer.resets_product
         self._multiply(self.h, 0, 3 if after else 2)
-        with T.serial(hidden) as j:
+        with _by_threads(hidden) as j:
             gate = self._active(0, at(1, j))
             T.buffer_store(self.reset, gate if after else gate * self.h[j], [j])
         if not after:
             self._multiply(self.reset, 2, 3)
-        with T.serial(hidden) as j:
+        with _by_threads(hidden) as j:
             own = self.sums[2 * hidden + j]
             candidate = x[now, sample, 2 * hidden + j] + (self.reset[j] * own if after else own)
             T.buffer_store(self.sums, self._active(0, at(0, j)), [j])
@@ -140,7 +143,7 @@ class _Step:
     def _lstm(self, at, x, sample, now) -> None:
         hidden, peepholes = self.hidden, self.arg["peepholes"]
         self._multiply(self.h, 0, 4)
-        with T.serial(hidden) as j:
+        with _by_threads(hidden) as j:
             old = self.c[j]
             T.buffer_store(self.sums, self._active(0, at(0, j) + peepholes[j] * old), [j])
             let_in = self.sums[j]
@@ -162,18 +165,22 @@ class _Step:
     def _multiply(self, vector: tirx.Buffer, first: int, last: int) -> None:
         """Set the sums of the gates ``first`` to ``last - 1`` to the vector times their weights, and their bias."""
         start, count = first * self.hidden, (last - first) * self.hidden
-        with T.serial(count) as j:
+        with _by_threads(count) as j:
             T.buffer_store(self.sums, self.arg["bias"][start + j], [start + j])
         whole = self.hidden // UNROLLED * UNROLLED
         for begin, end, rows in ((0, whole, UNROLLED), (whole, self.hidden, self.hidden - whole)):
             if begin == end:
                 continue
-            with T.serial((end - begin) // rows) as block, T.serial(count) as j:
+            with T.serial((end - begin) // rows) as block, _by_threads(count) as j:
                 total = self.sums[start + j]
                 for row in range(rows):
                     k = begin + block * rows + row
                     total = total + vector[k] * self.arg["weights"][k, start + j]
                 T.buffer_store(self.sums, total, [start + j])
+
+
+def _by_threads(extent: int):
+    return T.serial(extent, annotations={BY_THREADS: 1})
 
 
 def _whole(buffer: tirx.Buffer):

@@ -24,6 +24,9 @@ MATRIX = "tvmq.matrix"
 INTO_ROWS = "tvmq.into_rows"
 """Marks the block that brings such an accumulator into rows."""
 
+DATA_BITS = "tvmq.data_bits"
+"""Of an accumulator whose activations are of so few bits, not below 0, that the target has products for them."""
+
 HELD = "tvmq.held"
 """Of an accumulator: registers that its weights take beside a tile."""
 
@@ -38,6 +41,11 @@ PACK = "tvmq.pack"
 
 INDEPENDENT = "tvmq.independent"
 """Marks a block of one loop whose steps know nothing of each other; what the block allocates is for one step."""
+
+BY_THREADS = "tvmq.by_threads"
+"""Marks a loop, within an ``INDEPENDENT`` block, whose steps may be done in any order: a GPU has a block of threads for
+each step of the block's loop, which share out the steps of the marked ones. CPUs do not look at it.
+"""
 
 ROWS = "tvmq.rows"
 """Marks the blocks of a function that works row by row; its value is how many leading axes count the rows."""

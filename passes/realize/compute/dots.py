@@ -49,6 +49,7 @@ class Dot:
     words : packed words that an instruction takes at a time; 0 where it takes weights of 8 bits, to which a kernel
         unpacks those of fewer for all of its rows.
     narrow : how sums begin; None where an instruction adds to the accumulator itself.
+    data_bits : that activations have at most, not below 0; 8 where that makes no difference.
     """
 
     lanes: int
@@ -61,6 +62,7 @@ class Dot:
     weight_bits: int = STORED_BITS[-1]
     words: int = 0
     narrow: Narrow | None = None
+    data_bits: int = 8
 
     @property
     def is_binary(self) -> bool:

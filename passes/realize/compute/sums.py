@@ -16,7 +16,7 @@ from typing import Any
 from tvm import te, tirx
 
 from ....targets import bit_products
-from .annotations import INTO_ROWS, KERNEL, MATRIX, NARROW, STEPS, TAIL, WORDS
+from .annotations import DATA_BITS, INTO_ROWS, KERNEL, MATRIX, NARROW, STEPS, TAIL, WORDS
 from .bfloat16 import widened
 from .dots import Dot, Narrow, split_taps
 
@@ -41,6 +41,8 @@ def accumulate(
     attrs = {KERNEL: "contraction", STEPS: dot.steps, **(marks or {})}
     if dot.words:
         attrs[WORDS] = dot.words
+    if dot.data_bits < 8:
+        attrs[DATA_BITS] = dot.data_bits
     if dot.narrow is not None:
         return _in_two_steps(shape, taps, terms, dot, dot.narrow, attrs)
     if dot.rows > 1:

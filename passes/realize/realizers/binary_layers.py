@@ -13,7 +13,7 @@ one bit, accumulators have some fractional bits, so that biases keep theirs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -231,9 +231,11 @@ def _build(
         geometry = Conv2d.of(call, signs.shape)
         name = kernel_name("bconv2d", shape_of(call.args[0]), shape[-1], geometry.kernel)
     dot = dot_of(emitter.row, geometry, channels, fraction)
+    is_bits = isinstance(epilogue, Threshold)
+    if is_bits and dot.lanes % 8:  # a byte of the result is of lanes of one block
+        dot = replace(dot, lanes=8 * packing.ceil_div(dot.lanes, 8))
     packed = binary.pack_weights(signs, geometry.groups, dot.lanes)
     packed = packing.pack_planes(packed.reshape(*packed.shape[:2], -1, *packed.shape[-2:]), dot.weight_bits)
-    is_bits = isinstance(epilogue, Threshold)
     fill = INT32_MAX if is_bits else 0
     per_channel = [packing.pack_channels(array, geometry.groups, dot.lanes, fill) for array in arrays]
     define = partial(

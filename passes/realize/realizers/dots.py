@@ -63,7 +63,9 @@ def lay_out(
         dot = _of_two_rows(row, taps)
     if dot is None and row.gpu is not None and bits < STORED_BITS[-1]:
         few = next(each for each in row.packed_dots if each.bits == bits)
-        dot = Dot(few.lanes, few.depth, few.data_dtype)
+        least, most = bounds
+        fits = bits in row.gpu.matrix_bits and least >= 0 and most < 2**bits
+        dot = Dot(few.lanes, few.depth, few.data_dtype, data_bits=bits if fits else 8)
     if dot is None:
         own = choose_dot(row, weight, merged)
         dot = Dot(own.lanes, own.depth, own.data_dtype, steps=own.steps)

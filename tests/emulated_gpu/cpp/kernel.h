@@ -14,6 +14,8 @@ extern "C" {
 extern const tvmq_emulated::Machine* tvmq_machine;
 }
 
+#define __CUDACC_VER_MAJOR__ 13
+#define __CUDACC_VER_MINOR__ 0
 #define __global__
 #define __device__
 #define __host__
@@ -66,6 +68,16 @@ TVMQ_VECTORS(double, double)
   if (TVMQ_SIZE(ADDRESS) < (BYTES))          \
   tvmq_machine->fail(FUNCTION ": its array '" #ADDRESS "' has less than " #BYTES " bytes")
 
+TVMQ_DEVICE void tvmq_transpose_4(void* out, const void* first, const void* second, const void* third,
+                                  const void* fourth) {
+  const void* words[] = {first, second, third, fourth};
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      static_cast<unsigned char*>(out)[4 * j + i] = static_cast<const unsigned char*>(words[i])[j];
+    }
+  }
+}
+
 // ---- Packed weights ----
 
 template <int kBits>
@@ -75,6 +87,13 @@ TVMQ_DEVICE void tvmq_unpack(void* out, const void* word, int distance) {
       int code = static_cast<const unsigned char*>(word)[i] >> (kBits * plane) & ((1 << kBits) - 1);
       static_cast<signed char*>(out)[plane * distance + i] = code - (1 << (kBits - 1));
     }
+  }
+}
+TVMQ_DEVICE void tvmq_pack_u4(void* out, const void* low, const void* high) {
+  for (int i = 0; i < 4; ++i) {
+    unsigned char l = static_cast<const unsigned char*>(low)[i], h = static_cast<const unsigned char*>(high)[i];
+    if (l > 15 || h > 15) tvmq_machine->fail("pack_u4: a number has more than 4 bits");
+    static_cast<unsigned char*>(out)[i] = l | h << 4;
   }
 }
 TVMQ_DEVICE void tvmq_unpack_s4(void* out, const void* word, int distance) { tvmq_unpack<4>(out, word, distance); }
@@ -120,11 +139,11 @@ TVMQ_MMA(b1_xor, MMA_B1_XOR)
 TVMQ_MMA(b1_and, MMA_B1_AND)
 #undef TVMQ_MMA
 
-#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                                  \
-  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) {      \
-    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                          \
-    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};         \
-    tvmq_machine->warp(&call);                                                                           \
+#define TVMQ_WGMMA(NAME, KIND, COLUMNS)                                                             \
+  TVMQ_DEVICE void tvmq_wgmma_##NAME##_##COLUMNS(int* d, const void* a, const void* b, int depth) { \
+    TVMQ_LOCAL("wgmma_" #NAME, d, 2 * COLUMNS);                                                     \
+    tvmq_emulated::WarpCall call{tvmq_emulated::KIND, 0xffffffffu, d, a, b, depth, COLUMNS, 32};    \
+    tvmq_machine->warp(&call);                                                                      \
   }
 #define TVMQ_WGMMA_ALL(NAME, KIND) \
   TVMQ_WGMMA(NAME, KIND, 32)       \
@@ -343,8 +362,6 @@ TVMQ_DEVICE float __uint_as_float(unsigned x) {
   memcpy(&y, &x, 4);
   return y;
 }
-#define CUDART_INF_F __builtin_inff()
-#define CUDART_NAN_F __builtin_nanf("")
 
 // ---- Arrays of a kernel: in shared memory, and its arguments ----
 
@@ -394,6 +411,11 @@ struct Element {
     Value value;
     memory.Read(&value, address);
     return value;
+  }
+  // A cast of a half to another number: two conversions, of which C++ makes one by itself.
+  template <class U, class = std::enable_if_t<std::is_class_v<Value> && std::is_arithmetic_v<U>>>
+  TVMQ_INLINE explicit operator U() const {
+    return static_cast<U>(static_cast<Value>(*this));
   }
   TVMQ_INLINE Value operator=(Value value) const {
     memory.Write(address, &value);

@@ -14,7 +14,7 @@ import tvm
 from tvm import te, tirx
 from tvm.s_tir import TensorIntrin
 
-from tests.gpu import gpu
+from tests.gpu import arch_for, gpu
 from tvmq.schedules.code import compile_kernel
 from tvmq.schedules.rules import schedule
 from tvmq.schedules.start import start_from_offset
@@ -35,7 +35,7 @@ CPUS = {
 def target_of(row: TargetRow) -> tvm.target.Target:
     """Return the target on which kernels of the row are tested."""
     if row.gpu is not None:
-        return parse_target(f"cuda -arch={row.name}")
+        return parse_target(f"cuda -arch={arch_for(row.name)}")
     return tvm.target.Target(
         {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": CPUS.get(row.name, "haswell")}
     )

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
 import pytest
 
+from tests.gpu import gpu
 from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.arithmetic import Addend, Output
 from tvmq.passes.realize.compute import elementwise
 from tvmq.passes.realize.compute.epilogue import Conversion
-from tvmq.targets.row import ConvertBy
+from tvmq.targets.row import ConvertBy, TargetRow
+from tvmq.targets.rows import GPU_ROWS, PORTABLE
 
-SHAPES = [(1, 7), (3, 31), (2, 5, 33), (1, 4, 4, 64), (1, 1, 1, 1)]
+GPU = next(row for row in GPU_ROWS if row.name == "sm_80")
+SHAPES = [(1, 7), (3, 31), (2, 5, 33), (16, 4, 37), (2, 3, 24), (1, 4, 4, 64), (1, 1, 1, 1)]
 
 
-@pytest.fixture
-def row():
-    """These kernels have no instructions of their own: one row will do."""
-    from tvmq.targets.rows import PORTABLE
+@pytest.fixture(params=[PORTABLE, GPU], ids=lambda row: row.name)
+def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
+    """These kernels have no instructions of their own: one row of CPUs and one of GPUs will do."""
+    with nullcontext() if request.param is PORTABLE else gpu():
+        yield request.param
 
-    return PORTABLE
+
+def way(row: TargetRow, by: ConvertBy) -> ConvertBy:
+    """Return how numbers are converted: GPUs have one way, which is tested once."""
+    if row.gpu is not None and by is not next(iter(ConvertBy)):
+        pytest.skip("GPUs have one way")
+    return by if row.gpu is None else row.converts_by
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 @pytest.mark.parametrize("by", list(ConvertBy)[:2])
-def test_quantize(run_kernel, shape, dtype, by):
+def test_quantize(run_kernel, row, shape, dtype, by):
     """Half to even, also far outside of the range and at infinity."""
     rng = np.random.default_rng(0)
     low, high = arithmetic.bounds_of(dtype)
     out = Output(dtype, low + 100, low, high)
     data = (rng.integers(-400, 400, shape) * 0.25).astype(np.float32)
     data.flat[0] = np.inf
-    define = partial(elementwise.quantize, scale=0.5, out=out, conversion=Conversion(by))
+    define = partial(elementwise.quantize, scale=0.5, out=out, conversion=Conversion(way(row, by)))
     expected = arithmetic.quantize(data, np.float32(0.5), out.zero_point, dtype)
     np.testing.assert_array_equal(run_kernel(define, [data]), expected)
 
@@ -72,13 +83,13 @@ def test_add(run_kernel, shapes):
 
 @pytest.mark.parametrize("shapes", [((3, 31), (3, 31)), ((1, 6, 5, 17), (1, 1, 1, 17))], ids=str)
 @pytest.mark.parametrize("by", list(ConvertBy)[:2])
-def test_multiply(run_kernel, shapes, by):
+def test_multiply(run_kernel, row, shapes, by):
     rng = np.random.default_rng(0)
     left, right = (rng.integers(0, 256, shape).astype(np.uint8) for shape in shapes)
     multiplier = float(np.float32(0.0047))
     out = Output("uint8", 128, 0, 255)
     product = (left.astype(np.int32) - 17) * (right.astype(np.int32) - 200)
-    conversion = Conversion(by, 255 * 255, 255 * 255 * multiplier)
+    conversion = Conversion(way(row, by), 255 * 255, 255 * 255 * multiplier)
     define = partial(
         elementwise.multiply, zero_points=(17, 200), multiplier=multiplier, out=out, conversion=conversion
     )

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
 import pytest
 
+from tests.gpu import gpu
 from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.arithmetic import Output
-from tvmq.passes.realize.compute.epilogue import Requantize
+from tvmq.passes.realize.compute.epilogue import Conversion, Requantize
 from tvmq.passes.realize.compute.pool import Window, average_pool2d
+from tvmq.targets.row import TargetRow
+from tvmq.targets.rows import GPU_ROWS, PORTABLE
 
+GPU = next(row for row in GPU_ROWS if row.name == "sm_80")
 OUT = Output("uint8", 20, 0, 255)
 
 
-@pytest.fixture
-def row():
-    """These kernels have no instructions of their own: one row will do."""
-    from tvmq.targets.rows import PORTABLE
-
-    return PORTABLE
+@pytest.fixture(params=[PORTABLE, GPU], ids=lambda row: row.name)
+def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
+    """These kernels have no instructions of their own: one row of CPUs and one of GPUs will do."""
+    with nullcontext() if request.param is PORTABLE else gpu():
+        yield request.param
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,8 @@ def row():
     ],
     ids=str,
 )
-@pytest.mark.parametrize("channels", [5, 16])
-def test_average_pool2d(run_kernel, size, strides, padding, ceil_mode, count_include_pad, channels):
+@pytest.mark.parametrize("channels", [5, 24])
+def test_average_pool2d(run_kernel, row, size, strides, padding, ceil_mode, count_include_pad, channels):
     rng = np.random.default_rng(0)
     height, width, zero_point = 7, 9, 13
     data = rng.integers(0, 256, (2, height, width, channels)).astype(np.uint8)
@@ -56,6 +61,7 @@ def test_average_pool2d(run_kernel, size, strides, padding, ceil_mode, count_inc
                     count[h, w] += inside or (count_include_pad and counted)
     np.testing.assert_array_equal(window.counts(height, width), count)
     multiplier = (0.8 / count).astype(np.float32)
-    define = partial(average_pool2d, window=window, zero_point=zero_point, epilogue=Requantize(OUT))
+    epilogue = Requantize(OUT, Conversion(row.converts_by) if row.gpu else Conversion())
+    define = partial(average_pool2d, window=window, zero_point=zero_point, epilogue=epilogue)
     expected = arithmetic.requantize(total, multiplier[..., None], OUT)
     np.testing.assert_array_equal(run_kernel(define, [data, multiplier]), expected)
