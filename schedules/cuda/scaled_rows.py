@@ -1,10 +1,11 @@
 """Products of a few rows of floats with weights of few bits and scales: reading the weights takes all the time.
 
-    warp: 16 bytes a lane of each of its columns, as floats: 8 + code / 2, about one instruction a weight (``tvmq_floats_u4``)
+    warp: 16 bytes a lane of each of its columns, as floats: 8 + code / 2, some one instruction each
     sum of integer * scale * data  =  2 * sum over groups of scale * (sum of (8 + code / 2) * data  -  12 * sum of data)
 
-Lanes read the data as they lie, from the first-level cache, once for all columns of a warp. Where columns are too few for as
-many warps as hide the memory's latency, the warps of a block share the inner product of theirs.
+Lanes read the data as they lie, from the first-level cache, once for all columns of a warp. Where columns are too few
+for as many warps as hide the memory's latency, the warps of a block share the inner product of theirs. Infinite data
+give NaN whatever the weight.
 """
 
 from __future__ import annotations

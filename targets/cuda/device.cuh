@@ -84,21 +84,25 @@ TVMQ_DEVICE void tvmq_unpack_s2(void* out, const void* word, int distance) {
   }
 }
 
-// The four codes of plane p as floats, exact: 8 + code / 2 of 4 bits and 2 + code / 2 of 2 bits, which is a code at the top of a
-// mantissa; code - 128 of 8 bits.
+// The four codes of plane p as floats, exact: 8 + code / 2 of 4 bits and 2 + code / 2 of 2 bits, which is a code at the
+// top of a mantissa; code - 128 of 8 bits.
 
-#define TVMQ_FLOATS(BITS, SHIFT, MASK, TOP)                                                          \
-  TVMQ_DEVICE void tvmq_floats_u##BITS(void* out, const void* word, int plane) {                     \
-    unsigned w;                                                                                      \
-    memcpy(&w, word, 4);                                                                             \
-    unsigned bytes = (w >> (BITS * plane)) << SHIFT & MASK;                                          \
-    for (int i = 0; i < 4; ++i) {                                                                    \
-      static_cast<float*>(out)[i] = __uint_as_float(__byte_perm(bytes, TOP, 0x7044u | i << 8));      \
-    }                                                                                                \
+TVMQ_DEVICE void tvmq_floats_u4(void* out, const void* word, int plane) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  unsigned bytes = ((w >> (4 * plane)) << 3) & 0x78787878u;
+  for (int i = 0; i < 4; ++i) {
+    static_cast<float*>(out)[i] = __uint_as_float(__byte_perm(bytes, 0x41000000u, 0x7044u | i << 8));
   }
-TVMQ_FLOATS(4, 3, 0x78787878u, 0x41000000u)
-TVMQ_FLOATS(2, 5, 0x60606060u, 0x40000000u)
-#undef TVMQ_FLOATS
+}
+TVMQ_DEVICE void tvmq_floats_u2(void* out, const void* word, int plane) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  unsigned bytes = ((w >> (2 * plane)) << 5) & 0x60606060u;
+  for (int i = 0; i < 4; ++i) {
+    static_cast<float*>(out)[i] = __uint_as_float(__byte_perm(bytes, 0x40000000u, 0x7044u | i << 8));
+  }
+}
 TVMQ_DEVICE void tvmq_floats_u8(void* out, const void* word, int) {
   unsigned w;
   memcpy(&w, word, 4);

@@ -65,8 +65,8 @@ loops of the whole sum.
 """
 
 SCALED = "tvmq.scaled"
-"""Of a block that unpacks float weights ``[columns, inner]`` from ``packing.pack_words`` and scales: bits of a weight, and
-how many neighbours share a scale.
+"""Of a block that unpacks float weights ``[columns, inner]`` from ``packing.pack_words`` and scales: bits of a weight,
+and how many neighbours share a scale.
 """
 
 UNPACK = "tvmq.unpack"

@@ -2,8 +2,8 @@
 
     result[row, column] = sum over k of data[row, k] * (integer[column, k] * scale[column, k // group])
 
-The weights are those that ``passes.hub.codes`` defines. In which order a kernel adds, and where it multiplies by the scale, is
-its own choice.
+The weights are those that ``passes.hub.codes`` defines. In which order a kernel adds, and where it multiplies by the
+scale, is its own choice.
 """
 
 from __future__ import annotations
