@@ -111,8 +111,8 @@ def _call(
     group = matrix.group if matrix.table.shape[1] > 1 else inner
     kind, define = "matmul", partial(scaled.matmul, bits=bits, group=group)
     if op_name(call) == "relax.nn.conv2d":
-        strides = tuple(int(step) for step in call.attrs.strides)
-        kind, define = "conv2d", partial(scaled.pointwise, strides=strides, bits=bits, group=group)
+        down, across = (int(step) for step in call.attrs.strides)
+        kind, define = "conv2d", partial(scaled.pointwise, strides=(down, across), bits=bits, group=group)
     return builder.call_te(
         define,
         *(call.args[0], *packed),

@@ -64,7 +64,9 @@ class _Kernels:
 
     def emit(self) -> None:
         waiting: list[Step] = []
-        for step in self.definition.steps:
+        steps = list(self.definition.steps)
+        while steps:
+            step = steps.pop(0)
             if isinstance(step, Opaque):
                 for reduction in waiting:
                     self._alone(reduction)
@@ -78,8 +80,29 @@ class _Kernels:
                 total = replace(step, buffer=buffer_like(step.buffer, "total"))
                 waiting.append(total)
                 step = _copy(total, step.buffer)
-            self._launch(waiting, step)
+            taken = self._results(waiting, [step, *steps])
+            if taken:
+                del steps[: taken - 1]
+            else:
+                self._launch(waiting, step)
             waiting = []
+
+    def _results(self, reductions: Sequence[Step], steps: Sequence[Step | Opaque]) -> int:
+        """Emit one kernel of rows for several results, and return how many; 0 where they are not of the same rows."""
+        found: list[Step] = []
+        for step in steps:
+            if isinstance(step, Opaque) or step.is_reduction or not self.definition.is_param(step.buffer):
+                break
+            found.append(self._stored(step))
+        if len(found) < 2 or not all(step.size for step in found):
+            return 0
+        reductions = [self._unpacked(self._stored(step)) for step in reductions]
+        by_rows = rows.rows_of(reductions, found[-1], found[:-1])
+        if by_rows is None:
+            return 0
+        rows.emit(by_rows, self.decide)
+        self.launches += 1
+        return len(found)
 
     def _launch(self, reductions: Sequence[Step], result: Step) -> None:
         """Emit the kernels of a result and the reductions on the way to it."""
