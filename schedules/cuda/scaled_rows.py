@@ -28,8 +28,11 @@ from .threads import over
 from .tiles import WARP
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, under
 
-ENOUGH_WARPS = 16
-"""Of a multiprocessor: one of four waits for its 2 KiB while the others work."""
+ENOUGH_WARPS = 12
+"""Of a multiprocessor: what half of them wait for, 2 KiB each, covers the memory's latency."""
+
+TEAMS = (1, 2, 4)
+"""Warps that may share an inner product."""
 
 _ZERO = tirx.const(0.0, "float32")
 
@@ -50,13 +53,16 @@ def emit(product: Product, gpu: Gpu) -> None:
     together = gcd(columns, MOST_COLUMNS)
     warps = columns // together
     turns = -(-product.scaled.pieces // WARP)
-    team = WARPS if turns > 1 and warps < ENOUGH_WARPS * gpu.multiprocessors else 1
-    blocks = -(-warps * team // WARPS)
+    teams = [team for team in TEAMS if team <= turns]
+    enough = [team for team in teams if warps * team >= ENOUGH_WARPS * gpu.multiprocessors]
+    team = min(enough, default=teams[-1])
+    a_block = team if team > 1 else WARPS
+    blocks = -(-warps * team // a_block)
     with (
         T.launch_thread("blockIdx.x", blocks) as block,
-        T.launch_thread("threadIdx.x", WARPS * WARP) as thread,
+        T.launch_thread("threadIdx.x", a_block * WARP) as thread,
     ):
-        ranges = {block: blocks, thread: WARPS * WARP}
+        ranges = {block: blocks, thread: a_block * WARP}
         warp = tirx.floordiv(thread, WARP)
         number = block if team > 1 else block * WARPS + warp
         member = warp if team > 1 else tirx.const(0, "int32")
