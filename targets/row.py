@@ -237,7 +237,7 @@ class ConvertBy(Enum):
 
     INSTRUCTION = "LLVM's operations, which become vector instructions"
     ADDITION = "additions: there are no instructions for vectors, or they share one pipe"
-    DEVICE = "a GPU's instructions, which round to the nearest and saturate"
+    DEVICE = "additions where the numbers allow it, else a GPU's instructions, of which it does few a cycle"
 
 
 @dataclass(frozen=True)

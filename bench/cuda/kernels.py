@@ -217,11 +217,17 @@ def depthwise_convolution(batch: int, size: int, channels: int, kernel: int = 3,
     result = geometry.out_size(size, size)[0]
 
     def calls(row: TargetRow) -> list[Call]:
-        weight = depthwise.pack_depthwise(
-            np.zeros((channels, 1, kernel, kernel), np.int8), row.dots[-1].lanes
-        )
+        own = row.lane_dot
+        groups = depthwise.RowGroups.of(kernel, stride, own.depth)
+        zeros = np.zeros((channels, 1, kernel, kernel), np.int8)
+        weight = depthwise.pack_row_groups(zeros, stride, groups, own.lanes)
         arrays = [((batch, size, size, channels), "uint8"), (weight.shape, "int8"), *_per_channel(channels)]
-        define = partial(depthwise.depthwise_conv2d, geometry=geometry, epilogue=_requantized(row))
+        define = partial(
+            depthwise.depthwise_by_row_groups,
+            geometry=geometry,
+            data_dtype=own.data_dtype,
+            epilogue=_requantized(row),
+        )
         return [scheduled(define, arrays, row)]
 
     name = f"depthwise {kernel}x{kernel}{f'/{stride}' if stride > 1 else ''}-{channels}-{result}"

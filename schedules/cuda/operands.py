@@ -53,7 +53,7 @@ class Operand:
         line, piece, var = (tirx.Var(name, "int32") for name in ("line", "piece", "lane"))
         ranges = {**self.ranges, line: self.lines, piece: -(-self.length // width), var: width}
         value, lane = self.at(line, piece * width + var), Lane(var, width, analyzer_of(ranges))
-        return copied(value, lane) if _is_whole(value, lane) else None
+        return copied(value, lane) if is_whole(value, lane) else None
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def copied(value: tirx.Expr, lane: Lane) -> Copied | None:
     return Copied(load, [lane.at(each, 0) for each in conditions], outside)
 
 
-def _is_whole(value: tirx.Expr, lane: Lane) -> bool:
+def is_whole(value: tirx.Expr, lane: Lane) -> bool:
     """Tell whether the lanes' numbers lie together in memory at aligned places, or all of them outside."""
     if isinstance(value, Call) and str(getattr(value.op, "name", "")) == "prim.if_then_else":
         if not _is_one_for_all(value.args[0], lane):

@@ -9,7 +9,7 @@ A thread has up to 16 bytes of the result, and its sums in registers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import tvm
@@ -23,7 +23,7 @@ from ...targets.row import Gpu
 from ..blocks import item_bytes
 from ..space import Decide
 from .definition import Step, loads, substituted
-from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, place_of, store_together, uses
+from .vectors import VECTOR_BYTES, Lane, analyzer_of, flat_index, loaded_ahead, place_of, store_together, uses
 
 DEPTH = 4
 """Products of bytes that are one instruction."""
@@ -254,12 +254,7 @@ def _add_dots(
         return substituted(side, dict(zip(names, (*own, *taps, last), strict=True)))
 
     rows = [_numbers(at(data, index, tirx.const(k, "int32")), lane) for k in range(DEPTH)]
-    var = tirx.Var("lane", "int32")
-    own = [substituted(place, {lane.var: tirx.floordiv(var, DEPTH)}) for place in index]
-    lane.analyzer.bind(var, tvm.ir.Range(0, DEPTH * lane.count))
-    factors = _numbers(
-        at(factor, own, tirx.floormod(var, DEPTH)), Lane(var, DEPTH * lane.count, lane.analyzer)
-    )
+    factors = _words(lambda own, last: at(factor, own, last), index, lane)
     turned = T.alloc_buffer((DEPTH,), "uint32", scope="local")
     with T.unroll(lane.count // DEPTH) as group:
         device_call(
@@ -272,9 +267,30 @@ def _add_dots(
             T.buffer_store(sums, total, [number])
 
 
-def _numbers(value: tirx.Expr, lane: Lane) -> tirx.Buffer:
+def _words(
+    at: Callable[[Sequence[tirx.Expr], tirx.Expr], tirx.Expr], index: Sequence[tirx.Expr], lane: Lane
+) -> tirx.Buffer:
+    """Emit four numbers for each lane, in registers: all of them together where they lie so, else lane by lane."""
+    var = tirx.Var("lane", "int32")
+    lane.analyzer.bind(var, tvm.ir.Range(0, DEPTH * lane.count))
+    own = [substituted(place, {lane.var: tirx.floordiv(var, DEPTH)}) for place in index]
+    every, together = at(own, tirx.floormod(var, DEPTH)), Lane(var, DEPTH * lane.count, lane.analyzer)
+    if isinstance(every, TensorLoad) and together.runs_along(flat_index(every.source, every.indices)):
+        return _numbers(every, together)
+    numbers = T.alloc_buffer((DEPTH * lane.count,), str(every.ty.dtype), scope="local")
+    for number in range(lane.count):
+        place = tirx.Var("place", "int32")
+        lane.analyzer.bind(place, tvm.ir.Range(0, DEPTH))
+        word = Lane(place, DEPTH, lane.analyzer)
+        value = at([lane.at(each, number) for each in index], place)
+        _numbers(value, word, numbers, DEPTH * number)
+    return numbers
+
+
+def _numbers(value: tirx.Expr, lane: Lane, numbers: tirx.Buffer | None = None, first: int = 0) -> tirx.Buffer:
     """Emit a value for each lane, in registers."""
-    numbers = T.alloc_buffer((lane.count,), str(value.ty.dtype), scope="local")
+    if numbers is None:
+        numbers = T.alloc_buffer((lane.count,), str(value.ty.dtype), scope="local")
     value = loaded_ahead(value, lane)
-    over(lane, lambda at: T.buffer_store(numbers, at(value), [at(lane.var)]))
+    over(lane, lambda at: T.buffer_store(numbers, at(value), [first + at(lane.var)]))
     return numbers

@@ -51,7 +51,7 @@ class Conversion:
 
     @property
     def _is_float(self) -> bool:
-        return self.by is ConvertBy.ADDITION and self.largest <= _EXACT
+        return self.by is not ConvertBy.INSTRUCTION and self.largest <= _EXACT
 
     def start(self, offset: np.ndarray) -> np.ndarray:
         """Return where sums with this offset (int32) start, so that they take the least to become floats."""
@@ -76,23 +76,30 @@ class Conversion:
         if self.largest_rounded > INT32_MAX / 2:  # a float32 is off by less than the half that is kept free
             value = _limited(value, -_BEYOND, _BEYOND)
         if self.by is ConvertBy.DEVICE:
-            return tirx.call_pure_extern("int32", "tvmq_round_to_int", value)
+            return self._by_device(value)
         return tirx.call_llvm_pure_intrin("int32", "llvm.lrint", value)
 
     def to_output(self, value: tirx.Expr, out: Output) -> tirx.Expr:
         """Return a float32 count of output steps as an integer of ``out``."""
-        if self.by is ConvertBy.DEVICE:
-            steps = self.to_int(value) + tirx.const(out.zero_point, "int32")
-            return _limited(steps, out.lower, out.upper).astype(out.dtype)
+        added, rest = _parts_of(out.zero_point)
+        if self.by is ConvertBy.DEVICE:  # limits are integers, so it makes no difference that they come first
+            limits = out.lower - out.zero_point, out.upper - out.zero_point
+            words = tirx.reinterpret("int32", _limited(value, *limits) + _float(_SHIFT + added))
+            return (words + tirx.const(rest, "int32") if rest else words).astype(out.dtype)
         if (
             self.by is ConvertBy.INSTRUCTION
             or self.largest_rounded + abs(out.zero_point) > bounds_of("int16")[1]
         ):
             return narrowed(self.to_int(value), out, out.zero_point)
-        # The lower half of the bits is the integer. An even zero point leaves ties where they are.
-        added, rest = (0, out.zero_point) if out.zero_point % 2 else (out.zero_point, 0)
+        # The lower half of the bits is the integer.
         words = tirx.reinterpret("int32", self._shifted(value, added)).astype("int16")
         return _bounded(words, out, rest)
+
+    def _by_device(self, value: tirx.Expr) -> tirx.Expr:
+        """Return the nearest integer: a GPU has few units that convert, and its compiler contracts nothing here."""
+        if self.largest_rounded <= _EXACT:
+            return tirx.reinterpret("int32", value + _float(_SHIFT)) - tirx.const(_SHIFT_BITS, "int32")
+        return tirx.call_pure_extern("int32", "tvmq_round_to_int", value)
 
     def _shifted(self, value: tirx.Expr, added: int) -> tirx.Expr:
         # Something must keep LLVM from making one operation, which rounds once, of this addition and a product before
@@ -102,6 +109,11 @@ class Conversion:
         else:
             value = _limited(value, -_BEYOND, _BEYOND)
         return value + _float(_SHIFT + added)
+
+
+def _parts_of(zero_point: int) -> tuple[int, int]:
+    """Return what of a zero point may be added before rounding, and the rest: even ones leave ties where they are."""
+    return (0, zero_point) if zero_point % 2 else (zero_point, 0)
 
 
 def _float(value: float) -> tirx.Expr:

@@ -103,7 +103,7 @@ def compiled(request: pytest.FixtureRequest) -> Compiled:
 
 def tile_of(row: TargetRow, rows: int, columns: int, depth: int, item: int = 1) -> Tile:
     """Return the tile that the analytic model takes."""
-    return candidates(rows, columns, depth, 1, item, 8, row.gpu)[0]
+    return candidates(rows, columns, depth, 1, item, 8, 8, row.gpu)[0]
 
 
 def unit_of(compiled: Compiled, rows: int = 4096) -> Unit:
@@ -263,9 +263,10 @@ ELEMENT_WISE = {
     # 4 of the window, and one multiplier
     "average pool": (4, 1),
     "max pool": (9, 1),
-    # a row of the window: 3 of data and 3 of weights; offsets and multipliers are 4 each
-    "depthwise": (3 + 3 + 4 + 4, 1),
-    "depthwise 5x5": (5 + 5 + 4 + 4, 1),
+    # a column of the window: 4 rows of data, 4 weights of 16 channels; offsets and multipliers are 4 each
+    "depthwise": (4 + 4 + 4 + 4, 1),
+    # weights are words of 4 bytes, one a channel
+    "depthwise 5x5": (4 + 4 + 4, 1),
 }
 
 
@@ -275,7 +276,8 @@ def test_threads_load_and_store_whole_vectors(compiled, name):
     code, (loads, stores) = compiled.code(name), ELEMENT_WISE[name]
     assert code.count(r"LDG\.E\.128") == loads
     assert (code.count(r"STG\.E\.128"), code.count("STG")) == (stores, stores)
-    others = {"table": 16, "average pool": 1, "dequantize": 1}  # entries; the multiplier; 4 bytes
+    # entries; the multiplier; 4 bytes; weights
+    others = {"table": 16, "average pool": 1, "dequantize": 1, "depthwise 5x5": 16}
     assert code.count("LDG") == loads + others.get(name, 0)
     # Bytes become numbers by shifts and permutations, and not by conversions of 8 bits, which are slow.
     assert not code.count("I2I")
@@ -300,12 +302,12 @@ def test_instructions_a_result(compiled, name, most):
     assert len(code.instructions) - code.count("NOP") <= most * lanes
 
 
-def test_a_row_of_the_depthwise_window(compiled):
-    """9 to 10 instructions for each of 3 * 16 products and what they are of, as bytes."""
+def test_a_column_of_the_depthwise_window(compiled):
+    """Of 16 channels: 4 rows of data are turned, by 8 permutations for 4 channels, and a dp4a adds each channel's."""
     code = compiled.code("depthwise")
     (loop,) = code.loops
-    assert count(loop, "LDG") == 6
-    assert len(loop) <= 5 * 3 * 16
+    assert (count(loop, "LDG"), count(loop, "IDP"), count(loop, "PRMT")) == (8, 16, 32)
+    assert len(loop) <= 6 * 16
 
 
 @pytest.mark.parametrize("name", ["softmax", "layer norm"])

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from tvm import te, tirx
 
+from tests.gpu import gpu
 from tvmq.passes.hub.arithmetic import ACCUMULATOR_LIMIT, Output
 from tvmq.passes.realize.compute.epilogue import Conversion
 from tvmq.targets.row import ConvertBy
+from tvmq.targets.rows import GPU_ROWS, PORTABLE
 
 LIMIT = ACCUMULATOR_LIMIT
 KNOWN = Conversion(ConvertBy.ADDITION, largest=LIMIT - 1, largest_rounded=LIMIT - 1)
@@ -17,6 +19,9 @@ KINDS = {
     "instructions, known": Conversion(largest=LIMIT, largest_rounded=LIMIT),
     "additions": Conversion(ConvertBy.ADDITION),
     "additions, known": KNOWN,
+    "a GPU's": Conversion(ConvertBy.DEVICE),
+    "a GPU's, known": Conversion(ConvertBy.DEVICE, LIMIT - 1, LIMIT - 1),
+    "a GPU's, from an offset": Conversion(ConvertBy.DEVICE, LIMIT - 1, LIMIT - 1, from_offset=True),
     "additions, from an offset": Conversion(ConvertBy.ADDITION, LIMIT - 1, LIMIT - 1, from_offset=True),
 }
 kinds = pytest.mark.parametrize("conversion", KINDS.values(), ids=KINDS)
@@ -29,11 +34,15 @@ def halves_of(numbers: te.Tensor, convert) -> te.Tensor:
 
 
 @pytest.fixture
-def row():
-    """The numbers are the same on every row."""
-    from tvmq.targets.rows import PORTABLE
-
-    return PORTABLE
+def row(request):
+    """The numbers are the same on every row; a GPU has conversions of its own."""
+    conversion = request.node.callspec.params.get("conversion")
+    by = request.node.callspec.params.get("by") if conversion is None else conversion.by
+    if by is not ConvertBy.DEVICE:
+        yield PORTABLE
+        return
+    with gpu():
+        yield next(row for row in GPU_ROWS if row.name == "sm_80")
 
 
 @kinds
@@ -47,7 +56,9 @@ def test_rounding_is_exact(run_kernel, conversion):
 
 
 @pytest.mark.parametrize(
-    "conversion", [Conversion(), Conversion(ConvertBy.ADDITION)], ids=["instructions", "additions"]
+    "conversion",
+    [Conversion(), Conversion(ConvertBy.ADDITION), Conversion(ConvertBy.DEVICE)],
+    ids=["instructions", "additions", "a GPU's"],
 )
 def test_what_is_beyond_stays_beyond(run_kernel, conversion):
     numbers = np.array([LIMIT + 1, 2.0**23, 2.0**23 + 2, 1e9, 1e38, np.inf], np.float32)
@@ -74,7 +85,7 @@ def test_integers_become_floats(run_kernel, conversion):
 
 @pytest.mark.parametrize("zero_point", [-128, -3, 0, 4, 127])
 @pytest.mark.parametrize("largest", [30_000, LIMIT - 1])
-@pytest.mark.parametrize("by", list(ConvertBy)[:2])
+@pytest.mark.parametrize("by", list(ConvertBy))
 def test_outputs_are_narrowed(run_kernel, zero_point, largest, by):
     """Ties go to the even integer before an odd zero point comes to it; bounds lie inside of the dtype."""
     conversion = Conversion(by, largest, largest, from_offset=True)
