@@ -15,9 +15,7 @@ from tvmq.passes.realize.compute import scaled
 
 from .conftest import GPUS
 
-pytestmark = pytest.mark.parametrize(
-    "row", [row for row in GPUS if row.name != "sm_61"], indirect=True, ids=lambda row: row.name
-)
+pytestmark = pytest.mark.parametrize("row", GPUS, indirect=True, ids=lambda row: row.name)
 
 
 def operands(columns, inner, bits, group):
