@@ -149,12 +149,17 @@ def _code(byte: tirx.Expr, half: tirx.Expr, place: tirx.Expr, channels: int) -> 
 
 
 def _byte(
-    data: te.Tensor, pixel: Sequence[tirx.Expr], group: tirx.Expr, place: tirx.Expr, channels: int
+    data: te.Tensor,
+    pixel: Sequence[tirx.Expr],
+    group: tirx.Expr,
+    place: tirx.Expr,
+    channels: int,
+    groups: int,
 ) -> tirx.Expr:
     """Return a byte of a group of so many channels of a pixel, wherever its bits lie in the pixel's bytes."""
     if channels % 8 == 0:
         return data(*pixel, group * (channels // 8) + place)
-    if int(data.shape[-1]) <= ceil_div(channels, 8):
+    if groups == 1:
         return data(*pixel, place)
     first, last = group * channels + place * 8, int(data.shape[-1]) - 1
     shift = (first % 8).astype("uint8")
@@ -199,7 +204,7 @@ def conv2d(
     def body(*index: tirx.Expr) -> tirx.Expr:
         n, h, w, group, half, place = index
         row, column, conditions = geometry.locate(h, w, height, width, span_w)
-        code = _code(_byte(data, (n, row, column), group, place, inner), half, place, inner)
+        code = _code(_byte(data, (n, row, column), group, place, inner, groups), half, place, inner)
         if not conditions:
             return code
         zeros = _code(tirx.const(0, "uint8"), half, place, inner)

@@ -164,12 +164,17 @@ def binarize(data: te.Tensor, threshold: float) -> te.Tensor:
 
 
 def _byte(
-    data: te.Tensor, pixel: Sequence[tirx.Expr], group: tirx.Expr, place: tirx.Expr, channels: int
+    data: te.Tensor,
+    pixel: Sequence[tirx.Expr],
+    group: tirx.Expr,
+    place: tirx.Expr,
+    channels: int,
+    groups: int,
 ) -> tirx.Expr:
     """Return a byte of a group of so many channels of a pixel, wherever its bits lie in the pixel's bytes."""
     if channels % BYTE == 0:
         return data(*pixel, group * (channels // BYTE) + place)
-    if int(data.shape[-1]) == ceil_div(channels, BYTE):
+    if groups == 1:
         return data(*pixel, place)
     first, last = group * channels + place * BYTE, int(data.shape[-1]) - 1
     low = data(*pixel, first // BYTE).astype("int32")
@@ -218,7 +223,7 @@ def conv2d(
         row, column, conditions = geometry.locate(down, across, height, width, span_w)
         if depth > kernel_h * kernel_w * count:
             conditions.append(tap_h < kernel_h)
-        bits = or_outside(_byte(data, (n, row, column), group, tap % count, inner), conditions)
+        bits = or_outside(_byte(data, (n, row, column), group, tap % count, inner, groups), conditions)
         differ = (bits ^ weight(group, channel, tap)).astype("uint32")
         return te.sum(tirx.call_pure_extern("int32", "tvmq_popcount", differ), axis=tap)
 
