@@ -19,6 +19,7 @@ from .cuda.graphs import with_graphs
 from .cuda.scratch import plan_scratch
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
+from .packed_weights import keep_packed
 from .padding import SkipPadding
 from .records import apply_records, read_records
 from .rules import ScheduleKernels
@@ -101,7 +102,7 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod, stored = lift_weights(mod, float32_dot(row))
+    mod, stored = lift_weights(mod if row.gpu is None else keep_packed(mod), float32_dot(row))
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))

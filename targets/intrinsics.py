@@ -48,7 +48,7 @@ def names_of(row: TargetRow) -> list[str]:
     if row.lane_dot is not None:
         names += [row.lane_dot.intrinsic, row.lane_dot.interleave]
     names += [dot.intrinsic for dot in row.float_dots]
-    return [name for name in dict.fromkeys(names) if name]  # a GPU's dot products have none
+    return [name for name in dict.fromkeys(names) if name]  # a GPU has no code of LLVM for its own
 
 
 def register_all(row: TargetRow) -> None:

@@ -20,7 +20,7 @@ from ...errors import unknown
 from ...passes.hub import packing
 from ...passes.hub.arithmetic import Addend, Output
 from ...passes.prepare.prepare import Prepare
-from ...passes.realize.compute import contraction, depthwise, elementwise, pool, product
+from ...passes.realize.compute import contraction, depthwise, elementwise, pool, product, scaled
 from ...passes.realize.compute.contraction import Conv2d
 from ...passes.realize.compute.dots import Dot
 from ...passes.realize.compute.epilogue import Conversion, Epilogue, Requantize, RequantizeAdd
@@ -363,17 +363,14 @@ def packed_product(rows: int, channels: int, inner: int, bits: int = 4) -> Kerne
 def weight_only_product(rows: int, channels: int, inner: int, bits: int = 4) -> Kernel:
     """Return float32 ``[rows, inner]`` times weights of few bits, groups of 32 (scheme ``weight-only``)."""
 
-    def calls(row: TargetRow) -> list[Call]:
-        from ... import api
-        from ...passes.annotate.options import QuantizeOptions
-        from ..families import Family
+    group, lanes = 32, packing.word_lanes(inner, bits)
+    blocks = packing.ceil_div(inner * bits, 8 * packing.WORD * lanes)
+    words = (channels, blocks, lanes, packing.WORD), "uint8"
+    scales = (channels, packing.ceil_div(inner, group)), "float32"
 
-        model = Family("product", "MatMul", ((rows, inner),), ((inner, channels),)).model()
-        options = QuantizeOptions(weight_bits=bits, group_size=32)
-        quantized = api.quantize(
-            model, "weight-only", parse_target(f"cuda -arch={row.name}"), options=options
-        )
-        return of_model(quantized.mod, row)
+    def calls(row: TargetRow) -> list[Call]:
+        define = partial(scaled.matmul, bits=bits, group=group)
+        return [scheduled(define, [((rows, inner), "float32"), words, scales], row)]
 
     name = f"weight-only {rows}x{channels}x{inner}"
     return Kernel(name, "weight-only", calls, rows * channels * inner, (rows, channels, inner))

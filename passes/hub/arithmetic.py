@@ -16,6 +16,12 @@ Sums of several quantized tensors use integers throughout, with multipliers of 1
 An accumulator joins such a sum as ``rint(float32(accumulator) * (multiplier * 2**shift))``, limited to +-2**22. The
 shift is the largest for which multipliers keep to 15 bits, and sums of operands that the output can hold to that
 limit. For operands of about the output's scale that is 13, and a multiplier's own rounding costs 255 * 2**-14 steps.
+
+Rows that are quantized while a model runs have a scale each, and an accumulator of theirs becomes a float again:
+
+    symmetric:    scale = max |x| / 127                               q = rint(x / scale) + zero_point
+    asymmetric:   scale = (max(x, 0) - min(x, 0)) / 255               zero_point = clamp(rint(-min(x, 0) / scale))
+    result:       (float32(accumulator) * row scale) * column scale + bias
 """
 
 from __future__ import annotations
@@ -113,6 +119,50 @@ def quantize(
     rounded = np.rint(values.astype(np.float32) / np.asarray(scale, np.float32))
     shifted = rounded.astype(np.float64) + np.asarray(zero_point, np.float64)
     return np.clip(shifted, low, high).astype(dtype)
+
+
+def quantize_rows(
+    values: np.ndarray, dtype: str, symmetric: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return float32 ``values[..., K]`` in integers, with a scale and a zero point for each row.
+
+    A scale of 0, as of a row of zeros, becomes 1. One that is not finite, as of a row with an infinity or a NaN, stays
+    what it is: integers and zero points are those of zeros, and what they stand for is NaN. All is computed in float32,
+    operation by operation.
+
+    Parameters
+    ----------
+    dtype : ``"int8"`` or ``"uint8"``; symmetric numbers are uint8 with the zero point 128, and asymmetric ones uint8.
+
+    Returns
+    -------
+    Integers ``[..., K]``; scales, float32 ``[...]``; zero points, of the integers' dtype ``[...]``.
+    """
+    low, high = bounds_of(dtype)
+    centre = (low + high + 1) // 2
+    with np.errstate(all="ignore"):
+        if symmetric:
+            scales = np.abs(values).max(axis=-1) / np.float32(127)
+        else:
+            least, most = np.minimum(values.min(axis=-1), 0), np.maximum(values.max(axis=-1), 0)
+            scales = (most - least) / np.float32(255)
+        scales = np.where(scales == 0, np.float32(1), scales)
+        is_finite = np.isfinite(scales)
+        zeros = np.full(scales.shape, centre)
+        if not symmetric:
+            zeros = np.where(is_finite, np.clip(np.rint(-least / scales), low, high), 0)
+        steps = np.where(is_finite[..., None], np.rint(values / scales[..., None]), 0)
+    lowest = centre - 127 if symmetric else low
+    integers = np.clip(steps + zeros[..., None], lowest, high)
+    return integers.astype(dtype), scales, zeros.astype(dtype)
+
+
+def scale_rows(
+    accumulator: np.ndarray, rows: np.ndarray, columns: np.ndarray, bias: np.ndarray | None = None
+) -> np.ndarray:
+    """Return an int32 accumulator ``[..., N]`` as float32, by scales of rows ``[...]`` and of columns ``[N]``."""
+    scaled = accumulator.astype(np.float32) * rows[..., None] * columns
+    return scaled if bias is None else scaled + bias
 
 
 def dequantize(values: np.ndarray, scale: np.ndarray | float, zero_point: np.ndarray | int) -> np.ndarray:

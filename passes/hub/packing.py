@@ -82,6 +82,38 @@ def pack_planes(weight: np.ndarray, bits: int) -> np.ndarray:
     return np.bitwise_or.reduce(split, axis=-3).astype(np.uint8)
 
 
+WORD = 16
+"""Bytes of weights that a thread of a GPU reads at a time."""
+
+TOGETHER = 4
+"""Neighbouring weights of a word that it multiplies by as many neighbours of the data."""
+
+
+def word_lanes(inner: int, bits: int) -> int:
+    """Return how many words of so many bits share a stretch of an inner product: the most that leave no padding.
+
+    Lane l has the l-th four of every ``TOGETHER * lanes`` numbers of the stretch, so that lanes read neighbours.
+    """
+    chunks = WORD // TOGETHER * (8 // bits)
+    return next((lanes for lanes in (8, 4, 2) if inner % (chunks * TOGETHER * lanes) == 0), 1)
+
+
+def pack_words(weight: np.ndarray, bits: int) -> np.ndarray:
+    """Return integers [O, K] of ``bits`` bits, one of ``STORED_BITS``, as uint8 [O, blocks, lanes, 16].
+
+    Byte 4 w + j of lane l of a block has, in plane p, the number at place ((w * planes + p) * lanes + l) * 4 + j of the
+    block. The last block is padded with 0.
+    """
+    columns, inner = weight.shape
+    planes, lanes = 8 // bits, word_lanes(inner, bits)
+    length = WORD * planes * lanes
+    codes = np.pad(weight.astype(np.int16), ((0, 0), (0, -inner % length))) + bias_of(bits)
+    shifts = (bits * np.arange(planes)).reshape(planes, 1, 1)
+    split = codes.reshape(columns, -1, WORD // TOGETHER, planes, lanes, TOGETHER) << shifts
+    words = np.bitwise_or.reduce(split, axis=3).astype(np.uint8)
+    return np.ascontiguousarray(words.transpose(0, 1, 3, 2, 4)).reshape(columns, -1, lanes, WORD)
+
+
 def pack_channels(values: np.ndarray, groups: int, lanes: int, fill: int = 0) -> np.ndarray:
     """Return per-channel values as [G * blocks * lanes], each group padded with ``fill`` to whole blocks."""
     group_out = len(values) // groups

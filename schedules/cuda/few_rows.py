@@ -40,7 +40,8 @@ MOST_COLUMNS = 4
 
 def fits(product: Product) -> bool:
     """Tell whether a product has few rows, and factors that a lane reads 16 bytes at a time."""
-    if count(product.rows) > MOST_ROWS or product.sums.length < (PIECE if product.is_bits else LEAST_DEPTH):
+    least = PIECE if product.is_bits else LEAST_DEPTH
+    if product.scaled is not None or count(product.rows) > MOST_ROWS or product.sums.length < least:
         return False
     batch = tirx.Var("batch", "int32")
     operand = product.factor_operand(batch, {batch: count(product.batch)})

@@ -20,7 +20,7 @@ from tvm.script.ir_builder import tirx as T
 from ...passes.realize.compute.annotations import BITS, KERNEL
 from ...targets.row import Gpu, TargetRow
 from ..space import Choice, Decide, analytic
-from . import bits, few_rows, product_kernel, rows, statements, threads
+from . import bits, few_rows, product_kernel, rows, scaled_rows, statements, threads
 from .definition import Definition, Opaque, Step, read
 from .lowering import OWN_BARRIERS
 from .product import Product, product_of, split_sums
@@ -67,7 +67,9 @@ class _Kernels:
 
     def emit(self) -> None:
         waiting: list[Step] = []
-        for step in self.definition.steps:
+        steps = list(self.definition.steps)
+        while steps:
+            step = steps.pop(0)
             if isinstance(step, Opaque):
                 for reduction in waiting:
                     self._alone(reduction)
@@ -84,8 +86,29 @@ class _Kernels:
                 total = replace(step, buffer=buffer_like(step.buffer, "total"))
                 waiting.append(total)
                 step = _copy(total, step.buffer)
-            self._launch(waiting, step)
+            taken = self._results(waiting, [step, *steps])
+            if taken:
+                del steps[: taken - 1]
+            else:
+                self._launch(waiting, step)
             waiting = []
+
+    def _results(self, reductions: Sequence[Step], steps: Sequence[Step | Opaque]) -> int:
+        """Emit one kernel of rows for several results, and return how many; 0 where they are not of the same rows."""
+        found: list[Step] = []
+        for step in steps:
+            if isinstance(step, Opaque) or step.is_reduction or not self.definition.is_param(step.buffer):
+                break
+            found.append(self._stored(step))
+        if len(found) < 2 or not all(step.size for step in found):
+            return 0
+        reductions = [self._unpacked(self._stored(step)) for step in reductions]
+        by_rows = rows.rows_of(reductions, found[-1], found[:-1])
+        if by_rows is None:
+            return 0
+        rows.emit(by_rows, self.decide)
+        self.launches += 1
+        return len(found)
 
     def _launch(self, reductions: Sequence[Step], result: Step) -> None:
         """Emit the kernels of a result and the reductions on the way to it."""
@@ -143,6 +166,9 @@ class _Kernels:
 
     def _product(self, found: Product) -> None:
         """Emit the kernel of a product, or of parts of its sums and then of their sum."""
+        if scaled_rows.fits(found):
+            scaled_rows.emit(found, self.gpu)
+            return
         if few_rows.fits(found):
             few_rows.emit(found, self.gpu)
             return

@@ -18,9 +18,10 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir.expr import Call, TensorLoad
 
-from ...passes.realize.compute.annotations import DATA_BITS
+from ...passes.hub.packing import TOGETHER, WORD, bias_of
+from ...passes.realize.compute.annotations import DATA_BITS, SCALED
 from ...targets.cuda.calls import SHORT_DTYPE
-from .definition import Step, substituted
+from .definition import Step, loads, substituted
 from .operands import PIECE, Operand
 from .threads import index_in
 from .vectors import place_of, uses
@@ -62,6 +63,69 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Scaled:
+    """Float weights as they lie in memory, by ``packing.pack_words``.
+
+    Attributes
+    ----------
+    words : uint8 ``[columns, blocks, lanes, 16]``.
+    scales : float32 ``[columns, groups]``.
+    column : which column of theirs, by axes of the sums.
+    bits : of a weight.
+    group : neighbours along the inner product that share a scale.
+    """
+
+    words: tirx.Buffer
+    scales: tirx.Buffer
+    column: tirx.Expr
+    bits: int
+    group: int
+
+    @property
+    def planes(self) -> int:
+        return 8 // self.bits
+
+    @property
+    def lanes(self) -> int:
+        """Words of a block."""
+        return int(self.words.shape[2])
+
+    @property
+    def chunks(self) -> int:
+        """Runs of four weights of a word."""
+        return WORD // TOGETHER * self.planes
+
+    @property
+    def pieces(self) -> int:
+        """Words of a column."""
+        return int(self.words.shape[1]) * self.lanes
+
+    @property
+    def length(self) -> int:
+        """Weights of a column, with padding."""
+        return self.pieces * self.chunks * TOGETHER
+
+    @property
+    def groups(self) -> int:
+        return int(self.scales.shape[1])
+
+    @property
+    def unit(self) -> float:
+        """What a weight of 1 is in the floats that the device's functions make of codes."""
+        return 1.0 if self.bits == 8 else 0.5
+
+    @property
+    def offset(self) -> float:
+        """What a weight of 0 is there."""
+        return 0.0 if self.bits == 8 else (2**self.bits + bias_of(self.bits)) * self.unit
+
+    def first(self, piece: tirx.Expr, chunk: tirx.Expr | int) -> tirx.Expr:
+        """Return the place in the inner product of a word's run of four."""
+        block, lane = tirx.floordiv(piece, self.lanes), tirx.floormod(piece, self.lanes)
+        return ((block * self.chunks + chunk) * self.lanes + lane) * TOGETHER
+
+
+@dataclass(frozen=True)
 class Product:
     """``result[batch, row, column] = after(sum over depth of data[batch, row, depth] * factor[batch, column, depth])``.
 
@@ -74,6 +138,7 @@ class Product:
     packed : what the factors are unpacked from; None where they lie in memory as they are.
     is_bits : operands are bits, eight a number, and a product counts those that are unlike.
     bits : the step that makes bytes of eight elements of the result each, which are 0 or 1; None where there is none.
+    scaled : the same of float factors.
     """
 
     sums: Step
@@ -87,6 +152,7 @@ class Product:
     packed: Packed | None
     is_bits: bool = False
     bits: Step | None = None
+    scaled: Scaled | None = None
 
     @property
     def item(self) -> int:
@@ -154,6 +220,12 @@ class Product:
             return Operand(at, columns, self.sums.length, self.item, ranges)
         return Operand(at, columns, packed.words * packed.depth, self.item, ranges, packed.zeros)
 
+    def scaled_column(self, column: tirx.Expr) -> tirx.Expr:
+        """Return where the words and the scales of a column lie."""
+        known = self.known(_ZERO, _ZERO, column)
+        own = [substituted(index, known) for index in self.place]
+        return substituted(self.scaled.column, dict(zip(self.sums.axes, own, strict=True)))
+
     def _element(
         self, operand: tirx.Expr, known: Mapping[tirx.Var, tirx.Expr], place: tirx.Expr
     ) -> tirx.Expr:
@@ -215,10 +287,15 @@ def product_of(sums: Step, result: Step, inside: Sequence[Step] = ()) -> Product
             return None
         found[roles.pop() if roles else "batch"].append((axis, extent))
     batch, rows, columns = (tuple(found[role]) for role in ("batch", "rows", "columns"))
-    packed = _packed(factor, inside)
+    scaled = _scaled(factor, inside) if is_float else None
+    packed = None if scaled is not None else _packed(factor, inside)
     if packed is not None and packed.depth != PIECE:  # no unit takes such words
         factor, packed = _expanded(factor, inside), None
-    return Product(sums, result, tuple(place), batch, rows, columns, data, factor, packed, is_bits)
+    return Product(
+        *(sums, result, tuple(place), batch, rows, columns, data, factor, packed),
+        is_bits=is_bits,
+        scaled=scaled,
+    )
 
 
 def _operands(value: tirx.Expr) -> tuple[tirx.Expr, tirx.Expr] | None:
@@ -240,6 +317,18 @@ def _expanded(factor: TensorLoad, inside: Sequence[Step]) -> tirx.Expr:
     """Return a factor with its unpacking."""
     step = next(each for each in inside if each.buffer.same_as(factor.source))
     return step.at(factor.indices)
+
+
+def _scaled(factor: tirx.Expr, inside: Sequence[Step]) -> Scaled | None:
+    """Return what a float factor is unpacked from; None where it is not."""
+    if not isinstance(factor, TensorLoad):
+        return None
+    step = next((each for each in inside if each.buffer.same_as(factor.source)), None)
+    if step is None or SCALED not in step.marks:
+        return None
+    sources = {str(load.source.dtype): load.source for load in loads(step)}
+    bits, group = (int(number) for number in step.marks[SCALED])
+    return Scaled(sources["uint8"], sources["float32"], factor.indices[0], bits, group)
 
 
 def _packed(factor: tirx.Expr, inside: Sequence[Step]) -> Packed | None:

@@ -18,6 +18,7 @@ from ..blocks import item_bytes
 from ..space import Decide
 from . import bits
 from .product import Product, count
+from .scaled_loads import ScaledLoader
 from .threads import write
 from .tile_loads import Loader, PackingLoader, Place
 from .tiles import Tile, Unit, candidates
@@ -72,7 +73,9 @@ class _Kernel:
         loader = PackingLoader if tile.unit is Unit.NIBBLES else Loader
         self.loaders = [
             loader(product.data_operand(self.batch, ranges), places[0]),
-            Loader(product.factor_operand(self.batch, ranges), places[1], tile.unpacked_bits),
+            ScaledLoader(product, places[1])
+            if product.scaled is not None
+            else Loader(product.factor_operand(self.batch, ranges), places[1], tile.unpacked_bits),
         ]
 
     def emit(self) -> None:
@@ -83,7 +86,9 @@ class _Kernel:
         inner.start(self.shared, self.thread)
         for stage in range(ahead):
             if stage < self.steps:
-                self.load(tirx.const(stage, "int32"), tirx.const(stage, "int32"))
+                at = tirx.const(stage, "int32")
+                self.load(at, at)
+                self.complete(at, at)
             device_call("copy_commit")
         with T.serial(self.steps) as step:
             device_call("copy_wait", ahead - 1)
@@ -100,6 +105,9 @@ class _Kernel:
                 inner.wait()
             else:
                 inner.multiply(base)
+            if self.steps > ahead and any(loader.by_registers for loader in self.loaders):
+                with T.If(step + ahead < self.steps), T.Then():
+                    self.complete(step + ahead, tirx.floormod(step + ahead, stages), step)
         inner.finish()
         self.write()
 
@@ -108,6 +116,13 @@ class _Kernel:
         ranges = {} if loop is None else {loop: self.steps}
         for loader in self.loaders:
             loader.load(step, stage * self.tile.stage_bytes, ranges)
+
+    def complete(self, step: tirx.Expr, stage: tirx.Expr, loop: tirx.Var | None = None) -> None:
+        """Emit what is left of the load of a stage behind the products of another."""
+        ranges = {} if loop is None else {loop: self.steps}
+        for loader in self.loaders:
+            if loader.by_registers:
+                loader.complete(step, stage * self.tile.stage_bytes, ranges)
 
     def write(self) -> None:
         """Emit how the sums leave: a slice of rows at a time by way of shared memory."""

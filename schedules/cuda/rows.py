@@ -50,12 +50,19 @@ class Rows:
     ----------
     reductions : of a row, each after those that it reads.
     result : the step that is written.
+    scalars : other results, of which a row has a number each; ``result`` may read them.
     axes : of the result's axes those that number the rows; the others lie within a row.
     """
 
     reductions: tuple[Step, ...]
     result: Step
     axes: tuple[tirx.Var, ...]
+    scalars: tuple[Step, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[Step, ...]:
+        """All of which a row has one, each after those that it reads."""
+        return (*self.reductions, *self.scalars)
 
     @property
     def count(self) -> int:
@@ -73,18 +80,18 @@ class Rows:
         return [self._extent(axis) for axis in self.axes]
 
 
-def rows_of(reductions: Sequence[Step], result: Step) -> Rows | None:
+def rows_of(reductions: Sequence[Step], result: Step, scalars: Sequence[Step] = ()) -> Rows | None:
     """Return what a kernel of rows computes; None where the steps do not go row by row."""
     if any(str(step.buffer.dtype) not in SHUFFLED for step in reductions) or not reductions:
         return None
     variables: list[tirx.Var] = []
     for load in loads(result):
-        if any(load.source.same_as(step.buffer) for step in reductions):
+        if any(load.source.same_as(step.buffer) for step in (*reductions, *scalars)):
             variables += [
                 axis for axis in result.axes if axis not in variables and uses_any(load.indices, axis)
             ]
     axes = tuple(axis for axis in result.axes if axis in variables)
-    rows = Rows(tuple(reductions), result, axes)
+    rows = Rows(tuple(reductions), result, axes, tuple(scalars))
     known = dict(zip(result.axes, result.extents, strict=True))
     places = _places(rows, analyzer_of(known))
     if places is None or rows.count < max(step.size for step in reductions) // 2:
@@ -101,10 +108,10 @@ def uses_any(index: Sequence[tirx.Expr], axis: tirx.Var) -> bool:
 def _places(rows: Rows, analyzer: Analyzer) -> dict[tirx.Buffer, list[tirx.Expr]] | None:
     """Return where the reductions of a row lie, by the result's axes; None where a row reads those of others."""
     places: dict[tirx.Buffer, list[tirx.Expr]] = {}
-    for reader in (rows.result, *reversed(rows.reductions)):
+    for reader in (rows.result, *reversed(rows.numbers)):
         own = dict(zip(reader.axes, places.get(reader.buffer, reader.axes), strict=True))
         for load in loads(reader):
-            if not any(load.source.same_as(step.buffer) for step in rows.reductions):
+            if not any(load.source.same_as(step.buffer) for step in rows.numbers):
                 continue
             place = [analyzer.simplify(substituted(each, own)) for each in load.indices]
             if any(uses(each, reader.taps) for each in place):
@@ -112,7 +119,7 @@ def _places(rows: Rows, analyzer: Analyzer) -> dict[tirx.Buffer, list[tirx.Expr]
             known = places.setdefault(load.source, place)
             if not all(analyzer.can_prove_equal(one, other) for one, other in zip(known, place, strict=True)):
                 return None
-    return places if len(places) == len(rows.reductions) else None
+    return places if len(places) == len(rows.numbers) else None
 
 
 def _runs_along(reduction: Step, place: Sequence[tirx.Expr], known: dict[tirx.Var, int]) -> bool:
@@ -185,6 +192,8 @@ class _Row:
     def emit(self) -> None:
         for number, reduction in enumerate(self.rows.reductions):
             self.known.append((reduction.buffer, self.reduced(reduction, number)))
+        for scalar in self.rows.scalars:
+            self.known.append((scalar.buffer, self.scalar(scalar)))
         self.write()
 
     def with_known(self, expr: tirx.Expr) -> tirx.Expr:
@@ -196,6 +205,15 @@ class _Row:
             )
 
         return tvm_ffi.structural_map(expr, [(TensorLoad, replaced)])
+
+    def scalar(self, step: Step) -> tirx.Buffer:
+        """Emit a number of the row, which its first thread writes."""
+        place = [substituted(each, self.axes) for each in self.places[step.buffer]]
+        own = T.alloc_buffer((1,), str(step.buffer.dtype), scope="local")
+        T.buffer_store(own, self.with_known(step.at(place)), [0])
+        with T.If(tirx.all(self.member == 0, *self.conditions)), T.Then():
+            T.buffer_store(step.buffer, own[0], step.index_at(place))
+        return own
 
     def reduced(self, reduction: Step, number: int) -> tirx.Buffer:
         dtype = str(reduction.buffer.dtype)

@@ -61,7 +61,13 @@ class Loader:
     Parameters
     ----------
     bits : of the operand's numbers where they are packed weights, which are unpacked on the way; 8 of all others.
+
+    Attributes
+    ----------
+    by_registers : a load ends in registers, and ``complete`` takes it to shared memory.
     """
+
+    by_registers = False
 
     def __init__(self, operand: Operand, place: Place, bits: int = 8) -> None:
         self.operand, self.place, self.bits = operand, place, bits
@@ -96,6 +102,9 @@ class Loader:
                 self._piece(whole, step * self.numbers + part * width, base + place.offset, line, part, known)
 
             under([piece < pieces] if pieces % place.threads else [], emit)
+
+    def complete(self, step: tirx.Expr, base: tirx.Expr, ranges: Mapping[tirx.Var, int]) -> None:
+        """Emit the rest of the load of a stage; parameters as for ``load``."""
 
     def _piece(
         self,

@@ -107,6 +107,33 @@ TVMQ_DEVICE int tvmq_unlike_16(const void* a, const void* b, int c) {
   return c + __popc(ones) + __popc(x[3]) + 2 * __popc(twos);
 }
 
+// The four codes of plane p as floats, exact: 8 + code / 2 of 4 bits and 2 + code / 2 of 2 bits, which is a code at the
+// top of a mantissa; code - 128 of 8 bits.
+
+TVMQ_DEVICE void tvmq_floats_u4(void* out, const void* word, int plane) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  unsigned bytes = ((w >> (4 * plane)) << 3) & 0x78787878u;
+  for (int i = 0; i < 4; ++i) {
+    static_cast<float*>(out)[i] = __uint_as_float(__byte_perm(bytes, 0x41000000u, 0x7044u | i << 8));
+  }
+}
+TVMQ_DEVICE void tvmq_floats_u2(void* out, const void* word, int plane) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  unsigned bytes = ((w >> (2 * plane)) << 5) & 0x60606060u;
+  for (int i = 0; i < 4; ++i) {
+    static_cast<float*>(out)[i] = __uint_as_float(__byte_perm(bytes, 0x40000000u, 0x7044u | i << 8));
+  }
+}
+TVMQ_DEVICE void tvmq_floats_u8(void* out, const void* word, int) {
+  unsigned w;
+  memcpy(&w, word, 4);
+  for (int i = 0; i < 4; ++i) {
+    static_cast<float*>(out)[i] = __uint_as_float(__byte_perm(w, 0x4b000000u, 0x7440u | i)) - 8388736.0f;
+  }
+}
+
 // ---- Matrix products, warp-collective: d += a * b. d: int[4], a: 4 registers of 32 bits, b: 2 ----
 //
 // Before 8.0 a product is four of m8n8 and half the depth, of the parts of the same fragments.

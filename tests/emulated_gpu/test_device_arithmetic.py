@@ -15,12 +15,18 @@ from tvmq.targets import cuda
 
 HEADER = Path(cuda.__file__).with_name("device.cuh")
 NAMES = ("tvmq_unpack_s4", "tvmq_unpack_s2", "tvmq_pack_u4", "tvmq_transpose_4")
+NAMES += ("tvmq_floats_u8", "tvmq_floats_u4", "tvmq_floats_u2")
 # Of the CUDA manual: each of the result's bytes is the one of eight that four bits of the selector name.
 BYTE_PERM = """
 static unsigned __byte_perm(unsigned x, unsigned y, unsigned s) {
   unsigned long long bytes = (unsigned long long)y << 32 | x;
   unsigned out = 0;
   for (int i = 0; i < 4; ++i) out |= (unsigned)(bytes >> 8 * (s >> 4 * i & 7) & 255) << 8 * i;
+  return out;
+}
+static float __uint_as_float(unsigned x) {
+  float out;
+  memcpy(&out, &x, 4);
   return out;
 }
 """
@@ -72,3 +78,13 @@ def test_transpose(device):
     out = np.zeros((4, 4), np.uint8)
     device.tvmq_transpose_4(pointer(out), *(pointer(words, 4 * i) for i in range(4)))
     np.testing.assert_array_equal(out, words.T)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_floats(device, bits):
+    for word in np.arange(256, dtype=np.uint8).reshape(-1, 4):
+        for plane in range(8 // bits):
+            out = np.zeros(4, np.float32)
+            getattr(device, f"tvmq_floats_u{bits}")(pointer(out), pointer(word), plane)
+            codes = (word >> (bits * plane) & (2**bits - 1)).astype(np.float32)
+            np.testing.assert_array_equal(out, codes - 128 if bits == 8 else (2**bits + codes) / 2)

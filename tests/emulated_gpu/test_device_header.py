@@ -124,6 +124,11 @@ for kind in ("f32", "s32"):
         "shfl.sync.bfly",
         r"SHFL\.BFLY",
     )
+for n in (2, 4, 8):
+    floats = (
+        f"float v[4]; tvmq_load_4(a, x + 4 * {T}); tvmq_floats_u{n}(v, a, 0); tvmq_store_16(x + 16 * {T}, v);"
+    )
+    CASES[f"floats_u{n}"] = (f"unsigned a[1]; {floats}", "prmt.b32", "PRMT", "prmt.b32", "PRMT")
 ATOMIC = f"((int*)x)[{T} + 1] = tvmq_atomic_add_s32(x, {T});"
 CASES["atomic_add"] = (ATOMIC, "atom.global.add.u32", "ATOM", "atom.global.add.u32", "ATOM")
 ROUND = f"((int*)x)[{T}] = tvmq_round_to_int(((float*)x)[{T}]);"
@@ -231,6 +236,7 @@ def test_the_emulated_header_has_the_same_functions():
     internal = {
         "tvmq_shared_address",
         "tvmq_unpack",
+        "tvmq_floats",
         "tvmq_dot4",
         "tvmq_expf",
         "tvmq_logf",

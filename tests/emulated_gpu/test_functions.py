@@ -140,3 +140,22 @@ def test_indices_of_threads_and_blocks():
   x[block * 40 + thread] = block * 40 + thread;"""
     launch(kernel("int* x", body), [out], grid=(3, 2), block=(5, 4, 2))
     np.testing.assert_array_equal(out.ravel(), np.arange(240))
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_floats_of_codes(bits: int):
+    words, out = np.arange(128, dtype=np.uint8) * 2 + 1, np.zeros((32, 4), np.float32)
+    for plane in range(8 // bits):
+        launch(
+            kernel(
+                "unsigned char* x, float* y",
+                f"""
+  alignas(16) unsigned char w[4]; alignas(16) float v[4];
+  tvmq_load_4((&(w[0])), (&(x[{T} * 4])));
+  tvmq_floats_u{bits}((&(v[0])), (&(w[0])), {plane});
+  tvmq_store_16((&(y[{T} * 4])), (&(v[0])));""",
+            ),
+            [words, out],
+        )
+        codes = (words >> (bits * plane) & (2**bits - 1)).astype(np.float32).reshape(32, 4)
+        np.testing.assert_array_equal(out, codes - 128 if bits == 8 else (2**bits + codes) / 2)

@@ -64,5 +64,10 @@ NARROW = "tvmq.narrow"
 loops of the whole sum.
 """
 
+SCALED = "tvmq.scaled"
+"""Of a block that unpacks float weights ``[columns, inner]`` from ``packing.pack_words`` and scales: bits of a weight,
+and how many neighbours share a scale.
+"""
+
 UNPACK = "tvmq.unpack"
 """Marks the block that unpacks weights; its value is how many neighbouring steps lie in one word."""

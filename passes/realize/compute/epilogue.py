@@ -210,4 +210,36 @@ class Dequantize:
         return result
 
 
-Epilogue = Requantize | RequantizeAdd | Dequantize
+@dataclass(frozen=True)
+class DequantizeRows:
+    """accumulator, scale of each row [, zero point of each row, sum of each column] [, bias] --> float32.
+
+    The multipliers are the columns' scales: ``arithmetic.scale_rows``.
+
+    Attributes
+    ----------
+    has_zero_points : rows have zero points, and the sums of the columns' weights, int32, tell what they add.
+    """
+
+    has_zero_points: bool = False
+    has_bias: bool = False
+    conversion: Conversion = Conversion()
+    dtype: str = "float32"
+
+    @property
+    def operands(self) -> int:
+        return 1 + 2 * self.has_zero_points + self.has_bias
+
+    def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
+        *row, column = index
+        if self.has_zero_points:
+            value = value - operands[1](*row).astype("int32") * operands[2](column)
+        result = self.conversion.to_float(value) * operands[0](*row) * multiplier
+        if not self.has_bias:
+            return result
+        if self.conversion.by is not ConvertBy.DEVICE:  # nvcc is told to contract nothing; LLVM would
+            result = tirx.call_llvm_pure_intrin("float32", "llvm.arithmetic.fence", result)
+        return result + operands[-1](column)
+
+
+Epilogue = Requantize | RequantizeAdd | Dequantize | DequantizeRows

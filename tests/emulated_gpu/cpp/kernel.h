@@ -114,6 +114,24 @@ TVMQ_DEVICE int tvmq_unlike_16(const void* a, const void* b, int c) {
   return c;
 }
 
+template <int kBits>
+TVMQ_DEVICE void tvmq_floats(void* out, const void* word, int plane) {
+  for (int i = 0; i < 4; ++i) {
+    int code = static_cast<const unsigned char*>(word)[i] >> (kBits * plane) & ((1 << kBits) - 1);
+    static_cast<float*>(out)[i] = kBits == 8 ? code - 128.0f : ((1 << kBits) + code) / 2.0f;
+  }
+}
+#define TVMQ_FLOATS(BITS)                                                        \
+  TVMQ_DEVICE void tvmq_floats_u##BITS(void* out, const void* word, int plane) { \
+    TVMQ_LOCAL("floats_u" #BITS, out, 16);                                       \
+    TVMQ_LOCAL("floats_u" #BITS, word, 4);                                       \
+    tvmq_floats<BITS>(out, word, plane);                                         \
+  }
+TVMQ_FLOATS(2)
+TVMQ_FLOATS(4)
+TVMQ_FLOATS(8)
+#undef TVMQ_FLOATS
+
 // ---- Memory and collectives: the functions of device.cuh ----
 
 #define TVMQ_MMA(NAME, KIND)                                                           \

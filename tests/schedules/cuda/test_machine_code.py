@@ -44,7 +44,7 @@ KERNELS: dict[str, Kernel] = {
     "layer norm": kernels.of_rows("layer norm", 4096, 768),
     "product of two": kernels.product_of_two(768, 208, 208, 64),
     "4-bit weights": kernels.packed_product(1, 512, 4096),
-    "weight-only": kernels.weight_only_product(1, 256, 1024),
+    "weight-only": kernels.weight_only_product(1, 16384, 4096),
 }
 
 
@@ -235,6 +235,18 @@ def test_a_product_of_two(compiled):
 def test_products_of_one_row(compiled, name):
     code = compiled.code(name)
     assert code.count("FFMA" if name == "weight-only" else r"IDP\.4A|IMMA")
+
+
+def test_weights_that_stay_packed(compiled):
+    """A turn of a lane has 16 bytes of each of 4 columns, 128 weights in groups of 32, and reads 32 numbers."""
+    code = compiled.code("weight-only")
+    loop = code.loop_of("FFMA")
+    weights, groups = 4 * 32, 4 * 8
+    assert count(loop, "FFMA") == weights + 2 * groups  # the offset and the scale of each group
+    assert count(loop, "PRMT") == weights
+    assert count(loop, r"LDG\.E\.128") == count(loop, "LDG") == 4 + 8 + 4 * 2  # words, numbers, scales
+    assert len(loop) < 3.75 * weights
+    assert code.registers <= 128  # four warps on each of the four parts
 
 
 # ---- What has no product ----
