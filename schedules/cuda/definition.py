@@ -82,8 +82,9 @@ class Step:
 
     @property
     def is_part(self) -> bool:
-        """Whether other steps write other parts of the buffer."""
-        return len(self.index) != len(self.axes) or not all(map(_same, self.index, self.axes))
+        """Whether other steps write other parts of the buffer: the first of a concatenation is at its own axes."""
+        is_smaller = tuple(int(extent) for extent in self.buffer.shape) != self.extents
+        return is_smaller or not all(map(_same, self.index, self.axes))
 
     def start_at(self, index: Sequence[tirx.Expr]) -> tirx.Expr:
         """Return what the reduction of an element begins with."""

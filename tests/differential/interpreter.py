@@ -96,6 +96,12 @@ BITWISE = {
 ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
 """Of each byte, how many bits are 1."""
 
+
+def _ones(words: np.ndarray) -> np.ndarray:
+    """As ``tvmq_popcount``: of words of 32 bits."""
+    return sum(ONES[words.astype(np.uint32) >> shift & 255].astype(np.int32) for shift in (0, 8, 16, 24))
+
+
 INTRINSICS: dict[str, Callable[..., Any]] = {
     "if_then_else": np.where,
     "shift_right": np.right_shift,
@@ -111,6 +117,7 @@ INTRINSICS: dict[str, Callable[..., Any]] = {
     "llvm.lrint": lambda x: np.rint(x).astype(np.int32),
     "llvm.sadd.sat": _saturated_sum,
     "tvmq_round_to_int": _rounded,
+    "tvmq_popcount": _ones,
 }
 """Intrinsic to its function."""
 

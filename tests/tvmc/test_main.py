@@ -44,7 +44,7 @@ def test_help_loads_nothing_slow(arguments):
         ["run", "a.tar", "--repeat", "0"],
         ["compile", "a.onnx", "--calibration-samples", "0"],
         ["run", "a.tar", "--fill-mode", "twos"],
-        ["run", "a.tar", "--device", "cuda"],
+        ["run", "a.tar", "--device", "metal"],
     ],
 )
 def test_wrong_usage(tvmc, arguments):

@@ -7,6 +7,7 @@ import pytest
 from tvm import te, tirx
 
 from tvmq.passes.realize.compute.annotations import KERNEL
+from tvmq.passes.realize.compute.concat import concat
 from tvmq.schedules.cuda.kernels import cuda_kernel
 
 from .te_kernels import ROW, launches, placeholder, run
@@ -130,3 +131,10 @@ def test_a_batch_lies_along_x() -> None:
     )
     (launch,) = launches(cuda_kernel(te.create_prim_func([x, y, product]), ROW))
     assert launch["blockIdx.x"] >= count and launch.get("blockIdx.y", 1) == launch.get("blockIdx.z", 1) == 1
+
+
+def test_the_first_part_of_a_concatenation_is_a_part() -> None:
+    """It is written at its own axes, as whole results are, but into a longer buffer."""
+    parts = [np.arange(6, dtype=np.uint8).reshape(3, 2), np.arange(12, dtype=np.uint8).reshape(3, 4) + 50]
+    found = run(concat((3,), (2, 4), "uint8"), *parts)
+    np.testing.assert_array_equal(found, np.concatenate(parts, axis=1))
