@@ -94,7 +94,7 @@ def test_parts_of_a_result_are_steps() -> None:
                     T.buffer_store(both, source[row, column], [row + first, column])
     definition = read(builder.get())
     assert [step.extents for step in definition.steps] == [(2, 4), (3, 4)]
-    assert [step.is_part for step in definition.steps] == [False, True]
+    assert [step.is_part for step in definition.steps] == [True, True]
 
 
 def test_statements_stay_as_they_are() -> None:
