@@ -12,7 +12,7 @@ definition, so there is nothing in it that a schedule would have to undo.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,6 +133,11 @@ class Definition:
 
     def is_param(self, buffer: tirx.Buffer) -> bool:
         return any(buffer.same_as(param) for param in self.params)
+
+
+def step_of(buffer: tirx.Buffer, steps: Iterable[Step]) -> Step | None:
+    """Return the step that writes a buffer; None where there is none."""
+    return next((step for step in steps if step.buffer.same_as(buffer)), None)
 
 
 def substituted(expr: tirx.Expr, values: Mapping[tirx.Var, tirx.Expr]) -> tirx.Expr:

@@ -9,6 +9,7 @@ they come from the first-level cache.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 
 from tvm import tirx
@@ -21,9 +22,9 @@ from .bits import BYTE
 from .operands import PIECE
 from .product import Product, count
 from .product_kernel import write_result
-from .threads import over
-from .tiles import WARP
-from .vectors import Lane, analyzer_of, loaded_ahead, under
+from .threads import in_registers
+from .vectors import Lane, analyzer_of, under
+from .warps import WARP, combine_lanes
 
 MOST_ROWS = 8
 """Rows up to which a multiprocessor keeps up with its memory by ``dp4a``."""
@@ -106,11 +107,8 @@ class _Columns:
             piece = turn * WARP + self.lane
             ranges = {**self.ranges, turn: turns}
             under([piece < pieces] if pieces % WARP else [], lambda: self.products(piece, ranges))
-        kind = "f32" if product.dtype == "float32" else "s32"
         with T.unroll(self.rows * self.together) as number:
-            for mask in (16, 8, 4, 2, 1):
-                other = device_value(product.dtype, f"shuffle_xor_{kind}", self.sums[number], mask)
-                T.buffer_store(self.sums, self.sums[number] + other, [number])
+            combine_lanes(self.sums, number, operator.add)
         self.write()
 
     def products(self, piece: tirx.Expr, ranges: Mapping[tirx.Var, int]) -> None:
@@ -155,10 +153,7 @@ class _Columns:
         value = self.data.at(tirx.const(row, "int32"), place)
         if self.data.length % self.numbers:  # behind the last place there are factors of 0
             value = tirx.if_then_else(place < self.data.length, value, tirx.const(0, str(value.ty.dtype)))
-        data = T.alloc_buffer((self.numbers,), str(value.ty.dtype), scope="local")
-        value = loaded_ahead(value, lane)
-        over(lane, lambda at: T.buffer_store(data, at(value), [at(lane.var)]))
-        return data
+        return in_registers(value, lane)
 
     def _add(self, place: int, data: tirx.Buffer, factors: tirx.Buffer, first: int) -> None:
         """Emit the products of a row and a column."""

@@ -21,7 +21,7 @@ from ...passes.realize.compute.annotations import BITS, KERNEL
 from ...targets.row import Gpu, TargetRow
 from ..space import Choice, Decide, analytic
 from . import bits, few_rows, product_kernel, rows, scaled_rows, statements, threads
-from .definition import Definition, Opaque, Step, read
+from .definition import Definition, Opaque, Step, read, step_of
 from .lowering import OWN_BARRIERS
 from .product import Product, product_of, split_sums
 
@@ -189,7 +189,7 @@ class _Kernels:
         """Return the step with the unpacking of the weights that it reads inside."""
 
         def replaced(load: TensorLoad) -> tirx.Expr:
-            inside = next((each for each in self.definition.inside if each.buffer.same_as(load.source)), None)
+            inside = step_of(load.source, self.definition.inside)
             return load if inside is None else inside.at(load.indices)
 
         return replace(step, value=tvm_ffi.structural_map(step.value, [(TensorLoad, replaced)]))

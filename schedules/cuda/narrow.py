@@ -88,7 +88,7 @@ class Narrowing:
             return tirx.Cast("int32", expr.value) if _fits(str(expr.value.ty.dtype)) else None
         if isinstance(expr, _BINARY):
             return self._rebuilt(expr, [expr.a, expr.b], is_index)
-        if isinstance(expr, Call) and str(getattr(expr.op, "name", "")) == "prim.if_then_else":
+        if is_choice(expr):
             condition, *values = expr.args
             narrow = [self._narrow(value, is_index) for value in values]
             return None if _lacks(narrow) else tirx.if_then_else(condition, *narrow)
@@ -102,6 +102,11 @@ class Narrowing:
     def _rebuilt(self, expr: tirx.Expr, parts: list[tirx.Expr], is_index: bool) -> tirx.Expr | None:
         narrow = [self._narrow(part, is_index) for part in parts]
         return None if _lacks(narrow) else type(expr)(*narrow)
+
+
+def is_choice(expr: tirx.Expr) -> bool:
+    """Tell whether an expression is an ``if_then_else``."""
+    return isinstance(expr, Call) and str(getattr(expr.op, "name", "")) == "prim.if_then_else"
 
 
 def _lacks(parts: list[tirx.Expr | None]) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir.expr import Call, TensorLoad
+from tvm.ir.expr import TensorLoad
 
+from .narrow import is_choice
 from .vectors import Lane, analyzer_of, flat_index
 
 PIECE = 16
@@ -89,7 +90,7 @@ def copied(value: tirx.Expr, lane: Lane) -> Copied | None:
     """Return what the lanes' numbers are copied from, if they lie together; None where they are computed."""
     outside: tirx.Expr = tirx.const(0, str(value.ty.dtype))
     conditions: list[tirx.Expr] = []
-    if isinstance(value, Call) and str(getattr(value.op, "name", "")) == "prim.if_then_else":
+    if is_choice(value):
         condition, value, outside = value.args
         conditions.append(lane.analyzer.simplify(condition))
         if not isinstance(outside, tirx.IntImm | tirx.FloatImm):
@@ -102,7 +103,7 @@ def copied(value: tirx.Expr, lane: Lane) -> Copied | None:
 
 def is_whole(value: tirx.Expr, lane: Lane) -> bool:
     """Tell whether the lanes' numbers lie together in memory at aligned places, or all of them outside."""
-    if isinstance(value, Call) and str(getattr(value.op, "name", "")) == "prim.if_then_else":
+    if is_choice(value):
         if not _is_one_for_all(value.args[0], lane):
             return False
         value = value.args[1]

@@ -21,7 +21,7 @@ from tvm.ir.expr import Call, TensorLoad
 from ...passes.hub.packing import TOGETHER, WORD, bias_of
 from ...passes.realize.compute.annotations import DATA_BITS, SCALED
 from ...targets.cuda.calls import SHORT_DTYPE
-from .definition import Step, loads, substituted
+from .definition import Step, loads, step_of, substituted
 from .operands import PIECE, Operand
 from .threads import index_in
 from .vectors import place_of, uses
@@ -315,7 +315,7 @@ def _operand(expr: tirx.Expr) -> tirx.Expr:
 
 def _expanded(factor: TensorLoad, inside: Sequence[Step]) -> tirx.Expr:
     """Return a factor with its unpacking."""
-    step = next(each for each in inside if each.buffer.same_as(factor.source))
+    step = step_of(factor.source, inside)
     return step.at(factor.indices)
 
 
@@ -323,7 +323,7 @@ def _scaled(factor: tirx.Expr, inside: Sequence[Step]) -> Scaled | None:
     """Return what a float factor is unpacked from; None where it is not."""
     if not isinstance(factor, TensorLoad):
         return None
-    step = next((each for each in inside if each.buffer.same_as(factor.source)), None)
+    step = step_of(factor.source, inside)
     if step is None or SCALED not in step.marks:
         return None
     sources = {str(load.source.dtype): load.source for load in loads(step)}
@@ -335,7 +335,7 @@ def _packed(factor: tirx.Expr, inside: Sequence[Step]) -> Packed | None:
     """Return what a factor is unpacked from; None where it is not."""
     if not isinstance(factor, TensorLoad):
         return None
-    step = next((each for each in inside if each.buffer.same_as(factor.source)), None)
+    step = step_of(factor.source, inside)
     if step is None:
         return None
     words: list[TensorLoad] = []

@@ -18,14 +18,14 @@ from tvm.ir.expr import TensorLoad
 from tvm.script.ir_builder import tirx as T
 from tvm.sym import Analyzer
 
-from ...targets.cuda.calls import device_call, device_value
+from ...targets.cuda.calls import device_call
 from ..blocks import item_bytes
 from ..space import Decide
 from .definition import Step, loads, substituted
 from .threads import over, write
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, flat_index, loaded_ahead, place_of, uses
+from .warps import SHUFFLED, WARP, combine_lanes
 
-WARP = 32
 WARPS = 4
 """Of a block, unless tuning finds better."""
 
@@ -37,9 +37,6 @@ LONG_ROW = 1024
 
 SHORT_ROW = 16
 """Terms up to which a thread adds a row by itself."""
-
-SHUFFLED = {"float32": "f32", "int32": "s32"}
-"""Dtypes that threads of a warp can exchange."""
 
 
 @dataclass(frozen=True)
@@ -242,10 +239,7 @@ class _Row:
             else:
                 with T.If(first < reduction.length), T.Then():
                     add()
-        kind = SHUFFLED[dtype]
-        for mask in (16, 8, 4, 2, 1):
-            other = device_value(dtype, f"shuffle_xor_{kind}", total[0], mask)
-            T.buffer_store(total, reduction.combine(total[0], other), [0])
+        combine_lanes(total, 0, reduction.combine)
         if self.team > 1:
             self.exchange(total, reduction, number)
         if adds and not (isinstance(start, tirx.IntImm | tirx.FloatImm) and start.value == 0):

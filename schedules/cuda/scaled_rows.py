@@ -10,6 +10,7 @@ give NaN whatever the weight.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from math import gcd
@@ -18,15 +19,15 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ...passes.hub.packing import TOGETHER, WORD
-from ...targets.cuda.calls import device_call, device_value
+from ...targets.cuda.calls import device_call
 from ...targets.row import Gpu
 from ..blocks import item_bytes
 from .few_rows import LEAST_DEPTH, MOST_COLUMNS, MOST_ROWS, WARPS
 from .product import Product, count
 from .product_kernel import write_result
-from .threads import over
-from .tiles import WARP
+from .threads import in_registers, over
 from .vectors import VECTOR_BYTES, Lane, analyzer_of, loaded_ahead, under
+from .warps import WARP, combine_lanes
 
 ENOUGH_WARPS = 12
 """Of a multiprocessor: what half of them wait for, 2 KiB each, covers the memory's latency."""
@@ -104,9 +105,7 @@ class _Columns:
         if not self.run:
             self._finish_groups(self.sums, self.of_data, None, self.sums)
         with T.unroll(self.rows * self.together) as number:
-            for mask in (16, 8, 4, 2, 1):
-                other = device_value("float32", "shuffle_xor_f32", self.sums[number], mask)
-                T.buffer_store(self.sums, self.sums[number] + other, [number])
+            combine_lanes(self.sums, number, operator.add)
         if self.team > 1:
             self._exchange()
         self.write()
@@ -182,10 +181,7 @@ class _Columns:
         if self.scaled.length > self.data.length:  # behind the last place there are weights of 0
             place = first if self.data.length % TOGETHER == 0 else first + var
             value = tirx.if_then_else(place < self.data.length, value, _ZERO)
-        data = T.alloc_buffer((TOGETHER,), "float32", scope="local")
-        value = loaded_ahead(value, lane)
-        over(lane, lambda at: T.buffer_store(data, at(value), [at(lane.var)]))
-        return data
+        return in_registers(value, lane)
 
     def _scales(self, piece: tirx.Expr, groups: int, ranges: Mapping[tirx.Var, int]) -> tirx.Buffer:
         """Emit the loads of the scales of a word of each column."""

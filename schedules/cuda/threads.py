@@ -265,7 +265,7 @@ def _add_dots(
     def at(side: tirx.Expr, own: Sequence[tirx.Expr], last: tirx.Expr) -> tirx.Expr:
         return substituted(side, dict(zip(names, (*own, *taps, last), strict=True)))
 
-    rows = [_numbers(at(data, index, tirx.const(k, "int32")), lane) for k in range(DEPTH)]
+    rows = [in_registers(at(data, index, tirx.const(k, "int32")), lane) for k in range(DEPTH)]
     factors = _words(lambda own, last: at(factor, own, last), index, lane)
     turned = T.alloc_buffer((DEPTH,), "uint32", scope="local")
     with T.unroll(lane.count // DEPTH) as group:
@@ -288,18 +288,20 @@ def _words(
     own = [substituted(place, {lane.var: tirx.floordiv(var, DEPTH)}) for place in index]
     every, together = at(own, tirx.floormod(var, DEPTH)), Lane(var, DEPTH * lane.count, lane.analyzer)
     if isinstance(every, TensorLoad) and together.runs_along(flat_index(every.source, every.indices)):
-        return _numbers(every, together)
+        return in_registers(every, together)
     numbers = T.alloc_buffer((DEPTH * lane.count,), str(every.ty.dtype), scope="local")
     for number in range(lane.count):
         place = tirx.Var("place", "int32")
         lane.analyzer.bind(place, tvm.ir.Range(0, DEPTH))
         word = Lane(place, DEPTH, lane.analyzer)
         value = at([lane.at(each, number) for each in index], place)
-        _numbers(value, word, numbers, DEPTH * number)
+        in_registers(value, word, numbers, DEPTH * number)
     return numbers
 
 
-def _numbers(value: tirx.Expr, lane: Lane, numbers: tirx.Buffer | None = None, first: int = 0) -> tirx.Buffer:
+def in_registers(
+    value: tirx.Expr, lane: Lane, numbers: tirx.Buffer | None = None, first: int = 0
+) -> tirx.Buffer:
     """Emit a value for each lane, in registers."""
     if numbers is None:
         numbers = T.alloc_buffer((lane.count,), str(value.ty.dtype), scope="local")

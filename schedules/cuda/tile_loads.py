@@ -19,8 +19,8 @@ from tvm.script.ir_builder import tirx as T
 
 from ...targets.cuda.calls import device_call
 from .operands import PIECE, Operand, Piece, copied
-from .threads import over
-from .vectors import Lane, analyzer_of, loaded_ahead, under
+from .threads import in_registers
+from .vectors import Lane, analyzer_of, under
 
 
 def swizzled(line: tirx.Expr, offset: tirx.Expr, depth: int) -> tirx.Expr:
@@ -144,12 +144,9 @@ class Loader:
     def _computed(value: tirx.Expr, lane: Lane, conditions: list[tirx.Expr], outside: int = 0) -> tirx.Buffer:
         """Emit the numbers of a piece, in registers."""
         dtype = str(value.ty.dtype)
-        numbers = T.alloc_buffer((lane.count,), dtype, scope="local")
         if conditions:
             value = tirx.if_then_else(tirx.all(*conditions), value, tirx.const(outside, dtype))
-        value = loaded_ahead(value, lane)
-        over(lane, lambda at: T.buffer_store(numbers, at(value), [at(lane.var)]))
-        return numbers
+        return in_registers(value, lane)
 
     def _unpack(
         self,

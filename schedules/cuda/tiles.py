@@ -11,18 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ...targets.row import Gpu
-
-WARP = 32
-PIECE = 16
-"""Bytes of the inner product that stay together."""
+from .operands import PIECE
+from .warps import WARP
 
 GRID = 16
 """Threads that lie side by side across a tile, where no tensor cores multiply."""
 
 ROWS_OF_A_WARP = 32
-PIECE = 16
-"""Bytes of the inner product that stay together."""
-
 """Rows up to which a warp's own products waste less than those of 64 rows."""
 
 SHARED_BYTES_A_CYCLE = 128

@@ -22,6 +22,7 @@ from tvm.sym import Analyzer
 from ...targets.cuda.calls import device_call
 from ..blocks import item_bytes
 from .definition import substituted
+from .narrow import is_choice
 
 VECTOR_BYTES = 16
 """The most that a thread loads or stores at a time."""
@@ -115,7 +116,7 @@ def _padded_ahead(expr: tirx.Expr, lane: Lane) -> tirx.Expr:
     found: list[tuple[Call, tirx.Expr]] = []
 
     def note(call: Call):
-        if str(getattr(call.op, "name", "")) != "prim.if_then_else":
+        if not is_choice(call):
             return None
         condition, load, outside = call.args
         if (
@@ -184,7 +185,7 @@ def _conditional_loads(expr: tirx.Expr) -> list[tuple[TensorLoad, tuple[tirx.Exp
 
     def collect(part: tirx.Expr, conditions: tuple[tirx.Expr, ...]) -> None:
         def choose(call: Call):
-            if str(getattr(call.op, "name", "")) != "prim.if_then_else":
+            if not is_choice(call):
                 return None
             condition, then, otherwise = call.args
             collect(condition, conditions)
