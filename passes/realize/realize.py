@@ -42,7 +42,6 @@ from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.op_patterns import OPAQUE
 from ..hub.two_valued import TwoValued, two_valued
 from .compute import binary, bit_counts, elementwise
-from .compute.epilogue import Conversion
 from .realizers.average import plan_average
 from .realizers.binary import plan_product, plan_sum
 from .realizers.binary_layers import plan_binary
@@ -389,14 +388,13 @@ class _Carrier:
         elif analysis.parameters(old.args[0]) == target:
             integers = self.integers(old.args[0])
         else:
-            out = arithmetic.Output(target.dtype, target.zero_point, *arithmetic.bounds_of(target.dtype))
-            define = partial(
-                elementwise.quantize,
-                scale=target.scale,
-                out=out,
-                conversion=Conversion(self.row.converts_by),
+            # Still an operator, so that the kernel which gives the float value may round it itself.
+            scale, zero_point = (
+                relax.const(target.scale, "float32"),
+                relax.const(target.zero_point, target.dtype),
             )
-            integers = self.call(define, call.args[0], name="quantize", layer=name)
+            rounded = relax.op.quantize(call.args[0], scale, zero_point, axis=-1, out_dtype=target.dtype)
+            integers = self.emit(rounded, name)
         self._integers[var] = integers
         return self._in_dtype(integers, own.dtype, name) if var in analysis.as_is else _NOBODY_READS_IT
 
