@@ -19,7 +19,7 @@ from .annotations import ROWS
 from .epilogue import Conversion
 
 _MAGNITUDE = 0x7FFFFFFF
-_SIGN = -0x80000000
+_SIGN = 0x80000000
 
 Key = Callable[[tirx.Expr], tirx.Expr]
 
@@ -34,6 +34,11 @@ def _int(value: int) -> tirx.Expr:
 
 _largest = te.comm_reducer(lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(0, dtype))
 """The largest of numbers and 0."""
+
+
+def _negated(bits: tirx.Expr) -> tirx.Expr:
+    """Return the bits of the number of the other sign; unsigned, since C has no int32 of the sign alone."""
+    return tirx.reinterpret("int32", tirx.reinterpret("uint32", bits) ^ tirx.const(_SIGN, "uint32"))
 
 
 def _over_rows(data: te.Tensor, key: Key, name: str, lanes: int | None) -> te.Tensor:
@@ -115,7 +120,7 @@ def asymmetric(
     """
     low, high = bounds_of(dtype)
     most = _over_rows(data, lambda bits: bits, "most", lanes)
-    below = _over_rows(data, lambda bits: bits ^ _int(_SIGN), "below", lanes)
+    below = _over_rows(data, _negated, "below", lanes)
     scale = _scales(most.shape, lambda *row: (_real(most(*row)) + _real(below(*row))) / _float(255))
 
     def zero(*row: tirx.Expr) -> tirx.Expr:
