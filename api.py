@@ -443,7 +443,7 @@ def _start(
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
         if (
-            not chosen.weight_only
+            not (chosen.weight_only or chosen.dynamic)
             and options.calibration_cache is None
             and not options.parameters.activations
         ):

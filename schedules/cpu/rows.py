@@ -29,7 +29,9 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
     result = inline_elementwise(sch, blocks[marked[-1] :])
     before = blocks[marked[0] : marked[-1]]
     results = _results_among(sch, before)
-    steps = [block for block in before if not any(block is one for one in results) and not _inlined(sch, block)]
+    steps = [
+        block for block in before if not any(block is one for one in results) and not _inlined(sch, block)
+    ]
     loops = sch.get_loops(result)
     work = extent_of_all(sch, loops) * max(extent_of_all(sch, sch.get_loops(block)[lead:]) for block in steps)
     if lead:

@@ -84,9 +84,7 @@ SHAPES = [(15, 64), (2, 7, 33), (14, 7), (3, 1300), (14, 1)]
 def test_quantize_rows(row, shape, define, dtype):
     data, conversion = rows_like(shape), Conversion(row.converts_by, largest_rounded=2.0**10)
     lanes = None if row.gpu else row.vector_bits // 32
-    found, launches = run_all(
-        row, partial(define, dtype=dtype, conversion=conversion, lanes=lanes), [data]
-    )
+    found, launches = run_all(row, partial(define, dtype=dtype, conversion=conversion, lanes=lanes), [data])
     expected = arithmetic.quantize_rows(data, dtype, define is dynamic.symmetric)
     for one, other in zip(found, expected, strict=False):  # zero points are results of asymmetric ones alone
         np.testing.assert_array_equal(one, other)
