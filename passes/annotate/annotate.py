@@ -4,8 +4,9 @@
     -->
     conv2d(dq(q(x)), dq(q(w))) -> add(b) -> relu -> dq(q(.))
 
-A dynamic product reads a row pair (``passes.hub.row_pairs``), one for all that read a value. Every other scale is NaN and every zero point 0; ``Calibrate`` replaces them. ``passes.annotate.plan`` decides where pairs
-go, ``passes.hub.operators`` has the table that it decides from.
+A dynamic product reads a row pair (``passes.hub.row_pairs``), one for all that read a value. Every other scale is NaN
+and every zero point 0; ``Calibrate`` replaces them. ``passes.annotate.plan`` decides where pairs go,
+``passes.hub.operators`` has the table that it decides from.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     most = max |x|     scale = most / 127              q = rint(x / scale) + zero point
 
 Maxima are those of the floats' bits as integers, whose order is the same from 0 on: it does not matter which thread or
-lane sees a number first, a NaN is the largest, and vectors of integers have the instruction. What is below 0 is above it
-with the other sign.
+lane sees a number first, a NaN is the largest, and vectors of integers have the instruction. What is below 0 is above
+it with the other sign.
 """
 
 from __future__ import annotations

@@ -214,7 +214,8 @@ class Dequantize:
 class DequantizeRows:
     """accumulator, scale of each row [, zero point of each row, sum of each column] [, bias] --> float32.
 
-    Scales and zero points whose extents are 1 are those of all rows. The multipliers are the columns' scales: ``arithmetic.scale_rows``.
+    Scales and zero points whose extents are 1 are those of all rows. The multipliers are the columns' scales:
+    ``arithmetic.scale_rows``.
 
     Attributes
     ----------

@@ -266,7 +266,7 @@ def _build(
 def lay_out_product(
     row: TargetRow, weight: Weight, bounds: tuple[int, int], data_shape: tuple[int, ...]
 ) -> Layout:
-    """Return the dot product of a matrix product of integers within bounds, and its weights ``[K, N]`` packed for it."""
+    """Return the dot product for a matrix product of integers within bounds, with its weights packed."""
     return lay_out(
         *(row, weight, partial(packing.pack_matmul, weight.values)),
         *(lambda depth: (packing.ceil_div(weight.values.shape[0], depth),), False, bounds),
