@@ -16,6 +16,7 @@ from ..targets.parse import parse_target
 from ..targets.row import TargetRow
 from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
+from .annotate.scheme_options import check_samples
 from .calibrate.calibrate import Calibrate
 from .calibrate.kept_outputs import KeptOutputs
 from .calibrate.observers import LOSS_AWARE
@@ -110,6 +111,7 @@ def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
 ) -> Pipeline:
     """Return the passes that quantize a module which ``Prepare`` has rewritten."""
+    check_samples(scheme, options, data.samples != ())
     if scheme.weight_only:
         return Pipeline([CompressWeights(scheme, options, **data.arguments)])
     return Pipeline(

@@ -211,9 +211,7 @@ class _Planner:
         kind = kind_of(value)
         is_dynamic = self.is_dynamic and kind == WEIGHTED and op_name(value) == "relax.matmul"
         if self.is_dynamic and not is_dynamic and (kind == PRODUCT or not self.has_samples):
-            return _WHY_NOT_DYNAMIC.get(
-                kind, "only matrix products with weights are quantized without samples"
-            )
+            return self._why_not_dynamic(value, kind)
         if kind == MOVE or (kind == CONCAT and self._is_of_one_tensor(value)):
             return self._assign_move(var, value)
         if layer_name(value) in self.selection.unwanted:
@@ -243,6 +241,13 @@ class _Planner:
         if kind in (WEIGHTED, BINARY):
             self.tails[var] = var
         return ""
+
+    def _why_not_dynamic(self, value: relax.Call, kind: str) -> str:
+        """Return why an operator stays float; what ends a layer that does, such as a bias, for the layer's reason."""
+        for source in activations(value):
+            if source in self.result.reasons and layer_name(self.values[source]) == layer_name(value):
+                return self.result.reasons[source]
+        return _WHY_NOT_DYNAMIC.get(kind, "only matrix products with weights are quantized without samples")
 
     def _is_live(self, var: relax.Var) -> bool:
         return var in self.live

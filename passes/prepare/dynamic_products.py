@@ -5,8 +5,8 @@
     -->
     matmul(rows(x), dequantize(w - w_zero, w_scale))
 
-with one scale for all of ``x`` (``passes.hub.row_pairs``): what onnxruntime's dynamic quantization writes. Weights that do
-not fit int8 without their zero points become float: a product of int32 would be slower.
+with one scale for all of ``x`` (``passes.hub.row_pairs``): what onnxruntime's dynamic quantization writes. Weights that
+do not fit int8 without their zero points become float: a product of int32 would be slower.
 """
 
 from __future__ import annotations
