@@ -6,13 +6,16 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tvm
 from tvm import relax
 
 import tvmq
+from tests.gpu import gpu
 from tvmq.passes.hub import arithmetic
 from tvmq.passes.hub.graph import tupled
 from tvmq.passes.hub.layers import get_layers
 from tvmq.passes.realize.realize import Realize
+from tvmq.schedules.pipeline import build
 from tvmq.search.host import run_on_host
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
@@ -75,6 +78,18 @@ def test_numbers(symmetric, whole, has_bias):
     if whole:
         row_scales = np.broadcast_to(row_scales, SHAPE[:-1])
     np.testing.assert_array_equal(compiled(mod)(x), arithmetic.scale_rows(total, row_scales, scales(), bias))
+
+
+@pytest.mark.parametrize("arch", ["sm_61", "sm_80", "sm_90a"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_gpu_gives_the_same(whole, arch):
+    mod = module({"x": SHAPE}, partial(product, whole=whole, bias=random(COLUMNS)))
+    target, x = parse_target(f"cuda -arch={arch}"), random(*SHAPE, seed=5)
+    expected = compiled(mod)(x)
+    with gpu(row_of(target).gpu.capability):
+        built = build(Realize(row_of(target))(mod), target, row_of(target))
+        main = relax.VirtualMachine(built.executable, tvm.cuda(0))["main"]
+        np.testing.assert_array_equal(main(tvm.runtime.tensor(x, tvm.cuda(0))).numpy(), expected)
 
 
 def test_a_row_with_nan_or_infinity_gives_nan_and_spares_the_others():
