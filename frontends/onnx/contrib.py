@@ -35,9 +35,13 @@ class Body:
 
     def __call__(self, op_type: str, *inputs: str, **attributes) -> str:
         """Add a node; return the name of its first output."""
-        name = f"body_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, inputs, [name], **attributes))
-        return name
+        return self.several(op_type, 1, *inputs, **attributes)[0]
+
+    def several(self, op_type: str, outputs: int, *inputs: str, **attributes) -> list[str]:
+        """Add a node; return the names of its first outputs."""
+        names = [f"body_{len(self.nodes)}" + (f"_{place}" if place else "") for place in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, inputs, names, **attributes))
+        return names
 
     def constant(self, value, dtype: str = "int64") -> str:
         """Add a constant."""
@@ -230,6 +234,28 @@ def _matrices(body: Body, name: str, transposed: int, rows_first: int) -> str:
     return name if order == sorted(order) else body("Transpose", name, perm=order)
 
 
+def dynamic_quantize_matmul(
+    body: Body, a: str, b: str, b_scale: str, b_zero_point: str = "", bias: str = ""
+) -> str:
+    integers, scale, zero_point = body.several("DynamicQuantizeLinear", 3, a)
+    return matmul_integer_to_float(body, integers, b, scale, b_scale, zero_point, b_zero_point, bias)
+
+
+def matmul_integer_to_float(
+    body: Body,
+    a: str,
+    b: str,
+    a_scale: str,
+    b_scale: str,
+    a_zero_point: str = "",
+    b_zero_point: str = "",
+    bias: str = "",
+) -> str:
+    total = body("MatMulInteger", a, b, a_zero_point, b_zero_point)
+    scaled = body("Mul", body("CastLike", total, a_scale), body("Mul", a_scale, b_scale))
+    return body.sum(scaled, bias)
+
+
 CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
     "": {"SimplifiedLayerNormalization": simplified_layer_normalization},
     "onnx.brevitas": {"BipolarQuant": bipolar_quant},
@@ -238,11 +264,13 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "BiasAdd": bias_add,
         "BiasGelu": bias_gelu,
         "BiasSoftmax": bias_softmax,
+        "DynamicQuantizeMatMul": dynamic_quantize_matmul,
         "EmbedLayerNormalization": embed_layer_normalization,
         "FastGelu": fast_gelu,
         "FusedConv": fused_conv,
         "FusedGemm": fused_gemm,
         "FusedMatMul": fused_matmul,
+        "MatMulIntegerToFloat": matmul_integer_to_float,
         "QuickGelu": quick_gelu,
         "SkipLayerNormalization": skip_layer_normalization,
         "SkipSimplifiedLayerNormalization": skip_simplified_layer_normalization,
