@@ -39,12 +39,13 @@ from ..hub.graph import (
 )
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
+from ..hub.product_choices import product_choices
 from ..hub.row_pairs import emit_row_pair
 from ..hub.schemes import Scheme
 from .bit_plan import Decision, decide_bits, with_kernels
 from .mixed_bits import CANDIDATES, mixed_bits
 from .options import QuantizeOptions
-from .plan import ON_BITS, Plan, make_plan
+from .plan import ON_BITS, Means, Plan, make_plan
 from .restrict import check_bits, restrict
 from .scale_to_depthwise import ScaleToDepthwise
 from .selection import matches, select
@@ -84,7 +85,13 @@ class Annotate:
         selection = select(layers, self.options)
         scheme = resolve(self.scheme, self.row, self.options)
         mod = ScaleToDepthwise()(mod)
-        plan = make_plan(mod, selection, self.options, scheme.dynamic, self.has_samples)
+        means = Means(
+            scheme.dynamic,
+            self.has_samples,
+            self.row is None or self.row.has_integer_products,
+            product_choices(mod),
+        )
+        plan = make_plan(mod, selection, self.options, means)
         records = _decided(layers, mod, plan, scheme.name)
         decision = decide_bits(mod, plan, scheme, self.options.bits)
         bits = decision.bits

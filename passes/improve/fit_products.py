@@ -51,9 +51,12 @@ class FitProducts(ReadsSamples):
 
     Attributes
     ----------
+    scales : ``"auto"``; or ``"static"`` or ``"dynamic"``, what all products are to be. Dynamic ones need no samples,
+        and may be of any network.
     float_below : products of which neither way leaves so many decibels stay in float.
     """
 
+    scales: str = "auto"
     float_below: float = 20.0
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
@@ -63,10 +66,14 @@ class FitProducts(ReadsSamples):
         ------
         TvmqError : as ``watch`` does.
         """
+        readers = _readers(mod)
+        if self.scales == DYNAMIC:
+            choice = ProductChoice(DYNAMIC, "on request")
+            names = [layer_name(call) for calls in readers.values() for call in calls]
+            return with_product_choices(mod, dict.fromkeys(names, choice))
         norms = readers_of_norms(mod)
         if not norms:
             return mod
-        readers = _readers(mod)
         watched = {data: RowSample() for data in readers}
         watchers = {data: [sample] for data, sample in watched.items()}
         watch(mod, watchers, self.samples, self.runner, self.progress, "fit products")
@@ -87,9 +94,9 @@ class FitProducts(ReadsSamples):
         kept = f"{static:.0f} dB of its result are left with one scale"
         kept += f" (smoothed by {strength:g})" if strength else ""
         kept += f", {dynamic:.0f} dB with one a row"
-        if max(static, dynamic) < self.float_below:
+        is_static = self.scales == STATIC or static >= min(GOOD, dynamic - NEAR)
+        if self.scales != STATIC and max(static, dynamic) < self.float_below:
             return ProductChoice(FLOAT_PRODUCT, kept)
-        is_static = static >= min(GOOD, dynamic - NEAR)
         return ProductChoice(STATIC if is_static else DYNAMIC, kept)
 
 
