@@ -13,6 +13,7 @@ from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
+from .attention import fuse_attention
 from .bits import WriteBits
 from .code import generate
 from .cuda.graphs import with_graphs
@@ -102,7 +103,7 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod, stored = lift_weights(mod if row.gpu is None else keep_packed(mod), float32_dot(row))
+    mod, stored = lift_weights(fuse_attention(mod) if row.gpu is None else keep_packed(mod), float32_dot(row))
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
