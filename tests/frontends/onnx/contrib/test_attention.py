@@ -106,7 +106,7 @@ def test_it_is_one_kernel() -> None:
     model, _ = one_node("Attention", *inputs, constants=(1, 2), domain="com.microsoft", num_heads=HEADS)
     bindings = bindings_of(fuse_attention(Prepare()(load_onnx(model))))
     kernels = [binding.value.args[0] for binding in bindings if op_name(binding.value) == "relax.call_tir"]
-    assert [kernel.name_hint for kernel in kernels] == ["attention"]
+    assert len(kernels) == 1 and kernels[0].name_hint.startswith("attention")
 
 
 @pytest.mark.parametrize(
