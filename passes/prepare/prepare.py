@@ -17,6 +17,7 @@ from ..hub.conditions import PREPARED, PREPARED_ATTRIBUTE
 from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
 from ..hub.layers import get_layers, with_layers
+from .attention_order import AttentionOrder
 from .drop_identities import DropIdentities
 from .flatten_volumes import FlattenVolumes
 from .fold_affine import FoldAffine
@@ -57,6 +58,7 @@ class Prepare:
             Powers(),
             SpelledActivations(),
             SpelledNorms(),
+            AttentionOrder(),
             SplitBatchNorm(),
             Widen1d(),
             FlattenVolumes(),
