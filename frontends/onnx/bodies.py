@@ -34,7 +34,6 @@ STANDARD: frozenset[str] = frozenset(
         "HannWindow",
         "NegativeLogLikelihoodLoss",
         "RMSNormalization",
-        "RotaryEmbedding",
         "SoftmaxCrossEntropyLoss",
         "SwiGLU",
         "Swish",

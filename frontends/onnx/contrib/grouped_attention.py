@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .body import Body
-from .rotary import rotate
+from .rotary import rotate, tables_at
 from .scores import Sizes, check_bias, head_depth, split_heads, weighted_values
 
 
@@ -116,7 +116,8 @@ def _rotated(
     if not cosines or not sines:
         raise ValueError("do_rotary needs cos_cache and sin_cache")
     shape = (group.batch, group.rows, heads, group.depth)
-    turned = rotate(body, body.reshape(part, *shape), shape, places, cosines, sines, interleaved)
+    tables, half = tables_at(body, places, cosines, sines), body.shapes[cosines][1]
+    turned = rotate(body, body.reshape(part, *shape), group.depth, 2, tables, half, interleaved)
     return body.reshape(turned, group.batch, group.rows, heads * group.depth)
 
 

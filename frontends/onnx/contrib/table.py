@@ -1,5 +1,7 @@
 """onnxruntime's float operators, as its optimiser leaves them in files, and one of QONNX's, in terms of ONNX's own.
 
+ONNX's rotary embedding is among them too: its own body has eight kernels, this one has one.
+
     QuickGelu(x)  -->  Mul(x, Sigmoid(Mul(alpha, x)))
 
 Each function of this folder writes the body of one operator: it takes the names of the operator's inputs in order,
@@ -27,10 +29,13 @@ from .norms import (
 )
 from .pointwise import bias_add, bias_gelu, bias_softmax, bipolar_quant, fast_gelu, quick_gelu
 from .products import fused_conv, fused_gemm, fused_matmul
-from .rotary import rotary_embedding
+from .rotary import rotary_embedding, standard_rotary_embedding
 
 CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
-    "": {"SimplifiedLayerNormalization": simplified_layer_normalization},
+    "": {
+        "RotaryEmbedding": standard_rotary_embedding,
+        "SimplifiedLayerNormalization": simplified_layer_normalization,
+    },
     "onnx.brevitas": {"BipolarQuant": bipolar_quant},
     "qonnx.custom_op.general": {"BipolarQuant": bipolar_quant},
     "com.microsoft": {
