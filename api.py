@@ -173,7 +173,8 @@ def quantize(
         ``frontends.samples.files.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
-        weight-only scheme, which takes them for its biases alone.
+        weight-only scheme, which takes them for its biases alone, nor a dynamic one, which leaves convolutions in
+        float without them.
     input_shapes : shapes of the inputs that the model leaves open.
     bind : inputs of an ONNX model that become constants, each with a number, list or array: ``{"sr": 16000}``.
     outputs : names of values or nodes of an ONNX model at which it ends, in place of its own outputs.
@@ -446,7 +447,7 @@ def _start(
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
         if (
-            not chosen.weight_only
+            not (chosen.weight_only or chosen.dynamic)
             and options.calibration_cache is None
             and not options.parameters.activations
         ):

@@ -99,7 +99,8 @@ HARDWARE = Option(
 SCHEME = _quantization(
     "scheme",
     kinds.TEXT,
-    "quantize to this scheme: int8, int4 (or w4a8), w4a4, int2 (or w2a8), w2a2, ternary, binary, mixed, weight-only",
+    "quantize to this scheme: int8, int4 (or w4a8), w4a4, int2 (or w2a8), w2a2, ternary, binary, mixed, weight-only, "
+    "dynamic",
     flag="--quantize",
 )
 CALIBRATION_PATH = Option(

@@ -27,7 +27,16 @@ from ..passes.hub.graph import (
 )
 from ..passes.hub.op_patterns import OPAQUE
 from ..passes.prepare.rewriting import Scope, apply_rule
-from ..passes.realize.compute.attention import HEADS_FIRST, SEQUENCES_FIRST, Attention, Step, attention
+from ..passes.realize.compute.attention import (
+    HEADS_FIRST,
+    SEQUENCES_FIRST,
+    Attention,
+    Rounding,
+    Step,
+    attention,
+)
+from ..targets.row import ConvertBy
+from .float_kernels import rounding_of
 
 MAX_STEPS = 8
 """Of a score before its softmax; more are none of any attention."""
@@ -35,9 +44,14 @@ MAX_STEPS = 8
 SWAPPED = [0, 2, 1, 3]
 
 
-def fuse_attention(mod: IRModule) -> IRModule:
-    """Return the module in which each attention in float32 is one call."""
-    return apply_rule(mod, _Fuser())
+def fuse_attention(mod: IRModule, by: ConvertBy) -> IRModule:
+    """Return the module in which each attention in float32 is one call.
+
+    Parameters
+    ----------
+    by : how the target's floats become integers.
+    """
+    return apply_rule(mod, _Fuser(by))
 
 
 @dataclass(frozen=True)
@@ -58,14 +72,17 @@ class _Call:
 
 
 class _Fuser:
-    """The rule; it remembers its calls, since a transposition behind one is another order of its result."""
+    """The rule; it remembers its calls: a transposition or a rounding behind one is another form of its result."""
 
-    def __init__(self) -> None:
+    def __init__(self, by: ConvertBy) -> None:
+        self._by = by
         self._made: list[tuple[relax.Call, _Call]] = []
 
     def __call__(self, scope: Scope, value: relax.Expr) -> relax.Expr | None:
         if op_name(value) == "relax.permute_dims":
             return self._transposed(scope, value)
+        if op_name(value) == "relax.quantize":
+            return self._rounded(scope, value)
         found = _match(scope, value)
         if found is None:
             return None
@@ -73,18 +90,36 @@ class _Fuser:
 
     def _transposed(self, scope: Scope, value: relax.Call) -> relax.Expr | None:
         """Return the attention with the order of its result changed, where nothing else reads it."""
-        if not scope.used_once(value.args[0]) or [int(axis) for axis in value.attrs.axes or ()] != SWAPPED:
+        if [int(axis) for axis in value.attrs.axes or ()] != SWAPPED:
             return None
-        source = scope.definition(value.args[0])
-        made = next((call for bound, call in self._made if bound.same_as(source)), None)
+        made = self._source_of(scope, value)
         if made is None or made.form.orders[3] != HEADS_FIRST:
             return None
         form = replace(made.form, orders=(*made.form.orders[:3], SEQUENCES_FIRST))
         return self._emit(scope, replace(made, form=form), shape_of(value))
 
+    def _rounded(self, scope: Scope, value: relax.Call) -> relax.Expr | None:
+        """Return the attention with an integer result, where nothing else reads it."""
+        made, rounding = self._source_of(scope, value), rounding_of(value)
+        if made is None or made.form.rounding is not None or rounding is None:
+            return None
+        form = replace(made.form, rounding=Rounding(*rounding))
+        return self._emit(scope, replace(made, form=form), shape_of(value))
+
+    def _source_of(self, scope: Scope, value: relax.Call) -> _Call | None:
+        """Return the attention that the operator reads, where it is the only one."""
+        if not scope.used_once(value.args[0]):
+            return None
+        source = scope.definition(value.args[0])
+        return next((call for bound, call in self._made if bound.same_as(source)), None)
+
     def _emit(self, scope: Scope, made: _Call, shape: tuple[int, ...]) -> relax.Expr:
         call = scope.call_te(
-            partial(attention, form=made.form), *made.args, name="attention", pattern=OPAQUE, layer=made.name
+            partial(attention, form=made.form, by=self._by),
+            *made.args,
+            name="attention",
+            pattern=OPAQUE,
+            layer=made.name,
         )
         if shape_of(call) != shape:
             return relax.op.reshape(scope.emit(call, made.name), shape)
@@ -222,7 +257,7 @@ def _size(value: relax.Expr) -> int:
 def _broadcast(
     scope: Scope, operand: relax.Expr, shape: tuple[int, ...], scores: tuple[int, ...], name: str
 ) -> relax.Expr | None:
-    """Return what is broadcast to ``shape`` as float32 of four axes that broadcast to the scores'; None if it cannot."""
+    """Return what is broadcast to ``shape`` as float32 of four axes that broadcast to the scores'; None if not so."""
     own = (1,) * (len(shape) - len(shape_of(operand))) + shape_of(operand)
     if len(own) != len(shape):
         return None

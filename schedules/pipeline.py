@@ -103,7 +103,8 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod, stored = lift_weights(fuse_attention(mod) if row.gpu is None else keep_packed(mod), float32_dot(row))
+    mod = fuse_attention(mod, row.converts_by) if row.gpu is None else keep_packed(mod)
+    mod, stored = lift_weights(mod, float32_dot(row))
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))

@@ -92,6 +92,14 @@ def vectors() -> onnx.ModelProto:
     return net.model(scores, last, _activated(net, last, "Softmax"))
 
 
+def rows() -> onnx.ModelProto:
+    """Return products with weights and nothing else that rounds; no tile divides their rows and channels."""
+    net = Network(3)
+    net.shapes["x"] = (3, 17, 33)
+    hidden = _activated(net, net.multiply("x", 65))
+    return net.model(net.multiply(hidden, 9), net.multiply(hidden, 31))
+
+
 def few_bits() -> onnx.ModelProto:
     """Return layers between those at the edges, which keep 8 bits: of many rows, of few, and of one."""
     net = Network(2)
@@ -108,6 +116,7 @@ def few_bits() -> onnx.ModelProto:
 CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     "images": (images, "int8", A72),
     "vectors": (vectors, "int8", A76),
+    "rows": (rows, "dynamic", A72),
     **{scheme: (few_bits, scheme, A72) for scheme in ("w4a8", "w2a8", "binary")},
 }
 """Network, scheme, and the target whose kernels the weights suit: for NEON, sums of several products in int16."""

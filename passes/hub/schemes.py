@@ -43,6 +43,8 @@ class Scheme:
         (``passes.improve.binarize``); the numbers of bits are those of the others.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
+    dynamic : matrix products with weights find the scale of each row while they run (``passes.hub.row_pairs``), and
+        need no samples; only what else there are samples for has scales of its tensors.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Scheme:
     binary: bool = False
     searched: bool = False
     weight_only: bool = False
+    dynamic: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -105,6 +108,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("binary", float_below=20.0, binary=True),
         Scheme("mixed", rounding="hessian", searched=True),
         Scheme("weight-only", weight_only=True),
+        Scheme("dynamic", dynamic=True),
     )
 }
 

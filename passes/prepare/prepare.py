@@ -19,6 +19,7 @@ from ..hub.graph import bindings_of, layer_name
 from ..hub.layers import get_layers, with_layers
 from .attention_order import AttentionOrder
 from .drop_identities import DropIdentities
+from .dynamic_products import DynamicProducts
 from .flatten_volumes import FlattenVolumes
 from .fold_affine import FoldAffine
 from .fold_affine_forward import FoldAffineForward
@@ -54,6 +55,7 @@ class Prepare:
         phases = (
             *((InFloat32(),) if self.in_float32 else ()),
             FoldConstants(),
+            DynamicProducts(),
             DropIdentities(),
             Powers(),
             SpelledActivations(),

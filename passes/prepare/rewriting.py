@@ -35,6 +35,11 @@ class Scope:
         value = self.definition(expr)
         return value if op_name(value) in ops else None
 
+    @property
+    def builder(self) -> relax.BlockBuilder:
+        """Binds what several values read."""
+        return self._builder
+
     def used_once(self, expr: relax.Expr) -> bool:
         """Tell whether the value has one reader, so that it is gone where that reader no longer needs it."""
         return isinstance(expr, relax.Var) and self._uses.get(expr, 0) == 1

@@ -66,9 +66,7 @@ def _rows(most: int, length: int) -> int:
 class _Kernel:
     """Emits the function."""
 
-    def __init__(
-        self, form: Attention, buffers: Sequence[tirx.Buffer], row: TargetRow, threads: int
-    ) -> None:
+    def __init__(self, form: Attention, buffers: Sequence[tirx.Buffer], row: TargetRow, threads: int) -> None:
         self.form, self.buffers = form, buffers
         query, key, value = buffers[:3]
         self.batch, self.heads, self.queries, self.depth = map(int, extents(form.orders[0], query.shape))
@@ -85,9 +83,11 @@ class _Kernel:
         self.runs = self.chunk < self.keys
         self.tiles = ceil_div(self.queries, self.rows)
         # A chunk of keys and values is read once for all queries of a block.
-        self.block = min(self.tiles, ceil_div(row.l1_bytes, 4 * self.rows * self.padded_width)) if self.runs else 1
+        self.block = (
+            min(self.tiles, ceil_div(row.l1_bytes, 4 * self.rows * self.padded_width)) if self.runs else 1
+        )
         self.pieces = _pieces(self.batch * self.heads, ceil_div(self.tiles, self.block), threads)
-        self.threads = threads
+        self.threads, self.converts_by = threads, row.converts_by
 
     def emit(self) -> tirx.PrimFunc:
         with IRBuilder() as builder, T.prim_func(s_tir=True):
@@ -112,7 +112,9 @@ class _Kernel:
         self.packed = T.alloc_buffer(
             (ceil_div(self.keys, self.columns) * VECTORS, self.depth, self.lanes), "float32"
         )
-        self.scores = T.alloc_buffer((self.rows, ceil_div(self.chunk, self.columns) * self.columns), "float32")
+        self.scores = T.alloc_buffer(
+            (self.rows, ceil_div(self.chunk, self.columns) * self.columns), "float32"
+        )
         self._pack_keys()
         self._pack_values()
         rows = self.block * self.rows
@@ -139,14 +141,18 @@ class _Kernel:
         blocks = ceil_div(self.keys, self.columns) * VECTORS
         with T.serial(0, blocks) as block:
             for half in range(0, lanes, side):
-                places = [self._last(block * lanes + half + lane, blocks * lanes, self.keys) for lane in range(side)]
+                places = [
+                    self._last(block * lanes + half + lane, blocks * lanes, self.keys) for lane in range(side)
+                ]
 
                 def key(place: tirx.Expr, depth: tirx.Expr) -> list[tirx.Expr]:
                     return placed(self.form.orders[1], self.b, self.g, place, depth)
 
                 if whole:
                     with T.serial(0, whole // side) as step:
-                        square = transposed([load(self.key, key(place, step * side), side) for place in places])
+                        square = transposed(
+                            [load(self.key, key(place, step * side), side) for place in places]
+                        )
                         for depth, column in enumerate(square):
                             store(self.packed, column, [block, step * side + depth, half])
                 if whole < self.depth:
@@ -170,7 +176,9 @@ class _Kernel:
             store(copied, number(0.0, self.lanes), [place, whole])
             with T.serial(0, self.width - whole) as rest:
                 T.buffer_store(
-                    copied, tirx.BufferLoad(self.value, self._value(place, whole + rest)), [place, whole + rest]
+                    copied,
+                    tirx.BufferLoad(self.value, self._value(place, whole + rest)),
+                    [place, whole + rest],
                 )
         self.copied = copied
 
@@ -179,7 +187,11 @@ class _Kernel:
 
     def _last(self, place: tirx.Expr, most: int, length: int) -> tirx.Expr:
         """Return the place, or the last one where there are ``most`` and only ``length`` count."""
-        return T.min(place, tirx.const(length - 1, "int64" if str(place.ty) == "int64" else "int32")) if most > length else place
+        return (
+            T.min(place, tirx.const(length - 1, "int64" if str(place.ty) == "int64" else "int32"))
+            if most > length
+            else place
+        )
 
     # Queries.
 
@@ -191,7 +203,10 @@ class _Kernel:
         for state, start in ((self.most, LOWEST), (self.total, 0.0)):
             with T.serial(0, self.block * self.rows) as row:
                 T.buffer_store(state, number(start), [row])
-        with T.serial(0, self.block * self.rows) as row, T.serial(0, self.padded_width // self.lanes) as vector:
+        with (
+            T.serial(0, self.block * self.rows) as row,
+            T.serial(0, self.padded_width // self.lanes) as vector,
+        ):
             store(self.sums, number(0.0, self.lanes), [row, vector * self.lanes])
         whole = self.keys // self.chunk
         with T.serial(0, whole) as chunk:
@@ -235,7 +250,7 @@ class _Kernel:
         vectors: int,
         count: int | None,
     ) -> None:
-        """Emit scores of so many vectors of keys from ``start + column`` on; one by one where only ``count`` are keys."""
+        """Emit scores of vectors of keys from ``start + column`` on; one by one where only ``count`` are keys."""
         lanes = self.lanes
         sums = self._sums(self.rows, vectors)
         block = tirx.floordiv(start + column, lanes)
@@ -346,7 +361,8 @@ class _Kernel:
             sums = self._sums(self.rows, together)
             with T.serial(0, length) as place:
                 values = [
-                    self._load_values(start + place, column + vector * self.lanes) for vector in range(together)
+                    self._load_values(start + place, column + vector * self.lanes)
+                    for vector in range(together)
                 ]
                 for row in range(self.rows):
                     self._add_products(sums[row], self.scores[row, place], values)
@@ -375,14 +391,14 @@ class _Kernel:
             share = T.alloc_buffer((1,), "float32")
             # No score at all above the lowest: the softmax of such a row is no number.
             is_any = self.most[row] > number(LOWEST)
-            T.buffer_store(
-                share, tirx.Select(is_any, number(1.0) / self.total[row], number(math.nan)), [0]
-            )
+            T.buffer_store(share, tirx.Select(is_any, number(1.0) / self.total[row], number(math.nan)), [0])
             with T.serial(0, self.padded_width // self.lanes) as vector:
                 column = vector * self.lanes
                 scaled = T.alloc_buffer((self.lanes,), "float32")
                 store(
-                    scaled, load(self.sums, [row, column], self.lanes) * tirx.Broadcast(share[0], self.lanes), [0]
+                    scaled,
+                    load(self.sums, [row, column], self.lanes) * tirx.Broadcast(share[0], self.lanes),
+                    [0],
                 )
                 self._write(first + row, column, 1, scaled, [0])
 
@@ -397,12 +413,14 @@ class _Kernel:
         def write() -> None:
             for vector in range(vectors):
                 at = column + vector * self.lanes
-                own = [start[0] + vector * self.lanes]
+                own = start[0] + vector * self.lanes
                 if self.width == self.padded_width:
-                    store(self.result, load(source, own, self.lanes), result(at))
-                    continue
-                with T.serial(0, T.min(self.lanes, self.width - at)) as lane:
-                    T.buffer_store(self.result, source[own[0] + lane], result(at + lane))
+                    lanes = T.vectorized(0, self.lanes)
+                else:
+                    lanes = T.serial(0, T.min(self.lanes, self.width - at))
+                with lanes as lane:
+                    value = self.form.rounded(source[own + lane], self.converts_by)
+                    T.buffer_store(self.result, value, result(at + lane))
 
         if self.tiles * self.rows == self.queries:
             write()
@@ -413,6 +431,7 @@ class _Kernel:
 
 def _pieces(heads: int, blocks: int, threads: int) -> int:
     """Return into how many pieces the queries of a head are cut, so that all threads have as much to do."""
+
     def is_even(pieces: int) -> bool:
         return heads * pieces % threads == 0 or heads * pieces >= 4 * threads
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-_COEFFICIENTS = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+_COEFFICIENTS = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
 """Of the polynomial in Cephes' ``expf``, which TVM's ``fast_exp`` takes too."""
 
 
@@ -37,7 +44,7 @@ def transposed(rows: Sequence[tirx.Expr]) -> list[tirx.Expr]:
 
 
 def exponential(value: tirx.Expr) -> tirx.Expr:
-    """Return e to the power of numbers from -87 to 88, off by 3e-7 of it at most: TVM's ``fast_exp`` without its limits."""
+    """Return e to the power of numbers from -87 to 88, off by 3e-7 of it: TVM's ``fast_exp`` without limits."""
     lanes = value.ty.dtype.lanes
     whole = T.floor(value * number(1.44269504088896341, lanes) + number(0.5, lanes))
     rest = value - whole * number(0.69314718055994530, lanes)

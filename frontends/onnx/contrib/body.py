@@ -45,15 +45,17 @@ class Body:
 
     def __call__(self, op_type: str, *inputs: str, **attributes) -> str:
         """Add a node; return the name of its first output."""
-        name = f"body_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, inputs, [name], **attributes))
-        return name
+        return self.several(op_type, 1, *inputs, **attributes)[0]
+
+    def several(self, op_type: str, outputs: int, *inputs: str, **attributes) -> list[str]:
+        """Add a node; return the names of its first outputs."""
+        names = [f"body_{len(self.nodes)}" + (f"_{place}" if place else "") for place in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, inputs, names, **attributes))
+        return names
 
     def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
         """Return parts of a value along an axis."""
-        names = [f"body_{len(self.nodes)}_{part}" for part in range(len(sizes))]
-        self.nodes.append(helper.make_node("Split", [value, self.constant(sizes)], names, axis=axis))
-        return names
+        return self.several("Split", len(sizes), value, self.constant(sizes), axis=axis)
 
     def reshape(self, value: str, *shape: int) -> str:
         """Return the value in another shape."""

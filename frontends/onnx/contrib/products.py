@@ -95,3 +95,25 @@ def _matrices(body: Body, name: str, transposed: int, rows_first: int) -> str:
     if transposed:
         order[-2:] = order[:-3:-1]
     return name if order == sorted(order) else body("Transpose", name, perm=order)
+
+
+def dynamic_quantize_matmul(
+    body: Body, a: str, b: str, b_scale: str, b_zero_point: str = "", bias: str = ""
+) -> str:
+    integers, scale, zero_point = body.several("DynamicQuantizeLinear", 3, a)
+    return matmul_integer_to_float(body, integers, b, scale, b_scale, zero_point, b_zero_point, bias)
+
+
+def matmul_integer_to_float(
+    body: Body,
+    a: str,
+    b: str,
+    a_scale: str,
+    b_scale: str,
+    a_zero_point: str = "",
+    b_zero_point: str = "",
+    bias: str = "",
+) -> str:
+    total = body("MatMulInteger", a, b, a_zero_point, b_zero_point)
+    scaled = body("Mul", body("CastLike", total, a_scale), body("Mul", a_scale, b_scale))
+    return body.sum(scaled, bias)

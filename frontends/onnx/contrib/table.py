@@ -28,7 +28,13 @@ from .norms import (
     skip_simplified_layer_normalization,
 )
 from .pointwise import bias_add, bias_gelu, bias_softmax, bipolar_quant, fast_gelu, quick_gelu
-from .products import fused_conv, fused_gemm, fused_matmul
+from .products import (
+    dynamic_quantize_matmul,
+    fused_conv,
+    fused_gemm,
+    fused_matmul,
+    matmul_integer_to_float,
+)
 from .rotary import rotary_embedding, standard_rotary_embedding
 
 CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
@@ -43,6 +49,7 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "BiasAdd": bias_add,
         "BiasGelu": bias_gelu,
         "BiasSoftmax": bias_softmax,
+        "DynamicQuantizeMatMul": dynamic_quantize_matmul,
         "EmbedLayerNormalization": embed_layer_normalization,
         "FastGelu": fast_gelu,
         "FusedConv": fused_conv,
@@ -50,6 +57,7 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "FusedMatMul": fused_matmul,
         "GroupNorm": group_norm,
         "GroupQueryAttention": group_query_attention,
+        "MatMulIntegerToFloat": matmul_integer_to_float,
         "MultiHeadAttention": multi_head_attention,
         "QuickGelu": quick_gelu,
         "RotaryEmbedding": rotary_embedding,

@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass
 
 from tvm import te, tirx, topi
 
+from ....targets.row import ConvertBy
+from ...hub.arithmetic import Output
 from .annotations import ATTENTION, KERNEL
+from .epilogue import Conversion
 
 LEAST = -87.0
 """The least exponent whose power of e is a normal float32."""
@@ -57,6 +60,18 @@ def _like(value: tirx.Expr, number: tirx.Expr) -> tirx.Expr:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """How results become integers: ``clamp(rint(x / scale) + zero point)``, as ``out`` says."""
+
+    scale: float
+    out: Output
+
+    def __call__(self, value: tirx.Expr, by: ConvertBy) -> tirx.Expr:
+        """Return one result as an integer."""
+        return Conversion(by).to_output(value / tirx.const(self.scale, "float32"), self.out)
+
+
+@dataclass(frozen=True)
 class Attention:
     """Which attention it is.
 
@@ -64,10 +79,21 @@ class Attention:
     ----------
     orders : of the axes of query, key, value and result.
     steps : what happens to scores, in order.
+    rounding : how results become integers; None where they are float32.
     """
 
     orders: tuple[str, str, str, str]
     steps: tuple[Step, ...] = ()
+    rounding: Rounding | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The result's."""
+        return "float32" if self.rounding is None else self.rounding.out.dtype
+
+    def rounded(self, value: tirx.Expr, by: ConvertBy) -> tirx.Expr:
+        """Return one result as it is stored."""
+        return value if self.rounding is None else self.rounding(value, by)
 
     def dumps(self) -> str:
         """Return it as text, for an annotation."""
@@ -77,7 +103,12 @@ class Attention:
     def loads(cls, text: str) -> Attention:
         """Return what ``dumps`` made text of."""
         found = json.loads(text)
-        return cls(tuple(found["orders"]), tuple(Step(**step) for step in found["steps"]))
+        rounding = found["rounding"]
+        return cls(
+            tuple(found["orders"]),
+            tuple(Step(**step) for step in found["steps"]),
+            None if rounding is None else Rounding(rounding["scale"], Output(**rounding["out"])),
+        )
 
     def stepped(self, score: tirx.Expr, operand: Callable[[int], tirx.Expr]) -> tirx.Expr:
         """Return a score after all steps."""
@@ -86,7 +117,9 @@ class Attention:
         return score
 
 
-def placed(order: str, batch: tirx.Expr, head: tirx.Expr, place: tirx.Expr, depth: tirx.Expr) -> list[tirx.Expr]:
+def placed(
+    order: str, batch: tirx.Expr, head: tirx.Expr, place: tirx.Expr, depth: tirx.Expr
+) -> list[tirx.Expr]:
     """Return the index of an element in a tensor of this order."""
     return [batch, place, head, depth] if order == SEQUENCES_FIRST else [batch, head, place, depth]
 
@@ -98,7 +131,7 @@ def extents(order: str, shape: Sequence[tirx.Expr]) -> tuple[tirx.Expr, tirx.Exp
 
 
 def attention(
-    query: te.Tensor, key: te.Tensor, value: te.Tensor, *operands: te.Tensor, form: Attention
+    query: te.Tensor, key: te.Tensor, value: te.Tensor, *operands: te.Tensor, form: Attention, by: ConvertBy
 ) -> te.Tensor:
     """Return the attention of float32 tensors.
 
@@ -108,6 +141,7 @@ def attention(
     key : the same with Sk for Sq; a number of heads that divides H serves several heads of the query each.
     value : as ``key``, with its own depth.
     operands : of the steps, each (B, H, Sq, Sk) or 1 in place of any of these.
+    by : how floats become integers, where results do.
 
     Returns
     -------
@@ -141,9 +175,7 @@ def attention(
 
     def over_keys(tensor: te.Tensor, reduce: Callable[..., tirx.Expr], name: str) -> te.Tensor:
         k = te.reduce_axis((0, keys), "k")
-        return te.compute(
-            (batch, heads, length), lambda *row: reduce(tensor(*row, k), axis=[k]), name=name
-        )
+        return te.compute((batch, heads, length), lambda *row: reduce(tensor(*row, k), axis=[k]), name=name)
 
     most = over_keys(stepped, te.max, "most")
     # Limited so that no power is a denormal number, which takes a hundred times as long; a NaN stays one.
@@ -165,7 +197,7 @@ def attention(
 
     def result(*index: tirx.Expr) -> tirx.Expr:
         b, h, q, d = index if form.orders[3] == HEADS_FIRST else (index[0], index[2], index[1], index[3])
-        return sums(b, h, q, d) / total(b, h, q)
+        return form.rounded(sums(b, h, q, d) / total(b, h, q), by)
 
     return te.compute(
         placed(form.orders[3], batch, heads, length, width),
