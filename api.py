@@ -19,6 +19,7 @@ from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.hub.annotation import has_pairs, scheme_of
 from .passes.hub.ffi_errors import explained
+from .passes.hub.indices import index_ranges
 from .passes.hub.layers import Layer, get_layers
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
@@ -287,6 +288,7 @@ def compile(  # noqa: A001 (the name that users expect)
             kernels=built.kernels,
             activation_bytes=built.activation_bytes,
             alignment=ALIGNMENT,
+            ranges=index_ranges(graph),
         )
     package = Package.from_executable(
         built.executable,
@@ -355,6 +357,7 @@ def compile_c_library(
             kernels=built.kernels,
             activation_bytes=built.plan.workspace_bytes,
             alignment=ALIGNMENT,
+            ranges=index_ranges(graph),
         )
     library = make_library(name, built.code, built.plan, metadata, tools)
     library.sources.update(sources_of(options.dump_code, graph, built.code, lowered[0] if lowered else None))

@@ -28,6 +28,7 @@ from ..passes.realize.compute.epilogue import Conversion
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
 from .arg_kernels import arg_reduction
+from .norms import legalize_group_norm, legalize_norm
 from .reductions import REDUCTIONS, legalize_reduction
 from .scan_kernels import cumprod, cumsum, topk
 from .softmax import softmax
@@ -72,6 +73,9 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.cumsum": partial(cumsum, gpu=row.gpu),
         "relax.power": legalize_power,
         "relax.take": _take,
+        "relax.nn.group_norm": partial(legalize_group_norm, lanes=float_lanes(row)),
+        "relax.nn.layer_norm": partial(legalize_norm, lanes=float_lanes(row)),
+        "relax.nn.rms_norm": partial(legalize_norm, lanes=float_lanes(row)),
         "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row)),
         "relax.topk": partial(topk, gpu=row.gpu),
         **({"relax.argmax": arg_reduction, "relax.argmin": arg_reduction} if row.gpu is not None else {}),

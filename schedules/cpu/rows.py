@@ -72,7 +72,7 @@ def _vectorize(sch: Schedule, block: SBlockRV, lead: int) -> None:
     own = kinds.count(tirx.IterVar.DataPar) - lead
     loops = sch.get_loops(block)
     if tirx.IterVar.CommReduce not in kinds:
-        if own:
+        if own and len(loops) > 1:  # a number alone has a loop of one step
             sch.annotate(loops[-2], "pragma_loop_partition_hint", 1)
             sch.vectorize(loops[-1])
         return
