@@ -13,12 +13,14 @@ together.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
 from dataclasses import dataclass
 
 import numpy as np
 import tvm
 from tvm import IRModule, relax
 
+from ...errors import TvmqError
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
 from ..hub.conditions import FLOAT, FLOAT_MODEL
@@ -64,7 +66,7 @@ class FitProducts(ReadsSamples):
 
         Raises
         ------
-        TvmqError : as ``watch`` does.
+        TvmqError : there are no samples; as ``watch`` does.
         """
         readers = _readers(mod)
         if self.scales == DYNAMIC:
@@ -76,6 +78,11 @@ class FitProducts(ReadsSamples):
             return mod
         watched = {data: RowSample() for data in readers}
         watchers = {data: [sample] for data, sample in watched.items()}
+        if isinstance(self.samples, Sized) and not len(self.samples):
+            raise TvmqError(
+                "scales of activations are chosen from calibration samples, and there are none; the scheme or "
+                f"activation_scales {DYNAMIC!r} needs none"
+            )
         watch(mod, watchers, self.samples, self.runner, self.progress, "fit products")
         choices: dict[str, ProductChoice] = {}
         factors: dict[relax.Var, np.ndarray] = {}
