@@ -195,13 +195,6 @@ def _scores_changed_otherwise(b, q, k, v):
     return attention(b, q, k, v, lambda b, scores: b.add(relax.op.tanh(scores)))
 
 
-def _one_batch_for_all(b, q, k, v):
-    query, key = heads(b, q), heads(b, k, (0, 2, 3, 1))
-    weights = b.add(relax.op.nn.softmax(b.add(relax.op.matmul(query, key))))
-    value = b.add(relax.op.strided_slice(heads(b, v), [0], [0], [1]))
-    return b.add(relax.op.matmul(weights, value))
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -209,7 +202,6 @@ def _one_batch_for_all(b, q, k, v):
         _another_axis,
         _scores_of_no_product,
         _scores_changed_otherwise,
-        _one_batch_for_all,
     ],
 )
 def test_near_misses(body):
