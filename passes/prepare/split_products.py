@@ -116,7 +116,7 @@ class _Piece:
         if order != sorted(order):
             apart = bound(relax.op.reshape(value, [part.extent for part in parts]))
             value = bound(relax.op.permute_dims(apart, order))
-        return relax.op.reshape(value, shape)
+        return value if shape_of(value) == tuple(shape) else relax.op.reshape(value, shape)
 
 
 class _Graph:
