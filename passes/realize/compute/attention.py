@@ -8,6 +8,7 @@ Source: Vaswani et al., Attention Is All You Need, 2017 (https://arxiv.org/abs/1
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -186,7 +187,9 @@ def attention(
         k = te.reduce_axis((0, keys), "k")
         return te.compute((batch, heads, length), lambda *row: reduce(tensor(*row, k), axis=[k]), name=name)
 
-    most = over_keys(stepped, te.max, "most")
+    # TVM's own starts from the least finite number, which a row of negative infinities does not reach.
+    greatest = te.comm_reducer(lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(-math.inf, dtype))
+    most = over_keys(stepped, greatest, "most")
     # Limited so that no power is a denormal number, which takes a hundred times as long; a NaN stays one.
     distance = te.compute(
         scores.shape,
