@@ -49,7 +49,7 @@ class _Fuser:
 
     def __init__(self, by: ConvertBy) -> None:
         self._by = by
-        self._made: list[tuple[relax.Call, _Call]] = []
+        self._made: list[tuple[relax.Var, _Call]] = []
 
     def __call__(self, scope: Scope, value: relax.Expr) -> relax.Expr | None:
         if op_name(value) == "relax.permute_dims":
@@ -85,12 +85,14 @@ class _Fuser:
 
     def _source_of(self, scope: Scope, value: relax.Call) -> _Call | None:
         """Return the attention that the operator reads, reshaped or not, where it is the only one."""
-        source = value
-        while source is value or op_name(source) == "relax.reshape":
-            if not scope.used_once(source.args[0]):
-                return None
-            source = scope.definition(source.args[0])
-        return next((call for bound, call in self._made if bound.same_as(source)), None)
+        source = value.args[0]
+        while scope.used_once(source):
+            made = next((call for var, call in self._made if var.same_as(source)), None)
+            reshape = scope.defined_by(source, "relax.reshape")
+            if made is not None or reshape is None:
+                return made
+            source = reshape.args[0]
+        return None
 
     def _emit(self, scope: Scope, made: _Call, shape: tuple[int, ...]) -> relax.Expr:
         call = scope.call_te(
@@ -100,8 +102,9 @@ class _Fuser:
             pattern=OPAQUE,
             layer=made.name,
         )
-        self._made.append((call, made))
-        return call if shape_of(call) == shape else relax.op.reshape(scope.emit(call, made.name), shape)
+        var = scope.emit(call, made.name)
+        self._made.append((var, made))
+        return var if shape_of(var) == shape else relax.op.reshape(var, shape)
 
 
 def _match(scope: Scope, value: relax.Expr) -> _Call | None:

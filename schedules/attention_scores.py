@@ -181,23 +181,23 @@ _STEPS = {
 
 
 def _leads_to_scores(scope: Scope, value: relax.Expr, call: relax.Call) -> bool:
-    """Tell whether an operand of the call has its shape and comes from a product, by whatever steps."""
-    size = math.prod(shape_of(call))
-    if is_constant(value) or shape_of(value) != shape_of(call):
+    """Tell whether an operand of the call has its shape and comes from a product by steps."""
+    return (
+        not is_constant(value)
+        and shape_of(value) == shape_of(call)
+        and _comes_from_product(scope, value, math.prod(shape_of(call)), MAX_STEPS)
+    )
+
+
+def _comes_from_product(scope: Scope, value: relax.Expr, size: int, steps: int) -> bool:
+    made = scope.definition(value)
+    if is_product(made):
+        return True
+    if not steps or op_name(made) not in {"relax.reshape", *_STEPS}:
         return False
-    for _ in range(MAX_STEPS):
-        made = scope.definition(value)
-        if op_name(made) == "relax.matmul":
-            return True
-        if not isinstance(made, relax.Call):
-            return False
-        # Of a sum, the side that varies and is as large.
-        sides = [side for side in made.args if _size(side) == size and not is_constant(side)]
-        if len(sides) != 1:
-            return False
-        value = sides[0]
-    return False
-
-
-def _size(value: relax.Expr) -> int:
-    return math.prod(shape_of(value)) if isinstance(value.ty, relax.TensorType) else 0
+    return any(
+        isinstance(side, relax.Var)
+        and math.prod(shape_of(side)) == size
+        and _comes_from_product(scope, side, size, steps - 1)
+        for side in made.args
+    )
