@@ -107,7 +107,7 @@ def to_kernels(
     mod, stored = lift_weights(mod, float32_dot(row))
     table = KernelTable(mod)
     with target:
-        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
+        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(table.mod))))
         return with_loader(mod, stored), kernels
 
 
