@@ -301,6 +301,14 @@ OPTIONS: tuple[Option, ...] = (
         "not at all",
     ),
     _quantization(
+        "activation_scales",
+        kinds.choice("auto", "static", "dynamic"),
+        "what matrix products with weights read has one scale for all values, from samples (static); one for each row, "
+        "found while the model runs (dynamic); or, in networks with layer norms, what samples show to be better for "
+        "each layer (auto)",
+        "auto for int8",
+    ),
+    _quantization(
         "float_below",
         kinds.NUMBER,
         "small layers whose input's rounding alone leaves a signal-to-noise ratio below this, in dB, stay in float; "

@@ -34,6 +34,7 @@ from .improve.binarize import ONE_BIT, Binarize, without_one_bit
 from .improve.center import CenterActivations
 from .improve.equalize import Equalize
 from .improve.equalize_activations import EqualizeActivations
+from .improve.fit_products import FitProducts
 from .improve.loss_aware import LossAwareClip
 from .improve.reconstruct import Reconstruct
 from .improve.rounding import RoundWeights
@@ -168,6 +169,8 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
     passes: list[Pass] = []
     if options.smooth is not None:
         passes.append(Smooth(alpha=options.smooth, **data.arguments))
+    elif (scales := options.activation_scales or scheme.activation_scales) is not None:
+        passes.append(FitProducts(scales=scales, **data.arguments))
     if options.equalize:
         passes.append(Equalize(**data.arguments))
     if options.absorb_bias:

@@ -32,6 +32,7 @@ from ..passes.hub.graph import (
 )
 from ..passes.hub.layers import get_layers
 from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
+from ..passes.hub.product_choices import CHOSEN
 from ..passes.hub.steps import simulated_form
 from ..runtime.describe import output_names
 from .advice import with_advice
@@ -203,7 +204,7 @@ def _layers(mod: IRModule, operands: Mapping[str, Sequence[ChannelRange]]) -> li
             layer.name,
             layer.op,
             layer.status,
-            layer.reason,
+            layer.reason or layer.details.get(CHOSEN, ""),
             layer.details.get("fused_into", ""),
             sizes.get(layer.name, 0),
             operands=tuple(item.largest for item in operands.get(layer.name, ())),

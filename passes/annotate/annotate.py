@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +40,13 @@ from ..hub.graph import (
 )
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
+from ..hub.product_choices import CHOSEN, ProductChoice, product_choices
 from ..hub.row_pairs import emit_row_pair
 from ..hub.schemes import Scheme
 from .bit_plan import Decision, decide_bits, with_kernels
 from .mixed_bits import CANDIDATES, mixed_bits
 from .options import QuantizeOptions
-from .plan import ON_BITS, Plan, make_plan
+from .plan import ON_BITS, Means, Plan, make_plan
 from .restrict import check_bits, restrict
 from .scale_to_depthwise import ScaleToDepthwise
 from .selection import matches, select
@@ -84,8 +86,14 @@ class Annotate:
         selection = select(layers, self.options)
         scheme = resolve(self.scheme, self.row, self.options)
         mod = ScaleToDepthwise()(mod)
-        plan = make_plan(mod, selection, self.options, scheme.dynamic, self.has_samples)
-        records = _decided(layers, mod, plan, scheme.name)
+        means = Means(
+            scheme.dynamic,
+            self.has_samples,
+            self.row is None or self.row.has_integer_products,
+            product_choices(mod),
+        )
+        plan = make_plan(mod, selection, self.options, means)
+        records = _decided(layers, mod, plan, scheme.name, means.choices)
         decision = decide_bits(mod, plan, scheme, self.options.bits)
         bits = decision.bits
         if self.options.has_mixed_bits:
@@ -209,7 +217,9 @@ class _WeightPairs:
         return relax.Call(call.op, [call.args[0], pair], call.attrs, call.ty_args, span=call.span)
 
 
-def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> list[Layer]:
+def _decided(
+    layers: list[Layer], mod: IRModule, plan: Plan, scheme: str, choices: Mapping[str, ProductChoice]
+) -> list[Layer]:
     """Return the records: a layer is quantized where its last operator is that computes, or else moves, values."""
     names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
     verdicts: dict[str, relax.Var] = {}
@@ -233,5 +243,7 @@ def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> lis
         else:
             kernel = names[hosts.get(var, plan.anchors.get(var, var))]
             details = {"fused_into": kernel} if kernel != layer.name else {}
+            if layer.name in choices:
+                details[CHOSEN] = f"{choices[layer.name].way}, since {choices[layer.name].reason}"
             records.append(dataclasses.replace(layer, status=scheme, reason="", details=details))
     return records

@@ -17,7 +17,7 @@ it, follows whether its result is wanted in integers:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tvm import IRModule, relax
@@ -37,6 +37,7 @@ from ..hub.operators import (
     kind_of,
     pointwise,
 )
+from ..hub.product_choices import DYNAMIC, FLOAT_PRODUCT, ProductChoice
 from ..hub.two_valued import binary_layers
 from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel
 from .options import QuantizeOptions
@@ -77,21 +78,29 @@ class Plan:
     dynamic: set[relax.Var] = field(default_factory=set)
 
 
-def make_plan(
-    mod: IRModule,
-    selection: Selection,
-    options: QuantizeOptions,
-    is_dynamic: bool = False,
-    has_samples: bool = True,
-) -> Plan:
-    """Return where the pairs go in a module that ``Prepare`` has rewritten.
+@dataclass(frozen=True)
+class Means:
+    """What there is to quantize with.
 
-    Parameters
+    Attributes
     ----------
-    is_dynamic : matrix products with weights are dynamic.
+    is_dynamic : matrix products with weights are dynamic, all of them.
     has_samples : scales of tensors can be known; else nothing but dynamic products is quantized.
+    has_integer_products : products of two activations gain by it.
+    choices : what was found for single products, by layer.
     """
-    return _Planner(mod, selection, options, is_dynamic, has_samples).plan()
+
+    is_dynamic: bool = False
+    has_samples: bool = True
+    has_integer_products: bool = True
+    choices: Mapping[str, ProductChoice] = field(default_factory=dict)
+
+
+def make_plan(
+    mod: IRModule, selection: Selection, options: QuantizeOptions, means: Means | None = None
+) -> Plan:
+    """Return where the pairs go in a module that ``Prepare`` has rewritten."""
+    return _Planner(mod, selection, options, means or Means()).plan()
 
 
 def first_and_last(weighted: Sequence[relax.Var], options: QuantizeOptions) -> dict[relax.Var, str]:
@@ -116,16 +125,8 @@ def too_small(value: relax.Call, options: QuantizeOptions) -> str:
 
 
 class _Planner:
-    def __init__(
-        self,
-        mod: IRModule,
-        selection: Selection,
-        options: QuantizeOptions,
-        is_dynamic: bool,
-        has_samples: bool,
-    ):
-        self.is_dynamic = is_dynamic
-        self.has_samples = has_samples
+    def __init__(self, mod: IRModule, selection: Selection, options: QuantizeOptions, means: Means):
+        self.means = means
         self.bindings = bindings_of(mod)
         self.values = {binding.var: binding.value for binding in self.bindings}
         self.order = {binding.var: place for place, binding in enumerate(self.bindings)}
@@ -209,9 +210,15 @@ class _Planner:
     def _reason_as_compute(self, var: relax.Var, value: relax.Call) -> str:
         """Give the operator the role of its kind; return the reason where that fails."""
         kind = kind_of(value)
-        is_dynamic = self.is_dynamic and kind == WEIGHTED and op_name(value) == "relax.matmul"
-        if self.is_dynamic and not is_dynamic and (kind == PRODUCT or not self.has_samples):
+        means, choice = self.means, self.means.choices.get(layer_name(value))
+        is_dynamic = kind == WEIGHTED and op_name(value) == "relax.matmul"
+        is_dynamic = is_dynamic and (means.is_dynamic or (choice is not None and choice.way == DYNAMIC))
+        if means.is_dynamic and not is_dynamic and (kind == PRODUCT or not means.has_samples):
             return self._why_not_dynamic(value, kind)
+        if kind == WEIGHTED and choice is not None and choice.way == FLOAT_PRODUCT:
+            return choice.reason
+        if kind == PRODUCT and not means.has_integer_products:
+            return "products of two activations are faster in float on this target"
         if kind == MOVE or (kind == CONCAT and self._is_of_one_tensor(value)):
             return self._assign_move(var, value)
         if layer_name(value) in self.selection.unwanted:

@@ -13,6 +13,9 @@ from tvm import IRModule
 
 ATTRIBUTE = "tvmq.products"
 
+CHOSEN = "scales"
+"""Of a layer's details: what was chosen for it, and why."""
+
 STATIC, DYNAMIC, FLOAT_PRODUCT = "static", "dynamic", "float"
 
 

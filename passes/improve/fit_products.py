@@ -13,12 +13,14 @@ together.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
 from dataclasses import dataclass
 
 import numpy as np
 import tvm
 from tvm import IRModule, relax
 
+from ...errors import TvmqError
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
 from ..hub.conditions import FLOAT, FLOAT_MODEL
@@ -51,9 +53,12 @@ class FitProducts(ReadsSamples):
 
     Attributes
     ----------
+    scales : ``"auto"``; or ``"static"`` or ``"dynamic"``, what all products are to be. Dynamic ones need no samples,
+        and may be of any network.
     float_below : products of which neither way leaves so many decibels stay in float.
     """
 
+    scales: str = "auto"
     float_below: float = 20.0
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
@@ -61,14 +66,23 @@ class FitProducts(ReadsSamples):
 
         Raises
         ------
-        TvmqError : as ``watch`` does.
+        TvmqError : there are no samples; as ``watch`` does.
         """
+        readers = _readers(mod)
+        if self.scales == DYNAMIC:
+            choice = ProductChoice(DYNAMIC, "on request")
+            names = [layer_name(call) for calls in readers.values() for call in calls]
+            return with_product_choices(mod, dict.fromkeys(names, choice))
         norms = readers_of_norms(mod)
         if not norms:
             return mod
-        readers = _readers(mod)
         watched = {data: RowSample() for data in readers}
         watchers = {data: [sample] for data, sample in watched.items()}
+        if isinstance(self.samples, Sized) and not len(self.samples):
+            raise TvmqError(
+                "scales of activations are chosen from calibration samples, and there are none; the scheme or "
+                f"activation_scales {DYNAMIC!r} needs none"
+            )
         watch(mod, watchers, self.samples, self.runner, self.progress, "fit products")
         choices: dict[str, ProductChoice] = {}
         factors: dict[relax.Var, np.ndarray] = {}
@@ -87,9 +101,9 @@ class FitProducts(ReadsSamples):
         kept = f"{static:.0f} dB of its result are left with one scale"
         kept += f" (smoothed by {strength:g})" if strength else ""
         kept += f", {dynamic:.0f} dB with one a row"
-        if max(static, dynamic) < self.float_below:
+        is_static = self.scales == STATIC or static >= min(GOOD, dynamic - NEAR)
+        if self.scales != STATIC and max(static, dynamic) < self.float_below:
             return ProductChoice(FLOAT_PRODUCT, kept)
-        is_static = static >= min(GOOD, dynamic - NEAR)
         return ProductChoice(STATIC if is_static else DYNAMIC, kept)
 
 

@@ -1,6 +1,10 @@
 """What rounding does to a matrix product, measured on some of its rows: signal to noise of the result, in decibels.
 
-10 log10(|X W|^2 / |Q(X / s) Q(s W) - X W|^2)          s: factors of channels, ``passes.improve.smooth``
+    - 10 log10(mean over rows of |q(x / s) Q(s W) - x W|^2 / |x W|^2)
+
+with ``s`` factors of channels (``passes.improve.smooth``). Each row, which is a token, counts by itself: a network
+normalizes its tokens one by one, and a few that are a hundred times as large as the others (Sun et al., Massive
+Activations in Large Language Models, 2024) would drown their errors.
 """
 
 from __future__ import annotations
@@ -12,12 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..hub import arithmetic
-from ..hub.parameters import activation_parameters, along, quantize_weight, weight_parameters
+from ..hub.parameters import (
+    SMALLEST_SCALE,
+    activation_parameters,
+    along,
+    quantize_weight,
+    weight_parameters,
+)
 
 ROWS = 512
 """Rows that tell errors well enough."""
 
 ROWS_A_SAMPLE = 16
+
+LEAST_SIGNAL = 0.01
+"""Of a row, as a share of the mean: what is next to nothing, such as behind padding, may be off by as much."""
 
 
 class RowSample:
@@ -82,14 +95,15 @@ class ProductError:
         return self._ratio((integers.astype(np.float32) - zeros[:, None]) * scales[:, None], None)
 
     def _ratio(self, rounded: np.ndarray, factors: np.ndarray | None) -> float:
-        signal = noise = 0.0
+        signal = noise = np.zeros(len(rounded))
         for weight in self.weights:
             exact = self.data.rows @ weight
             scaled = weight if factors is None else weight * factors[:, None].astype(np.float32)
-            error = rounded @ _rounded_weight(scaled) - exact
-            signal += float(np.square(exact, dtype=np.float64).sum())
-            noise += float(np.square(error, dtype=np.float64).sum())
-        return math.inf if noise == 0.0 else 10 * math.log10(max(signal / noise, 1e-30))
+            signal = signal + np.square(exact, dtype=np.float64).sum(axis=1)
+            noise = noise + np.square(rounded @ _rounded_weight(scaled) - exact, dtype=np.float64).sum(axis=1)
+        least = max(LEAST_SIGNAL * float(signal.mean()), SMALLEST_SCALE)
+        lost = float(np.minimum(noise / np.maximum(signal, least), 1.0).mean())
+        return math.inf if lost == 0.0 else -10 * math.log10(lost)
 
 
 def _rounded_weight(weight: np.ndarray) -> np.ndarray:
