@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import tvm_ffi
 from tvm import tirx
@@ -36,7 +37,7 @@ LOWEST = -3.4028234663852886e38
 """The least float32: a greatest score before there is one."""
 
 
-Extent = int | tirx.Expr
+Extent: TypeAlias = int | tirx.Expr
 
 
 def attention_kernel(
