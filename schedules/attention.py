@@ -149,8 +149,10 @@ def _match(scope: Scope, value: relax.Expr) -> _Call | None:
         _operand(scope, key, is_transposed=True),
         _operand(scope, value.args[1]),
     )
-    form = Attention((*(each.order for each in found), HEADS_FIRST), tuple(steps))
-    return _Call(form, (*(each.tensor for each in found), *operands), layer_name(value))
+    orders = found[0].order, found[1].order, found[2].order, HEADS_FIRST
+    return _Call(
+        Attention(orders, tuple(steps)), (*(each.tensor for each in found), *operands), layer_name(value)
+    )
 
 
 def _is_product(value: relax.Expr) -> bool:

@@ -173,6 +173,25 @@ def test_tiles_fill_the_registers_of_other_targets(cpu, instruction):
     assert assembly.count(instruction) >= 2 * (row_of(target).vector_registers - 8)
 
 
+@pytest.mark.parametrize("most", [40, 4000])
+def test_open_lengths(most):
+    """One kernel takes any number of keys and queries up to the greatest; of many keys its softmax runs."""
+    form = Attention(SEQUENCES, (Step("scale", 0.25), Step("add", operand=0)))
+    queries, keys = tvm.tirx.Var("q", "int64"), tvm.tirx.Var("k", "int64")
+    shapes = [(1, queries, 2, 16), (1, keys, 2, 16), (1, keys, 2, 11), (1, 1, 1, keys)]
+    given = [te.placeholder(shape, "float32", name=f"x{place}") for place, shape in enumerate(shapes)]
+    row = row_of(TARGET)
+    func = te.create_prim_func([*given, attention(*given, form=form, by=row.converts_by)])
+    func = attention_kernel(func, row, 1, lambda extent: 40 if extent.same_as(queries) else most)
+    kernel = compile_kernel(func, TARGET)["main"]
+    for count, length in ((1, 1), (5, 16), (6, 17), (13, 40), (40, 33), (2, most), (7, most - 3)):
+        arrays = inputs(form, (1, count, length, 2, 2, 16, 11))
+        mask = random((1, 1, 1, length), 4)
+        out = tvm.runtime.tensor(np.full((1, count, 2, 11), 77, "float32"))
+        kernel(*map(tvm.runtime.tensor, (*arrays, mask)), out)
+        np.testing.assert_allclose(out.numpy(), reference(form, arrays, [mask]), atol=TOLERANCE)
+
+
 def test_what_is_no_attention_is_left_alone():
     x = te.placeholder((4,), "float32")
     func = te.create_prim_func([x, te.compute((4,), lambda i: x[i] + 1.0)])
