@@ -148,10 +148,14 @@ def _weighted(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot) -> rel
 
 
 def _product(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, few_rows: Dot) -> relax.Expr:
-    """Legalize a product; a few rows of one take the other operand as it lies, in float32."""
+    """Legalize a product; a few rows of one take the other operand as it lies, in float32.
+
+    Constants with leading axes, one matrix for each element of a batch, are an operand like activations.
+    """
     data, other = call.args
     shapes = shape_of(data), shape_of(other)
-    of_two = not is_constant(other) and all(len(shape) > 1 and 0 not in shape for shape in shapes)
+    is_weight = is_constant(other) and len(shapes[1]) == 2
+    of_two = not is_weight and all(len(shape) > 1 and 0 not in shape for shape in shapes)
     if not of_two or {dtype_of(data), dtype_of(other)} != {"float32"}:
         return _weighted(builder, call, dot=dot)
     if shapes[0][-2] < product.PACKING_ROWS:

@@ -10,8 +10,13 @@ from tvmq.passes.realize.compute.attention import HEADS_FIRST, Attention, Step
 
 
 def heads_first(array: np.ndarray, order: str) -> np.ndarray:
-    """Return an array of that order as ``[B, H, S, D]``, or one of these as an array of that order."""
-    return array if order == HEADS_FIRST else array.transpose(0, 2, 1, 3)
+    """Return an array of that order as ``[B, H, S, D]``."""
+    return array.transpose([order.index(name) for name in HEADS_FIRST])
+
+
+def in_order(array: np.ndarray, order: str) -> np.ndarray:
+    """Return ``[B, H, S, D]`` as an array of that order."""
+    return array.transpose([HEADS_FIRST.index(name) for name in order])
 
 
 def _stepped(step: Step, scores: np.ndarray, operands: Sequence[np.ndarray]) -> np.ndarray:
@@ -20,6 +25,8 @@ def _stepped(step: Step, scores: np.ndarray, operands: Sequence[np.ndarray]) -> 
     operand = operands[step.operand]
     if step.kind == "add":
         return scores + operand
+    if step.kind == "multiply":
+        return scores * operand
     is_kept = (operand != 0) == (step.kind == "keep")
     return np.where(is_kept, scores, np.float32(step.number))
 
@@ -39,4 +46,7 @@ def reference(
         scores = _stepped(step, scores, operands)
     with np.errstate(invalid="ignore"):
         power = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        return heads_first(power @ value / power.sum(axis=-1, keepdims=True), form.orders[3])
+        mean = power @ value / power.sum(axis=-1, keepdims=True)
+    if form.zeros:
+        mean = np.where(np.isnan(power.sum(axis=-1, keepdims=True)), 0, mean)
+    return in_order(mean, form.orders[3])

@@ -5,7 +5,7 @@
 That is what is left of a batch norm before an activation, and of an input's normalization before a padded
 convolution. As a convolution it runs on integers, exactly as any other. ``Annotate`` runs this rewrite first;
 a model that stays in float has no use for it. What a step makes bits of stays as it is: bits are to be those of the
-float model.
+float model. So do factors of products: their second axis are the heads of an attention, not channels.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def _rewrite(scope: Scope, value: relax.Expr, kept: set[str]) -> relax.Expr | No
     ):
         return None
     if affine.scale.size == affine.shift.size == 1 or _is_bias(scope, affine):
+        return None
+    if scope.defined_by(affine.data, "relax.matmul") is not None:
         return None
     scale = per_channel(affine.scale, shape_of(value), AXIS)
     shift = per_channel(affine.shift, shape_of(value), AXIS)

@@ -33,6 +33,7 @@ from .share_weights import ShareWeights
 from .spelled_activations import SpelledActivations
 from .spelled_norms import SpelledNorms
 from .split_batch_norm import SplitBatchNorm
+from .split_products import SplitProducts
 from .transposed_convolution import TransposedConvolution
 from .trim_taps import TrimTaps
 from .widen_1d import Widen1d
@@ -60,6 +61,7 @@ class Prepare:
             Powers(),
             SpelledActivations(),
             SpelledNorms(),
+            SplitProducts(),
             AttentionOrder(),
             SplitBatchNorm(),
             Widen1d(),

@@ -42,7 +42,11 @@ class Scope:
 
     def used_once(self, expr: relax.Expr) -> bool:
         """Tell whether the value has one reader, so that it is gone where that reader no longer needs it."""
-        return isinstance(expr, relax.Var) and self._uses.get(expr, 0) == 1
+        return self.readers(expr) == 1
+
+    def readers(self, expr: relax.Expr) -> int:
+        """Return how often a variable is read; 0 for any other expression."""
+        return self._uses.get(expr, 0) if isinstance(expr, relax.Var) else 0
 
     def emit(self, call: relax.Expr, name: str) -> relax.Var:
         """Bind a call that belongs to the layer ``name`` and that the rule's result reads once."""

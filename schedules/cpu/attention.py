@@ -416,15 +416,14 @@ class _Kernel:
                 for row in range(self.rows):
                     self._add_products(sums[row], self.scores[row, place], values)
             for row in range(self.rows):
-                factor = tirx.Broadcast(factors[row][0], self.lanes)
                 for vector in range(together):
                     at = column + vector * self.lanes
                     value = load(sums[row], [vector * self.lanes], self.lanes)
                     if self.runs:
-                        place = [own + row, at]
+                        place, factor = [own + row, at], tirx.Broadcast(factors[row][0], self.lanes)
                         store(self.sums, load(self.sums, place, self.lanes) * factor + value, place)
                     else:
-                        store(sums[row], value * factor, [vector * self.lanes])
+                        store(sums[row], self._mean(value, factors[row][0]), [vector * self.lanes])
             if not self.runs:
                 for row in range(self.rows):
                     self._write(first + row, column, together, sums[row], [0])
@@ -444,12 +443,16 @@ class _Kernel:
             with T.serial(0, self.padded_width // self.lanes) as vector:
                 column = vector * self.lanes
                 scaled = T.alloc_buffer((self.lanes,), "float32")
-                store(
-                    scaled,
-                    load(self.sums, [row, column], self.lanes) * tirx.Broadcast(share[0], self.lanes),
-                    [0],
-                )
+                store(scaled, self._mean(load(self.sums, [row, column], self.lanes), share[0]), [0])
                 self._write(first + row, column, 1, scaled, [0])
+
+    def _mean(self, sums: tirx.Expr, share: tirx.Expr) -> tirx.Expr:
+        """Return a vector of sums times a share, which is no number where the softmax is none."""
+        mean = sums * tirx.Broadcast(share, self.lanes)
+        if not self.form.zeros:
+            return mean
+        zeros = number(0.0, self.lanes)
+        return tirx.Select(tirx.Broadcast(share, self.lanes) > zeros, mean, zeros)
 
     def _write(
         self, place: tirx.Expr, column: tirx.Expr, vectors: int, source: tirx.Buffer, start: list[int]

@@ -18,6 +18,7 @@ model's opset.
 | DynamicQuantizeLinear | a row pair, up to its integers | a scale of 0 where all are 0 |
 | QLinearConv, QLinearMatMul | dequantize, the float operator, quantize | missing |
 | ConvInteger | a convolution of int32 | missing |
+| Einsum | of two operands: one matrix product | loops |
 | LSTM, GRU, RNN | one matrix product, and a kernel for the steps | missing |
 | DFT, STFT, Det, DeformConv, Col2Im, ... | products, convolutions, one kernel | missing |
 | those of ``onnx_bodies`` | their bodies | missing, or another operator of that name |
@@ -40,6 +41,7 @@ from .basic import LRN, BatchNormalization, Constant, DequantizeLinear, LayerNor
 from .clip import Clip
 from .convolution import Col2Im, Conv, ConvTranspose, DeformConv
 from .division import Div, Mod
+from .einsum import Einsum
 from .elementwise import (
     BitCast,
     BitShift,
@@ -230,6 +232,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "Div": Div,
     "Dropout": Dropout,
     "DynamicQuantizeLinear": DynamicQuantizeLinear,
+    "Einsum": Einsum,
     "Elu": Elu,
     "Equal": Equal,
     "EyeLike": EyeLike,

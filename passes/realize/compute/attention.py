@@ -8,6 +8,7 @@ Source: Vaswani et al., Attention Is All You Need, 2017 (https://arxiv.org/abs/1
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -24,6 +25,9 @@ LEAST = -87.0
 SEQUENCES_FIRST, HEADS_FIRST = "bshd", "bhsd"
 """Orders of the axes batch, sequence, head and depth."""
 
+ORDERS = (HEADS_FIRST, SEQUENCES_FIRST, "sbhd", "shbd", "hbsd", "hsbd")
+"""All in which a kernel reads and writes: a row of depth lies together."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -31,8 +35,8 @@ class Step:
 
     Attributes
     ----------
-    kind : ``"scale"``: times ``number``; ``"add"``: plus an operand; ``"keep"``: ``number`` where an operand is 0;
-        ``"replace"``: ``number`` where it is not.
+    kind : ``"scale"``: times ``number``; ``"multiply"``: times an operand; ``"add"``: plus an operand; ``"keep"``:
+        ``number`` where an operand is 0; ``"replace"``: ``number`` where it is not.
     number : see above.
     operand : which of the operands, float32 ``[B, H, Sq, Sk]`` or 1 in place of any of these.
     """
@@ -49,6 +53,8 @@ class Step:
         other = operand(self.operand)
         if self.kind == "add":
             return score + other
+        if self.kind == "multiply":
+            return score * other
         number = _like(score, number)
         chosen, otherwise = (score, number) if self.kind == "keep" else (number, score)
         return tirx.Select(other != _like(score, tirx.const(0, "float32")), chosen, otherwise)
@@ -80,11 +86,13 @@ class Attention:
     orders : of the axes of query, key, value and result.
     steps : what happens to scores, in order.
     rounding : how results become integers; None where they are float32.
+    zeros : whether a query gives zeros whose softmax is no number, as where it sees no key; else it gives that.
     """
 
     orders: tuple[str, str, str, str]
     steps: tuple[Step, ...] = ()
     rounding: Rounding | None = None
+    zeros: bool = False
 
     @property
     def dtype(self) -> str:
@@ -108,6 +116,7 @@ class Attention:
             tuple(found["orders"]),
             tuple(Step(**step) for step in found["steps"]),
             None if rounding is None else Rounding(rounding["scale"], Output(**rounding["out"])),
+            found["zeros"],
         )
 
     def stepped(self, score: tirx.Expr, operand: Callable[[int], tirx.Expr]) -> tirx.Expr:
@@ -121,13 +130,14 @@ def placed(
     order: str, batch: tirx.Expr, head: tirx.Expr, place: tirx.Expr, depth: tirx.Expr
 ) -> list[tirx.Expr]:
     """Return the index of an element in a tensor of this order."""
-    return [batch, place, head, depth] if order == SEQUENCES_FIRST else [batch, head, place, depth]
+    axes = {"b": batch, "h": head, "s": place, "d": depth}
+    return [axes[name] for name in order]
 
 
 def extents(order: str, shape: Sequence[tirx.Expr]) -> tuple[tirx.Expr, tirx.Expr, tirx.Expr, tirx.Expr]:
     """Return batch, heads, length and depth of a tensor of this order."""
-    batch, second, third, depth = shape
-    return (batch, third, second, depth) if order == SEQUENCES_FIRST else (batch, second, third, depth)
+    batch, heads, length, depth = (shape[order.index(name)] for name in HEADS_FIRST)
+    return batch, heads, length, depth
 
 
 def is_one(extent: tirx.Expr) -> bool:
@@ -142,7 +152,7 @@ def attention(
 
     Parameters
     ----------
-    query : (B, Sq, H, D), or (B, H, Sq, D) as ``form`` says.
+    query : B, Sq, H and D in the order that ``form`` says.
     key : the same with Sk for Sq; a number of heads that divides H serves several heads of the query each.
     value : as ``key``, with its own depth.
     operands : of the steps, each (B, H, Sq, Sk) or 1 in place of any of these.
@@ -150,7 +160,7 @@ def attention(
 
     Returns
     -------
-    (B, Sq, H, depth of the values), or (B, H, Sq, ..).
+    B, Sq, H and the depth of the values, in the order that ``form`` says.
     """
     batch, heads, length, depth = extents(form.orders[0], query.shape)
     _, key_heads, keys, _ = extents(form.orders[1], key.shape)
@@ -182,7 +192,9 @@ def attention(
         k = te.reduce_axis((0, keys), "k")
         return te.compute((batch, heads, length), lambda *row: reduce(tensor(*row, k), axis=[k]), name=name)
 
-    most = over_keys(stepped, te.max, "most")
+    # TVM's own starts from the least finite number, which a row of negative infinities does not reach.
+    greatest = te.comm_reducer(lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(-math.inf, dtype))
+    most = over_keys(stepped, greatest, "most")
     # Limited so that no power is a denormal number, which takes a hundred times as long; a NaN stays one.
     distance = te.compute(
         scores.shape,
@@ -201,8 +213,11 @@ def attention(
     )
 
     def result(*index: tirx.Expr) -> tirx.Expr:
-        b, h, q, d = index if form.orders[3] == HEADS_FIRST else (index[0], index[2], index[1], index[3])
-        return form.rounded(sums(b, h, q, d) / total(b, h, q), by)
+        b, h, q, d = extents(form.orders[3], index)
+        mean = sums(b, h, q, d) / total(b, h, q)
+        if form.zeros:
+            mean = tirx.Select(total(b, h, q) > tirx.const(0, "float32"), mean, tirx.const(0, "float32"))
+        return form.rounded(mean, by)
 
     return te.compute(
         placed(form.orders[3], batch, heads, length, width),

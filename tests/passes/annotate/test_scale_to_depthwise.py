@@ -42,10 +42,11 @@ def test_rewrites(body, expected):
     [
         lambda b, x: b.add(relax.op.multiply(x, relax.const(np.float32(3)))),
         lambda b, x: b.add(relax.op.multiply(x, const(5, 6))),
+        lambda b, x: b.add(relax.op.multiply(b.add(relax.op.matmul(x, const(2, 4, 6, 5))), const(4, 1, 1))),
         lambda b, x: b.add(relax.op.add(b.add(relax.op.nn.conv2d(x, const(3, 4, 1, 1))), const(1, 3, 1, 1))),
         lambda b, x: b.add(relax.op.multiply(b.add(relax.op.reshape(x, (10, 24))), const(24))),
     ],
-    ids=["a number", "per position", "a bias", "no image"],
+    ids=["a number", "per position", "scores", "a bias", "no image"],
 )
 def test_near_miss(body):
     mod = module({"x": SHAPE}, body)

@@ -24,7 +24,7 @@ from tvmq.schedules.rules import schedule
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
 
-from ...attentions import heads_first, reference
+from ...attentions import in_order, reference
 
 TARGET = parse_target("llvm -mcpu=native")
 
@@ -50,7 +50,7 @@ def inputs(form, sizes):
         (batch, key_heads, keys, width),
     ]
     return [
-        np.ascontiguousarray(heads_first(random(shape, seed), order))
+        np.ascontiguousarray(in_order(random(shape, seed), order))
         for seed, (shape, order) in enumerate(zip(shapes, form.orders[:3], strict=True))
     ]
 
@@ -77,7 +77,13 @@ def run(form, arrays, operands=(), threads=1):
 
 
 @pytest.mark.parametrize(
-    "orders", [SEQUENCES, HEADS, (SEQUENCES_FIRST, HEADS_FIRST, HEADS_FIRST, SEQUENCES_FIRST)]
+    "orders",
+    [
+        SEQUENCES,
+        HEADS,
+        (SEQUENCES_FIRST, HEADS_FIRST, HEADS_FIRST, SEQUENCES_FIRST),
+        ("sbhd", "shbd", "hbsd", "hsbd"),
+    ],
 )
 @pytest.mark.parametrize(
     "sizes",
@@ -111,6 +117,7 @@ B, SQ, SK, H = 2, 9, 21, 3
             [(1, H, SQ, SK), (B, 1, 1, SK)],
         ),
         ((Step("replace", -3.0, 0),), [(1, 1, SQ, SK)]),
+        ((Step("multiply", operand=0),), [(1, H, 1, 1)]),
         ((), []),
     ],
     ids=str,
@@ -132,6 +139,18 @@ def test_a_row_without_keys_is_no_number_and_others_do_not_mind(keys):
     result, expected = run(form, arrays, [mask]), reference(form, arrays, [mask])
     assert np.isnan(result[0, 2]).all() and np.isnan(result).sum() == result[0, 2].size
     np.testing.assert_allclose(result, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("keys", [40, 3000])
+def test_a_row_without_keys_is_zeros_where_it_ought_to_be(keys):
+    form = Attention(SEQUENCES, (Step("add", operand=0),), zeros=True)
+    arrays = inputs(form, (1, 8, keys, 1, 1, 64, 40))
+    mask = np.where(random((1, 1, 8, keys), 3) > 0, np.float32(0), np.float32(-np.inf))
+    mask[0, 0, 2] = -np.inf
+    mask[0, 0, 5, 0] = np.nan
+    result = run(form, arrays, [mask])
+    assert not result[0, [2, 5]].any()
+    np.testing.assert_allclose(result, reference(form, arrays, [mask]), atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(1, 3001), (5, 2999), (61, 3200)])
