@@ -27,8 +27,8 @@ from tvm.script.ir_builder import tirx as T
 from ...passes.hub.packing import ceil_div
 from ...passes.realize.compute.annotations import ATTENTION
 from ...passes.realize.compute.attention import LEAST, Attention, extents, is_one, placed
+from ...passes.realize.compute.vectors import exponential, load, number, store, transposed
 from ...targets.row import TargetRow
-from .vectors import exponential, load, number, store, transposed
 
 VECTORS = 2
 """Of keys, or of values, in a register tile."""
