@@ -149,6 +149,7 @@ class _Kernel:
         self.conversion = Conversion(row.converts_by, largest_rounded=LARGEST_STEPS)
         centre = centre_of(form.dot)
         self.out = arithmetic.Output(form.dot.data_dtype, centre, centre - 127, centre + 127)
+        self.code = None if form.dot.intrinsic is None else INTRINSICS[form.dot.intrinsic]()[1]
         self.arg: Mapping[str, tirx.Buffer] = {}
 
     def emit(self) -> tirx.PrimFunc:
@@ -283,10 +284,9 @@ class _Kernel:
     ) -> None:
         """Add what an instruction takes: numbers of a state from ``first`` on, and weights from ``at`` on."""
         lanes, weights = self.dot.lanes, self.arg["weights"]
-        if self.dot.intrinsic is not None:
-            _, code = INTRINSICS[self.dot.intrinsic]()
+        if self.code is not None:
             value = update_of(
-                code,
+                self.code,
                 lambda place, count: load(self.integers, [sample, first + place], count),
                 lambda place, count: load(weights, [at + place], count),
                 lambda place, count: load(total, [own + place], count),
