@@ -268,9 +268,10 @@ class _Kernel:
             for vector, column in enumerate(columns):
                 store(total, load(self.arg["offsets"], [column], lanes), [vector * lanes])
         with T.serial(self.form.groups) as group:
-            for vector in range(width):
-                at = begin + (group * width + vector) * (taken * lanes)
-                for total, sample in zip(totals, samples, strict=True):
+            # Numbers of one sample after the other stay in registers for all vectors of weights.
+            for total, sample in zip(totals, samples, strict=True):
+                for vector in range(width):
+                    at = begin + (group * width + vector) * (taken * lanes)
                     self._add_products(total, vector * lanes, sample, group * taken, at)
         for total, sample in zip(totals, samples, strict=True):
             step = tirx.Broadcast(self.steps[sample], lanes)
