@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import tvmq
-from tvmq.passes.hub.recurrences import RECURRENT_WEIGHTS, recurrences
-
 from tests.frontends.nodes import floats, one_node
+from tvmq.passes.hub.recurrences import RECURRENT_WEIGHTS, recurrences
 
 SIZE, HIDDEN = 12, 20
 INTEGERS = "int8, by states of 8 bits with a scale for each sample and step"
