@@ -452,7 +452,8 @@ def _start(
             and not options.parameters.activations
         ):
             raise TvmqError(
-                "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
+                "quantization of a float model needs calibration samples (calibration=, --calibration-data); the "
+                "schemes 'dynamic' and 'weight-only' need none"
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
     recipe = Recipe(chosen, row, options, calibration_data(calibration, mod, progress))

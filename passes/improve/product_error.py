@@ -24,7 +24,7 @@ from ..hub.parameters import (
     weight_parameters,
 )
 
-ROWS = 512
+ROWS = 256
 """Rows that tell errors well enough."""
 
 ROWS_A_SAMPLE = 16

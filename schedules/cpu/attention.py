@@ -9,7 +9,9 @@ runs: what is summed up is relative to the greatest score so far (Milakov and Gi
 for softmax, 2018, https://arxiv.org/abs/1805.02867; Dao et al., FlashAttention, 2022, https://arxiv.org/abs/2205.14135).
 
 Registers hold a tile of queries by two vectors of keys, then of values. Queries beyond the last repeat it, and are not
-written. It is written by hand, loop by loop: a schedule has one accumulator, and this kernel two.
+written. For fewer than four, transposing all keys would cost more than it saves: they are multiplied as they lie.
+
+It is written by hand, loop by loop: a schedule has one accumulator, and this kernel two.
 """
 
 from __future__ import annotations
@@ -27,8 +29,12 @@ from tvm.script.ir_builder import tirx as T
 from ...passes.hub.packing import ceil_div
 from ...passes.realize.compute.annotations import ATTENTION
 from ...passes.realize.compute.attention import LEAST, Attention, extents, is_one, placed
-from ...passes.realize.compute.vectors import exponential, load, number, store, transposed
+from ...passes.realize.compute.product import PACKING_ROWS
+from ...passes.realize.compute.vectors import exponential, load, number, store, sums_of, transposed
 from ...targets.row import TargetRow
+
+SQUARE = 8
+"""Side of the squares in which numbers are transposed, where a vector has as many."""
 
 VECTORS = 2
 """Of keys, or of values, in a register tile."""
@@ -69,6 +75,8 @@ def _form(func: tirx.PrimFunc) -> Attention | None:
 
 def _rows(most: int, length: int) -> int:
     """Return how many queries a tile has: of up to ``most`` those that leave the least to do twice."""
+    if length <= most:
+        return length
     return min(
         range(max(1, most - 2), most + 1), key=lambda rows: (ceil_div(length, rows) * (rows + 1), -rows)
     )
@@ -96,6 +104,7 @@ class _Kernel:
         # Sums, the operands of one step, and a register to spare.
         self.rows = _rows((row.vector_registers - VECTORS - 2) // VECTORS, greatest(queries))
         self.columns = VECTORS * self.lanes
+        self.is_packed = greatest(queries) >= PACKING_ROWS or self.depth % self.lanes > 0
         self.padded_width = ceil_div(self.width, self.lanes) * self.lanes
         a_key = 4 * (self.depth + self.padded_width)
         fitting = max(self.columns, row.l2_bytes // 2 // a_key // self.columns * self.columns)
@@ -104,6 +113,9 @@ class _Kernel:
         self.tiles = _whole(self.queries, self.rows)
         # A chunk of keys and values is read once for all queries of a block.
         most_tiles = ceil_div(greatest(queries), self.rows)
+        vectors = self.padded_width // self.lanes
+        fit = max(1, (row.vector_registers - 1) // (self.rows + 1))
+        self.together = max(each for each in range(1, vectors + 1) if vectors % each == 0 and each <= fit)
         near = ceil_div(row.l1_bytes, 4 * self.rows * self.padded_width)
         self.block = min(most_tiles, near) if self.runs else 1
         self.pieces = _pieces(greatest(batch) * self.heads, ceil_div(most_tiles, self.block), threads)
@@ -132,9 +144,10 @@ class _Kernel:
         blocks, chunk_blocks = (
             ceil_div(self._most(length), self.columns) for length in (self.keys, self.chunk)
         )
-        self.packed = T.alloc_buffer((blocks * VECTORS, self.depth, self.lanes), "float32")
+        if self.is_packed:
+            self.packed = T.alloc_buffer((blocks * VECTORS, self.depth, self.lanes), "float32")
+            self._pack_keys()
         self.scores = T.alloc_buffer((self.rows, chunk_blocks * self.columns), "float32")
-        self._pack_keys()
         self._pack_values()
         rows = self.block * self.rows
         if self.runs:
@@ -155,7 +168,7 @@ class _Kernel:
 
     def _pack_keys(self) -> None:
         """Emit the transposition of all keys, a square of numbers at a time."""
-        lanes, side = self.lanes, min(8, self.lanes)
+        lanes, side = self.lanes, min(SQUARE, self.lanes)
         whole = self.depth // side * side
         blocks = _whole(self.keys, self.columns) * VECTORS
         with T.serial(0, blocks) as block:
@@ -235,7 +248,7 @@ class _Kernel:
     def _tile(self, first: tirx.Expr, own: tirx.Expr | int, start: Extent, length: Extent) -> None:
         """Emit a tile of queries against ``length`` keys from ``start`` on; ``own`` is its place in the block."""
         places = [_last(first + row, self.rows, self.queries) for row in range(self.rows)]
-        self._write_scores(places, start, length)
+        (self._write_scores if self.is_packed else self._write_scores_by_rows)(places, start, length)
         shares = [self._softmax(row, own, length) for row in range(self.rows)]
         self._values(first, own, start, length, shares)
 
@@ -244,6 +257,31 @@ class _Kernel:
         with T.serial(0, whole) as column:
             self._tile_of_scores(places, start, column * self.columns, VECTORS, None)
         _where_some(length % self.columns, lambda rest: self._last_scores(places, start, whole, rest))
+
+    def _write_scores_by_rows(self, places: Sequence[tirx.Expr], start: Extent, length: Extent) -> None:
+        """Emit the scores of keys as they lie, a few at a time; -inf behind them, to the end of a vector."""
+        side = min(SQUARE, self.lanes)
+        with T.serial(0, _whole(length, self.lanes) * (self.lanes // side)) as block:
+            first = block * side
+            keys = [T.min(first + lane, length - 1) + start for lane in range(side)]
+            for row, place in enumerate(places):
+                sums = [self._sums(1, 1)[0] for _ in keys]
+                with T.serial(0, self.depth // self.lanes) as step:
+                    at = step * self.lanes
+                    query = load(
+                        self.query, placed(self.form.orders[0], self.b, self.h, place, at), self.lanes
+                    )
+                    for total, key in zip(sums, keys, strict=True):
+                        other = load(
+                            self.key, placed(self.form.orders[1], self.b, self.g, key, at), self.lanes
+                        )
+                        store(total, load(total, [0], self.lanes) + query * other, [0])
+                scores = T.alloc_buffer((side,), "float32")
+                store(scores, sums_of([load(total, [0], self.lanes) for total in sums]), [0])
+                with T.serial(0, side) as lane:
+                    score = self._stepped(scores[lane], place, T.min(first + lane, length - 1) + start, 1)
+                    score = tirx.Select(first + lane < length, score, number(-math.inf))
+                    T.buffer_store(self.scores, score, [row, first + lane])
 
     def _last_scores(self, places: Sequence[tirx.Expr], start: Extent, whole: Extent, rest: Extent) -> None:
         """Emit the scores of fewer keys than a tile has; what else is in its vectors can be no greatest score."""
@@ -366,8 +404,7 @@ class _Kernel:
         factors: Sequence[tirx.Buffer],
     ) -> None:
         """Emit the sums of values: all of them, written; or of a chunk, added to those before times ``factors``."""
-        vectors = self.padded_width // self.lanes
-        together = math.gcd(vectors, VECTORS)
+        vectors, together = self.padded_width // self.lanes, self.together
         with T.serial(0, vectors // together) as group:
             column = group * (together * self.lanes)
             sums = self._sums(self.rows, together)

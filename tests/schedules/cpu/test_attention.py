@@ -87,6 +87,8 @@ def run(form, arrays, operands=(), threads=1):
         (1, 13, 33, 4, 2, 13, 11),  # heads share keys; no whole vectors
         (1, 1, 5, 2, 1, 40, 24),  # one query, less than a vector of keys
         (1, 3, 1, 1, 1, 4, 4),  # one key
+        (2, 1, 37, 4, 2, 64, 64),  # so few queries that keys are read as they lie
+        (1, 3, 16, 1, 1, 16, 8),
     ],
     ids=str,
 )
@@ -132,7 +134,7 @@ def test_a_row_without_keys_is_no_number_and_others_do_not_mind(keys):
     np.testing.assert_allclose(result, expected, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize(("queries", "keys"), [(5, 2999), (61, 3200)])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 3001), (5, 2999), (61, 3200)])
 def test_the_softmax_runs_where_keys_leave_the_cache(queries, keys):
     form = Attention(HEADS, (Step("scale", 0.5), Step("add", operand=0)))
     arrays = inputs(form, (1, queries, keys, 2, 1, 64, 40))
