@@ -92,3 +92,26 @@ def test_a_gpu_keeps_floats() -> None:
     quantized = tvmq.quantize(model, "dynamic", target="cuda -arch=sm_80")
     (found,) = quantized.layers
     assert found.details[RECURRENT_WEIGHTS] == "float: the target has no kernel of recurrences on integers"
+
+
+ARM = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a{}"
+TOLERANCE = 0.01
+"""Of the last bit of a state, which rounds it to the next integer: a step of 1/127 of what is below 1."""
+
+
+@pytest.mark.parametrize("cpu", [72, 76])
+def test_arm(cpu: int, run_on_arm) -> None:
+    model, feeds = layer("GRU")
+    results = run_on_arm(
+        tvmq.compile(tvmq.quantize(model, "dynamic", ARM.format(cpu)), ARM.format(cpu)), feeds
+    )
+    for name, expected in tvmq.compile(tvmq.quantize(model, "dynamic")).run(feeds).items():
+        np.testing.assert_allclose(results[name], expected, atol=TOLERANCE)
+
+
+def test_a_c_library(run_c_library) -> None:
+    model, feeds = layer("LSTM")
+    quantized = tvmq.quantize(model, "dynamic")
+    results = run_c_library(tvmq.compile_c_library(quantized, name="lstm"), feeds)
+    for name, expected in tvmq.compile(quantized).run(feeds).items():
+        np.testing.assert_allclose(results[name], expected, atol=TOLERANCE)
