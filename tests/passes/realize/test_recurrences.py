@@ -7,7 +7,12 @@ import pytest
 
 import tvmq
 from tests.frontends.nodes import floats, one_node
-from tvmq.passes.hub.recurrences import RECURRENT_WEIGHTS, recurrences
+from tvmq.passes.hub.graph import bindings_of, to_numpy
+from tvmq.passes.hub.layers import get_layers
+from tvmq.passes.hub.recurrences import RECURRENT_WEIGHTS, WEIGHTS, kernel_of, operands_of, recurrences
+from tvmq.passes.realize.recurrences import realize_recurrences
+from tvmq.targets.features import row_of
+from tvmq.targets.parse import parse_target
 
 SIZE, HIDDEN = 12, 20
 INTEGERS = "int8, by states of 8 bits with a scale for each sample and step"
@@ -89,9 +94,20 @@ def test_weights_that_vary_stay_float() -> None:
 
 def test_a_gpu_keeps_floats() -> None:
     model, _ = layer("LSTM")
-    quantized = tvmq.quantize(model, "dynamic", target="cuda -arch=sm_80")
-    (found,) = quantized.layers
+    (found,) = tvmq.quantize(model, "dynamic", target="cuda -arch=sm_80").layers
     assert found.details[RECURRENT_WEIGHTS] == "float: the target has no kernel of recurrences on integers"
+
+
+def test_a_gpu_takes_integer_weights_as_floats() -> None:
+    model, _ = layer("LSTM")
+    row = row_of(parse_target("cuda -arch=sm_80"))
+    realized = realize_recurrences(tvmq.quantize(model, "dynamic").mod, row)
+    (call,) = [binding.value for binding in bindings_of(realized) if kernel_of(binding.value) is not None]
+    weights = to_numpy(operands_of(call)[WEIGHTS])
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, floats(1, 4 * HIDDEN, HIDDEN, seed=2)[0].T * HIDDEN**-0.5, atol=0.005)
+    (found,) = get_layers(realized)
+    assert found.details[RECURRENT_WEIGHTS] == "float: a GPU has no kernel of recurrences on integers"
 
 
 ARM = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a{}"
@@ -102,9 +118,9 @@ TOLERANCE = 0.01
 @pytest.mark.parametrize("cpu", [72, 76])
 def test_arm(cpu: int, run_on_arm) -> None:
     model, feeds = layer("GRU")
-    results = run_on_arm(
-        tvmq.compile(tvmq.quantize(model, "dynamic", ARM.format(cpu)), ARM.format(cpu)), feeds
-    )
+    target = ARM.format(cpu)
+    package = tvmq.compile(tvmq.quantize(model, "dynamic", target), target)
+    results = run_on_arm(package, feeds, f"cortex-a{cpu}")
     for name, expected in tvmq.compile(tvmq.quantize(model, "dynamic")).run(feeds).items():
         np.testing.assert_allclose(results[name], expected, atol=TOLERANCE)
 
