@@ -131,3 +131,14 @@ def test_a_c_library(run_c_library) -> None:
     results = run_c_library(tvmq.compile_c_library(quantized, name="lstm"), feeds)
     for name, expected in tvmq.compile(quantized).run(feeds).items():
         np.testing.assert_allclose(results[name], expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("rounding", ["hessian", "reconstruct"])
+def test_methods_that_look_at_products_leave_recurrent_weights_to_the_nearest(rounding: str) -> None:
+    model, feeds = layer("GRU")
+    options = tvmq.QuantizeOptions(rounding=rounding)
+    package = tvmq.compile(tvmq.quantize(model, "int8", calibration=[feeds], options=options))
+    for result, expected in zip(
+        package.run(feeds).values(), tvmq.compile(model).run(feeds).values(), strict=True
+    ):
+        np.testing.assert_allclose(result, expected, atol=0.03)
