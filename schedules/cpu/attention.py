@@ -30,8 +30,8 @@ from ...passes.hub.packing import ceil_div
 from ...passes.realize.compute.annotations import ATTENTION
 from ...passes.realize.compute.attention import LEAST, Attention, extents, is_one, placed
 from ...passes.realize.compute.product import PACKING_ROWS
+from ...passes.realize.compute.vectors import exponential, load, number, store, sums_of, transposed
 from ...targets.row import TargetRow
-from .vectors import exponential, load, number, store, sums_of, transposed
 
 SQUARE = 8
 """Side of the squares in which numbers are transposed, where a vector has as many."""
