@@ -87,6 +87,7 @@ def test_passes_are_found_by_class_name_or_themselves(pipeline):
     pipeline.replace(Prepare, mine)
     assert _names(pipeline) == [
         "mine",
+        "FitProducts",
         "Equalize",
         "mine",
         "Annotate",
