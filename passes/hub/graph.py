@@ -39,6 +39,11 @@ def with_layer_name(call: relax.Call, name: str) -> relax.Call:
     return relax.Call(call.op, call.args, call.attrs, call.ty_args, span=span)
 
 
+def with_layer_name_of(call: relax.Call, other: relax.Call) -> relax.Call:
+    """Return the call as one that came from the same ONNX node as another; of none where that came from none."""
+    return relax.Call(call.op, call.args, call.attrs, call.ty_args, span=other.span)
+
+
 def is_constant(expr: relax.Expr) -> bool:
     """Tell whether the expression is a constant tensor."""
     return isinstance(expr, Constant)

@@ -1,0 +1,226 @@
+"""Static modules of one model at several sizes --> one module with its dimensions open.
+
+    x: [1, 511, 384]  reshape(x, [1, 511, 12, 32])
+    x: [1, 257, 384]  reshape(x, [1, 257, 12, 32])   -->   x: [1, S, 384]  reshape(x, [1, S, 12, 32])
+
+The modules are walked side by side. They must be alike but for integers, each of which becomes an expression of the
+sizes (``fitting``), and for constants that are the first part of a greater one, which become slices of it. So whatever
+decides on shapes, an importer or a pass, need not know of anything open: it runs at several sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+from tvm.sym import Analyzer
+
+from ...errors import TvmqError
+from .fitting import fit
+from .graph import (
+    bindings_of,
+    constant,
+    describe_layer,
+    is_constant,
+    layer_name,
+    main_function,
+    op_name,
+    to_numpy,
+    with_layer_name_of,
+)
+from .open_dims import Range, Sizes, points_of, with_ranges
+
+
+def over_sizes(make: Callable[[Sizes], tvm.IRModule], ranges: Mapping[str, Range]) -> tvm.IRModule:
+    """Return the open module of what ``make`` gives for sizes within the ranges, and beyond where those are short.
+
+    Raises
+    ------
+    TvmqError : what it gives for two sizes differs in more than extents, naming the node.
+    """
+    points = points_of(ranges)
+    return with_ranges(unify([make(sizes) for sizes in points], points), ranges)
+
+
+def unify(mods: Sequence[tvm.IRModule], points: Sequence[Sizes]) -> tvm.IRModule:
+    """Return one module for static ones; errors as for ``over_sizes``.
+
+    Parameters
+    ----------
+    mods : modules of one function ``main`` each.
+    points : the sizes of each, as ``fitting.fit`` takes them.
+    """
+    functions = [mod["main"] for mod in mods]
+    vars = {name: tirx.Var(name, "int64") for name in points[0]}
+    found = Sides(points, vars)
+    params = [
+        relax.Var(each[0].name, found.type([param.ty for param in each], f"input {each[0].name!r}"))
+        for each in zip(*(function.params for function in functions), strict=True)
+    ]
+    found.bind([function.params for function in functions], params)
+    found.builder = relax.BlockBuilder(tvm.IRModule({}, attrs=mods[0].attrs))
+    with main_function(found.builder, params, functions[0].attrs):
+        with found.builder.dataflow():
+            for bindings in _side_by_side(mods):
+                found.bind_value(mods[0], bindings)
+            result = found.expression([function.body.body for function in functions], "the result")
+            output = found.builder.emit_output(result)
+        found.builder.emit_func_output(output)
+    return found.builder.get()
+
+
+def _side_by_side(mods: Sequence[tvm.IRModule]) -> list[tuple[relax.VarBinding, ...]]:
+    every = [bindings_of(mod) for mod in mods]
+    if len({len(bindings) for bindings in every}) > 1:
+        for together in zip(*every, strict=False):
+            if len({op_name(binding.value) for binding in together}) > 1:
+                break
+        where = describe_layer(mods[0], layer_name(together[0].value))
+        raise TvmqError(f"open dimensions: what is computed depends on their sizes{where}")
+    return list(zip(*every, strict=True))
+
+
+@dataclass
+class Sides:
+    """Expressions of several modules side by side, and the one that stands for them."""
+
+    points: Sequence[Sizes]
+    vars: Mapping[str, tirx.Var]
+    builder: relax.BlockBuilder | None = None
+    env: dict[relax.Var, relax.Var] = field(default_factory=dict)
+
+    def bind(self, olds: Sequence[Sequence[relax.Var]], news: Sequence[relax.Var]) -> None:
+        """Let the variables of the first module stand for those of all."""
+        for old, new in zip(olds[0], news, strict=True):
+            self.env[old] = new
+
+    def bind_value(self, mod: tvm.IRModule, bindings: Sequence[relax.VarBinding]) -> None:
+        """Emit the value of a binding in each module as one."""
+        first = bindings[0]
+        where = describe_layer(mod, layer_name(first.value))
+        value = self.expression([binding.value for binding in bindings], where)
+        if not isinstance(value, relax.Var) and not is_constant(value):
+            value = self.builder.emit(value, first.var.name)
+            wanted = self.type([binding.var.ty for binding in bindings], where)
+            if not _is_same_type(value.ty, wanted):
+                raise TvmqError(
+                    f"open dimensions: {op_name(first.value)}{where} gives {_shown(value.ty)}, not {_shown(wanted)}"
+                )
+        self.env[first.var] = value
+
+    def expression(self, each: Sequence[relax.Expr], where: str) -> relax.Expr:
+        """Return the expression that stands for one of each module."""
+        first = each[0]
+        if is_constant(first):
+            return self._constant(each, where)
+        if isinstance(first, relax.Var):
+            return self.env[first]
+        if isinstance(first, relax.Tuple):
+            items = zip(*(one.fields for one in each), strict=True)
+            return relax.Tuple([self.expression(item, where) for item in items])
+        if isinstance(first, relax.TupleGetItem):
+            return relax.TupleGetItem(self.expression([one.tuple_value for one in each], where), first.index)
+        if isinstance(first, relax.ShapeExpr):
+            return relax.ShapeExpr(self.extents([one.values for one in each], where))
+        if isinstance(first, tirx.IntImm):
+            return self.extent([int(one) for one in each], where, str(first.ty))
+        if isinstance(first, relax.Call):
+            return self._call(each, where)
+        if not all(tvm_ffi.structural_equal(first, one) for one in each):
+            raise TvmqError(f"open dimensions: what is computed depends on their sizes{where}")
+        return first
+
+    def _call(self, each: Sequence[relax.Call], where: str) -> relax.Call:
+        first = each[0]
+        alike = {(op_name(one), len(one.args)) for one in each}
+        if len(alike) > 1 or not all(tvm_ffi.structural_equal(first.attrs, one.attrs) for one in each):
+            raise TvmqError(f"open dimensions: {op_name(first)}{where} depends on their sizes")
+        args = [self.expression(arg, where) for arg in zip(*(one.args for one in each), strict=True)]
+        if op_name(first) == "relax.strided_slice" and _depends(args[1:]):
+            call = relax.op.strided_slice(*args, assume_inbound=True)  # as it is at all sizes: its type says so
+        else:
+            call = relax.Call(first.op, args, first.attrs, first.ty_args)
+        return with_layer_name_of(call, first)
+
+    def _constant(self, each: Sequence[relax.Expr], where: str) -> relax.Expr:
+        arrays = [to_numpy(one) for one in each]
+        whole = arrays[0]
+        if all(_is_same_array(whole, array) for array in arrays):
+            return each[0]
+        if not all(is_first_part(array, whole) for array in arrays):
+            raise TvmqError(f"open dimensions: a constant{where} depends on their sizes")
+        extents = self.extents([array.shape for array in arrays], where)
+        axes = [axis for axis, extent in enumerate(extents) if not isinstance(extent, tirx.IntImm)]
+        return self.builder.emit(
+            relax.op.strided_slice(
+                constant(whole), axes, [0] * len(axes), [extents[axis] for axis in axes], assume_inbound=True
+            )
+        )
+
+    def type(self, each: Sequence[tvm.ir.Type], where: str) -> tvm.ir.Type:
+        """Return the type that stands for one of each module."""
+        first = each[0]
+        if isinstance(first, relax.TupleType):
+            return relax.TupleType(
+                [self.type(item, where) for item in zip(*(one.fields for one in each), strict=True)]
+            )
+        if not isinstance(first, relax.TensorType):
+            return first
+        if len({str(one.dtype) for one in each}) > 1 or len({len(one.shape) for one in each}) > 1:
+            raise TvmqError(f"open dimensions: rank or dtype{where} depends on their sizes")
+        return relax.TensorType(self.extents([one.shape for one in each], where), first.dtype)
+
+    def extents(self, each: Sequence[Sequence], where: str) -> list[tirx.Expr]:
+        """Return the extents that stand for those of each module."""
+        if len({len(one) for one in each}) > 1:
+            raise TvmqError(f"open dimensions: the rank{where} depends on their sizes")
+        return [self.extent([int(one) for one in every], where) for every in zip(*each, strict=True)]
+
+    def extent(self, values: Sequence[int], where: str, dtype: str = "int64") -> tirx.Expr:
+        """Return the expression that has these values at the points."""
+        if len(set(values)) == 1:
+            return tirx.IntImm(dtype, values[0])
+        form = fit(values, self.points)
+        if form is None:
+            raise TvmqError(f"open dimensions: an extent{where} is {values[0]} for {_said(self.points[0])}, ...")
+        expression = form.expression(self.vars)
+        return expression if dtype == "int64" else tirx.Cast(dtype, expression)
+
+
+def _said(sizes: Sizes) -> str:
+    return ", ".join(f"{name} = {size}" for name, size in sizes.items())
+
+
+def _depends(args: Sequence[relax.Expr]) -> bool:
+    return any(
+        not isinstance(item, tirx.IntImm) for arg in args if isinstance(arg, relax.Tuple) for item in arg.fields
+    )
+
+
+def _is_same_array(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
+
+
+def is_first_part(part: np.ndarray, whole: np.ndarray) -> bool:
+    """Tell whether an array is the first part of another along each axis."""
+    fits = part.dtype == whole.dtype and part.ndim == whole.ndim and all(np.less_equal(part.shape, whole.shape))
+    return bool(fits) and _is_same_array(part, whole[tuple(map(slice, part.shape))])
+
+
+def _is_same_type(one: tvm.ir.Type, other: tvm.ir.Type) -> bool:
+    if isinstance(one, relax.TupleType) and isinstance(other, relax.TupleType):
+        return all(map(_is_same_type, one.fields, other.fields))
+    if not isinstance(one, relax.TensorType):
+        return True
+    if not isinstance(one.shape, relax.ShapeExpr) or str(one.dtype) != str(other.dtype):
+        return False
+    prove = Analyzer().can_prove_equal
+    return len(one.shape) == len(other.shape) and all(map(prove, one.shape, other.shape))
+
+
+def _shown(ty: tvm.ir.Type) -> str:
+    return str(ty.shape) if isinstance(ty, relax.TensorType) else str(ty)
