@@ -25,7 +25,7 @@ ATTRIBUTE = "tvmq.open"
 BLOCK = 64
 """A multiple of all that lengths are cut into: lanes, tiles, groups."""
 LEAST_TOP = 8
-SMALL = 5
+SMALL = 37
 
 Sizes = Mapping[str, int]
 """A size of each open dimension, by its name."""

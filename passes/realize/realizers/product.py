@@ -68,7 +68,7 @@ def plan_matrix_product(facts: Facts, value: relax.Expr, target: Parameters | No
         define = partial(
             product.integer_matmul,
             multiplier=float(np.float32(multiplier)),
-            dot=Dot(own.lanes, own.depth, own.data_dtype),
+            dot=Dot(own.lanes, own.depth, own.data_dtype, any_extent=emitter.row.is_sample),
             epilogue=epilogue,
         )
         shapes = [shape_of(argument) for argument in call.args]
