@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tvm import relax
 
 from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
+from ..passes.hub.open_dims import ranges_of
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
 from .bits import WriteBits
@@ -19,6 +21,8 @@ from .cuda.graphs import with_graphs
 from .cuda.scratch import plan_scratch
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
+from .open.build import open_kernels
+from .open.instances import instances_of
 from .packed_weights import keep_packed
 from .padding import SkipPadding
 from .records import apply_records, read_records
@@ -113,13 +117,56 @@ def to_scheduled_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 to 3: as ``to_kernels``, with every kernel scheduled; parameters and errors as for ``build``."""
-    threads = threads_of(target)
     mod, kernels = to_kernels(mod, target, row)
     mod = relax.transform.RewriteDataflowReshape()(mod)  # kernels that move nothing are no kernels
+    return _scheduled(mod, target, row, records), kernels
+
+
+def _scheduled(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None
+) -> tvm.IRModule:
+    """Run phase 3."""
+    threads = threads_of(target)
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))
-        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod))), kernels
+        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod)))
+
+
+def build_open(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    row: TargetRow,
+    records: Path | None = None,
+    *,
+    lower: Callable[[tvm.IRModule, TargetRow], tvm.IRModule],
+) -> Built:
+    """Compile a module of the hub with open dimensions.
+
+    Parameters
+    ----------
+    lower : makes of a static module of the hub one that ``build`` takes.
+
+    Raises
+    ------
+    TvmqError : as ``build`` does; what the model computes depends on its sizes.
+    """
+
+    def kernels_at(static: tvm.IRModule, own_row: TargetRow) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
+        return to_kernels(lower(static, own_row), target, own_row)
+
+    def scheduled(kernels: tvm.IRModule) -> tvm.IRModule:
+        return _scheduled(kernels, target, row, records)
+
+    instances = instances_of(mod, row, kernels_at)
+    with target:
+        composed = open_kernels(mod, instances, row, scheduled)
+        most = {name: one.high for name, one in ranges_of(mod).items()}
+        main = composed.get_global_var("main")
+        composed.update_func(main, composed["main"].with_attr("tir_var_upper_bound", most))
+        planned = plan_memory()(allocate_empty(composed))
+        executable = generate(to_virtual_machine()(planned), target)
+    return Built(executable, instances.kernels, composed, _storage_bytes(planned))
 
 
 def build(

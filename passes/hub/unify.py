@@ -29,6 +29,7 @@ from .graph import (
     layer_name,
     main_function,
     op_name,
+    rebuild,
     to_numpy,
     with_layer_name_of,
 )
@@ -42,35 +43,65 @@ def over_sizes(make: Callable[[Sizes], tvm.IRModule], ranges: Mapping[str, Range
     ------
     TvmqError : what it gives for two sizes differs in more than extents, naming the node.
     """
-    points = points_of(ranges)
-    return with_ranges(unify([make(sizes) for sizes in points], points), ranges)
+    first, *others = points_of(ranges)
+    mods = [make(first)]
+    for sizes in others:
+        mods.append(with_constants_of(make(sizes), mods[0]))
+    return with_ranges(unify(mods, [first, *others]), ranges)
 
 
 def unify(mods: Sequence[tvm.IRModule], points: Sequence[Sizes]) -> tvm.IRModule:
-    """Return one module for static ones; errors as for ``over_sizes``.
+    """Return one module for static ones of one function ``main`` each; errors as for ``over_sizes``.
 
-    Parameters
-    ----------
-    mods : modules of one function ``main`` each.
-    points : the sizes of each, as ``fitting.fit`` takes them.
+    ``points`` are the sizes of each, as ``fitting.fit`` takes them.
     """
+    return unify_by(Sides(points, {name: tirx.Var(name, "int64") for name in points[0]}), mods)
+
+
+def unify_by(sides: Sides, mods: Sequence[tvm.IRModule]) -> tvm.IRModule:
+    """Return one module for several as ``sides`` makes one expression of those of each."""
     functions = [mod["main"] for mod in mods]
-    vars = {name: tirx.Var(name, "int64") for name in points[0]}
-    found = Sides(points, vars)
     params = [
-        relax.Var(each[0].name, found.type([param.ty for param in each], f"input {each[0].name!r}"))
+        relax.Var(each[0].name, sides.type([param.ty for param in each], f" of input {each[0].name!r}"))
         for each in zip(*(function.params for function in functions), strict=True)
     ]
-    found.bind([function.params for function in functions], params)
-    found.builder = relax.BlockBuilder(tvm.IRModule({}, attrs=mods[0].attrs))
-    with main_function(found.builder, params, functions[0].attrs):
-        with found.builder.dataflow():
+    sides.env.update(zip(functions[0].params, params, strict=True))
+    sides.builder = relax.BlockBuilder(tvm.IRModule({}, attrs=mods[0].attrs))
+    with main_function(sides.builder, params, functions[0].attrs):
+        with sides.builder.dataflow():
             for bindings in _side_by_side(mods):
-                found.bind_value(mods[0], bindings)
-            result = found.expression([function.body.body for function in functions], "the result")
-            output = found.builder.emit_output(result)
-        found.builder.emit_func_output(output)
-    return found.builder.get()
+                sides.bind_value(mods[0], bindings)
+            result = sides.expression([function.body.body for function in functions], " of the result")
+            output = sides.builder.emit_output(result)
+        sides.builder.emit_func_output(output)
+    return sides.builder.get()
+
+
+def with_constants_of(mod: tvm.IRModule, other: tvm.IRModule) -> tvm.IRModule:
+    """Return a module with the constants of another where they are equal, so that memory holds them once."""
+    found: dict[relax.Expr, relax.Expr] = {}
+    for one, its in zip(bindings_of(mod), bindings_of(other), strict=False):
+        for own, wanted in zip(_constants(one.value), _constants(its.value), strict=False):
+            if own not in found and _is_same_array(to_numpy(own), to_numpy(wanted)):
+                found[own] = wanted
+
+    def shared(expr: relax.Expr) -> relax.Expr:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([shared(item) for item in expr.fields])
+        if isinstance(expr, relax.Call):
+            args = [shared(argument) for argument in expr.args]
+            return relax.Call(expr.op, args, expr.attrs, expr.ty_args, span=expr.span)
+        return found.get(expr, expr) if is_constant(expr) else expr
+
+    return rebuild(mod, lambda builder, var, value: shared(value))
+
+
+def _constants(expr: relax.Expr) -> list[relax.Expr]:
+    """Return the constants that a bound value reads, in order."""
+    if is_constant(expr):
+        return [expr]
+    parts = expr.fields if isinstance(expr, relax.Tuple) else expr.args if isinstance(expr, relax.Call) else []
+    return [one for part in parts for one in _constants(part)]
 
 
 def _side_by_side(mods: Sequence[tvm.IRModule]) -> list[tuple[relax.VarBinding, ...]]:
@@ -92,11 +123,6 @@ class Sides:
     vars: Mapping[str, tirx.Var]
     builder: relax.BlockBuilder | None = None
     env: dict[relax.Var, relax.Var] = field(default_factory=dict)
-
-    def bind(self, olds: Sequence[Sequence[relax.Var]], news: Sequence[relax.Var]) -> None:
-        """Let the variables of the first module stand for those of all."""
-        for old, new in zip(olds[0], news, strict=True):
-            self.env[old] = new
 
     def bind_value(self, mod: tvm.IRModule, bindings: Sequence[relax.VarBinding]) -> None:
         """Emit the value of a binding in each module as one."""

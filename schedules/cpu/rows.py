@@ -27,7 +27,7 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
     for block in blocks[: marked[0]]:
         sch.compute_inline(block)
     result = inline_elementwise(sch, blocks[marked[-1] :])
-    steps = [block for block in blocks[marked[0] : marked[-1]] if not _inlined(sch, block)]
+    steps = [block for block in blocks[marked[0] : marked[-1]] if not inlined(sch, block)]
     loops = sch.get_loops(result)
     work = extent_of_all(sch, loops) * max(extent_of_all(sch, sch.get_loops(block)[lead:]) for block in steps)
     if lead:
@@ -37,7 +37,7 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
         if work >= PARALLEL_WORK:
             sch.parallel(rows)  # first: a reduction in two blocks is none that TVM knows as one
     for block in steps:
-        _vectorize(sch, block, lead)
+        vectorize(sch, block, lead)
     own = loops[lead:]
     if extent_of_all(sch, own) > 1:
         groups, lane = sch.split(own[-1], [None, row.vector_bits // 32])
@@ -46,7 +46,7 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
     return ""
 
 
-def _inlined(sch: Schedule, block: SBlockRV) -> bool:
+def inlined(sch: Schedule, block: SBlockRV) -> bool:
     """Inline a block that is no step by itself: what a step's own function is made of."""
     if ROWS in sch.get(block).annotations or ROWS in sch.get(sch.get_consumers(block)[0]).annotations:
         return False
@@ -54,7 +54,7 @@ def _inlined(sch: Schedule, block: SBlockRV) -> bool:
     return True
 
 
-def _vectorize(sch: Schedule, block: SBlockRV, lead: int) -> None:
+def vectorize(sch: Schedule, block: SBlockRV, lead: int) -> None:
     """Make vectors of a block: one lane each of what it computes, or of the parts that it reduces."""
     kinds = [var.iter_type for var in sch.get(block).iter_vars]
     own = kinds.count(tirx.IterVar.DataPar) - lead

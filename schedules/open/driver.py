@@ -32,9 +32,7 @@ class Part:
     extents: tuple[int, ...]
 
 
-def driver(
-    whole: tirx.PrimFunc, axes: Sequence[Axis], parts: Sequence[Part], vars: Sequence[tirx.Var]
-) -> tirx.PrimFunc:
+def driver(whole: tirx.PrimFunc, axes: Sequence[Axis], parts: Sequence[Part]) -> tirx.PrimFunc:
     """Return the function that computes ``whole`` by its parts.
 
     Parameters
@@ -42,7 +40,6 @@ def driver(
     whole : the function of any size; its parameters, shapes included, are those of the result.
     axes : those that it is cut along.
     parts : the largest first; they differ along the last axis alone.
-    vars : what the shapes are made of: further parameters.
     """
     shortest = parts[-1].extents
     loops = [(tirx.Var(f"part_{number}", "int64"), axis.extent // shortest[number]) for number, axis in enumerate(axes)]
@@ -60,9 +57,7 @@ def driver(
     for var, extent in reversed(loops[:last]):
         body = _loop(var, extent, body)
     root = SBlock([], [], [], "root", body)
-    func = tirx.PrimFunc(
-        [*whole.params, *vars], SBlockRealize([], tirx.const(True), root), whole.ret_type, whole.attrs
-    )
+    func = whole.with_body(SBlockRealize([], tirx.const(True), root))
     return func.with_attr("tirx.is_scheduled", True)
 
 
