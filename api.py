@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tvm
@@ -20,6 +21,7 @@ from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.hub.annotation import has_pairs, scheme_of
 from .passes.hub.ffi_errors import explained
 from .passes.hub.layers import Layer, get_layers
+from .passes.hub.open_dims import at, ranges_of, top_of
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
@@ -44,6 +46,7 @@ from .schedules.context import pass_context
 from .schedules.cuda.archs import check_cuda_archs, common_row
 from .schedules.lowering import ALIGNMENT
 from .schedules.options import CompileOptions
+from .schedules.pipeline import Built, build_open
 from .schedules.sources import LoweredKernels, check_formats, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.host import KeepsLast, run_on_host
@@ -54,6 +57,7 @@ from .search.search import search_bits, search_key
 from .search.state import SearchState
 from .targets.features import refuse_gpu, row_of, threads_of, triple_of
 from .targets.parse import parse_target
+from .targets.row import TargetRow
 from .tuning_logs import shipped_records
 
 if TYPE_CHECKING:
@@ -279,8 +283,7 @@ def compile(  # noqa: A001 (the name that users expect)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row, threads_of(target))
-        graph = Realize(row)(Layout()(prepared.mod))
-        built = build_explained(graph, target, row, records, options.cuda_graph)
+        graph, built = _built(prepared.mod, target, row, records, options.cuda_graph)
         metadata = describe(
             *(built.mod, target, prepared.scheme),
             kernels=built.kernels,
@@ -301,6 +304,29 @@ def compile(  # noqa: A001 (the name that users expect)
         getattr(built.executable, "device_code", ()),
     )
     return package
+
+
+def _built(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None, cuda_graph: bool
+) -> tuple[tvm.IRModule, Built]:
+    """Return the module of integer operators, and what is made of it; of a model with open dimensions, at the greatest."""
+
+    def realized(static: tvm.IRModule, own_row: TargetRow = row) -> tvm.IRModule:
+        return Realize(own_row)(Layout()(static))
+
+    ranges = ranges_of(mod)
+    if not ranges:
+        graph = realized(mod)
+        return graph, build_explained(graph, target, row, records, cuda_graph)
+    if row.gpu is not None:
+        raise _not_open(mod, "a GPU")
+    build = partial(build_open, lower=realized)
+    return realized(at(mod, top_of(ranges))), run_explained(build, mod, target, row, records)
+
+
+def _not_open(mod: tvm.IRModule, what: str) -> TvmqError:
+    dimensions = ", ".join(map(repr, ranges_of(mod)))
+    return TvmqError(f"open dimensions ({dimensions}) are not supported for {what} yet: give them one size")
 
 
 @contextmanager
@@ -345,6 +371,8 @@ def compile_c_library(
     row = row_of(target, options.float_type)
     tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    if ranges_of(prepared.mod):
+        raise _not_open(prepared.mod, "a C library")
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row, threads_of(target))
         graph = Realize(row)(Layout()(RestoreWeights()(prepared.mod)))

@@ -12,7 +12,7 @@ from tvm import relax
 
 from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
-from ..passes.hub.open_dims import ranges_of
+from ..passes.hub.open_dims import ranges_of, top_of, with_ranges
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
 from .bits import WriteBits
@@ -160,10 +160,9 @@ def build_open(
 
     instances = instances_of(mod, row, kernels_at)
     with target:
-        composed = open_kernels(mod, instances, row, scheduled)
-        most = {name: one.high for name, one in ranges_of(mod).items()}
+        composed = with_ranges(open_kernels(mod, instances, row, scheduled), ranges_of(mod))
         main = composed.get_global_var("main")
-        composed.update_func(main, composed["main"].with_attr("tir_var_upper_bound", most))
+        composed.update_func(main, composed["main"].with_attr("tir_var_upper_bound", top_of(ranges_of(mod))))
         planned = plan_memory()(allocate_empty(composed))
         executable = generate(to_virtual_machine()(planned), target)
     return Built(executable, instances.kernels, composed, _storage_bytes(planned))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
@@ -18,7 +17,7 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.sym import Analyzer
 
-from ...errors import TvmqError
+from ...ranges import Range
 from .graph import bindings_of, main_function, with_layer_name_of
 
 ATTRIBUTE = "tvmq.open"
@@ -29,24 +28,6 @@ SMALL = 37
 
 Sizes = Mapping[str, int]
 """A size of each open dimension, by its name."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """What sizes an open dimension may have, both ends included."""
-
-    low: int
-    high: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.low <= self.high:
-            raise TvmqError(f"an open dimension's range {self} must go up, from 1 at least")
-
-    def __str__(self) -> str:
-        return f"{self.low}..{self.high}"
-
-    def __contains__(self, size: int) -> bool:
-        return self.low <= size <= self.high
 
 
 def ranges_of(mod: tvm.IRModule) -> dict[str, Range]:
@@ -75,6 +56,13 @@ def variables_of(mod: tvm.IRModule) -> dict[str, tirx.Var]:
 def top_of(ranges: Mapping[str, Range]) -> dict[str, int]:
     """Return the sizes at the upper end of all ranges."""
     return {name: one.high for name, one in ranges.items()}
+
+
+def greatest_shape(mod: tvm.IRModule, ty: relax.TensorType) -> list[int]:
+    """Return the shape of a tensor where every open dimension has its greatest size."""
+    sizes = top_of(ranges_of(mod))
+    env = {var: tirx.IntImm(var.ty, sizes[name]) for name, var in variables_of(mod).items()}
+    return [int(extent) for extent in _bound(ty, env).shape]
 
 
 def points_of(ranges: Mapping[str, Range]) -> list[dict[str, int]]:

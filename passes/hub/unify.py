@@ -20,6 +20,7 @@ from tvm import relax, tirx
 from tvm.sym import Analyzer
 
 from ...errors import TvmqError
+from ...ranges import Range
 from .fitting import fit
 from .graph import (
     bindings_of,
@@ -33,7 +34,7 @@ from .graph import (
     to_numpy,
     with_layer_name_of,
 )
-from .open_dims import Range, Sizes, points_of, with_ranges
+from .open_dims import Sizes, points_of, with_ranges
 
 
 def over_sizes(make: Callable[[Sizes], tvm.IRModule], ranges: Mapping[str, Range]) -> tvm.IRModule:

@@ -11,8 +11,9 @@ import tvm
 from tvm import relax, tirx
 
 from ...passes.hub.graph import bindings_of, op_name
-from ...passes.hub.open_dims import Range, Sizes, at, points_of, ranges_of
+from ...passes.hub.open_dims import Sizes, at, points_of, ranges_of
 from ...passes.hub.unify import with_constants_of
+from ...ranges import Range
 from ...targets.row import Extents, TargetRow
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from tvm.s_tir import SBlock
 from tvm.sym import Analyzer
 
 from ...passes.hub.fitting import fit
-from ...passes.hub.open_dims import Range, Sizes
+from ...passes.hub.open_dims import Sizes
+from ...ranges import Range
 
 Number = tuple[str, float]
 """Kind and value of a constant in a function: ``int`` or ``float``."""

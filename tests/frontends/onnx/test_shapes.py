@@ -7,7 +7,11 @@ from onnx import TensorProto, helper
 
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx.graph import real_inputs
-from tvmq.frontends.onnx.shapes import declared_shape, static_shapes
+from tvmq.frontends.onnx.shapes import declared_shape, shapes_of_inputs
+
+
+def static_shapes(graph, given):
+    return shapes_of_inputs(graph, given).at({})
 
 
 def graph(**shapes):
