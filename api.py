@@ -311,17 +311,16 @@ def _built(
 ) -> tuple[tvm.IRModule, Built]:
     """Return the module of integer operators, and what is made of it; of a model with open dimensions, at the greatest."""
 
-    def realized(static: tvm.IRModule, own_row: TargetRow = row) -> tvm.IRModule:
-        return Realize(own_row)(Layout()(static))
-
-    ranges = ranges_of(mod)
+    laid = Layout()(mod)
+    ranges = ranges_of(laid)
     if not ranges:
-        graph = realized(mod)
+        graph = Realize(row)(laid)
         return graph, build_explained(graph, target, row, records, cuda_graph)
     if row.gpu is not None:
         raise _not_open(mod, "a GPU")
-    build = partial(build_open, lower=realized)
-    return realized(at(mod, top_of(ranges))), run_explained(build, mod, target, row, records)
+    build = partial(build_open, lower=lambda static, own_row: Realize(own_row)(static))
+    graph = Realize(row)(at(laid, top_of(ranges)))
+    return graph, run_explained(build, laid, target, row, records)
 
 
 def _not_open(mod: tvm.IRModule, what: str) -> TvmqError:

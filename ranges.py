@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import TvmqError
@@ -26,7 +27,9 @@ class Range:
 
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.high:
-            raise TvmqError(f"the range {self} of a dimension must go from 1 at least up to a size no smaller")
+            raise TvmqError(
+                f"the range {self} of a dimension must go from 1 at least up to a size no smaller"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Range | None:
@@ -39,3 +42,21 @@ class Range:
 
     def __contains__(self, size: int) -> bool:
         return self.low <= size <= self.high
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int | Range]) -> bool:
+    """Tell whether a shape is one of those that are wanted."""
+    return len(shape) == len(wanted) and all(
+        size in extent if isinstance(extent, Range) else size == extent
+        for size, extent in zip(shape, wanted, strict=True)
+    )
+
+
+def greatest(shape: Sequence[int | Range]) -> tuple[int, ...]:
+    """Return the greatest of the shapes."""
+    return tuple(extent.high if isinstance(extent, Range) else extent for extent in shape)
+
+
+def shown(shape: Sequence[int | Range]) -> str:
+    """Return a shape for people: ``[1, 1..512]``."""
+    return "[" + ", ".join(map(str, shape)) + "]"

@@ -23,12 +23,12 @@ from ..passes.calibrate.watch import Progress, Runner, compile_for_host
 from ..passes.hub.graph import (
     activations,
     bindings_of,
+    extents_of,
     input_specs,
     layer_name,
     op_name,
     rebuild,
     results_of,
-    shape_of,
 )
 from ..passes.hub.layers import get_layers
 from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
@@ -94,7 +94,7 @@ class _SideBySide:
         pairs = [pair for pair in activation_pairs(simulated) if pair.name in sources]
         joins = _joins(exact)
         self.watchers = {
-            pair.name: ActivationWatcher(pair, pair.name in self._specs, len(shape_of(pair.source)))
+            pair.name: ActivationWatcher(pair, pair.name in self._specs, len(extents_of(pair.source)))
             for pair in pairs
         }
         self.outputs = [OutputWatcher(name) for name in output_names(exact)]

@@ -106,7 +106,9 @@ def _dimensions(mod: tvm.IRModule) -> dict[str, Any]:
 def _tensor(mod: tvm.IRModule, name: str, ty: relax.TensorType) -> dict[str, Any]:
     """Return the record of one input or output, with its greatest shape."""
     axes = {
-        str(axis): str(extent) for axis, extent in enumerate(ty.shape) if not isinstance(extent, tvm.tirx.IntImm)
+        str(axis): str(extent)
+        for axis, extent in enumerate(ty.shape)
+        if not isinstance(extent, tvm.tirx.IntImm)
     }
     shape = [int(extent) for extent in ty.shape] if not axes else greatest_shape(mod, ty)
     return {"name": name, "shape": shape, "dtype": str(ty.dtype), **({"open": axes} if axes else {})}

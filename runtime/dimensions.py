@@ -52,17 +52,3 @@ class RunShapes:
                 )
             shape[int(axis)] = size
         return tuple(shape)
-
-
-def shown_shape(tensor: Mapping[str, Any], dimensions: Dimensions) -> list[str]:
-    """Return the extents of an input or output for people: ``["1", "S: 1..512"]``."""
-    axes = tensor.get("open", {})
-
-    def shown(axis: int, extent: int) -> str:
-        name = axes.get(str(axis))
-        if name is None:
-            return str(extent)
-        ends = dimensions.get(name)
-        return f"{name}: {ends[0]}..{ends[1]}" if ends else name
-
-    return [shown(axis, extent) for axis, extent in enumerate(tensor["shape"])]

@@ -152,7 +152,9 @@ def build_open(
     TvmqError : as ``build`` does; what the model computes depends on its sizes.
     """
 
-    def kernels_at(static: tvm.IRModule, own_row: TargetRow) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
+    def kernels_at(
+        static: tvm.IRModule, own_row: TargetRow
+    ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
         return to_kernels(lower(static, own_row), target, own_row)
 
     def scheduled(kernels: tvm.IRModule) -> tvm.IRModule:

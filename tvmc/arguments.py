@@ -39,6 +39,17 @@ def input_shapes(text: str) -> dict[str, tuple[int | Range, ...] | int | Range]:
     return shapes
 
 
+def sizes(text: str) -> dict[str, int]:
+    """Return ``{"N": 1, "S": 128}`` of ``"N=1,S=128"``."""
+    found: dict[str, int] = {}
+    for part in text.replace(",", " ").split():
+        name, _, value = part.partition("=")
+        if not name or not value.isdecimal() or name in found:
+            raise argparse.ArgumentTypeError(f"{text!r} must look like 'N=1,S=128'")
+        found[name] = int(value)
+    return found
+
+
 def _extent(text: str, name: str) -> int | Range:
     try:
         found = Range.parse(text)

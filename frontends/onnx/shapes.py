@@ -175,7 +175,11 @@ class _Known:
         named = isinstance(fixed, str) and fixed != "?"
         name = extent.name or (re.sub(r"\W", "_", str(fixed)) if named else "")
         if not name:
-            same = (known for known, one in self.ranges.items() if known.startswith(f"dim{axis}") and one == extent)
+            same = (
+                known
+                for known, one in self.ranges.items()
+                if known.startswith(f"dim{axis}") and one == extent
+            )
             taken = sum(known.startswith(f"dim{axis}") for known in self.ranges)
             name = next(same, f"dim{axis}" + (f"_{taken}" if taken else ""))
         if self.ranges.setdefault(name, extent) != extent:

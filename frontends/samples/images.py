@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import TvmqError, unknown
+from ...ranges import Range, shown
 from .arrays import InputSpecs, Sample
 
 if TYPE_CHECKING:
@@ -198,6 +199,10 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
 
 def _layout(shape: tuple[int, ...], wanted: str | None) -> str:
     """Return the layout of a picture input; raises ``TvmqError`` where its shape has no channels there."""
+    if any(isinstance(extent, Range) for extent in shape):
+        raise TvmqError(
+            f"images need a fixed size, and the model's input has the shape {shown(shape)}; use an .npz"
+        )
     if len(shape) != 4:
         raise TvmqError(
             f"images need an input of four axes, and the model's has the shape {list(shape)}; use an .npz"

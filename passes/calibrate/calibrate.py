@@ -39,7 +39,7 @@ from .shared_ranges import shared_groups
 from .watch import watch
 
 
-@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,))
+@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,), takes_open=True)
 @dataclass(frozen=True)
 class Calibrate(ReadsSamples):
     """Choose every unknown scale and zero point.

@@ -48,7 +48,9 @@ def module_pass(
                     )
             ranges = {} if takes_open else ranges_of(mod)
             if ranges and hasattr(self, "samples"):
-                raise TvmqError(f"{cls.__name__}: open dimensions are not supported yet; give the model a static shape")
+                raise TvmqError(
+                    f"{cls.__name__}: open dimensions are not supported yet; give the model a static shape"
+                )
             if ranges:
                 after = over_sizes(lambda sizes: transform(self, at(mod, sizes), ctx), ranges)
             else:

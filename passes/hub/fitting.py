@@ -116,7 +116,8 @@ def _of_two(one: str, two: str, values: Sequence[int], points: Sequence[Sizes]) 
         place = next(
             index
             for index, point in enumerate(points)
-            if point[name] != first[name] and all(point[each] == first[each] for each in first if each != name)
+            if point[name] != first[name]
+            and all(point[each] == first[each] for each in first if each != name)
         )
         slopes[name], rest = divmod(values[0] - values[place], first[name] - points[place][name])
         if rest:

@@ -5,6 +5,7 @@ A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -16,8 +17,12 @@ from tvm import relax
 from tvm.ir import GenericConst as Constant  # what relax.const makes
 
 from ...errors import TvmqError
+from ...ranges import Range
 from .ffi_errors import explained
 from .layers import get_layers
+
+OPEN = "tvmq.open"
+"""Module attribute: the ranges of open dimensions (``open_dims``)."""
 
 
 def op_name(expr: relax.Expr) -> str:
@@ -60,8 +65,21 @@ def to_numpy(expr: Constant) -> np.ndarray:
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
-    """Return the static shape of a tensor expression."""
-    return tuple(int(extent) for extent in expr.ty.shape)
+    """Return the static shape of a tensor expression; raises ``TvmqError`` where it has an open dimension."""
+    return tuple(map(_fixed, expr.ty.shape))
+
+
+def _fixed(extent: tvm.ir.Expr) -> int:
+    if not isinstance(extent, tvm.tirx.IntImm):
+        raise TvmqError(f"dimension {str(extent)!r} is open, and here it must have one size")
+    return int(extent)
+
+
+def extents_of(expr: relax.Expr) -> tuple[int | str, ...]:
+    """Return the shape of a tensor expression, with the text of what is open: equal extents are equal."""
+    return tuple(
+        int(extent) if isinstance(extent, tvm.tirx.IntImm) else str(extent) for extent in expr.ty.shape
+    )
 
 
 def dtype_of(expr: relax.Expr) -> str:
@@ -69,9 +87,15 @@ def dtype_of(expr: relax.Expr) -> str:
     return str(expr.ty.dtype)
 
 
-def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and dtype of each of the model's inputs, by name."""
-    return {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int | Range, ...], str]]:
+    """Return shape and dtype of each of the model's inputs, by name; an open dimension's extent is its range."""
+    attrs = mod.attrs
+    ends = json.loads(str(attrs[OPEN])) if attrs is not None and OPEN in attrs else {}
+
+    def extent(value: tvm.ir.Expr) -> int | Range:
+        return int(value) if isinstance(value, tvm.tirx.IntImm) else Range(*ends[str(value)], name=str(value))
+
+    return {param.name: (tuple(map(extent, param.ty.shape)), dtype_of(param)) for param in mod["main"].params}
 
 
 def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:

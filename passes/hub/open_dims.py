@@ -12,15 +12,24 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import combinations
 
+import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
 from tvm.sym import Analyzer
 
 from ...ranges import Range
-from .graph import bindings_of, main_function, with_layer_name_of
+from .graph import (
+    OPEN,
+    bindings_of,
+    constant,
+    is_constant,
+    main_function,
+    op_name,
+    to_numpy,
+    with_layer_name_of,
+)
 
-ATTRIBUTE = "tvmq.open"
 BLOCK = 64
 """A multiple of all that lengths are cut into: lanes, tiles, groups."""
 LEAST_TOP = 8
@@ -32,15 +41,15 @@ Sizes = Mapping[str, int]
 
 def ranges_of(mod: tvm.IRModule) -> dict[str, Range]:
     """Return the range of each open dimension, by its name; none of a static module."""
-    if mod.attrs is None or ATTRIBUTE not in mod.attrs:
+    if mod.attrs is None or OPEN not in mod.attrs:
         return {}
-    return {name: Range(*ends) for name, ends in json.loads(str(mod.attrs[ATTRIBUTE])).items()}
+    return {name: Range(*ends) for name, ends in json.loads(str(mod.attrs[OPEN])).items()}
 
 
 def with_ranges(mod: tvm.IRModule, ranges: Mapping[str, Range]) -> tvm.IRModule:
     """Return the module as one whose variables have these ranges."""
     ends = {name: [one.low, one.high] for name, one in ranges.items()}
-    return mod.with_attr(ATTRIBUTE, json.dumps(ends))
+    return mod.with_attr(OPEN, json.dumps(ends))
 
 
 def variables_of(mod: tvm.IRModule) -> dict[str, tirx.Var]:
@@ -96,7 +105,7 @@ def at(mod: tvm.IRModule, sizes: Sizes) -> tvm.IRModule:
     params = [relax.Var(param.name, bind(param.ty)) for param in old.params]
     values: dict[relax.Var, relax.Expr] = {**env, **dict(zip(old.params, params, strict=True))}
     others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
-    attrs = {key: value for key, value in (mod.attrs or {}).items() if key != ATTRIBUTE}
+    attrs = {key: value for key, value in (mod.attrs or {}).items() if key != OPEN}
     builder = relax.BlockBuilder(tvm.IRModule(others, attrs=attrs))
 
     def expression(expr: relax.Expr) -> relax.Expr:
@@ -107,17 +116,34 @@ def at(mod: tvm.IRModule, sizes: Sizes) -> tvm.IRModule:
         if isinstance(expr, relax.TupleGetItem):
             return relax.TupleGetItem(expression(expr.tuple_value), expr.index)
         if isinstance(expr, relax.Call):
-            call = relax.Call(expr.op, [expression(arg) for arg in expr.args], expr.attrs, [bind(ty) for ty in expr.ty_args])
+            args = [expression(argument) for argument in expr.args]
+            if op_name(expr) == "relax.strided_slice" and is_constant(args[0]):
+                return _first_part(*args)
+            call = relax.Call(expr.op, args, expr.attrs, [bind(ty) for ty in expr.ty_args])
             return with_layer_name_of(call, expr)
         return bind(expr)
 
     with main_function(builder, params, old.attrs):
         with builder.dataflow():
             for binding in bindings_of(mod):
-                values[binding.var] = builder.emit(expression(binding.value), binding.var.name)
+                value = expression(binding.value)
+                is_atom = isinstance(value, relax.Var) or is_constant(value)
+                values[binding.var] = value if is_atom else builder.emit(value, binding.var.name)
             output = builder.emit_output(expression(old.body.body))
         builder.emit_func_output(output)
     return builder.get()
+
+
+def _first_part(
+    whole: relax.Expr, axes: relax.Tuple, begins: relax.Tuple, ends: relax.Tuple, *steps: relax.Tuple
+) -> relax.Expr:
+    """Return a slice of a constant: passes expect of what is constant that it is one constant."""
+    array = to_numpy(whole)
+    parts = [slice(None)] * array.ndim
+    strides = steps[0].fields if steps else [1] * len(axes.fields)
+    for axis, begin, end, stride in zip(axes.fields, begins.fields, ends.fields, strides, strict=True):
+        parts[int(axis)] = slice(int(begin), int(end), int(stride))
+    return constant(np.ascontiguousarray(array[tuple(parts)]))
 
 
 def _bound(value: tvm.ir.Type | relax.Expr, env: Mapping[tirx.Var, tirx.IntImm]) -> tvm.ir.Type | relax.Expr:
@@ -129,5 +155,7 @@ def _bound(value: tvm.ir.Type | relax.Expr, env: Mapping[tirx.Var, tirx.IntImm])
     if isinstance(value, relax.ShapeExpr):
         return relax.ShapeExpr([_bound(extent, env) for extent in value.values])
     if isinstance(value, tirx.Expr) and not isinstance(value, tirx.IntImm | tvm.ir.GenericConst):
-        return Analyzer().simplify(tvm_ffi.structural_map(value, [(tvm.ir.Var, lambda var: env.get(var, var))]))
+        return Analyzer().simplify(
+            tvm_ffi.structural_map(value, [(tvm.ir.Var, lambda var: env.get(var, var))])
+        )
     return value

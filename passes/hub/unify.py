@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import tvm
@@ -30,11 +31,13 @@ from .graph import (
     layer_name,
     main_function,
     op_name,
-    rebuild,
     to_numpy,
     with_layer_name_of,
 )
 from .open_dims import Sizes, points_of, with_ranges
+
+Where = Callable[[], str]
+"""Says where in the model something is, as the middle of a message."""
 
 
 def over_sizes(make: Callable[[Sizes], tvm.IRModule], ranges: Mapping[str, Range]) -> tvm.IRModule:
@@ -63,7 +66,7 @@ def unify_by(sides: Sides, mods: Sequence[tvm.IRModule]) -> tvm.IRModule:
     """Return one module for several as ``sides`` makes one expression of those of each."""
     functions = [mod["main"] for mod in mods]
     params = [
-        relax.Var(each[0].name, sides.type([param.ty for param in each], f" of input {each[0].name!r}"))
+        relax.Var(each[0].name, sides.type([param.ty for param in each], lambda: " of an input"))
         for each in zip(*(function.params for function in functions), strict=True)
     ]
     sides.env.update(zip(functions[0].params, params, strict=True))
@@ -72,7 +75,9 @@ def unify_by(sides: Sides, mods: Sequence[tvm.IRModule]) -> tvm.IRModule:
         with sides.builder.dataflow():
             for bindings in _side_by_side(mods):
                 sides.bind_value(mods[0], bindings)
-            result = sides.expression([function.body.body for function in functions], " of the result")
+            result = sides.expression(
+                [function.body.body for function in functions], lambda: " of the result"
+            )
             output = sides.builder.emit_output(result)
         sides.builder.emit_func_output(output)
     return sides.builder.get()
@@ -83,7 +88,11 @@ def with_constants_of(mod: tvm.IRModule, other: tvm.IRModule) -> tvm.IRModule:
     found: dict[relax.Expr, relax.Expr] = {}
     for one, its in zip(bindings_of(mod), bindings_of(other), strict=False):
         for own, wanted in zip(_constants(one.value), _constants(its.value), strict=False):
-            if own not in found and _is_same_array(to_numpy(own), to_numpy(wanted)):
+            if (
+                own not in found
+                and not own.same_as(wanted)
+                and _is_same_array(to_numpy(own), to_numpy(wanted))
+            ):
                 found[own] = wanted
 
     def shared(expr: relax.Expr) -> relax.Expr:
@@ -94,14 +103,28 @@ def with_constants_of(mod: tvm.IRModule, other: tvm.IRModule) -> tvm.IRModule:
             return relax.Call(expr.op, args, expr.attrs, expr.ty_args, span=expr.span)
         return found.get(expr, expr) if is_constant(expr) else expr
 
-    return rebuild(mod, lambda builder, var, value: shared(value))
+    blocks = [
+        type(block)([relax.VarBinding(binding.var, shared(binding.value)) for binding in block.bindings])
+        for block in mod["main"].body.blocks
+    ]
+    old = mod["main"]
+    mod = mod.clone()
+    mod.update_func(
+        mod.get_global_var("main"),
+        relax.Function(
+            old.params, relax.SeqExpr(blocks, old.body.body), old.ret_ty, bool(old.is_pure), old.attrs
+        ),
+    )
+    return relax.transform.Normalize()(mod)
 
 
 def _constants(expr: relax.Expr) -> list[relax.Expr]:
     """Return the constants that a bound value reads, in order."""
     if is_constant(expr):
         return [expr]
-    parts = expr.fields if isinstance(expr, relax.Tuple) else expr.args if isinstance(expr, relax.Call) else []
+    parts = (
+        expr.fields if isinstance(expr, relax.Tuple) else expr.args if isinstance(expr, relax.Call) else []
+    )
     return [one for part in parts for one in _constants(part)]
 
 
@@ -128,18 +151,18 @@ class Sides:
     def bind_value(self, mod: tvm.IRModule, bindings: Sequence[relax.VarBinding]) -> None:
         """Emit the value of a binding in each module as one."""
         first = bindings[0]
-        where = describe_layer(mod, layer_name(first.value))
+        where = partial(describe_layer, mod, layer_name(first.value))
         value = self.expression([binding.value for binding in bindings], where)
         if not isinstance(value, relax.Var) and not is_constant(value):
             value = self.builder.emit(value, first.var.name)
             wanted = self.type([binding.var.ty for binding in bindings], where)
             if not _is_same_type(value.ty, wanted):
                 raise TvmqError(
-                    f"open dimensions: {op_name(first.value)}{where} gives {_shown(value.ty)}, not {_shown(wanted)}"
+                    f"open dimensions: {op_name(first.value)}{where()} gives {_shown(value.ty)}, not {_shown(wanted)}"
                 )
         self.env[first.var] = value
 
-    def expression(self, each: Sequence[relax.Expr], where: str) -> relax.Expr:
+    def expression(self, each: Sequence[relax.Expr], where: Where) -> relax.Expr:
         """Return the expression that stands for one of each module."""
         first = each[0]
         if is_constant(first):
@@ -158,28 +181,32 @@ class Sides:
         if isinstance(first, relax.Call):
             return self._call(each, where)
         if not all(tvm_ffi.structural_equal(first, one) for one in each):
-            raise TvmqError(f"open dimensions: what is computed depends on their sizes{where}")
+            raise TvmqError(f"open dimensions: what is computed depends on their sizes{where()}")
         return first
 
-    def _call(self, each: Sequence[relax.Call], where: str) -> relax.Call:
+    def _call(self, each: Sequence[relax.Call], where: Where) -> relax.Call:
         first = each[0]
         alike = {(op_name(one), len(one.args)) for one in each}
         if len(alike) > 1 or not all(tvm_ffi.structural_equal(first.attrs, one.attrs) for one in each):
-            raise TvmqError(f"open dimensions: {op_name(first)}{where} depends on their sizes")
+            raise TvmqError(f"open dimensions: {op_name(first)}{where()} depends on their sizes")
         args = [self.expression(arg, where) for arg in zip(*(one.args for one in each), strict=True)]
         if op_name(first) == "relax.strided_slice" and _depends(args[1:]):
-            call = relax.op.strided_slice(*args, assume_inbound=True)  # as it is at all sizes: its type says so
+            call = relax.op.strided_slice(
+                *args, assume_inbound=True
+            )  # as it is at all sizes: its type says so
         else:
             call = relax.Call(first.op, args, first.attrs, first.ty_args)
         return with_layer_name_of(call, first)
 
-    def _constant(self, each: Sequence[relax.Expr], where: str) -> relax.Expr:
+    def _constant(self, each: Sequence[relax.Expr], where: Where) -> relax.Expr:
+        if all(one.same_as(each[0]) for one in each):
+            return each[0]
         arrays = [to_numpy(one) for one in each]
         whole = arrays[0]
         if all(_is_same_array(whole, array) for array in arrays):
             return each[0]
         if not all(is_first_part(array, whole) for array in arrays):
-            raise TvmqError(f"open dimensions: a constant{where} depends on their sizes")
+            raise TvmqError(f"open dimensions: a constant{where()} depends on their sizes")
         extents = self.extents([array.shape for array in arrays], where)
         axes = [axis for axis, extent in enumerate(extents) if not isinstance(extent, tirx.IntImm)]
         return self.builder.emit(
@@ -188,7 +215,7 @@ class Sides:
             )
         )
 
-    def type(self, each: Sequence[tvm.ir.Type], where: str) -> tvm.ir.Type:
+    def type(self, each: Sequence[tvm.ir.Type], where: Where) -> tvm.ir.Type:
         """Return the type that stands for one of each module."""
         first = each[0]
         if isinstance(first, relax.TupleType):
@@ -198,22 +225,24 @@ class Sides:
         if not isinstance(first, relax.TensorType):
             return first
         if len({str(one.dtype) for one in each}) > 1 or len({len(one.shape) for one in each}) > 1:
-            raise TvmqError(f"open dimensions: rank or dtype{where} depends on their sizes")
+            raise TvmqError(f"open dimensions: rank or dtype{where()} depends on their sizes")
         return relax.TensorType(self.extents([one.shape for one in each], where), first.dtype)
 
-    def extents(self, each: Sequence[Sequence], where: str) -> list[tirx.Expr]:
+    def extents(self, each: Sequence[Sequence], where: Where) -> list[tirx.Expr]:
         """Return the extents that stand for those of each module."""
         if len({len(one) for one in each}) > 1:
-            raise TvmqError(f"open dimensions: the rank{where} depends on their sizes")
+            raise TvmqError(f"open dimensions: the rank{where()} depends on their sizes")
         return [self.extent([int(one) for one in every], where) for every in zip(*each, strict=True)]
 
-    def extent(self, values: Sequence[int], where: str, dtype: str = "int64") -> tirx.Expr:
+    def extent(self, values: Sequence[int], where: Where, dtype: str = "int64") -> tirx.Expr:
         """Return the expression that has these values at the points."""
         if len(set(values)) == 1:
             return tirx.IntImm(dtype, values[0])
         form = fit(values, self.points)
         if form is None:
-            raise TvmqError(f"open dimensions: an extent{where} is {values[0]} for {_said(self.points[0])}, ...")
+            raise TvmqError(
+                f"open dimensions: an extent{where()} is {values[0]} for {_said(self.points[0])}, ..."
+            )
         expression = form.expression(self.vars)
         return expression if dtype == "int64" else tirx.Cast(dtype, expression)
 
@@ -224,7 +253,10 @@ def _said(sizes: Sizes) -> str:
 
 def _depends(args: Sequence[relax.Expr]) -> bool:
     return any(
-        not isinstance(item, tirx.IntImm) for arg in args if isinstance(arg, relax.Tuple) for item in arg.fields
+        not isinstance(item, tirx.IntImm)
+        for arg in args
+        if isinstance(arg, relax.Tuple)
+        for item in arg.fields
     )
 
 
@@ -234,7 +266,9 @@ def _is_same_array(one: np.ndarray, other: np.ndarray) -> bool:
 
 def is_first_part(part: np.ndarray, whole: np.ndarray) -> bool:
     """Tell whether an array is the first part of another along each axis."""
-    fits = part.dtype == whole.dtype and part.ndim == whole.ndim and all(np.less_equal(part.shape, whole.shape))
+    fits = (
+        part.dtype == whole.dtype and part.ndim == whole.ndim and all(np.less_equal(part.shape, whole.shape))
+    )
     return bool(fits) and _is_same_array(part, whole[tuple(map(slice, part.shape))])
 
 
@@ -250,4 +284,4 @@ def _is_same_type(one: tvm.ir.Type, other: tvm.ir.Type) -> bool:
 
 
 def _shown(ty: tvm.ir.Type) -> str:
-    return str(ty.shape) if isinstance(ty, relax.TensorType) else str(ty)
+    return str(ty.shape) if isinstance(ty, relax.TensorType) else "another type"

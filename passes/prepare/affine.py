@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import relax
 
-from ..hub.graph import is_constant, op_name, shape_of, to_numpy
+from ..hub.graph import extents_of, is_constant, op_name, to_numpy
 
 CHANNEL_AXIS = {"relax.nn.conv2d": 1, "relax.matmul": -1}
 """The axis of a weighted operator's result along which its weights have a filter each."""
@@ -41,7 +41,7 @@ def as_affine(call: relax.Expr) -> Affine | None:
         return None
     data, operand = (right, left) if is_constant(left) else (left, right)
     value = to_numpy(operand)
-    if value.dtype.kind != "f" or value.ndim > len(shape_of(data)) or shape_of(call) != shape_of(data):
+    if value.dtype.kind != "f" or value.ndim > len(extents_of(data)) or extents_of(call) != extents_of(data):
         return None
     value = value.astype(np.float64)
     one, zero = np.ones(()), np.zeros(())
@@ -95,4 +95,4 @@ def is_padded(call: relax.Call) -> bool:
 
 def is_depthwise(call: relax.Call) -> bool:
     """Return whether a weighted operator has weights for each input channel alone, with scales of their own."""
-    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == shape_of(call.args[0])[1] > 1
+    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == extents_of(call.args[0])[1] > 1

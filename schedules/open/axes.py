@@ -132,7 +132,9 @@ class _Reading:
             place = self._analyzer.simplify(index)
             if any(place.same_as(var) for var in self._open):
                 self._shared.join((buffer, dim), place)
-            elif not isinstance(buffer.shape[dim], tirx.IntImm) or _uses(place, self._open, within_loads=False):
+            elif not isinstance(buffer.shape[dim], tirx.IntImm) or _uses(
+                place, self._open, within_loads=False
+            ):
                 self._refused = True
 
     def _compare(self, condition: tirx.LT) -> None:

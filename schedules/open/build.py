@@ -1,7 +1,7 @@
 """Phases 1 to 3 for a model with open dimensions: kernels of several sizes become kernels of any.
 
-    instances of some sizes  -->  each call's kernel  = a loop over scheduled ones of fixed sizes (``driver``), or
-                                                        one of any size (``symbolic``, ``rules``)
+instances of some sizes  -->  each call's kernel  = a loop over scheduled ones of fixed sizes (``driver``), or
+                                                    one of any size (``symbolic``, ``rules``)
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 
 import tvm
 import tvm_ffi
-from tvm import relax, tirx
+from tvm import relax, te, tirx
 from tvm.s_tir import SBlock
 from tvm.sym import Analyzer
 
 from ...errors import TvmqError
 from ...passes.hub.graph import bindings_of, describe_layer, is_constant, layer_name, op_name
-from ...passes.hub.unify import Sides, unify_by
+from ...passes.hub.unify import Sides, Where, unify_by
 from ...passes.realize.compute.annotations import KERNEL
 from ...targets.row import TargetRow
+from ..cpu.contraction import FAMILIES
 from .axes import Axis, axes_of
 from .driver import Part, driver
-from ..cpu.contraction import FAMILIES
 from .instances import Instance, Instances
-from .rules import schedule_any
+from .rules import is_made_whole, schedule_any
 from .symbolic import bounds_of, unified
 
 logger = logging.getLogger(__name__)
@@ -153,9 +153,13 @@ class _Composer:
         single, shortest = found[-1]
         if not axes:
             return [(single, ())]
+        if is_made_whole(single, self._row):
+            return []
         if not all(_divides(axis.extent, extent) for axis, extent in zip(axes, shortest, strict=True)):
             return []
-        along_last = {extents[-1]: (func, extents) for func, extents in found if extents[:-1] == shortest[:-1]}
+        along_last = {
+            extents[-1]: (func, extents) for func, extents in found if extents[:-1] == shortest[:-1]
+        }
         kept: list[tuple[tirx.PrimFunc, tuple[int, ...]]] = []
         for length in _lengths(single, whole, axes[-1], shortest[-1], sorted(along_last, reverse=True)):
             kept.append(along_last[length])
@@ -251,22 +255,30 @@ class _Calls(Sides):
     """Calls of kernels side by side."""
 
     functions: dict[relax.Var, tuple[str, tirx.PrimFunc] | None]
+    _reads_parts = False
 
     def bind_value(self, mod: tvm.IRModule, bindings: Sequence[relax.VarBinding]) -> None:
         self._function = self.functions.get(bindings[0].var)
         super().bind_value(mod, bindings)
 
-    def _call(self, each: Sequence[relax.Call], where: str) -> relax.Call:
+    def _call(self, each: Sequence[relax.Call], where: Where) -> relax.Call:
         if op_name(each[0]) != "relax.call_tir":
             return super()._call(each, where)
         name, func = self._function
         var = self.builder.add_func(func, name)
+        self._reads_parts = True
         args = self.expression([one.args[1] for one in each], where)
+        self._reads_parts = False
         out = self.type([one.ty_args[0] for one in each], where)
         takes_sizes = len(func.params) > len(args.fields) + len(_listed(out))
         sizes = list(self.vars.values()) if takes_sizes else []
         return relax.call_tir(var, relax.Tuple([*args.fields, *sizes]), _listed(out))
 
-    def _constant(self, each: Sequence[relax.Expr], where: str) -> relax.Expr:
-        """Return the greatest of them, which the kernel reads a part of."""
-        return each[0]
+    def _constant(self, each: Sequence[relax.Expr], where: Where) -> relax.Expr:
+        """Return the greatest of them, which a kernel reads a part of; what is no kernel gets that part."""
+        if self._reads_parts or all(one.same_as(each[0]) for one in each):
+            return each[0]
+        extents = self.extents([one.ty.shape for one in each], where)
+        return self.builder.emit(
+            self.builder.call_te(lambda whole: te.compute(extents, whole, name="part"), each[0])
+        )

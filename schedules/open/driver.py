@@ -42,7 +42,10 @@ def driver(whole: tirx.PrimFunc, axes: Sequence[Axis], parts: Sequence[Part]) ->
     parts : the largest first; they differ along the last axis alone.
     """
     shortest = parts[-1].extents
-    loops = [(tirx.Var(f"part_{number}", "int64"), axis.extent // shortest[number]) for number, axis in enumerate(axes)]
+    loops = [
+        (tirx.Var(f"part_{number}", "int64"), axis.extent // shortest[number])
+        for number, axis in enumerate(axes)
+    ]
     starts = {number: var * shortest[number] for number, (var, _) in enumerate(loops)}
     last = len(axes) - 1
     done: list[tirx.Stmt] = []
@@ -79,7 +82,7 @@ def _call(whole: tirx.PrimFunc, axes: Sequence[Axis], part: Part, starts: Starts
         ]
         regions.append(MatchBufferRegion(views[own], tirx.BufferRegion(source, region)))
     func = tvm_ffi.structural_map(part.func, [(tvm.ir.Var, lambda var: views.get(var, var))])
-    root = func.body.block
+    root = func.body.block if isinstance(func.body, SBlockRealize) else SBlock([], [], [], "part", func.body)
     block = SBlock(
         *([], [one.source for one in regions[:-1]], [regions[-1].source], root.name_hint, root.body),
         alloc_buffers=root.alloc_buffers,

@@ -42,7 +42,9 @@ class Instance:
     def of(cls, sizes: Sizes, mod: tvm.IRModule) -> Instance:
         values = [binding.value for binding in bindings_of(mod)]
         return cls(
-            sizes, mod, tuple(mod[value.args[0]] if op_name(value) == "relax.call_tir" else None for value in values)
+            sizes,
+            mod,
+            tuple(mod[value.args[0]] if op_name(value) == "relax.call_tir" else None for value in values),
         )
 
 

@@ -1,8 +1,8 @@
 """Schedules of functions whose extents are expressions: what no cut into fixed parts computes.
 
-    products of two activations : register tiles of fixed size, of whole tiles in padded rows and columns
-    rows                        : a row at a time in whole vectors, as for fixed extents
-    all else                    : outer loops in parallel, the innermost in vectors with a tail
+products of two activations : register tiles of fixed size, of whole tiles in padded rows and columns
+rows                        : a row at a time in whole vectors, as for fixed extents
+all else                    : outer loops in parallel, the innermost in vectors with a tail
 """
 
 from __future__ import annotations
@@ -21,18 +21,25 @@ from ...passes.hub.scopes import without_scopes
 from ...passes.realize.compute.annotations import KERNEL, ROWS
 from ...passes.realize.compute.dots import ANY_BLOCKS, ANY_ROWS
 from ...targets.row import TargetRow
-from ..blocks import inline_elementwise, is_elementwise, item_bytes, root_blocks
+from ..bits import bits_kernel
+from ..blocks import PARALLEL_WORK, inline_elementwise, is_elementwise, item_bytes, root_blocks
 from ..cpu import rows as cpu_rows
 from ..cpu.inputs import Inputs
-from ..cpu.loops import PARALLEL_WORK
 from ..cpu.nest import Sums, nest_of
 from ..cpu.register_tile import instruction_of, tile_sums
 from ..schedule import Schedule
+from ..tables import table_kernel
 
 
-def schedule_any(func: tirx.PrimFunc, row: TargetRow, bounds: Mapping[tirx.Var, tvm.ir.Range]) -> tirx.PrimFunc:
+def schedule_any(
+    func: tirx.PrimFunc, row: TargetRow, bounds: Mapping[tirx.Var, tvm.ir.Range]
+) -> tirx.PrimFunc:
     """Return the function scheduled by the first rule that applies; ``bounds`` are those of its variables."""
     most = {var: tirx.IntImm(var.ty, int(bound.min + bound.extent - 1)) for var, bound in bounds.items()}
+    least = {var: bound.min for var, bound in bounds.items()}
+    ready = table_kernel(func, row, lambda extent: _evaluated(extent, least)) or bits_kernel(func)
+    if ready is not None:
+        return ready
     for rule in (_products, _rows, _loops):
         sch = Schedule(func)
         try:
@@ -43,12 +50,22 @@ def schedule_any(func: tirx.PrimFunc, row: TargetRow, bounds: Mapping[tirx.Var, 
     return func
 
 
+def is_made_whole(func: tirx.PrimFunc, row: TargetRow) -> bool:
+    """Tell whether a function's code takes its tensors as they lie in memory, all of them at once."""
+    return (
+        table_kernel(func, row, lambda extent: row.look_ups[0].lanes) is not None
+        or bits_kernel(func) is not None
+    )
+
+
 Size = Callable[[tirx.Expr], int]
 """The greatest that an extent can be."""
 
 
 def _evaluated(extent: tirx.Expr, values: Mapping[tirx.Var, tirx.Expr]) -> int:
-    return int(Analyzer().simplify(tvm_ffi.structural_map(extent, [(tvm.ir.Var, lambda var: values.get(var, var))])))
+    return int(
+        Analyzer().simplify(tvm_ffi.structural_map(extent, [(tvm.ir.Var, lambda var: values.get(var, var))]))
+    )
 
 
 def _products(sch: Schedule, row: TargetRow, size: Size) -> bool:
@@ -83,7 +100,9 @@ def _products(sch: Schedule, row: TargetRow, size: Size) -> bool:
     if is_copied:
         sch.compute_at(inputs.rows, row_outer, preserve_unit_loops=True)
         *_, channels = sch.get_loops(inputs.rows)
-        _, lanes = sch.split(channels, [None, row.vector_bits // (8 * item_bytes(sch.get(inputs.rows).writes[0].source))])
+        _, lanes = sch.split(
+            channels, [None, row.vector_bits // (8 * item_bytes(sch.get(inputs.rows).writes[0].source))]
+        )
         sch.vectorize(lanes)
     sch.parallel(sch.fuse(*nest.outer))
     *outer, columns, steps, lane, step = sch.get_loops(inputs.weights)

@@ -50,7 +50,9 @@ def unified(
     together = set(zip(*every, strict=True))
     for base, func in enumerate(funcs):
         known = {numbers[base]: numbers for numbers in together}
-        if len(known) == len(together):  # a number says what it is: no constant has the value of one that varies
+        if len(known) == len(
+            together
+        ):  # a number says what it is: no constant has the value of one that varies
             break
     else:
         return None
@@ -72,7 +74,9 @@ def unified(
         expression = new.get(("float", value.value))
         return value if expression is None else tirx.Cast(value.ty, expression)
 
-    return _with_plain_indices(tvm_ffi.structural_map(func, [(tirx.IntImm, integer), (tirx.FloatImm, real)]), bounds)
+    return _with_plain_indices(
+        tvm_ffi.structural_map(func, [(tirx.IntImm, integer), (tirx.FloatImm, real)]), bounds
+    )
 
 
 def _with_plain_indices(func: tirx.PrimFunc, bounds: Mapping[tirx.Var, tvm.ir.Range]) -> tirx.PrimFunc:
@@ -84,7 +88,9 @@ def _with_plain_indices(func: tirx.PrimFunc, bounds: Mapping[tirx.Var, tvm.ir.Ra
             analyzer.bind(var, bound)
 
         def is_within(expr: tirx.FloorMod | tirx.FloorDiv) -> bool:
-            return not isinstance(expr.b, tirx.IntImm) and analyzer.can_prove(tirx.all(expr.a >= 0, expr.a < expr.b))
+            return not isinstance(expr.b, tirx.IntImm) and analyzer.can_prove(
+                tirx.all(expr.a >= 0, expr.a < expr.b)
+            )
 
         def modulo(expr: tirx.FloorMod) -> tirx.Expr:
             return analyzer.simplify(expr.a) if is_within(expr) else expr

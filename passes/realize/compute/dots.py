@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from ....targets.bit_products import unit_of
 from ...hub.packing import STORED_BITS, ceil_div, padded_rows
 
-
 ANY_ROWS = 4
 """Rows of a register tile where their number is open."""
 
