@@ -309,7 +309,7 @@ def compile(  # noqa: A001 (the name that users expect)
 def _built(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None, cuda_graph: bool
 ) -> tuple[tvm.IRModule, Built]:
-    """Return the module of integer operators, and what is made of it; of a model with open dimensions, at the greatest."""
+    """Return the module of integer operators, of open dimensions at their greatest, and what is made of it."""
 
     laid = Layout()(mod)
     ranges = ranges_of(laid)

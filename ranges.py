@@ -19,13 +19,11 @@ class Range:
     ----------
     low, high : the least and the greatest, from 1 on.
     name : of the dimension; those of one name have one size. Empty for the name that the file gives it.
-    top : the greatest size at which a model is looked at, to tell what depends on it; ``high`` where it is less.
     """
 
     low: int
     high: int
     name: str = ""
-    top: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.high:

@@ -17,7 +17,7 @@ _DIMENSION = re.compile(r"\s*(?P<name>[^\s\[\]:=,]+)\s*=\s*(?P<extent>[\d.]+)\s*
 def input_shapes(text: str) -> dict[str, tuple[int | Range, ...] | int | Range]:
     """Return ``{"x": (1, 3, 224, 224), "y": (1, 2)}`` of ``"x:[1,3,224,224] y:[1,2]"``.
 
-    An extent may be a range, as in ``"x:[1,1..512]"``; dimensions may go by their names in the file: ``"N=1,S=1..512"``.
+    An extent may be a range, as in ``"x:[1,1..512]"``; dimensions may go by their names: ``"N=1,S=1..512"``.
     """
     shapes: dict[str, tuple[int | Range, ...] | int | Range] = {}
     position = 0

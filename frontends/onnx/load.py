@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,6 @@ from .bodies import opset_of, with_functions_inlined
 from .graph import bound, cut, graph_of, names_of, pruned
 from .importer import Importer
 from .shapes import Given, shapes_of_inputs
-
-CLEAR = 128
-"""Up to such sizes a model is looked at, where it works there: small ones are hard to tell from what is no size."""
 
 OLDEST_IR_VERSION = 3
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
@@ -81,11 +77,7 @@ def load_onnx(
 
     if not shapes.ranges:
         return imported({})
-    wide = {name: replace(one, top=max(one.high, CLEAR)) for name, one in shapes.ranges.items()}
-    try:
-        return over_sizes(imported, wide)
-    except TvmqError:  # beyond its range a model need not work: a table of positions may end there
-        return over_sizes(imported, shapes.ranges)
+    return over_sizes(imported, shapes.ranges)
 
 
 def read_model(path: Path) -> onnx.ModelProto:

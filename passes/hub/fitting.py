@@ -31,7 +31,7 @@ def fit(values: Sequence[int], points: Sequence[Sizes]) -> Form | None:
 
     Parameters
     ----------
-    points : as ``open_dims.points_of`` makes them: the first one, and those that differ from it in one dimension or two.
+    points : as ``open_dims.points_of`` makes them: one, and those that differ from it in one dimension or two.
     """
     first = points[0]
     matters = [
@@ -112,7 +112,7 @@ def _of_two(one: str, two: str, values: Sequence[int], points: Sequence[Sizes]) 
             lambda vars: vars[one] * vars[two] if times == 1 else vars[one] * vars[two] * times,
         )
     slopes = {}
-    for name, other in ((one, two), (two, one)):
+    for name in (one, two):
         place = next(
             index
             for index, point in enumerate(points)

@@ -43,14 +43,12 @@ def ranges_of(mod: tvm.IRModule) -> dict[str, Range]:
     """Return the range of each open dimension, by its name; none of a static module."""
     if mod.attrs is None or OPEN not in mod.attrs:
         return {}
-    return {
-        name: Range(low, high, name, top) for name, (low, high, top) in json.loads(str(mod.attrs[OPEN])).items()
-    }
+    return {name: Range(*ends, name=name) for name, ends in json.loads(str(mod.attrs[OPEN])).items()}
 
 
 def with_ranges(mod: tvm.IRModule, ranges: Mapping[str, Range]) -> tvm.IRModule:
     """Return the module as one whose variables have these ranges."""
-    ends = {name: [one.low, one.high, one.top] for name, one in ranges.items()}
+    ends = {name: [one.low, one.high] for name, one in ranges.items()}
     return mod.with_attr(OPEN, json.dumps(ends))
 
 
@@ -92,7 +90,7 @@ def points_of(ranges: Mapping[str, Range]) -> list[dict[str, int]]:
 
 
 def _line(one: Range) -> list[int]:
-    top = max(one.high, one.top, LEAST_TOP)
+    top = max(one.high, LEAST_TOP)
     middle = (top - 2) // BLOCK * BLOCK + 1 if top > BLOCK + 2 else top // 2 + 1
     return list(dict.fromkeys([top, top - 1, middle, min(SMALL, top // 2)]))
 

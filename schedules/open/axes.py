@@ -2,8 +2,9 @@
 
     for i in S: for j in 384: b[i, j] = a[i, j] + c[j]     -->     S, the first axis of a and b
 
-An axis is what loops and tensors share: a loop that is the index of some dimensions, whatever else those are indexed by.
-It can be cut where nothing is summed up along it, no index is computed from it, and only padding asks where on it it is.
+An axis is what loops and tensors share: a loop that is the index of some dimensions, whatever else they are indexed
+by. It can be cut where nothing is summed up along it, no index is computed from it, and only padding asks for a place
+on it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     ...
     for i in S % 2: kernel of 1 row
 
-Each part is what a model of that size has, with its tensors as regions of the whole ones. The extents divide each other.
+Each part is what a model of that size has, with its tensors as regions of the whole ones. Extents divide each other.
 """
 
 from __future__ import annotations

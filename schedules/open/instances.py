@@ -50,7 +50,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Instances:
-    """Samples at the points of ``open_dims.points_of``, in their order, and parts; all have the same calls in the same order.
+    """Samples at the points of ``open_dims.points_of``, in their order, and parts; all have the same calls.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ The functions must be alike but for integers, and for reciprocals of them, as me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tvm
@@ -30,53 +30,46 @@ def unified(
     points: Sequence[Sizes],
     vars: Mapping[str, tirx.Var],
     ranges: Mapping[str, Range],
-    otherwise: Callable[[], tirx.Expr] | None = None,
 ) -> tirx.PrimFunc | None:
     """Return the function that each of these is at its point, without parameters for the variables.
 
     Parameters
     ----------
     ranges : of the variables.
-    otherwise : makes an expression for numbers that are no simple function of the sizes; None gives up there.
 
     Returns
     -------
-    None where the functions differ in more than numbers, or in numbers that cannot be told from others or fitted.
+    None where the functions differ in more than numbers, or in numbers that are no simple function of the sizes.
     """
-    bounds = bounds_of(vars, ranges)
     every = [_numbers(func) for func in funcs]
     if len({len(numbers) for numbers in every}) > 1:
         return None
-    together = set(zip(*every, strict=True))
-    for base, func in enumerate(funcs):
-        known = {numbers[base]: numbers for numbers in together}
-        if len(known) == len(
-            together
-        ):  # a number says what it is: no constant has the value of one that varies
-            break
-    else:
-        return None
-    new: dict[Number, tirx.Expr] = {}
-    for number, numbers in known.items():
+    together = list(zip(*every, strict=True))
+    new: dict[tuple[Number, ...], tirx.Expr] = {}
+    for numbers in set(together):
         if len(set(numbers)) > 1:
             expression = _expression(numbers, points, vars)
-            if expression is None and otherwise is None:
+            if expression is None:
                 return None
-            new[number] = otherwise() if expression is None else expression
+            new[numbers] = expression
+    return _with_plain_indices(_renumbered(funcs[0], together, new), bounds_of(vars, ranges))
 
-    def integer(value: tirx.IntImm) -> tirx.Expr:
-        expression = new.get(("int", int(value.value)))
+
+def _renumbered(
+    func: tirx.PrimFunc,
+    together: Sequence[tuple[Number, ...]],
+    new: Mapping[tuple[Number, ...], tirx.Expr],
+) -> tirx.PrimFunc:
+    """Return the function with expressions for those of its numbers that have one."""
+    left = iter(together)
+
+    def number(value: tirx.IntImm | tirx.FloatImm) -> tirx.Expr:
+        expression = new.get(next(left))
         if expression is None:
-            return value
+            return _copied(value)
         return expression if str(expression.ty) == str(value.ty) else tirx.Cast(value.ty, expression)
 
-    def real(value: tirx.FloatImm) -> tirx.Expr:
-        expression = new.get(("float", value.value))
-        return value if expression is None else tirx.Cast(value.ty, expression)
-
-    return _with_plain_indices(
-        tvm_ffi.structural_map(func, [(tirx.IntImm, integer), (tirx.FloatImm, real)]), bounds
-    )
+    return tvm_ffi.structural_map(func, [((tirx.IntImm, tirx.FloatImm), number)])
 
 
 def _with_plain_indices(func: tirx.PrimFunc, bounds: Mapping[tirx.Var, tvm.ir.Range]) -> tirx.PrimFunc:
@@ -115,15 +108,21 @@ def bounds_of(vars: Mapping[str, tirx.Var], ranges: Mapping[str, Range]) -> dict
 
 
 def _numbers(func: tirx.PrimFunc) -> list[Number]:
+    """Return the numbers in a function, in the order in which ``_renumbered`` meets them."""
     found: list[Number] = []
-    tvm_ffi.structural_walk(
-        func,
-        [
-            (tirx.IntImm, lambda value: found.append(("int", int(value.value)))),
-            (tirx.FloatImm, lambda value: found.append(("float", value.value))),
-        ],
-    )
+
+    def note(value: tirx.IntImm | tirx.FloatImm) -> tirx.Expr:
+        is_integer = isinstance(value, tirx.IntImm)
+        found.append(("int", int(value.value)) if is_integer else ("float", value.value))
+        return _copied(value)
+
+    tvm_ffi.structural_map(func, [((tirx.IntImm, tirx.FloatImm), note)])
     return found
+
+
+def _copied(value: tirx.IntImm | tirx.FloatImm) -> tirx.Expr:
+    """Return a new object of the same number: where nothing changes, ``structural_map`` takes another way."""
+    return type(value)(value.ty, value.value)
 
 
 def _expression(
