@@ -122,7 +122,7 @@ def test_profile_and_out(tokens_package):
     out = np.empty((1, 12, 24), np.float32)
     tokens_package.run(inputs, {name: out})
     np.testing.assert_array_equal(out, tokens_package.run(inputs)[name])
-    with pytest.raises(TvmqError, match=r"has shape \[1, 11, 24\]; expected \[1, 12, 24\]"):
+    with pytest.raises(TvmqError, match=r"out has shape \[1, 11, 24\]; expected \[1, 12, 24\]"):
         tokens_package.run(inputs, {name: np.empty((1, 11, 24), np.float32)})
 
 
