@@ -20,6 +20,7 @@ from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.hub.annotation import has_pairs, scheme_of
 from .passes.hub.ffi_errors import explained
+from .passes.hub.indices import index_ranges
 from .passes.hub.layers import Layer, get_layers
 from .passes.hub.open_dims import at, ranges_of, top_of
 from .passes.hub.pairs import float_form
@@ -176,7 +177,8 @@ def quantize(
         ``frontends.samples.files.read_samples`` reads, or ``CalibrationFiles``, such a path with options. What is left
         out of files is logged as a warning. A model that comes quantized needs none.
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
-        weight-only scheme, which takes them for its biases alone.
+        weight-only scheme, which takes them for its biases alone, nor a dynamic one, which leaves convolutions in
+        float without them.
     input_shapes : shapes of the inputs that the model leaves open.
     bind : inputs of an ONNX model that become constants, each with a number, list or array: ``{"sr": 16000}``.
     outputs : names of values or nodes of an ONNX model at which it ends, in place of its own outputs.
@@ -289,6 +291,7 @@ def compile(  # noqa: A001 (the name that users expect)
             kernels=built.kernels,
             activation_bytes=built.activation_bytes,
             alignment=ALIGNMENT,
+            ranges=index_ranges(graph),
         )
     package = Package.from_executable(
         built.executable,
@@ -381,6 +384,7 @@ def compile_c_library(
             kernels=built.kernels,
             activation_bytes=built.plan.workspace_bytes,
             alignment=ALIGNMENT,
+            ranges=index_ranges(graph),
         )
     library = make_library(name, built.code, built.plan, metadata, tools)
     library.sources.update(sources_of(options.dump_code, graph, built.code, lowered[0] if lowered else None))
@@ -470,7 +474,7 @@ def _start(
         return QuantizedModel(mod, chosen.name)
     if calibration is None:
         if (
-            not chosen.weight_only
+            not (chosen.weight_only or chosen.dynamic)
             and options.calibration_cache is None
             and not options.parameters.activations
         ):

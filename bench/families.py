@@ -28,7 +28,9 @@ from .command import check_output, check_positive, run_command
 from .report import facts
 from .tables import Table, show_table
 
-OPSET = 18
+OPSET = 20
+MICROSOFT = "com.microsoft"
+TWO_OUTPUTS = frozenset({"EmbedLayerNormalization", "TopK"})
 FIELDS = ("onnxruntime", "float", "int8")
 
 
@@ -43,6 +45,8 @@ class Family:
     data : shapes of the inputs that vary.
     constants : shapes of those behind them that do not, or the arrays themselves; None for one that is left out.
     attributes : of the node.
+    domain : of the operator.
+    rows : of a table that the data are indices of; 0 where they are numbers.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Family:
     data: tuple[tuple[int, ...], ...]
     constants: tuple[tuple[int, ...] | np.ndarray | None, ...] = ()
     attributes: tuple[tuple[str, Any], ...] = ()
+    domain: str = ""
+    rows: int = 0
 
     def model(self) -> onnx.ModelProto:
         """Return the model of this one node."""
@@ -63,26 +69,31 @@ class Family:
                 constant = (rng.standard_normal(constant) * scale).astype(np.float32)
             if constant is not None:
                 weights.append(numpy_helper.from_array(constant, names[-1]))
-        outputs = ["y", "index"] if self.op == "TopK" else ["y"]
-        node = helper.make_node(self.op, names, outputs, **dict(self.attributes))
+        outputs = ["y", "index"] if self.op in TWO_OUTPUTS else ["y"]
+        node = helper.make_node(self.op, names, outputs, domain=self.domain, **dict(self.attributes))
+        given = onnx.TensorProto.INT32 if self.rows else onnx.TensorProto.FLOAT
         values = [
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            helper.make_tensor_value_info(name, given, shape)
             for name, shape in zip(inputs, self.data, strict=True)
         ]
         kind = onnx.TensorProto.INT64 if self.op == "ArgMax" else onnx.TensorProto.FLOAT
         graph = helper.make_graph(
             [node], self.name, values, [helper.make_tensor_value_info("y", kind, None)], weights
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=9)
         return onnx.shape_inference.infer_shapes(model)
 
     def sample(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Return random inputs."""
         rng = np.random.default_rng(seed)
-        return {
-            f"x{place}": rng.standard_normal(shape).astype(np.float32)
-            for place, shape in enumerate(self.data)
-        }
+
+        def draw(shape: tuple[int, ...]) -> np.ndarray:
+            if self.rows:
+                return rng.integers(0, self.rows, shape, np.int32)
+            return rng.standard_normal(shape).astype(np.float32)
+
+        return {f"x{place}": draw(shape) for place, shape in enumerate(self.data)}
 
 
 def _conv(
@@ -96,6 +107,7 @@ def _axes(*axes: int) -> np.ndarray:
 
 
 _IMAGE = (1, 64, 56, 56)
+_TOKENS, _HIDDEN = (1, 197, 768), (1, 197, 3072)
 FAMILIES: dict[str, Family] = {
     row.name: row
     for row in (
@@ -126,7 +138,17 @@ FAMILIES: dict[str, Family] = {
         Family("product of two, one row", "MatMul", ((1, 12, 1, 64), (1, 12, 64, 300))),
         Family("softmax", "Softmax", ((1, 12, 197, 197),), (), (("axis", -1),)),
         Family("softmax of channels", "Softmax", ((1, 21, 65, 65),), (), (("axis", 1),)),
-        Family("layer norm", "LayerNormalization", ((1, 197, 768),), ((768,), (768,))),
+        Family("layer norm", "LayerNormalization", (_TOKENS,), ((768,), (768,))),
+        Family(
+            "layer norm of a sum",
+            "SkipLayerNormalization",
+            (_TOKENS, _TOKENS),
+            ((768,), (768,)),
+            (),
+            MICROSOFT,
+        ),
+        Family("RMS norm", "SimplifiedLayerNormalization", (_TOKENS,), ((768,),), (("axis", -1),)),
+        Family("group norm", "GroupNormalization", (_IMAGE,), ((8,), (8,)), (("num_groups", 8),)),
         Family("instance norm", "InstanceNormalization", (_IMAGE,), ((64,), (64,))),
         Family(
             "resize linear",
@@ -160,9 +182,30 @@ FAMILIES: dict[str, Family] = {
         Family("top-k", "TopK", ((1, 10000),), (_axes(10),)),
         Family("cumulative sum", "CumSum", ((64, 1000),), (np.array(1, np.int64),)),
         Family("gather", "Gather", ((1000, 256),), (np.arange(0, 1000, 3),), (("axis", 0),)),
+        Family(
+            "embeddings and layer norm",
+            "EmbedLayerNormalization",
+            ((1, 197),),
+            (None, (30522, 384), (512, 384), None, (384,), (384,)),
+            (),
+            MICROSOFT,
+            rows=30522,
+        ),
+        Family(
+            "rotary embedding",
+            "RotaryEmbedding",
+            ((1, 12, 197, 64),),
+            (np.arange(197)[None], (256, 32), (256, 32)),
+            (),
+            MICROSOFT,
+        ),
+        Family("attention", "MultiHeadAttention", (_TOKENS,) * 3, (), (("num_heads", 12),), MICROSOFT),
         Family("sigmoid", "Sigmoid", (_IMAGE,)),
         Family("hard-swish", "HardSwish", (_IMAGE,)),
         Family("erf", "Erf", (_IMAGE,)),
+        Family("GELU", "Gelu", (_HIDDEN,)),
+        Family("GELU by tanh", "Gelu", (_HIDDEN,), (), (("approximate", "tanh"),)),
+        Family("quick GELU", "QuickGelu", (_HIDDEN,), (), (), MICROSOFT),
         Family("sum", "Add", (_IMAGE, _IMAGE)),
         Family("gate", "Mul", ((1, 144, 28, 28), (1, 144, 1, 1))),
         Family("transpose", "Transpose", ((1, 197, 12, 64),), (), (("perm", [0, 2, 1, 3]),)),

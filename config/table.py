@@ -99,7 +99,8 @@ HARDWARE = Option(
 SCHEME = _quantization(
     "scheme",
     kinds.TEXT,
-    "quantize to this scheme: int8, int4 (or w4a8), w4a4, int2 (or w2a8), w2a2, ternary, binary, mixed, weight-only",
+    "quantize to this scheme: int8, int4 (or w4a8), w4a4, int2 (or w2a8), w2a2, ternary, binary, mixed, weight-only, "
+    "dynamic",
     flag="--quantize",
 )
 CALIBRATION_PATH = Option(
@@ -298,6 +299,14 @@ OPTIONS: tuple[Option, ...] = (
         "first move ranges that differ by channel from the inputs of matrix products into their weights (SmoothQuant): "
         "0 a little, 1 wholly",
         "not at all",
+    ),
+    _quantization(
+        "activation_scales",
+        kinds.choice("auto", "static", "dynamic"),
+        "what matrix products with weights read has one scale for all values, from samples (static); one for each row, "
+        "found while the model runs (dynamic); or, in networks with layer norms, what samples show to be better for "
+        "each layer (auto)",
+        "auto for int8",
     ),
     _quantization(
         "float_below",

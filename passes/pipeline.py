@@ -16,6 +16,7 @@ from ..targets.parse import parse_target
 from ..targets.row import TargetRow
 from .annotate.annotate import Annotate
 from .annotate.options import QuantizeOptions
+from .annotate.scheme_options import check_samples
 from .calibrate.calibrate import Calibrate
 from .calibrate.kept_outputs import KeptOutputs
 from .calibrate.observers import LOSS_AWARE
@@ -33,6 +34,7 @@ from .improve.binarize import ONE_BIT, Binarize, without_one_bit
 from .improve.center import CenterActivations
 from .improve.equalize import Equalize
 from .improve.equalize_activations import EqualizeActivations
+from .improve.fit_products import FitProducts
 from .improve.loss_aware import LossAwareClip
 from .improve.reconstruct import Reconstruct
 from .improve.rounding import RoundWeights
@@ -110,13 +112,14 @@ def quantization_passes(
     scheme: Scheme, row: TargetRow | None, options: QuantizeOptions, data: CalibrationData
 ) -> Pipeline:
     """Return the passes that quantize a module which ``Prepare`` has rewritten."""
+    check_samples(scheme, options, data.samples != ())
     if scheme.weight_only:
         return Pipeline([CompressWeights(scheme, options, **data.arguments)])
     return Pipeline(
         [
             *calibration_passes(scheme, row, options, data),
             *_sparing_passes(scheme, options, data),
-            *_rounding_passes(options.rounding or scheme.rounding, options.bias_correction, data),
+            *_rounding_passes(scheme, options, data),
             FoldWeights(),
         ]
     )
@@ -138,7 +141,7 @@ def calibration_passes(
         *float_passes,
         TuneMixedBits(scheme, row, of_integers, **data.arguments)
         if options.mixed_auto_tune
-        else Annotate(scheme, row, of_integers),
+        else Annotate(scheme, row, of_integers, has_samples=_has_scales(options, data)),
         *map(SetParameters, given),
         Calibrate(
             observer=observer,
@@ -155,11 +158,19 @@ def calibration_passes(
     return Pipeline(passes)
 
 
+def _has_scales(options: QuantizeOptions, data: CalibrationData) -> bool:
+    """Tell whether there is anything that scales of tensors could be from."""
+    given = options.calibration_cache is not None or bool(options.parameters.activations)
+    return given or data.samples != ()
+
+
 def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationData) -> list[Pass]:
     """Return the passes that make the float model easier to quantize, and leave what it computes."""
     passes: list[Pass] = []
     if options.smooth is not None:
         passes.append(Smooth(alpha=options.smooth, **data.arguments))
+    elif (scales := options.activation_scales or scheme.activation_scales) is not None:
+        passes.append(FitProducts(scales=scales, **data.arguments))
     if options.equalize:
         passes.append(Equalize(**data.arguments))
     if options.absorb_bias:
@@ -185,8 +196,9 @@ def _sparing_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationD
     return [SpareLayers(below=below, **data.arguments)]
 
 
-def _rounding_passes(rounding: str, bias_correction: str | None, data: CalibrationData) -> list[Pass]:
+def _rounding_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationData) -> list[Pass]:
     """Return the passes that choose integers and biases; raises ``TvmqError`` for a correction without effect."""
+    rounding, bias_correction = options.rounding or scheme.rounding, options.bias_correction
     if rounding in ("hessian", "reconstruct"):
         if bias_correction is not None:
             raise TvmqError(
@@ -199,5 +211,5 @@ def _rounding_passes(rounding: str, bias_correction: str | None, data: Calibrati
         "sequential": CorrectBiasSequentially(**data.arguments),
         "analytic": CorrectBiasFromWeights(),
     }
-    wanted = bias_correction or "empirical"
+    wanted = bias_correction or ("empirical" if not scheme.dynamic or data.samples != () else "none")
     return [corrections[wanted]] if wanted in corrections else []

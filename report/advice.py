@@ -140,6 +140,8 @@ def remedy_for(scheme: str, report: Report | None = None) -> str:
         few = "--weight-bits of more, or a --group-size"
     elif found.searched:
         few = "a larger budget or --min-cosine"
+    elif found.dynamic:
+        few = "--skip-layers for the worst layers"
     elif min(found.weight_bits, found.activation_bits) < 8:
         few = "--rounding reconstruct, --layer-bits with more for single layers"
     else:

@@ -32,6 +32,7 @@ from ..passes.hub.graph import (
 )
 from ..passes.hub.layers import get_layers
 from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
+from ..passes.hub.product_choices import CHOSEN
 from ..passes.hub.steps import simulated_form
 from ..runtime.describe import output_names
 from .advice import with_advice
@@ -104,7 +105,10 @@ class _SideBySide:
             for pair in pairs
         }
         self.outputs = [OutputWatcher(name) for name in output_names(exact)]
-        self.operands = {name: [ChannelRange(last_axis(operand)) for operand in operands] for name, operands in joins.items()}
+        self.operands = {
+            name: [ChannelRange(last_axis(operand)) for operand in operands]
+            for name, operands in joins.items()
+        }
         self._run_exact = runner(
             float_form(
                 exact,
@@ -209,7 +213,7 @@ def _layers(mod: IRModule, operands: Mapping[str, Sequence[ChannelRange]]) -> li
             layer.name,
             layer.op,
             layer.status,
-            layer.reason,
+            layer.reason or layer.details.get(CHOSEN, ""),
             layer.details.get("fused_into", ""),
             sizes.get(layer.name, 0),
             operands=tuple(item.largest for item in operands.get(layer.name, ())),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -35,6 +35,7 @@ def describe(
     kernels: Iterable[tuple[str, Sequence[str]]] = (),
     activation_bytes: int = 0,
     alignment: int = ALIGNMENT,
+    ranges: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
     """Return the metadata of the package that ``mod`` will be; see ``docs/package-format.md``.
 
@@ -47,6 +48,7 @@ def describe(
     kernels : for each kernel call in order, the kernel's name and the names of the nodes that it computes.
     activation_bytes : memory planned for values between kernels.
     alignment : what addresses of inputs are to be multiples of, in bytes.
+    ranges : the least and the greatest value of inputs that are indices, by name.
     """
     arch = arch_of(target)
     return {
@@ -57,7 +59,7 @@ def describe(
         "cpu_features": host.required_features(arch, features_of(target)),
         "scheme": scheme,
         "alignment": alignment,
-        "inputs": [_tensor(mod, param.name, param.ty) for param in inputs_of(mod)],
+        "inputs": [_input(mod, param, ranges or {}) for param in inputs_of(mod)],
         "outputs": _outputs(mod),
         "layers": [dataclasses.asdict(layer) for layer in (get_layers(mod) if layers is None else layers)],
         "kernels": [{"name": name, "layers": list(names)} for name, names in kernels],
@@ -112,6 +114,12 @@ def _tensor(mod: tvm.IRModule, name: str, ty: relax.TensorType) -> dict[str, Any
     }
     shape = [int(extent) for extent in ty.shape] if not axes else greatest_shape(mod, ty)
     return {"name": name, "shape": shape, "dtype": str(ty.dtype), **({"open": axes} if axes else {})}
+
+
+def _input(mod: tvm.IRModule, param: relax.Var, ranges: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Return the record of an input, with the values that it may have where they are limited."""
+    record = _tensor(mod, param.name, param.ty)
+    return {**record, "range": list(ranges[param.name])} if param.name in ranges else record
 
 
 def output_names(mod: tvm.IRModule) -> list[str]:

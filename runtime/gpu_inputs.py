@@ -13,7 +13,7 @@ import tvm_ffi
 
 from ..errors import TvmqError
 from .gpu import is_on_gpu
-from .inputs import all_given, convert
+from .inputs import all_given, bind_input
 
 
 def bind_gpu_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.ndarray | tvm_ffi.Tensor]:
@@ -28,9 +28,7 @@ def bind_gpu_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[n
     TvmqError : as ``bind_inputs``; a tensor on the GPU is not contiguous, or of another dtype.
     """
     return [
-        _tensor(tensor, value)
-        if is_on_gpu(value)
-        else convert(tensor["name"], value, tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
+        _tensor(tensor, value) if is_on_gpu(value) else bind_input(tensor, value)
         for tensor, value in zip(tensors, all_given(tensors, inputs), strict=True)
     ]
 

@@ -32,20 +32,30 @@ def bind_inputs(
 
     Raises
     ------
-    TvmqError : naming the input that is unknown, missing, or of another shape or dtype.
+    TvmqError : naming the input that is unknown, missing, of another shape or dtype, or an index beyond its table.
     """
     given = zip(tensors, all_given(tensors, inputs), strict=True)
     if not dimensions:
-        return [
-            convert(tensor["name"], value, tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
-            for tensor, value in given
-        ]
+        return [bind_input(tensor, value) for tensor, value in given]
     shapes, arrays = RunShapes(dimensions), []
     for tensor, value in given:
         array = as_array(value, f"input {tensor['name']!r}")
-        shape = shapes.expected(tensor, array.shape)
-        arrays.append(convert(tensor["name"], array, shape, np.dtype(tensor["dtype"])))
+        arrays.append(bind_input({**tensor, "shape": shapes.expected(tensor, array.shape)}, array))
     return arrays
+
+
+def bind_input(tensor: Mapping[str, Any], value: Any) -> np.ndarray:
+    """Return the value as an array of one input; errors as ``bind_inputs``."""
+    name = tensor["name"]
+    array = convert(name, value, tuple(tensor["shape"]), np.dtype(tensor["dtype"]))
+    if "range" in tensor and array.size:
+        low, high = tensor["range"]
+        for found in (int(array.min()), int(array.max())):
+            if not low <= found <= high:
+                raise TvmqError(
+                    f"input {name!r} has the value {found}; expected indices from {low} to {high}"
+                )
+    return array
 
 
 def all_given(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[Any]:

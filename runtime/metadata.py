@@ -100,6 +100,10 @@ def check(metadata: Mapping[str, Any], source: str) -> None:
             raise TvmqError(
                 f"{source}: {tensor['name']!r} in mod.json has no shape and dtype that an array can have"
             )
+    for tensor in metadata["inputs"]:
+        limits = tensor.get("range", [0, 0])
+        if not isinstance(limits, list) or [type(limit) for limit in limits] != [int, int]:
+            raise TvmqError(f"{source}: {tensor['name']!r} in mod.json has a range that is no two numbers")
     if not all(isinstance(size, int) for size in metadata["bytes"].values()):
         raise TvmqError(f"{source}: mod.json's field 'bytes' must hold numbers")
 

@@ -118,8 +118,8 @@ class Package:
 
         Raises
         ------
-        TvmqError : an input is missing, unknown, or of another shape or dtype; an array of ``out`` is none of an
-            output's, or read-only; or the package was compiled for another machine.
+        TvmqError : an input is missing, unknown, of another shape or dtype, or an index beyond its table; an array of
+            ``out`` is none of an output's, or read-only; or the package was compiled for another machine.
         """
         arrays, places = self._bind(inputs), bind_outputs(self._metadata["outputs"], out)
         engine = self._engine

@@ -28,6 +28,7 @@ from ..passes.realize.compute.epilogue import Conversion
 from ..passes.realize.compute.naming import kernel_name
 from ..targets.row import TargetRow
 from .arg_kernels import arg_reduction
+from .norms import legalize_group_norm, legalize_norm
 from .reductions import REDUCTIONS, legalize_reduction
 from .scan_kernels import cumprod, cumsum, topk
 from .softmax import softmax
@@ -73,6 +74,9 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.cumsum": partial(cumsum, gpu=row.gpu),
         "relax.power": legalize_power,
         "relax.take": _take,
+        "relax.nn.group_norm": partial(legalize_group_norm, lanes=float_lanes(row)),
+        "relax.nn.layer_norm": partial(legalize_norm, lanes=float_lanes(row)),
+        "relax.nn.rms_norm": partial(legalize_norm, lanes=float_lanes(row)),
         "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row), any_extent=row.is_sample),
         "relax.topk": partial(topk, gpu=row.gpu),
         **({"relax.argmax": arg_reduction, "relax.argmin": arg_reduction} if row.gpu is not None else {}),
@@ -202,17 +206,25 @@ def _matmul(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     )
 
 
-def _quantize(builder: relax.BlockBuilder, call: relax.Call, *, conversion: Conversion) -> relax.Expr:
-    """Round half to even and saturate, as ONNX says; Relax's own rounds half away from zero."""
+def rounding_of(call: relax.Call) -> tuple[float, Output] | None:
+    """Return the scale and the integers of a quantize of a whole float32 tensor to 8 bits; None for any other."""
     data, scale, zero_point = call.args
     dtype = str(call.attrs.out_dtype)
     whole = all(is_constant(value) and to_numpy(value).size == 1 for value in (scale, zero_point))
     if not whole or dtype not in ("uint8", "int8") or dtype_of(data) != "float32":
-        return _stock("relax.quantize")(builder, call)
+        return None
     out = Output(dtype, int(to_numpy(zero_point).item()), *bounds_of(dtype))
-    scale = float(np.float32(to_numpy(scale).item()))
+    return float(np.float32(to_numpy(scale).item())), out
+
+
+def _quantize(builder: relax.BlockBuilder, call: relax.Call, *, conversion: Conversion) -> relax.Expr:
+    """Round half to even and saturate, as ONNX says; Relax's own rounds half away from zero."""
+    rounding = rounding_of(call)
+    if rounding is None:
+        return _stock("relax.quantize")(builder, call)
+    scale, out = rounding
     define = partial(elementwise.quantize, scale=scale, out=out, conversion=conversion)
-    return builder.call_te(define, data, primfunc_name_hint="quantize")
+    return builder.call_te(define, call.args[0], primfunc_name_hint="quantize")
 
 
 def _concat(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

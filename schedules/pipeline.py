@@ -15,6 +15,7 @@ from ..passes.hub.graph import op_name
 from ..passes.hub.open_dims import ranges_of, top_of, with_ranges
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
+from .attention import fuse_attention
 from .bits import WriteBits
 from .code import generate
 from .cuda.graphs import with_graphs
@@ -106,7 +107,8 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod, stored = lift_weights(mod if row.gpu is None else keep_packed(mod), float32_dot(row))
+    mod = fuse_attention(mod, row.converts_by) if row.gpu is None else keep_packed(mod)
+    mod, stored = lift_weights(mod, float32_dot(row))
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
@@ -162,7 +164,9 @@ def build_open(
 
     instances = instances_of(mod, row, kernels_at)
     with target:
-        composed = with_ranges(open_kernels(mod, instances, row, scheduled), ranges_of(mod))
+        composed = with_ranges(
+            open_kernels(mod, instances, row, threads_of(target), scheduled), ranges_of(mod)
+        )
         main = composed.get_global_var("main")
         composed.update_func(main, composed["main"].with_attr("tir_var_upper_bound", top_of(ranges_of(mod))))
         planned = plan_memory()(allocate_empty(composed))

@@ -13,6 +13,7 @@ from tvm.s_tir import ScheduleError
 from ..passes.hub.scopes import without_scopes
 from ..targets.row import TargetRow
 from .bits import bits_kernel
+from .cpu.attention import attention_kernel
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
 from .cpu.rows import schedule_rows
@@ -55,13 +56,14 @@ class ScheduleKernels:
 def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> tirx.PrimFunc:
     """Return the function scheduled by the first rule that applies; as it is where none does.
 
-    One that only looks up in a table, or makes bits, needs no schedule: ``tables`` and ``bits`` have its code.
+    One that only looks up in a table, makes bits, or is an attention needs no schedule: ``tables``, ``bits`` and
+    ``cpu.attention`` have its code.
 
     What a rule did not foresee costs speed, with a warning, and never the compilation.
     """
     if row.gpu is not None:
         return cuda_kernel(func, row)
-    ready = table_kernel(func, row) or bits_kernel(func)
+    ready = table_kernel(func, row) or bits_kernel(func) or attention_kernel(func, row, threads)
     if ready is not None:
         return ready
     for rule in RULES:

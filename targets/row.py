@@ -350,6 +350,11 @@ class TargetRow:
         return self.vector_registers // 2
 
     @property
+    def has_integer_products(self) -> bool:
+        """Tell whether products of two activations are faster on integers than in float."""
+        return self.any_dot.depth >= 4
+
+    @property
     def any_dot(self) -> DotInstruction:
         """The instruction that is exact for any weights."""
         return self.dots[-1]

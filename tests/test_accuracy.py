@@ -69,3 +69,22 @@ def test_within_a_point_of_float(load, data_dir):
     assert floats <= {"Softmax"}
     exact = _accuracy(tvmq.compile(str(task.model), input_shapes=shapes), task)
     assert _accuracy(tvmq.compile(quantized), task) >= exact - 0.01
+
+
+def test_an_encoder_without_samples(data_dir):
+    """Embeddings of sentences, padded to one length, as ``--quantize dynamic`` gives them."""
+    model, length, few = data_dir / "transformer/minilm_l6_v2.onnx", 24, 20
+    shapes = {"input_ids": (1, length), "attention_mask": (1, length)}
+    with np.load(data_dir / "transformer/sick_test_986.npz") as data:
+        ids, mask = (data[name][:few, :length].astype("int64") for name in ("ids_a", "mask_a"))
+    quantized = tvmq.quantize(model, "dynamic", input_shapes=shapes)
+    packages = [tvmq.compile(quantized), tvmq.compile(model, input_shapes=shapes)]
+    cosines = []
+    for row in range(few):
+        feed = {"input_ids": ids[row : row + 1], "attention_mask": mask[row : row + 1]}
+        one, other = (next(iter(package.run(feed).values())).ravel() for package in packages)
+        cosines.append(one @ other)  # both have length 1
+    assert np.mean(cosines) >= 0.996
+    records = packages[0].metadata["layers"]
+    dynamic = [record for record in records if record["op"] == "MatMul" and record["status"] == "dynamic"]
+    assert len(dynamic) == 36  # the others are of two activations

@@ -143,6 +143,24 @@ def test_a_float_model_without_samples_is_refused():
         tvmq.quantize(DIGITS / "digits.onnx", target=TARGET)
 
 
+def test_a_dynamic_scheme_needs_none(images):
+    quantized = tvmq.quantize(DIGITS / "digits.onnx", "dynamic", TARGET)
+    statuses = {layer.name: layer.status for layer in quantized.layers if layer.op in ("Conv", "Gemm")}
+    assert statuses.pop("classify") == "dynamic" and set(statuses.values()) == {"float"}
+    package = tvmq.compile(quantized, TARGET)
+    assert package.metadata["scheme"] == "dynamic"
+    calibrated = tvmq.quantize(
+        DIGITS / "digits.onnx", "dynamic", TARGET, [{"image": image[None]} for image in images]
+    )
+    records = tvmq.compile(calibrated, TARGET).metadata["layers"]
+    assert {record["status"] for record in records if record["op"] == "Conv"} == {"int8"}
+    exact = tvmq.compile(DIGITS / "digits.onnx", TARGET)
+    feeds = [{"image": image[None]} for image in images[:50]]
+    for each in (package, tvmq.compile(calibrated, TARGET)):
+        agree = [np.argmax(each.run(f)["scores"]) == np.argmax(exact.run(f)["scores"]) for f in feeds]
+        assert np.mean(agree) > 0.95
+
+
 def test_an_unknown_scheme_is_refused_with_the_valid_ones():
     with pytest.raises(TvmqError, match="did you mean 'int8'"):
         tvmq.quantize(DIGITS / "digits.onnx", scheme="int18", target=TARGET, calibration=[])

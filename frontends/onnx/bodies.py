@@ -1,4 +1,4 @@
-"""Operators that ONNX, or this file's neighbour ``onnx_contrib``, defines by a body of other operators.
+"""Operators that ONNX, or onnxruntime (``contrib/``), defines by a body of other operators.
 
     y = Swish(x)  -->  s = Sigmoid(x); y = Mul(x, s)
 
@@ -19,9 +19,10 @@ from onnx.inliner import inline_local_functions, inline_selected_functions
 from tvm import relax
 
 from ...errors import TvmqError
-from ...passes.hub.graph import dtype_of, shape_of
-from .contrib import CONTRIB, contrib_body
-from .contrib import OPSET as CONTRIB_OPSET
+from ...passes.hub.graph import dtype_of, is_constant, shape_of, to_numpy
+from .contrib.body import OPSET as CONTRIB_OPSET
+from .contrib.body import Input
+from .contrib.table import CONTRIB, contrib_body
 
 STANDARD: frozenset[str] = frozenset(
     {
@@ -33,7 +34,6 @@ STANDARD: frozenset[str] = frozenset(
         "HannWindow",
         "NegativeLogLikelihoodLoss",
         "RMSNormalization",
-        "RotaryEmbedding",
         "SoftmaxCrossEntropyLoss",
         "SwiGLU",
         "Swish",
@@ -87,8 +87,8 @@ def expanded(
     call.CopyFrom(node)
     call.input[:] = names
     if node.op_type in CONTRIB.get(node.domain, ()):
-        shapes = {name: _shape(value) for name, value in zip(names, inputs, strict=True) if value is not None}
-        body, opset = contrib_body(call, shapes), CONTRIB_OPSET
+        known = {name: _input(value) for name, value in zip(names, inputs, strict=True) if value is not None}
+        body, opset = contrib_body(call, known), CONTRIB_OPSET
     else:
         body, opset = _standard_body(call, inputs, opset)
     outer = dict(zip(names, node.input, strict=True)) | {name: name for name in node.output}
@@ -147,6 +147,11 @@ def _schema_with_body(op_type: str, opset: int) -> Any:
 def _nearest(opset: int, versions: Sequence[int]) -> int:
     """Return the latest of the versions up to ``opset``, or the first."""
     return max((version for version in versions if version <= opset), default=min(versions))
+
+
+def _input(value: relax.Expr) -> Input:
+    dtype = "int64" if isinstance(value, relax.ShapeExpr) else dtype_of(value)
+    return Input(_shape(value), dtype, to_numpy(value) if is_constant(value) else None)
 
 
 def _shape(value: relax.Expr) -> tuple[int, ...]:

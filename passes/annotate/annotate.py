@@ -4,14 +4,16 @@
     -->
     conv2d(dq(q(x)), dq(q(w))) -> add(b) -> relu -> dq(q(.))
 
-Every scale is NaN and every zero point 0; ``Calibrate`` replaces them. ``passes.annotate.plan`` decides where pairs
-go, ``passes.hub.operators`` has the table that it decides from.
+A dynamic product reads a row pair (``passes.hub.row_pairs``), one for all that read a value. Every other scale is NaN
+and every zero point 0; ``Calibrate`` replaces them. ``passes.annotate.plan`` decides where pairs go,
+``passes.hub.operators`` has the table that it decides from.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +40,13 @@ from ..hub.graph import (
 )
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
+from ..hub.product_choices import CHOSEN, ProductChoice, product_choices
+from ..hub.row_pairs import emit_row_pair
 from ..hub.schemes import Scheme
 from .bit_plan import Decision, decide_bits, with_kernels
 from .mixed_bits import CANDIDATES, mixed_bits
 from .options import QuantizeOptions
-from .plan import ON_BITS, Plan, make_plan
+from .plan import ON_BITS, Means, Plan, make_plan
 from .restrict import check_bits, restrict
 from .scale_to_depthwise import ScaleToDepthwise
 from .selection import matches, select
@@ -68,11 +72,13 @@ class Annotate:
     scheme : how tensors are quantized.
     row : the target's row; None for none in particular.
     options : the user's choices. A name in them that matches no layer raises ``TvmqError``.
+    has_samples : ``Calibrate`` will find scales; else a dynamic scheme leaves in float what needs them.
     """
 
     scheme: Scheme
     row: TargetRow | None = None
     options: QuantizeOptions = QuantizeOptions()
+    has_samples: bool = True
 
     def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
         """Return the module with pairs, and in its layer records what was decided."""
@@ -80,8 +86,14 @@ class Annotate:
         selection = select(layers, self.options)
         scheme = resolve(self.scheme, self.row, self.options)
         mod = ScaleToDepthwise()(mod)
-        plan = make_plan(mod, selection, self.options)
-        records = _decided(layers, mod, plan, scheme.name)
+        means = Means(
+            scheme.dynamic,
+            self.has_samples,
+            self.row is None or self.row.has_integer_products,
+            product_choices(mod),
+        )
+        plan = make_plan(mod, selection, self.options, means)
+        records = _decided(layers, mod, plan, scheme.name, means.choices)
         decision = decide_bits(mod, plan, scheme, self.options.bits)
         bits = decision.bits
         if self.options.has_mixed_bits:
@@ -131,14 +143,21 @@ class _Pair:
 
 def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision) -> IRModule:
     names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
+    data_of = {
+        binding.var: binding.value.args[0] for binding in bindings_of(mod) if binding.var in plan.dynamic
+    }
+
+    def giver(var: relax.Var) -> str:
+        return names.get(plan.anchors.get(var, var), "")
 
     def activation_pair(var: relax.Var) -> _Pair:
-        return _Pair((), -1, scheme.activation_dtype, names.get(plan.anchors.get(var, var), ""))
+        return _Pair((), -1, scheme.activation_dtype, giver(var))
 
     # Of values that are float anyway, only what runs on integers reads the pair; the first such makes it.
     waiting = {param: activation_pair(param) for param in mod["main"].params if param in plan.pairs}
     made: dict[relax.Var, relax.Expr] = {}
     second: dict[relax.Expr, relax.Expr] = {}
+    of_rows: dict[relax.Expr, relax.Var] = {}
     weights = _WeightPairs(scheme)
 
     def narrowed(builder: relax.BlockBuilder, var: relax.Var, call: relax.Call) -> relax.Call:
@@ -146,6 +165,14 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision)
         if data not in second:
             second[data] = activation_pair(decision.narrowed[var]).emit(builder, data)
         return relax.Call(call.op, [second[data], weight], call.attrs, call.ty_args, span=call.span)
+
+    def with_row_pair(builder: relax.BlockBuilder, var: relax.Var, call: relax.Call) -> relax.Call:
+        data, weight = call.args
+        if data not in of_rows:
+            of_rows[data] = emit_row_pair(
+                builder, data, symmetric=scheme.symmetric_activations, name=giver(data_of[var])
+            )
+        return relax.Call(call.op, [of_rows[data], weight], call.attrs, call.ty_args, span=call.span)
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         role = plan.roles.get(var)
@@ -156,6 +183,8 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision)
             value = substitute(value, made)
         if var in decision.narrowed:
             value = narrowed(builder, var, value)
+        if var in plan.dynamic:
+            value = with_row_pair(builder, var, value)
         if role == WEIGHTED:
             value = weights.apply(builder, value)
         if var not in plan.pairs:
@@ -188,7 +217,9 @@ class _WeightPairs:
         return relax.Call(call.op, [call.args[0], pair], call.attrs, call.ty_args, span=call.span)
 
 
-def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> list[Layer]:
+def _decided(
+    layers: list[Layer], mod: IRModule, plan: Plan, scheme: str, choices: Mapping[str, ProductChoice]
+) -> list[Layer]:
     """Return the records: a layer is quantized where its last operator is that computes, or else moves, values."""
     names = {binding.var: layer_name(binding.value) for binding in bindings_of(mod)}
     verdicts: dict[str, relax.Var] = {}
@@ -212,5 +243,7 @@ def _decided(layers: list[Layer], mod: IRModule, plan: Plan, scheme: str) -> lis
         else:
             kernel = names[hosts.get(var, plan.anchors.get(var, var))]
             details = {"fused_into": kernel} if kernel != layer.name else {}
+            if layer.name in choices:
+                details[CHOSEN] = f"{choices[layer.name].way}, since {choices[layer.name].reason}"
             records.append(dataclasses.replace(layer, status=scheme, reason="", details=details))
     return records

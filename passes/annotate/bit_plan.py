@@ -77,9 +77,12 @@ def decide_bits(
                 by_layer[name] = LayerBits(scheme.depthwise_bits, scheme.depthwise_bits)
     for edge in (*names[:1], *names[-1:]):
         by_layer[edge] = LayerBits(scheme.edge_bits, scheme.edge_bits)
-    sources = {var: _behind_moves(values, plan, values[var].args[0]) for var in weighted}
+    # A dynamic product reads float: its rows have 8 bits, whatever gives them.
+    sources = {
+        var: _behind_moves(values, plan, values[var].args[0]) for var in weighted if var not in plan.dynamic
+    }
     for var, name in zip(weighted, names, strict=True):
-        if name not in (names[0], names[-1]) and giver(sources[var]) == names[0]:
+        if name not in (names[0], names[-1]) and var in sources and giver(sources[var]) == names[0]:
             old = by_layer[name]
             by_layer[name] = LayerBits(old.weights, max(old.activations, scheme.edge_bits))
     for pattern, bits in wanted.items():
@@ -142,7 +145,7 @@ def _most(
     found: dict[relax.Var, int] = {}
     for var, value in reversed(list(values.items())):
         role = plan.roles.get(var)
-        if role in (None, MOVE, FUSED):
+        if role in (None, MOVE, FUSED) or var in plan.dynamic:
             continue
         bits = asked.get(var, scheme.other_bits)
         if role == CONCAT:

@@ -15,6 +15,8 @@ from ..hub.schemes import ROUNDINGS
 START_SCALE = 0.02
 """Of mixed bits, where nothing is said."""
 
+ACTIVATION_SCALES = ("auto", "static", "dynamic")
+
 BIAS_CORRECTIONS = ("none", "empirical", "sequential", "analytic")
 """How biases make up for the mean error of what was rounded: not at all; for each layer's weights, from samples; for
 all before the layer too, from samples; for each layer's weights, from the weights before it."""
@@ -53,6 +55,10 @@ class QuantizeOptions:
         the scheme's.
     smooth : move the ranges of activations into the weights of the matrix products that read them first, the larger
         the more, from 0 to 1 (``passes.improve.smooth``); None does not.
+    activation_scales : of what matrix products with weights read: ``"static"``, one for all values, from samples;
+        ``"dynamic"``, one for each row, found while the model runs; or ``"auto"``, in a network with layer norms what
+        samples show to be better for each layer (``passes.improve.fit_products``), in others static. None takes the
+        scheme's.
     float_below : small layers whose input's rounding alone leaves a ratio of signal to noise below this, in decibels,
         in their result stay in float (``passes.improve.spare_layers``); 0 spares none, None takes the scheme's.
     per_channel : one weight scale an output channel, or one a tensor; None takes the scheme's.
@@ -93,6 +99,7 @@ class QuantizeOptions:
     absorb_bias: bool = False
     equalize_activations: float | None = None
     smooth: float | None = None
+    activation_scales: str | None = None
     float_below: float | None = None
     per_channel: bool | None = None
     activations: str | None = None
@@ -121,6 +128,8 @@ class QuantizeOptions:
             raise unknown("rounding", self.rounding, ROUNDINGS)
         if self.bias_correction is not None and self.bias_correction not in BIAS_CORRECTIONS:
             raise unknown("bias correction", self.bias_correction, BIAS_CORRECTIONS)
+        if self.activation_scales is not None and self.activation_scales not in ACTIVATION_SCALES:
+            raise unknown("kind of scales", self.activation_scales, ACTIVATION_SCALES)
         for which in ("equalize_activations", "smooth"):
             share = getattr(self, which)
             if share is not None and not 0.0 <= share <= 1.0:

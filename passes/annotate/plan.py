@@ -9,6 +9,7 @@ it, follows whether its result is wanted in integers:
 - A value gets a pair behind the last operator that its kernel absorbs: ``conv -> bias -> relu -> pair``.
 - In ``conv -> bias -> add(residual) -> relu`` the addition is absorbed too, and the convolution gets no pair
   of its own. Where both operands are such convolutions, that is the later one.
+- A *dynamic* product finds scales of rows itself, so it reads float: its input gets a row pair, and none of the others.
 - Pointwise operators of one tensor, however many, are one table and get one pair, behind the last.
 - What only moves values gets none; nor does a concatenation of parts of one tensor.
 """
@@ -16,7 +17,7 @@ it, follows whether its result is wanted in integers:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tvm import IRModule, relax
@@ -36,6 +37,7 @@ from ..hub.operators import (
     kind_of,
     pointwise,
 )
+from ..hub.product_choices import DYNAMIC, FLOAT_PRODUCT, ProductChoice
 from ..hub.two_valued import binary_layers
 from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel
 from .options import QuantizeOptions
@@ -43,6 +45,11 @@ from .selection import Selection
 
 ON_BITS = "its data and weights have one bit, so it runs on bits"
 """Why a layer of a binary network gets no pairs."""
+
+_WHY_NOT_DYNAMIC = {
+    WEIGHTED: "a convolution needs calibration samples, and there are none",
+    PRODUCT: "a product of two activations stays float where scales are found while the model runs",
+}
 
 FUSED = "fused"
 """Role of an operator that the kernel of the one before absorbs."""
@@ -60,6 +67,7 @@ class Plan:
         its float form for its float readers.
     absorbed : the addition that absorbs each weighted operator without a pair.
     anchors : for each fused operator the operator whose kernel absorbs it.
+    dynamic : weighted operators whose input gets a row pair (``passes.hub.row_pairs``).
     """
 
     roles: dict[relax.Var, str] = field(default_factory=dict)
@@ -67,11 +75,32 @@ class Plan:
     pairs: set[relax.Var] = field(default_factory=set)
     absorbed: dict[relax.Var, relax.Var] = field(default_factory=dict)
     anchors: dict[relax.Var, relax.Var] = field(default_factory=dict)
+    dynamic: set[relax.Var] = field(default_factory=set)
 
 
-def make_plan(mod: IRModule, selection: Selection, options: QuantizeOptions) -> Plan:
+@dataclass(frozen=True)
+class Means:
+    """What there is to quantize with.
+
+    Attributes
+    ----------
+    is_dynamic : matrix products with weights are dynamic, all of them.
+    has_samples : scales of tensors can be known; else nothing but dynamic products is quantized.
+    has_integer_products : products of two activations gain by it.
+    choices : what was found for single products, by layer.
+    """
+
+    is_dynamic: bool = False
+    has_samples: bool = True
+    has_integer_products: bool = True
+    choices: Mapping[str, ProductChoice] = field(default_factory=dict)
+
+
+def make_plan(
+    mod: IRModule, selection: Selection, options: QuantizeOptions, means: Means | None = None
+) -> Plan:
     """Return where the pairs go in a module that ``Prepare`` has rewritten."""
-    return _Planner(mod, selection, options).plan()
+    return _Planner(mod, selection, options, means or Means()).plan()
 
 
 def first_and_last(weighted: Sequence[relax.Var], options: QuantizeOptions) -> dict[relax.Var, str]:
@@ -96,7 +125,8 @@ def too_small(value: relax.Call, options: QuantizeOptions) -> str:
 
 
 class _Planner:
-    def __init__(self, mod: IRModule, selection: Selection, options: QuantizeOptions):
+    def __init__(self, mod: IRModule, selection: Selection, options: QuantizeOptions, means: Means):
+        self.means = means
         self.bindings = bindings_of(mod)
         self.values = {binding.var: binding.value for binding in self.bindings}
         self.order = {binding.var: place for place, binding in enumerate(self.bindings)}
@@ -180,6 +210,15 @@ class _Planner:
     def _reason_as_compute(self, var: relax.Var, value: relax.Call) -> str:
         """Give the operator the role of its kind; return the reason where that fails."""
         kind = kind_of(value)
+        means, choice = self.means, self.means.choices.get(layer_name(value))
+        is_dynamic = kind == WEIGHTED and op_name(value) == "relax.matmul"
+        is_dynamic = is_dynamic and (means.is_dynamic or (choice is not None and choice.way == DYNAMIC))
+        if means.is_dynamic and not is_dynamic and (kind == PRODUCT or not means.has_samples):
+            return self._why_not_dynamic(value, kind)
+        if kind == WEIGHTED and choice is not None and choice.way == FLOAT_PRODUCT:
+            return choice.reason
+        if kind == PRODUCT and not means.has_integer_products:
+            return "products of two activations are faster in float on this target"
         if kind == MOVE or (kind == CONCAT and self._is_of_one_tensor(value)):
             return self._assign_move(var, value)
         if layer_name(value) in self.selection.unwanted:
@@ -203,10 +242,19 @@ class _Planner:
             self.roots.pop(var, None)
             return reason
         self.result.roles[var] = kind
+        if is_dynamic:
+            self.result.dynamic.add(var)
         self.live.add(var)
         if kind in (WEIGHTED, BINARY):
             self.tails[var] = var
         return ""
+
+    def _why_not_dynamic(self, value: relax.Call, kind: str) -> str:
+        """Return why an operator stays float; what ends a layer that does, such as a bias, for the layer's reason."""
+        for source in activations(value):
+            if source in self.result.reasons and layer_name(self.values[source]) == layer_name(value):
+                return self.result.reasons[source]
+        return _WHY_NOT_DYNAMIC.get(kind, "only matrix products with weights are quantized without samples")
 
     def _is_live(self, var: relax.Var) -> bool:
         return var in self.live
@@ -247,6 +295,8 @@ class _Planner:
         if role is None or role == FUSED:
             return
         tail = self.tails.get(var, var)
+        if var in self.result.dynamic:
+            return
         if role in (WEIGHTED, PRODUCT):
             wanted.update(activations(value))
             return

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import tvm
-from tvm import IRModule
+from tvm import IRModule, relax
 
 from ...errors import TvmqError
 from ..hub.annotation import scheme_of
 from ..hub.conditions import CALIBRATED, NOT_REALIZED, PAIRS
 from ..hub.contract import module_pass
-from ..hub.graph import bindings_of
+from ..hub.graph import bindings_of, op_name
 from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
     ActivationPair,
@@ -31,12 +31,17 @@ from ..hub.pairs import (
     weight_pairs,
 )
 from ..hub.parameters import activation_parameters, quantize_weight, weight_limit, weight_parameters
+from ..hub.product_choices import product_choices
 from ..hub.schemes import Scheme
 from .kept_outputs import KeptOutputs
 from .observers import DEFAULT_OBSERVER, DEFAULT_WEIGHT_OBSERVER, get_observer, get_weight_observer
+from .observers.observer import Observer
 from .on_samples import ReadsSamples
 from .shared_ranges import shared_groups
 from .watch import watch
+
+PRODUCT_OBSERVER = "minmax"
+"""Of what matrix products read in networks with layer norms: their few large values are what the network works by."""
 
 
 @module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,), takes_open=True)
@@ -90,8 +95,13 @@ class Calibrate(ReadsSamples):
 
     def _ranges(self, mod: IRModule, pairs: list[ActivationPair]) -> dict[str, tuple[float, float]]:
         """Return what each pair is to represent, by its name."""
-        make = get_observer(self.observer or DEFAULT_OBSERVER)
-        observers = {pair.name: make(2**pair.bits - 1) for pair in pairs}
+        of_products = _read_by_products(mod) if self.observer is None and product_choices(mod) else set()
+
+        def observer_of(pair: ActivationPair) -> Observer:
+            name = PRODUCT_OBSERVER if pair.dequantize in of_products else DEFAULT_OBSERVER
+            return get_observer(self.observer or name)(2**pair.bits - 1)
+
+        observers = {pair.name: observer_of(pair) for pair in pairs}
         watchers: dict = {}
         for pair in pairs:
             watchers.setdefault(pair.source, []).append(observers[pair.name])
@@ -121,3 +131,13 @@ class Calibrate(ReadsSamples):
         else:
             integers = quantize_weight(weight, scales, axis, pair.limits)
         return WeightParameters(scales, integers)
+
+
+def _read_by_products(mod: IRModule) -> set[relax.Expr]:
+    """Return what matrix products read."""
+    return {
+        argument
+        for binding in bindings_of(mod)
+        if op_name(binding.value) == "relax.matmul"
+        for argument in binding.value.args
+    }

@@ -20,7 +20,7 @@ limit. For operands of about the output's scale that is 13, and a multiplier's o
 Rows that are quantized while a model runs have a scale each, and an accumulator of theirs becomes a float again:
 
     symmetric:    scale = max |x| / 127                               q = rint(x / scale) + zero_point
-    asymmetric:   scale = (max(x, 0) - min(x, 0)) / 255               zero_point = clamp(rint(-min(x, 0) / scale))
+    asymmetric:   scale = (max(x, 0) - min(x, 0)) / 255               zero_point = clamp(rint(-min(x, 0) / scale) + low)
     result:       (float32(accumulator) * row scale) * column scale + bias
 """
 
@@ -132,7 +132,7 @@ def quantize_rows(
 
     Parameters
     ----------
-    dtype : ``"int8"`` or ``"uint8"``; symmetric numbers are uint8 with the zero point 128, and asymmetric ones uint8.
+    dtype : ``"int8"`` or ``"uint8"``; symmetric numbers of uint8 have the zero point 128.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def quantize_rows(
         is_finite = np.isfinite(scales)
         zeros = np.full(scales.shape, centre)
         if not symmetric:
-            zeros = np.where(is_finite, np.clip(np.rint(-least / scales), low, high), 0)
+            zeros = np.where(is_finite, np.clip(np.rint(-least / scales) + low, low, high), low)
         steps = np.where(is_finite[..., None], np.rint(values / scales[..., None]), 0)
     lowest = centre - 127 if symmetric else low
     integers = np.clip(steps + zeros[..., None], lowest, high)

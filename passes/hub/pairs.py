@@ -3,6 +3,7 @@
     an activation   dequantize(quantize(x, s, z), s, z)              x is clipped first where it has fewer than 8 bits
                     of a dequantized value again, with fewer bits    for readers that do with these
     weights         dequantize(quantize(w + offset, s, 0), s, 0)     no offset where w / s is rounded to nearest
+    row pairs       have no parameters (``row_pairs``); only ``transparent`` knows them
 
 The float weights stay in the module until ``FoldWeights``, and what rounding them otherwise adds to them is a
 constant of its own, so that every method finds both the weights as they were and what has been decided so far.
@@ -33,6 +34,7 @@ from .graph import (
 )
 from .operators import CONCAT, MOVE, OPERATORS
 from .parameters import MAX_BITS, along, quantize_weight, represented_range, weight_limits
+from .row_pairs import row_pairs
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,15 @@ def weight_pairs(mod: IRModule) -> list[WeightPair]:
 
 
 def transparent(mod: IRModule) -> set[relax.Var]:
-    """Return every variable that only a pair binds: without pairs each would be its value's first operand."""
+    """Return every variable that only a pair binds, of rows too: without pairs each would be its value's first operand.
+
+    What finds the scales of rows is not among them; nobody reads it then.
+    """
+    return members(mod).union(*(pair.chain for pair in row_pairs(mod).values()))
+
+
+def members(mod: IRModule) -> set[relax.Var]:
+    """Return the same of the pairs that have parameters."""
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     found = set()
     for pair in _pairs(mod):

@@ -43,6 +43,9 @@ class Scheme:
         (``passes.improve.binarize``); the numbers of bits are those of the others.
     searched : the bits of each layer's weights are searched for (``search``); ``weight_bits`` counts for no layer then.
     weight_only : activations stay float, and weights are compressed (``passes.weight_only``).
+    activation_scales : as in ``QuantizeOptions``, where the user does not say; None leaves matrix products as they are.
+    dynamic : matrix products with weights find the scale of each row while they run (``passes.hub.row_pairs``), and
+        need no samples; only what else there are samples for has scales of its tensors.
     """
 
     name: str
@@ -65,12 +68,14 @@ class Scheme:
     binary: bool = False
     searched: bool = False
     weight_only: bool = False
+    activation_scales: str | None = None
+    dynamic: bool = False
 
 
 SCHEMES: dict[str, Scheme] = {
     row.name: row
     for row in (
-        Scheme("int8", float_below=20.0),
+        Scheme("int8", activation_scales="auto", float_below=20.0),
         *(Scheme(name, weight_bits=4, depthwise_bits=8, rounding="hessian") for name in ("int4", "w4a8")),
         Scheme(
             "w4a4",
@@ -105,6 +110,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme("binary", float_below=20.0, binary=True),
         Scheme("mixed", rounding="hessian", searched=True),
         Scheme("weight-only", weight_only=True),
+        Scheme("dynamic", dynamic=True),
     )
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 from tvm import IRModule, relax
 
 from .graph import Rewrite, constant, rebuild, results_of
-from .pairs import ActivationPair, activation_pairs, transparent, weight_pairs
+from .pairs import ActivationPair, activation_pairs, members, weight_pairs
 from .parameters import activation_limits
 
 FIELDS = ("step", "low", "high")
@@ -108,7 +108,7 @@ def _rewrite(
     mod: IRModule, scalars: Mapping[relax.Var, Sequence[relax.Expr]], weights: Mapping[relax.Var, relax.Expr]
 ) -> Rewrite:
     """Return what replaces pairs: activations by their scalars, weights by what is said, others by their values."""
-    skipped = transparent(mod)
+    skipped = members(mod)
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         if var in weights:

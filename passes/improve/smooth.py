@@ -24,7 +24,7 @@ from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
 from ..hub.conditions import FLOAT, FLOAT_MODEL
 from ..hub.contract import module_pass
-from ..hub.graph import bindings_of, layer_name, op_name, rebuild, shape_of, substitute, with_layer_name
+from ..hub.graph import bindings_of, extents_of, layer_name, op_name, rebuild, to_numpy, with_layer_name
 from ..prepare.affine import as_affine, per_channel
 from ..prepare.fold_affine import has_constant_weight
 from .chains import ChannelRange, Weights, chains_of
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 NORMS = frozenset({"relax.nn.layer_norm", "relax.nn.rms_norm"})
 
 
-@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,), takes_open=True)
 @dataclass(frozen=True)
 class Smooth(ReadsSamples):
     """Smooth the inputs of matrix products; requires a prepared float module without pairs.
@@ -72,24 +72,15 @@ class Smooth(ReadsSamples):
             return mod
         watchers = {var: [watcher] for var, watcher in ranges.items()}
         watch(mod, watchers, self.samples, self.runner, self.progress, "smooth")
-        divisors = {}
+        factors = {}
         for var, found in ranges.items():
             readers = norms.get(var) or [chains[var].second]
             largest = np.max([weights.input_ranges(reader) for reader in readers], axis=0)
-            factors = self._factors(np.maximum(found.high, -found.low), largest)
+            factors[var] = factors_of(np.maximum(found.high, -found.low), largest, self.alpha)
             if var in chains:
-                weights.scale(chains[var], factors)
-                continue
-            divisors[var] = factors
-            for reader in readers:
-                weights.values[reader] = weights.values[reader] * factors[:, None]
-        return _divided(weights.put_into(mod), _places(mod, divisors))
-
-    def _factors(self, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the factors ``[K]``: 1 where a column or a row is zero throughout."""
-        used = (activations > 0.0) & (weights > 0.0)
-        activations, weights = np.where(used, activations, 1.0), np.where(used, weights, 1.0)
-        return activations**self.alpha / weights ** (1.0 - self.alpha)
+                weights.scale(chains[var], factors[var])
+        scaled = weights.put_into(mod)
+        return smoothed(scaled, _in_module(scaled, mod, {var: factors[var] for var in norms}))
 
 
 def readers_of_norms(mod: IRModule) -> dict[relax.Var, list[relax.Var]]:
@@ -115,7 +106,7 @@ def _is_norm(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
     affine = as_affine(value)
     if affine is None or op_name(values.get(affine.data)) == "relax.matmul":
         return False
-    shape = shape_of(value)
+    shape = extents_of(value)
     parts = [per_channel(part, shape, -1) for part in (affine.scale, affine.shift)]
     return all(part is not None for part in parts) and any(np.ptp(part) > 0.0 for part in parts)
 
@@ -131,30 +122,44 @@ def _standardizes(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> 
     return op_name(mean) == "relax.mean" and mean.args[0].same_as(centred.args[0])
 
 
-def _places(mod: IRModule, divisors: Mapping[relax.Var, np.ndarray]) -> dict[int, np.ndarray]:
-    """Return the divisors by the place of the binding: a rebuilt module has other variables."""
-    return {
-        place: divisors[binding.var]
-        for place, binding in enumerate(bindings_of(mod))
-        if binding.var in divisors
-    }
+def factors_of(activations: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
+    """Return the factors ``[K]`` of largest magnitudes: 1 where a column or a row is zero throughout."""
+    used = (activations > 0.0) & (weights > 0.0)
+    activations, weights = np.where(used, activations, 1.0), np.where(used, weights, 1.0)
+    return activations**alpha / weights ** (1.0 - alpha)
 
 
-def _divided(mod: IRModule, divisors: Mapping[int, np.ndarray]) -> IRModule:
-    """Return the module whose matrix products with constant weights read divided values."""
-    bindings = bindings_of(mod)
-    factors = {bindings[place].var: divisor for place, divisor in divisors.items()}
-    made: dict[relax.Var, relax.Var] = {}
+def smoothed(mod: IRModule, factors: Mapping[relax.Var, np.ndarray]) -> IRModule:
+    """Return the module whose products with constant weights read these values divided, and take the factors back.
+
+    Parameters
+    ----------
+    factors : ``[K]`` of each value; it may have other readers, which read what they did.
+    """
+    divided: dict[relax.Var, tuple[relax.Var, np.ndarray]] = {}
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        if op_name(value) == "relax.matmul" and value.args[0] in made and has_constant_weight(value):
-            return substitute(value, {value.args[0]: made[value.args[0]]})
+        if op_name(value) == "relax.matmul" and value.args[0] in divided and has_constant_weight(value):
+            data, own = divided[value.args[0]]
+            weight = relax.const((to_numpy(value.args[1]) * own[:, None]).astype(np.float32))
+            return relax.Call(value.op, [data, weight], value.attrs, value.ty_args, span=value.span)
         if var not in factors:
             return value
         bound = builder.emit(value)
         inverse = relax.const((1.0 / factors[var]).astype(np.float32))
         product = with_layer_name(relax.op.multiply(bound, inverse), layer_name(value))
-        made[bound] = builder.emit(product)
+        divided[bound] = builder.emit(product), factors[var]
         return bound
 
     return rebuild(mod, rewrite)
+
+
+def _in_module(
+    mod: IRModule, old: IRModule, factors: Mapping[relax.Var, np.ndarray]
+) -> dict[relax.Var, np.ndarray]:
+    """Return the factors by the variables of a rebuilt module, whose bindings have the places of the old one's."""
+    return {
+        new.var: factors[before.var]
+        for new, before in zip(bindings_of(mod), bindings_of(old), strict=True)
+        if before.var in factors
+    }

@@ -4,7 +4,8 @@ dropout(x)[0]                            --> x
 astype, reshape, permute_dims, pad, ...  --> x          where dtype, shape, order stay as they are
 x * 1, x / 1, x + 0, x - 0               --> x
 concat((x,))                             --> x
-reshape(reshape(x))                      --> reshape(x)
+reshape(reshape(x)), of expand_dims, ..  --> reshape(x)
+where(all true, x, y), all false         --> x, y
 relu6(x), minimum(maximum(x, a), b)      --> clip(x, a, b)
 maximum(x, 0)                            --> relu(x)
 relu(relu(x)), clip(relu(x), a, b), ...  --> one relu or clip with the common range
@@ -21,10 +22,11 @@ from tvm import IRModule, relax
 from ..hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy
 from .rewriting import Scope, apply_rule
 
-SAME_SHAPE_IS_SAME_VALUE = frozenset(
-    {"relax.reshape", "relax.broadcast_to", "relax.flatten", "relax.squeeze", "relax.expand_dims"}
-)
-"""Operators that keep the order of the elements: where they keep the shape too, they do nothing."""
+RESHAPES = ("relax.reshape", "relax.flatten", "relax.squeeze", "relax.expand_dims")
+"""Operators that keep the elements and their order."""
+
+SAME_SHAPE_IS_SAME_VALUE = frozenset({*RESHAPES, "relax.broadcast_to"})
+"""Where they keep the shape, they do nothing."""
 
 NEUTRAL = {"relax.add": 0.0, "relax.subtract": 0.0, "relax.multiply": 1.0, "relax.divide": 1.0}
 """The second operand with which an operator does nothing."""
@@ -46,6 +48,8 @@ def _simplify(scope: Scope, value: relax.Expr) -> relax.Expr | None:
     if isinstance(value, relax.TupleGetItem):
         dropout = scope.defined_by(value.tuple_value, "relax.nn.dropout")
         return dropout.args[0] if dropout is not None and value.index == 0 else None
+    if op_name(value) == "relax.where":
+        return _only_branch(value)
     if _does_nothing(value):
         return value.args[0]
     name = op_name(value)
@@ -54,8 +58,11 @@ def _simplify(scope: Scope, value: relax.Expr) -> relax.Expr | None:
     if name == "relax.concat" and len(value.args[0].fields) == 1:
         return value.args[0].fields[0]
     if name == "relax.reshape":
-        inner = scope.defined_by(value.args[0], "relax.reshape")
-        return None if inner is None else relax.op.reshape(inner.args[0], value.args[1])
+        inner = scope.defined_by(value.args[0], *RESHAPES)
+        if inner is None:
+            return None
+        data = inner.args[0]
+        return data if shape_of(data) == shape_of(value) else relax.op.reshape(data, value.args[1])
     return _merge_ranges(scope, value)
 
 
@@ -76,6 +83,15 @@ def _does_nothing(call: relax.Call) -> bool:
         strides = call.args[4].fields if len(call.args) > 4 else ()
         return shape_of(call.args[0]) == shape_of(call) and all(int(stride) > 0 for stride in strides)
     return name in NEUTRAL and _is_neutral(name, call.args[0], call.args[1])
+
+
+def _only_branch(call: relax.Call) -> relax.Expr | None:
+    """Return the operand that a choice always takes, where it has the result's shape."""
+    condition, chosen, other = call.args
+    if not is_constant(condition) or to_numpy(condition).all() != to_numpy(condition).any():
+        return None
+    branch = chosen if to_numpy(condition).all() else other
+    return branch if shape_of(branch) == shape_of(call) else None
 
 
 def _is_neutral(name: str, data: relax.Expr, operand: relax.Expr) -> bool:

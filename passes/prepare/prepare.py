@@ -1,8 +1,8 @@
 """The rewrites that give every later pass one form of each thing, whether a model is quantized or not.
 
 What they leave: ``conv2d`` in NCHW and ``matmul`` with a constant ``[K, N]``, a bias as one addition of a
-constant behind them, ``relu`` and ``clip``, explicit padding, one constant for equal weights, no constant
-subgraphs.
+constant behind them, ``relu`` and ``clip``, GELU, SiLU and normalizations of rows as one operator each, explicit
+padding, one constant for equal weights, no constant subgraphs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from ..hub.conditions import PREPARED, PREPARED_ATTRIBUTE
 from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, layer_name
 from ..hub.layers import get_layers, with_layers
+from .attention_order import AttentionOrder
 from .drop_identities import DropIdentities
+from .dynamic_products import DynamicProducts
 from .flatten_volumes import FlattenVolumes
 from .fold_affine import FoldAffine
 from .fold_affine_forward import FoldAffineForward
@@ -26,7 +28,10 @@ from .fold_pad import FoldPad
 from .imported_bits import ImportedBits
 from .in_float32 import InFloat32
 from .lay_down import LayDown
+from .powers import Powers
 from .share_weights import ShareWeights
+from .spelled_activations import SpelledActivations
+from .spelled_norms import SpelledNorms
 from .split_batch_norm import SplitBatchNorm
 from .transposed_convolution import TransposedConvolution
 from .trim_taps import TrimTaps
@@ -50,7 +55,12 @@ class Prepare:
         phases = (
             *((InFloat32(),) if self.in_float32 else ()),
             FoldConstants(),
+            DynamicProducts(),
             DropIdentities(),
+            Powers(),
+            SpelledActivations(),
+            SpelledNorms(),
+            AttentionOrder(),
             SplitBatchNorm(),
             Widen1d(),
             FlattenVolumes(),

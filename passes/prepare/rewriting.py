@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tvm import IRModule, relax
+from tvm import IRModule, relax, te
 
 from ..hub.graph import Constant, consumers_of, layer_name, op_name, rebuild, with_layer_name
 
@@ -35,6 +35,11 @@ class Scope:
         value = self.definition(expr)
         return value if op_name(value) in ops else None
 
+    @property
+    def builder(self) -> relax.BlockBuilder:
+        """Binds what several values read."""
+        return self._builder
+
     def used_once(self, expr: relax.Expr) -> bool:
         """Tell whether the value has one reader, so that it is gone where that reader no longer needs it."""
         return isinstance(expr, relax.Var) and self._uses.get(expr, 0) == 1
@@ -44,6 +49,23 @@ class Scope:
         var = self._builder.emit(with_layer_name(call, name) if isinstance(call, relax.Call) else call)
         self._uses[var] = 1
         return var
+
+    def call_te(
+        self,
+        define: Callable[..., te.Tensor],
+        *args: relax.Expr,
+        name: str,
+        pattern: int,
+        layer: str,
+    ) -> relax.Call:
+        """Return the call of a kernel that ``define`` gives as TE, of the layer ``layer``; it is not bound yet.
+
+        ``pattern`` is what it is fused with, one of ``hub.op_patterns``.
+        """
+        call = self._builder.call_te(
+            define, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": pattern}
+        )
+        return self._builder.normalize(with_layer_name(call, layer))
 
     def _bind(self, builder: relax.BlockBuilder, old: relax.Var, value: relax.Expr) -> relax.Expr:
         """Bind what became of ``old``, which takes over its readers."""

@@ -40,22 +40,24 @@ from ..hub.graph import (
 )
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.op_patterns import OPAQUE
+from ..hub.row_pairs import RowPair, row_pairs
 from ..hub.two_valued import TwoValued, two_valued
 from .compute import binary, bit_counts, elementwise
-from .compute.epilogue import Conversion
 from .realizers.average import plan_average
 from .realizers.binary import plan_product, plan_sum
 from .realizers.binary_layers import plan_binary
 from .realizers.concat import plan_concat
+from .realizers.dynamic import plan_dynamic, quantize_rows
 from .realizers.functions import plan_function
 from .realizers.moves import move, move_inputs, moved_parameters
 from .realizers.product import plan_matrix_product
-from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rule
+from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rows, Rule
 from .realizers.weighted import plan_weighted
 
 RULES: tuple[Rule, ...] = (
     plan_binary,
     plan_weighted,
+    plan_dynamic,
     plan_matrix_product,
     plan_sum,
     plan_product,
@@ -102,6 +104,9 @@ class _Analysis:
         self._definitions = {binding.var: binding.value for binding in self.bindings}
         self._parameters: dict[relax.Var, Parameters] = {}
         self._two_valued = two_valued(mod)
+        self._row_pairs = row_pairs(mod)
+        # Where the source of a row pair is read, the first binding that is the pair's alone.
+        self.row_starts = {pair.chain[-1]: var for var, pair in self._row_pairs.items()}
         self.roots: set[relax.Var] = set()  # float values of which bits are made
         self.refusals: dict[str, str] = {}
         self.plans: dict[relax.Var, Plan] = {}
@@ -125,6 +130,9 @@ class _Analysis:
 
     def parameters(self, expr: relax.Expr) -> Parameters | None:
         return self._parameters.get(expr) if isinstance(expr, relax.Var) else None
+
+    def row_pair(self, expr: relax.Expr) -> RowPair | None:
+        return self._row_pairs.get(expr) if isinstance(expr, relax.Var) else None
 
     def two_valued(self, expr: relax.Expr) -> TwoValued | None:
         return self._two_valued.get(expr) if isinstance(expr, relax.Var) else None
@@ -185,6 +193,8 @@ class _Analysis:
                 self._demand_arguments(value)
         if var in self._parameters and (var in self.as_integers or var in self.as_is):
             self._demand_moved(var, value)
+        elif var in self.as_integers and var in self._row_pairs:
+            self._demand_as_is(self._row_pairs[var].source)
         elif var in self.as_integers:
             self._demand_bits(var, self._two_valued[var])
 
@@ -305,6 +315,7 @@ class _Carrier:
         self.analysis = analysis
         self.row = analysis.row
         self._integers: dict[relax.Var, relax.Expr] = {}
+        self._rows: dict[relax.Var, Rows] = {}
         self._roots: dict[relax.Var, relax.Expr] = {}
         self._splits: dict[relax.Var, relax.Var] = {}
         self._builder: relax.BlockBuilder | None = None
@@ -317,6 +328,10 @@ class _Carrier:
             if var not in analysis.as_integers and var not in analysis.as_is:
                 return _NOBODY_READS_IT
             return self._quantize(var, old, value)
+        pair = analysis.row_starts.get(var)
+        if pair in analysis.as_integers:
+            found = analysis.row_pair(pair)
+            self._rows[pair] = quantize_rows(self, found, value.args[0], layer_name(value))
         parameters, step = analysis.parameters(var), analysis.two_valued(var)
         if parameters is not None and var in analysis.as_integers:
             self._integers[var] = self._move(old, value, parameters)
@@ -356,6 +371,9 @@ class _Carrier:
     def integers(self, expr: relax.Expr) -> relax.Expr:
         return self._integers[expr]
 
+    def rows(self, expr: relax.Expr) -> Rows:
+        return self._rows[expr]
+
     def call(
         self,
         define: Callable[..., te.Tensor],
@@ -377,6 +395,9 @@ class _Carrier:
                 call = relax.op.reshape(inner.args[0], call.args[1])
         return self._builder.emit(with_layer_name(call, layer))
 
+    def item(self, results: relax.Var, place: int) -> relax.Var:
+        return self._builder.emit(relax.TupleGetItem(results, place))
+
     # One kind of binding each.
 
     def _quantize(self, var: relax.Var, old: relax.Call, call: relax.Call) -> relax.Expr:
@@ -389,14 +410,13 @@ class _Carrier:
         elif analysis.parameters(old.args[0]) == target:
             integers = self.integers(old.args[0])
         else:
-            out = arithmetic.Output(target.dtype, target.zero_point, *arithmetic.bounds_of(target.dtype))
-            define = partial(
-                elementwise.quantize,
-                scale=target.scale,
-                out=out,
-                conversion=Conversion(self.row.converts_by),
+            # Still an operator, so that the kernel which gives the float value may round it itself.
+            scale, zero_point = (
+                relax.const(target.scale, "float32"),
+                relax.const(target.zero_point, target.dtype),
             )
-            integers = self.call(define, call.args[0], name="quantize", layer=name)
+            rounded = relax.op.quantize(call.args[0], scale, zero_point, axis=-1, out_dtype=target.dtype)
+            integers = self.emit(rounded, name)
         self._integers[var] = integers
         return self._in_dtype(integers, own.dtype, name) if var in analysis.as_is else _NOBODY_READS_IT
 

@@ -110,11 +110,16 @@ std::vector<TensorInfo> ReadTensors(const json::Object& metadata, const char* fi
   std::vector<TensorInfo> tensors;
   for (const auto& item : metadata[field].cast<json::Array>()) {
     auto tensor = item.cast<json::Object>();
-    TensorInfo info{tensor["name"].cast<ffi::String>(), tensor["dtype"].cast<ffi::String>(), {}, 0};
+    TensorInfo info{tensor["name"].cast<ffi::String>(), tensor["dtype"].cast<ffi::String>(), {}, 0, {}};
     int64_t elements = 1;
     for (const auto& extent : tensor["shape"].cast<json::Array>()) {
       info.shape.push_back(extent.cast<int64_t>());
       elements *= info.shape.back();
+    }
+    if (tensor.count("range")) {
+      for (const auto& limit : tensor["range"].cast<json::Array>()) {
+        info.range.push_back(limit.cast<int64_t>());
+      }
     }
     info.bytes = ffi::GetDataSize(elements, ffi::StringToDLDataType(info.dtype));
     tensors.push_back(std::move(info));
@@ -153,6 +158,25 @@ class Room {
   };
   std::unique_ptr<void, Free> memory_;
 };
+
+template <typename Index>
+void RefuseBeyond(const TensorInfo& info, const void* data) {
+  const Index* indices = static_cast<const Index*>(data);
+  for (size_t i = 0; i < info.bytes / sizeof(Index); ++i) {
+    if (indices[i] < info.range[0] || indices[i] > info.range[1]) {
+      throw std::runtime_error("input '" + info.name + "' has the value " + std::to_string(indices[i]) +
+                               "; expected indices from " + std::to_string(info.range[0]) + " to " +
+                               std::to_string(info.range[1]));
+    }
+  }
+}
+
+// Throws for an index beyond its table, in the words of runtime/inputs.py.
+void RefuseIndices(const TensorInfo& info, const void* data) {
+  if (info.range.empty()) return;
+  if (info.dtype == "int64") RefuseBeyond<int64_t>(info, data);
+  if (info.dtype == "int32") RefuseBeyond<int32_t>(info, data);
+}
 
 void RefuseCount(const char* what, size_t found, size_t expected) {
   if (found != expected) {
@@ -212,6 +236,7 @@ struct Session::Impl {
   // The caller's memory as a tensor, or a copy of it where it is not aligned or belongs on the GPU.
   ffi::Tensor Input(size_t index, const void* data) {
     const TensorInfo& info = model->inputs[index];
+    RefuseIndices(info, data);
     if (model->on_gpu) {
       CopyTensor(OnHost(info, data), on_gpu[index]);
       return on_gpu[index];

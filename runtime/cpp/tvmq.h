@@ -22,6 +22,7 @@ struct TensorInfo {
   std::string dtype;  // as NumPy calls it: "float32", "int8", "bool", ...
   std::vector<int64_t> shape;
   size_t bytes;
+  std::vector<int64_t> range;  // of an input of indices: the least and the greatest; empty of others
 };
 
 // A loaded package. It never changes: any number of threads may use one model. Copies are the same model.

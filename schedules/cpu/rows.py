@@ -1,7 +1,7 @@
 """Schedule of functions that work row by row, such as softmax.
 
 1. elementwise blocks behind the result are inlined into the last of them
-2. all blocks are computed a row at a time; rows run in parallel
+2. all blocks are computed a row at a time, what else is a result too; rows run in parallel
 3. the lanes of a vector are the innermost axis; a lane reduces its own part of a row
 """
 
@@ -13,7 +13,7 @@ from tvm.s_tir.schedule import SBlockRV
 
 from ...passes.realize.compute.annotations import ROWS
 from ...targets.row import TargetRow
-from ..blocks import extent_of_all, inline_elementwise, root_blocks
+from ..blocks import extent_of_all, inline_elementwise, item_bytes, root_blocks
 from .loops import PARALLEL_WORK
 
 
@@ -27,23 +27,35 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
     for block in blocks[: marked[0]]:
         sch.compute_inline(block)
     result = inline_elementwise(sch, blocks[marked[-1] :])
-    steps = [block for block in blocks[marked[0] : marked[-1]] if not inlined(sch, block)]
+    before = blocks[marked[0] : marked[-1]]
+    results = _results_among(sch, before)
+    steps = [
+        block for block in before if not any(block is one for one in results) and not inlined(sch, block)
+    ]
     loops = sch.get_loops(result)
     work = extent_of_all(sch, loops) * max(extent_of_all(sch, sch.get_loops(block)[lead:]) for block in steps)
     if lead:
-        rows = sch.fuse(*loops[:lead])
+        rows = [sch.fuse(*sch.get_loops(block)[:lead]) for block in (*results, result)]
+        of_all = sch.merge(*rows) if results else rows[0]
         for block in reversed(steps):
-            sch.compute_at(block, rows, preserve_unit_loops=True)
+            sch.compute_at(block, of_all, preserve_unit_loops=True)
         if work >= PARALLEL_WORK:
-            sch.parallel(rows)  # first: a reduction in two blocks is none that TVM knows as one
+            sch.parallel(of_all)  # first: a reduction in two blocks is none that TVM knows as one
     for block in steps:
         vectorize(sch, block, lead)
     own = loops[lead:]
     if extent_of_all(sch, own) > 1:
-        groups, lane = sch.split(own[-1], [None, row.vector_bits // 32])
+        lanes = row.vector_bits // (8 * item_bytes(sch.get(result).writes[0].source))
+        groups, lane = sch.split(own[-1], [None, lanes])
         sch.annotate(groups, "pragma_loop_partition_hint", 1)
         sch.vectorize(lane)
     return ""
+
+
+def _results_among(sch: Schedule, blocks: list[SBlockRV]) -> list[SBlockRV]:
+    root = sch.get_sblock(sch.mod["main"].body.block.name_hint)
+    found = [sch.get(block) for block in sch.get_output_blocks(root)]
+    return [block for block in blocks if any(sch.get(block).same_as(one) for one in found)]
 
 
 def inlined(sch: Schedule, block: SBlockRV) -> bool:
@@ -60,7 +72,7 @@ def vectorize(sch: Schedule, block: SBlockRV, lead: int) -> None:
     own = kinds.count(tirx.IterVar.DataPar) - lead
     loops = sch.get_loops(block)
     if tirx.IterVar.CommReduce not in kinds:
-        if own:
+        if own and len(loops) > 1:  # a number alone has a loop of one step
             sch.annotate(loops[-2], "pragma_loop_partition_hint", 1)
             sch.vectorize(loops[-1])
         return

@@ -42,20 +42,21 @@ ScheduleAll = Callable[[tvm.IRModule], tvm.IRModule]
 
 
 def open_kernels(
-    mod: tvm.IRModule, instances: Instances, row: TargetRow, schedule_all: ScheduleAll
+    mod: tvm.IRModule, instances: Instances, row: TargetRow, threads: int, schedule_all: ScheduleAll
 ) -> tvm.IRModule:
     """Return the module of scheduled kernels of any size within the ranges, and a ``main`` that calls them.
 
     Parameters
     ----------
     mod : the open module that the instances are of.
+    threads : how many threads a kernel is to keep busy.
     schedule_all : schedules kernels of fixed sizes.
 
     Raises
     ------
     TvmqError : a kernel is another one at other sizes, naming the node.
     """
-    composer = _Composer(mod, instances, row)
+    composer = _Composer(mod, instances, row, threads)
     plans = [composer.plan(position) for position in range(len(instances.samples[0].functions))]
     fixed = {f"part_{number}": func for number, func in enumerate(composer.fixed.values())}
     scheduled = schedule_all(tvm.IRModule(fixed))
@@ -94,8 +95,8 @@ class _Plan:
 class _Composer:
     """Makes the kernel of each call, one for all calls alike."""
 
-    def __init__(self, mod: tvm.IRModule, instances: Instances, row: TargetRow) -> None:
-        self._mod, self._instances, self._row = mod, instances, row
+    def __init__(self, mod: tvm.IRModule, instances: Instances, row: TargetRow, threads: int) -> None:
+        self._mod, self._instances, self._row, self._threads = mod, instances, row, threads
         self.vars = {name: tirx.Var(name, "int64") for name in instances.ranges}
         self._bounds = bounds_of(self.vars, instances.ranges)
         self._points = [sample.sizes for sample in instances.samples]
@@ -170,7 +171,9 @@ class _Composer:
         if id(plan) not in self._made:
             vars = list(self.vars.values())
             if not plan.parts:
-                func = _with_sizes(schedule_any(plan.whole, self._row, self._bounds), plan.outputs, vars)
+                func = _with_sizes(
+                    schedule_any(plan.whole, self._row, self._bounds, self._threads), plan.outputs, vars
+                )
             elif not plan.axes:
                 func = self.scheduled[plan.parts[0][0]]
             else:

@@ -84,7 +84,7 @@ def _call(whole: tirx.PrimFunc, axes: Sequence[Axis], part: Part, starts: Starts
     func = tvm_ffi.structural_map(part.func, [(tvm.ir.Var, lambda var: views.get(var, var))])
     root = func.body.block if isinstance(func.body, SBlockRealize) else SBlock([], [], [], "part", func.body)
     block = SBlock(
-        *([], [one.source for one in regions[:-1]], [regions[-1].source], root.name_hint, root.body),
+        *([], [one.source for one in regions], [one.source for one in regions], root.name_hint, root.body),
         alloc_buffers=root.alloc_buffers,
         match_buffers=regions,
         annotations=root.annotations,

@@ -24,6 +24,7 @@ from ...targets.row import TargetRow
 from ..bits import bits_kernel
 from ..blocks import PARALLEL_WORK, inline_elementwise, is_elementwise, item_bytes, root_blocks
 from ..cpu import rows as cpu_rows
+from ..cpu.attention import attention_kernel
 from ..cpu.inputs import Inputs
 from ..cpu.nest import Sums, nest_of
 from ..cpu.register_tile import instruction_of, tile_sums
@@ -32,18 +33,26 @@ from ..tables import table_kernel
 
 
 def schedule_any(
-    func: tirx.PrimFunc, row: TargetRow, bounds: Mapping[tirx.Var, tvm.ir.Range]
+    func: tirx.PrimFunc, row: TargetRow, bounds: Mapping[tirx.Var, tvm.ir.Range], threads: int
 ) -> tirx.PrimFunc:
     """Return the function scheduled by the first rule that applies; ``bounds`` are those of its variables."""
     most = {var: tirx.IntImm(var.ty, int(bound.min + bound.extent - 1)) for var, bound in bounds.items()}
     least = {var: bound.min for var, bound in bounds.items()}
-    ready = table_kernel(func, row, lambda extent: _evaluated(extent, least)) or bits_kernel(func)
+
+    def greatest(extent: tirx.Expr) -> int:
+        return _evaluated(extent, most)
+
+    ready = (
+        table_kernel(func, row, lambda extent: _evaluated(extent, least))
+        or bits_kernel(func)
+        or attention_kernel(func, row, threads, greatest)
+    )
     if ready is not None:
         return ready
     for rule in (_products, _rows, _loops):
         sch = Schedule(func)
         try:
-            if rule(sch, row, lambda extent: _evaluated(extent, most)):
+            if rule(sch, row, greatest):
                 return without_scopes(sch.mod["main"]).with_attr("tirx.is_scheduled", True)
         except ScheduleError:
             continue

@@ -10,6 +10,7 @@ from tvm import relax
 
 from tvmq.passes.hub.graph import bindings_of, dtype_of, op_name, shape_of, with_layer_name
 from tvmq.passes.hub.layers import Layer, with_layers
+from tvmq.passes.hub.row_pairs import emit_row_pair
 
 
 class Builder:
@@ -24,6 +25,9 @@ class Builder:
             call = with_layer_name(call, name or f"layer{len(self.layers)}")
             self.layers.append(Layer(name or f"layer{len(self.layers)}", op or "Any"))
         return self._builder.emit(call)
+
+    def row_pair(self, data: relax.Expr, **form: bool) -> relax.Var:
+        return emit_row_pair(self._builder, data, name="rows", **form)
 
 
 def module(

@@ -132,3 +132,36 @@ def test_without_samples(tmp_path):
             target="llvm",
             options=QuantizeOptions(calibration_cache=tmp_path / "c.json"),
         )
+
+
+def _dynamic(samples, **options) -> list[str]:
+    passes = quantization_passes(
+        get_scheme("dynamic"), None, QuantizeOptions(**options), CalibrationData(samples)
+    )
+    return [step.info.name.removeprefix("tvmq.") for step in passes]
+
+
+def test_a_dynamic_scheme_without_samples_looks_at_no_values():
+    assert _dynamic(()) == ["Annotate", "SetParameters", "Calibrate", "FoldWeights"]
+    assert _dynamic([{}])[3:] == ["CorrectBias", "FoldWeights"]
+    assert _dynamic((), bias_correction="analytic")[3:] == ["CorrectBiasFromWeights", "FoldWeights"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"observer": "mse"},
+        {"rounding": "hessian"},
+        {"smooth": 0.5},
+        {"equalize": True},
+        {"bias_correction": "empirical"},
+        {"float_below": 20.0},
+    ],
+    ids=str,
+)
+def test_options_that_need_samples(options):
+    (name,) = options
+    message = f"{name} needs calibration samples, which the scheme 'dynamic' goes without"
+    with pytest.raises(TvmqError, match=message):
+        _dynamic((), **options)
+    assert _dynamic([{}], **options)

@@ -129,6 +129,10 @@ def test_a_package_without_a_checksum_is_read(built, tmp_path):
             {"inputs": [{"name": "x", "shape": [1], "dtype": "float33"}]},
             "'x' in mod.json has no shape and dtype that an array can have",
         ),
+        (
+            {"inputs": [{"name": "x", "shape": [1], "dtype": "int64", "range": [0, 1.5]}]},
+            "'x' in mod.json has a range that is no two numbers",
+        ),
         ({"bytes": {"total": "many"}}, "field 'bytes' must hold numbers"),
     ],
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 
 import numpy as np
+import onnx
 import pytest
 
+import tvmq
+from tests.frontends.graphs import model, node, value
 from tvmq.errors import TvmqError
 from tvmq.runtime import archive, libraries
 from tvmq.runtime.board import board_of, make_bundle, run_bundle
@@ -85,6 +88,17 @@ def test_runner_refuses_other_inputs(bundle, tmp_path, array, message):
     assert done.returncode == 1
     assert done.stderr.startswith("tvmq-run: error: ")
     assert message in done.stderr
+
+
+def test_runner_refuses_indices_beyond_their_table(tmp_path):
+    nodes, ids = [node("Gather", ["table", "ids"], ["y"])], [value("ids", (2,), onnx.TensorProto.INT64)]
+    graph = model(nodes, ids, ["y"], {"table": np.arange(12.0, dtype=np.float32).reshape(4, 3)})
+    tvmq.compile(graph).export(tmp_path / "model.tar")
+    folder = make_bundle(tmp_path / "model.tar", tmp_path / "board")
+    (rows,) = run_bundle(folder, {"ids": np.array([3, -4])}).values()
+    np.testing.assert_array_equal(rows, [[9, 10, 11], [0, 1, 2]])
+    with pytest.raises(TvmqError, match="input 'ids' has the value 4; expected indices from -4 to 3"):
+        run_bundle(folder, {"ids": np.array([0, 4])})
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,22 @@ def test_other_values_are_refused_by_name(value, dtype, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_indices_beyond_their_table_are_refused(dtype):
+    tensors = [{"name": "ids", "shape": [2], "dtype": dtype, "range": [-10, 9]}]
+    for fine in ([0, 9], [-10, 3]):
+        np.testing.assert_array_equal(bind_inputs(tensors, {"ids": np.array(fine)})[0], fine)
+    for bad in (10, -11):
+        message = rf"^input 'ids' has the value {bad}; expected indices from -10 to 9$"
+        with pytest.raises(TvmqError, match=message):
+            bind_inputs(tensors, {"ids": np.array([1, bad])})
+
+
+def test_no_indices_are_none_beyond_the_table():
+    tensors = [{"name": "ids", "shape": [0], "dtype": "int64", "range": [0, 9]}]
+    assert bind_inputs(tensors, {"ids": np.zeros(0, np.int64)})[0].size == 0
+
+
 def test_unknown_and_missing_inputs_are_named():
     tensors = [{"name": "image", "shape": [1], "dtype": "float32"}]
     with pytest.raises(TvmqError, match=r"unknown input 'imgae'; did you mean 'image'\?"):

@@ -15,6 +15,7 @@ model's opset.
 | LayerNormalization | its mean and deviation too | zeros |
 | QuantizeLinear, DequantizeLinear | float16 scales by way of float32 | an operator that the passes do not know |
 | Resize, Upsample | every mode | some modes, some of them wrong |
+| DynamicQuantizeLinear | a row pair, up to its integers | a scale of 0 where all are 0 |
 | QLinearConv, QLinearMatMul | dequantize, the float operator, quantize | missing |
 | ConvInteger | a convolution of int32 | missing |
 | LSTM, GRU, RNN | one matrix product, and a kernel for the steps | missing |
@@ -32,6 +33,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from ....passes.hub.row_pairs import WHOLE, asymmetric_integers
 from ..bodies import has_body
 from ..folding import DATA_DEPENDENT
 from .basic import LRN, BatchNormalization, Constant, DequantizeLinear, LayerNormalization, QuantizeLinear
@@ -140,6 +142,20 @@ def _dequantize_bias(bias: relax.Expr, data_scale: relax.Expr, weight_scale: rel
     return relax.op.dequantize(bias, scale, relax.const(0, "int32"), axis=0)
 
 
+class DynamicQuantizeLinear(stock.OnnxOpConverter):
+    """The row pair of one row that is the whole tensor, up to its integers (``passes.hub.row_pairs``)."""
+
+    @classmethod
+    def _impl_v11(cls, bb, inputs: Inputs, attr: Attributes, params) -> relax.Expr:
+        integers, scale, zero = asymmetric_integers(inputs[0], WHOLE, bb.emit)
+        results = [
+            relax.op.astype(integers, "uint8"),
+            relax.op.reshape(scale, ()),
+            relax.op.reshape(bb.emit(relax.op.astype(zero, "uint8")), ()),
+        ]
+        return relax.Tuple([bb.emit(result) for result in results])
+
+
 class QLinearConv(stock.OnnxOpConverter):
     """quantize(conv(dequantize(x), dequantize(w)) + dequantize(b))."""
 
@@ -213,6 +229,7 @@ CONVERTERS: dict[str, type[stock.OnnxOpConverter]] = {
     "Det": Det,
     "Div": Div,
     "Dropout": Dropout,
+    "DynamicQuantizeLinear": DynamicQuantizeLinear,
     "Elu": Elu,
     "Equal": Equal,
     "EyeLike": EyeLike,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 KERNEL = "tvmq.kernel"
 """Kernel family: of an accumulator block ``"contraction"``, ``"depthwise"`` or ``"pool"``; ``"table"`` of a look-up,
-``"bits"`` of making bits of floats.
+``"bits"`` of making bits of floats; ``"attention"``.
 """
+
+ATTENTION = "tvmq.attention"
+"""Of an attention's result: which one it is, as ``compute.attention.Attention`` writes it."""
 
 START = "tvmq.start"
 """Marks the block that adds an accumulator's offset: ``schedules.start`` makes it the accumulator's start."""

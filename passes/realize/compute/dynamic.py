@@ -2,21 +2,26 @@
 
     most = max |x|     scale = most / 127              q = rint(x / scale) + zero point
 
-Maxima are those of the floats' bits as integers, whose order is the same: it does not matter which thread or lane sees
-a number first, a NaN is the largest, and vectors of integers have the instruction.
+Maxima are those of the floats' bits as integers, whose order is the same from 0 on: it does not matter which thread or
+lane sees a number first, a NaN is the largest, and vectors of integers have the instruction. What is below 0 is above
+it with the other sign.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tvm import te, tirx
 
-from ...hub.arithmetic import Output
+from ...hub.arithmetic import Output, bounds_of
+from .annotations import ROWS
 from .epilogue import Conversion
 
 _MAGNITUDE = 0x7FFFFFFF
+_SIGN = 0x80000000
+
+Key = Callable[[tirx.Expr], tirx.Expr]
 
 
 def _float(value: float) -> tirx.Expr:
@@ -27,48 +32,75 @@ def _int(value: int) -> tirx.Expr:
     return tirx.const(value, "int32")
 
 
-def _from_zero(larger: bool) -> te.CommReducer:
-    """Return what finds the largest of numbers and 0, or the least."""
-    combine = tirx.max if larger else tirx.min
-    return te.comm_reducer(lambda x, y: combine(x, y), lambda dtype: tirx.const(0, dtype))
+_largest = te.comm_reducer(lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(0, dtype))
+"""The largest of numbers and 0."""
 
 
-def _over_rows(data: te.Tensor, larger: bool, key, name: str) -> te.Tensor:
-    """Return the largest, or least, of each row's numbers and 0, as int32 that are ordered as floats."""
+def _negated(bits: tirx.Expr) -> tirx.Expr:
+    """Return the bits of the number of the other sign; unsigned, since C has no int32 of the sign alone."""
+    return tirx.reinterpret("int32", tirx.reinterpret("uint32", bits) ^ tirx.const(_SIGN, "uint32"))
+
+
+def _over_rows(data: te.Tensor, key: Key, name: str, lanes: int | None) -> te.Tensor:
+    """Return the largest ``key`` of the bits of each row's numbers, and 0, as int32.
+
+    Whole vectors are reduced lane by lane first, then the lanes, and what is left of the row behind them.
+    """
     *lead, inner = (int(extent) for extent in data.shape)
-    k = te.reduce_axis((0, inner), "k")
+    attrs = {ROWS: len(lead)}
 
-    def body(*row: tirx.Expr) -> tirx.Expr:
-        return _from_zero(larger)(key(tirx.reinterpret("int32", data(*row, k))), axis=[k])
+    def reduced(extent: int, value: Callable[..., tirx.Expr], name: str) -> te.Tensor:
+        step = te.reduce_axis((0, extent), "step")
 
-    return te.compute(tuple(lead), body, name=name)
+        def body(*row: tirx.Expr) -> tirx.Expr:
+            return _largest(value(*row, step), axis=[step])
 
+        return te.compute(tuple(lead), body, name=name, attrs=attrs)
 
-def _ordered(bits: tirx.Expr) -> tirx.Expr:
-    """Return an int32 that is ordered as the float of these bits; it is its own inverse."""
-    return bits ^ ((bits >> _int(31)) & _int(_MAGNITUDE))
+    def number(*place: tirx.Expr) -> tirx.Expr:
+        return key(tirx.reinterpret("int32", data(*place)))
+
+    if lanes is None or inner < 2 * lanes:
+        return reduced(inner, number, name)
+    groups = inner // lanes
+    group = te.reduce_axis((0, groups), "group")
+    by_lane = te.compute(
+        (*lead, lanes),
+        lambda *at: _largest(number(*at[:-1], group * lanes + at[-1]), axis=[group]),
+        name=f"{name}_by_lane",
+        attrs=attrs,
+    )
+    head = reduced(lanes, by_lane, name)
+    if inner % lanes == 0:
+        return head
+    tail = reduced(inner % lanes, lambda *at: number(*at[:-1], at[-1] + groups * lanes), f"{name}_tail")
+    return te.compute(
+        tuple(lead), lambda *row: tirx.max(head(*row), tail(*row)), name=f"{name}_of_both", attrs=attrs
+    )
 
 
 def _real(key: tirx.Expr) -> tirx.Expr:
     return tirx.reinterpret("float32", key)
 
 
-def _scales(lead: Sequence[tirx.Expr], span) -> te.Tensor:
+def _scales(lead: Sequence[tirx.Expr], span: Callable[..., tirx.Expr]) -> te.Tensor:
     """Return ``span(row)``, and 1 where that is 0."""
 
     def body(*row: tirx.Expr) -> tirx.Expr:
         scale = span(*row)
         return tirx.Select(scale == _float(0), _float(1), scale)
 
-    return te.compute(tuple(lead), body, name="scale")
+    return te.compute(tuple(lead), body, name="scale", attrs={ROWS: len(lead)})
 
 
-def symmetric(data: te.Tensor, *, dtype: str, conversion: Conversion) -> list[te.Tensor]:
+def symmetric(
+    data: te.Tensor, *, dtype: str, conversion: Conversion, lanes: int | None = None
+) -> list[te.Tensor]:
     """Return float32 ``data[..., K]`` in integers of ``dtype``, and the scale of each row, float32.
 
-    The zero point is 0 of int8 and 128 of uint8.
+    The zero point is 0 of int8 and 128 of uint8. ``lanes`` are those of a vector, or None where the schedule chooses.
     """
-    most = _over_rows(data, True, lambda bits: bits & _int(_MAGNITUDE), "most")
+    most = _over_rows(data, lambda bits: bits & _int(_MAGNITUDE), "most", lanes)
     scale = _scales(most.shape, lambda *row: _real(most(*row)) / _float(127))
     centre = 0 if dtype == "int8" else 128
     out = Output(dtype, centre, centre - 127, centre + 127)
@@ -76,28 +108,32 @@ def symmetric(data: te.Tensor, *, dtype: str, conversion: Conversion) -> list[te
     def body(*index: tirx.Expr) -> tirx.Expr:
         return conversion.to_output(_steps(data(*index), scale(*index[:-1])), out)
 
-    return [te.compute(data.shape, body, name="quantized"), scale]
+    return [te.compute(data.shape, body, name="quantized", attrs={ROWS: len(most.shape)}), scale]
 
 
-def asymmetric(data: te.Tensor, *, conversion: Conversion) -> list[te.Tensor]:
-    """Return float32 ``data[..., K]`` in uint8, and the scale and the zero point of each row, float32 and uint8."""
-    most = _over_rows(data, True, _ordered, "most")
-    least = _over_rows(data, False, _ordered, "least")
-    scale = _scales(most.shape, lambda *row: (_real(most(*row)) - _real(_ordered(least(*row)))) / _float(255))
-    zero = te.compute(
-        most.shape,
-        lambda *row: conversion.to_output(
-            _steps(_float(0) - _real(_ordered(least(*row))), scale(*row)), Output("uint8", 0, 0, 255)
-        ),
-        name="zero_point",
-    )
+def asymmetric(
+    data: te.Tensor, *, dtype: str, conversion: Conversion, lanes: int | None = None
+) -> list[te.Tensor]:
+    """Return float32 ``data[..., K]`` in integers of ``dtype``, with scale and zero point of each row.
+
+    They are float32 and of ``dtype``; ``lanes`` as for ``symmetric``.
+    """
+    low, high = bounds_of(dtype)
+    most = _over_rows(data, lambda bits: bits, "most", lanes)
+    below = _over_rows(data, _negated, "below", lanes)
+    scale = _scales(most.shape, lambda *row: (_real(most(*row)) + _real(below(*row))) / _float(255))
+
+    def zero(*row: tirx.Expr) -> tirx.Expr:
+        return conversion.to_output(_steps(_real(below(*row)), scale(*row)), Output(dtype, low, low, high))
+
+    zeros = te.compute(most.shape, zero, name="zero_point", attrs={ROWS: len(most.shape)})
 
     def body(*index: tirx.Expr) -> tirx.Expr:
         row = index[:-1]
-        steps = conversion.to_int(_steps(data(*index), scale(*row))) + zero(*row).astype("int32")
-        return tirx.max(tirx.min(steps, _int(255)), _int(0)).astype("uint8")
+        steps = conversion.to_int(_steps(data(*index), scale(*row))) + zeros(*row).astype("int32")
+        return tirx.max(tirx.min(steps, _int(high)), _int(low)).astype(dtype)
 
-    return [te.compute(data.shape, body, name="quantized"), scale, zero]
+    return [te.compute(data.shape, body, name="quantized", attrs={ROWS: len(most.shape)}), scale, zeros]
 
 
 def _steps(value: tirx.Expr, scale: tirx.Expr) -> tirx.Expr:

@@ -214,7 +214,8 @@ class Dequantize:
 class DequantizeRows:
     """accumulator, scale of each row [, zero point of each row, sum of each column] [, bias] --> float32.
 
-    The multipliers are the columns' scales: ``arithmetic.scale_rows``.
+    Scales and zero points whose extents are 1 are those of all rows. The multipliers are the columns' scales:
+    ``arithmetic.scale_rows``.
 
     Attributes
     ----------
@@ -233,13 +234,17 @@ class DequantizeRows:
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
         *row, column = index
         if self.has_zero_points:
-            value = value - operands[1](*row).astype("int32") * operands[2](column)
-        result = self.conversion.to_float(value) * operands[0](*row) * multiplier
+            value = value - _of_row(operands[1], row).astype("int32") * operands[2](column)
+        result = self.conversion.to_float(value) * _of_row(operands[0], row) * multiplier
         if not self.has_bias:
             return result
         if self.conversion.by is not ConvertBy.DEVICE:  # nvcc is told to contract nothing; LLVM would
             result = tirx.call_llvm_pure_intrin("float32", "llvm.arithmetic.fence", result)
         return result + operands[-1](column)
+
+
+def _of_row(tensor: te.Tensor, row: Index) -> tirx.Expr:
+    return tensor(*(0 if int(extent) == 1 else at for at, extent in zip(row, tensor.shape, strict=True)))
 
 
 Epilogue = Requantize | RequantizeAdd | Dequantize | DequantizeRows

@@ -23,6 +23,10 @@ class Limited:
     upper: float = math.inf
     names: tuple[str, ...] = ()
 
+    @property
+    def is_limited(self) -> bool:
+        return not math.isinf(self.lower) or not math.isinf(self.upper)
+
 
 def strip_limits(facts: Facts, value: relax.Expr) -> Limited:
     """Return the value before the relu and clip operators that end in it, and their joint limits."""

@@ -12,6 +12,7 @@ from tvm import relax, te
 from ....targets.row import TargetRow
 from ...hub import arithmetic
 from ...hub.arithmetic import Output
+from ...hub.row_pairs import RowPair
 from ...hub.two_valued import TwoValued
 
 STORED_DTYPES = ("uint8", "int8")
@@ -39,6 +40,22 @@ class Parameters:
         return Output(self.dtype, self.zero_point, self.quantize(lower), self.quantize(upper))
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What stands for a row pair, with float32 data ``[..., K]``.
+
+    Attributes
+    ----------
+    integers : in the stored dtype, ``[..., K]``.
+    scales, zero_points : of each row, float32 and as the integers, ``[...]``, or all extents 1 where the tensor has
+        one; symmetric ones have no zero points of their own.
+    """
+
+    integers: relax.Var
+    scales: relax.Var
+    zero_points: relax.Var | None = None
+
+
 class Emitter(Protocol):
     """What a plan may do when it is carried out."""
 
@@ -46,6 +63,9 @@ class Emitter(Protocol):
 
     def integers(self, var: relax.Expr) -> relax.Expr:
         """Return the integers that stand for a quantized value, in the stored dtype."""
+
+    def rows(self, var: relax.Expr) -> Rows:
+        """Return what stands for a row pair."""
 
     def call(
         self,
@@ -57,11 +77,16 @@ class Emitter(Protocol):
     ) -> relax.Var:
         """Bind one call of an operator that ``define`` gives as TE; ``name`` names the kernel.
 
+        Where that gives several tensors, the call is their tuple, whose parts ``item`` binds.
+
         ``pattern`` is what it is fused with, one of ``hub.op_patterns``; None leaves it to TVM.
         """
 
     def emit(self, call: relax.Expr, layer: str) -> relax.Var:
         """Bind a call of a Relax operator."""
+
+    def item(self, results: relax.Var, place: int) -> relax.Var:
+        """Bind one of several results."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,9 @@ class Facts(Protocol):
 
     def parameters(self, expr: relax.Expr) -> Parameters | None:
         """Return the stored parameters of a quantized value; None for any other."""
+
+    def row_pair(self, expr: relax.Expr) -> RowPair | None:
+        """Return the row pair that a value is the result of; None for any other."""
 
     def two_valued(self, expr: relax.Expr) -> TwoValued | None:
         """Return the two numbers that a float value has; None for any other."""

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from tvm import relax, te
@@ -25,7 +26,7 @@ from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d
 from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize, RequantizeAdd
 from ..compute.naming import kernel_name
-from .dots import choose_dot, lay_out
+from .dots import Layout, choose_dot, lay_out
 from .limits import Limited, integer_bounds, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
 from .weights import Weight, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
@@ -98,12 +99,19 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     details = {
         "data_scale": data.scale,
         "data_zero_point": data.zero_point,
+        **weight_details(call, weight),
+    }
+    return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
+
+
+def weight_details(call: relax.Call, weight: Weight) -> dict[str, Any]:
+    """Return what reports show of an operator's weights."""
+    return {
         "weight_bits": bits_of(weight.values),
         "weight_bytes": _stored_bytes(call, weight.values),
         "weight_scale_min": float(weight.scale.min()),
         "weight_scale_max": float(weight.scale.max()),
     }
-    return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
 
 
 def _stored_bytes(call: relax.Call, values: np.ndarray) -> int:
@@ -223,11 +231,7 @@ def _build(
     data_shape = shape_of(integers[0])
     define: Callable[..., te.Tensor]
     if values.ndim == 2:
-        layout = lay_out(
-            *(emitter.row, weight, partial(packing.pack_matmul, values)),
-            *(lambda depth: (packing.ceil_div(values.shape[0], depth),), False, bounds),
-            rows=contraction.rows_of(data_shape),
-        )
+        layout = lay_out_product(emitter.row, weight, bounds, data_shape)
         lanes, packed = layout.dot.lanes, layout.weights
         define = partial(contraction.matmul, out_channels=values.shape[1], dot=layout.dot, epilogue=epilogue)
         name = kernel_name("qmatmul", data_shape, values.shape[1])
@@ -257,6 +261,17 @@ def _build(
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
+
+
+def lay_out_product(
+    row: TargetRow, weight: Weight, bounds: tuple[int, int], data_shape: tuple[int, ...]
+) -> Layout:
+    """Return the dot product for a matrix product of integers within bounds, with its weights packed."""
+    return lay_out(
+        *(row, weight, partial(packing.pack_matmul, weight.values)),
+        *(lambda depth: (packing.ceil_div(weight.values.shape[0], depth),), False, bounds),
+        rows=contraction.rows_of(data_shape),
+    )
 
 
 def _is_wide(call: relax.Call) -> bool:

@@ -12,6 +12,7 @@ from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.passes.hub.annotation import has_pairs, is_unknown, scheme_of
 from tvmq.passes.hub.graph import bindings_of, is_constant, layer_name, op_name, shape_of, to_numpy
 from tvmq.passes.hub.layers import get_layers
+from tvmq.passes.hub.row_pairs import row_pairs
 from tvmq.passes.hub.schemes import get_scheme
 from tvmq.targets.rows import ROWS
 
@@ -336,3 +337,87 @@ def test_small_layers_stay_float():
     assert reasons(annotated(body, min_weight_channels=4)) == {
         "small": "its 3 output channels are fewer than the least, 4"
     }
+
+
+def dynamic(body, inputs, has_samples=False, **options):
+    scheme = get_scheme("dynamic")
+    return Annotate(scheme, None, QuantizeOptions(**options), has_samples)(module(inputs, body))
+
+
+def dense(b, x, name, columns=8, bias=True):
+    weight = const(shape_of(x)[-1], columns)
+    value = b.add(relax.op.matmul(x, weight), name, "MatMul")
+    return b.add(relax.op.add(value, const(columns)), name, "MatMul") if bias else value
+
+
+def test_dynamic_products_read_row_pairs():
+    def body(b, x):
+        first, second = dense(b, x, "a"), dense(b, x, "b")
+        scores = b.add(
+            relax.op.matmul(first, b.add(relax.op.permute_dims(second, [0, 2, 1]))), "scores", "MatMul"
+        )
+        return dense(b, relu(b, scores), "c")
+
+    mod = dynamic(body, {"x": (2, 8, 8)})
+    pairs = row_pairs(mod)
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    names = [layer_name(values[pair.source]) if pair.source in values else "x" for pair in pairs.values()]
+    assert names == ["x", "relu"]  # one for both readers of x
+    assert not any(pair.symmetric or pair.whole for pair in pairs.values())
+    assert paired(mod) == []
+    assert {name: status for name, status in statuses(mod).items() if name in "abc"} == dict.fromkeys(
+        "abc", "dynamic"
+    )
+    assert reasons(mod)["scores"].startswith("a product of two activations stays float")
+
+
+def test_symmetric_rows():
+    mod = dynamic(lambda b, x: dense(b, x, "a"), {"x": (2, 8)}, activations="symmetric")
+    assert [pair.symmetric for pair in row_pairs(mod).values()] == [True]
+
+
+def test_without_samples_a_convolution_stays_float():
+    def body(b, x):
+        return dense(b, relu(b, conv(b, x, "c1")), "a")
+
+    mod = dynamic(body, {"x": SHAPE})
+    assert reasons(mod)["c1"] == "a convolution needs calibration samples, and there are none"
+    assert reasons(mod)["relu"] == "only matrix products with weights are quantized without samples"
+    mod = dynamic(body, {"x": SHAPE}, has_samples=True)
+    assert paired(mod) == ["x"] and len(row_pairs(mod)) == 1
+    assert statuses(mod) == {"c1": "dynamic", "relu": "dynamic", "a": "dynamic"}
+
+
+def test_a_dynamic_layer_that_stays_float_says_why():
+    def body(b, x):
+        return dense(b, dense(b, x, "a"), "b")
+
+    mod = dynamic(body, {"x": (2, 8)}, skip_layers=("a",), min_weight_size=100)
+    assert reasons(mod) == {
+        "a": "skipped by layer 'a'",
+        "b": "its 64 weights are fewer than the smallest size, 100",
+    }
+    assert not row_pairs(mod)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation_bits": 4}, "activation_bits has no effect with the scheme 'dynamic': rows have 8 bits"),
+        ({"power_of_two": True}, "power_of_two has no effect with the scheme 'dynamic'"),
+        ({"rounding": "reconstruct"}, "rounding 'reconstruct' does not know the scheme 'dynamic'"),
+        (
+            {"bits": {"a": (8, 4)}},
+            "bits of layer 'a': the scheme 'dynamic' takes those of the weights alone, 2 to 8",
+        ),
+        (
+            {"bits": {"a": 1}},
+            "bits of layer 'a': the scheme 'dynamic' takes those of the weights alone, 2 to 8",
+        ),
+        ({"group_size": 4}, "group_size has no effect with the scheme 'dynamic', only with 'weight-only'"),
+    ],
+    ids=str,
+)
+def test_options_that_a_dynamic_scheme_has_no_use_for(options, message):
+    with pytest.raises(TvmqError, match=message):
+        dynamic(lambda b, x: dense(b, x, "a"), {"x": (2, 8)}, **options)

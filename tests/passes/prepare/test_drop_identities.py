@@ -137,3 +137,28 @@ def test_a_range_that_others_read_stays():
 
     mod = module({"x": SHAPE}, body)
     assert operators(DropIdentities()(mod)) == ["relu", "clip", "add"]
+
+
+@pytest.mark.parametrize(("condition", "name"), [(True, "x"), (False, "y")])
+def test_a_choice_that_is_always_the_same(condition, name):
+    def body(b, x, y):
+        return b.add(relax.op.abs(b.add(relax.op.where(relax.const(np.full((4, 1), condition)), x, y))))
+
+    new = DropIdentities()(module({"x": (3, 4, 5), "y": (3, 4, 5)}, body))
+    assert operators(new) == ["abs"]
+    assert calls(new, "abs")[0].args[0].name == name
+
+
+@pytest.mark.parametrize("condition", [np.array([[True], [False]]), np.full((3, 2, 1), True)])
+def test_a_choice_that_changes_or_widens_stays(condition):
+    def body(b, x):
+        return b.add(relax.op.where(relax.const(condition), x, relax.const(np.float32(0))))
+
+    assert operators(DropIdentities()(module({"x": (2, 5)}, body))) == ["where"]
+
+
+def test_a_reshape_back_is_nothing():
+    def body(b, x):
+        return b.add(relax.op.abs(b.add(relax.op.reshape(b.add(relax.op.expand_dims(x, 1)), (3, 4)))))
+
+    assert operators(DropIdentities()(module({"x": (3, 4)}, body))) == ["abs"]

@@ -11,6 +11,8 @@ from tvm import te, tirx
 from tvmq.schedules.cuda.definition import Step, read
 from tvmq.schedules.cuda.kernels import cuda_kernel
 from tvmq.schedules.cuda.rows import LONG_ROW, SHORT_ROW, rows_of
+from tvmq.schedules.norms import Norm
+from tvmq.schedules.norms import normalized as norm_of_rows
 
 from .te_kernels import ROW, launches, placeholder, run
 
@@ -68,6 +70,25 @@ def test_normalization_is_one_kernel(length: int) -> None:
     wide = x.astype(np.float64)
     expected = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(run(func, x), expected, atol=32 * TOLERANCE)
+
+
+@pytest.mark.parametrize("is_centred", [True, False])
+@pytest.mark.parametrize("shape", [(6, 100), (2, 3, 4, 49), (4, LONG_ROW + 5)], ids=str)
+def test_the_norms_of_models_are_one_kernel(shape: tuple[int, ...], is_centred: bool) -> None:
+    lead = max(1, len(shape) - 2)
+    x, weight = (
+        np.random.default_rng(seed).normal(3, 2, of).astype(np.float32)
+        for seed, of in enumerate((shape, shape[lead:]))
+    )
+    data, gamma, beta = placeholder(shape), placeholder(weight.shape), placeholder(weight.shape)
+    result = norm_of_rows(data, gamma, beta, norm=Norm(lead, 1e-5, is_centred), lanes=1)
+    func = te.create_prim_func([data, gamma, beta, result])
+    assert len(launches(cuda_kernel(func, ROW))) == 1
+    wide = x.astype(np.float64)
+    axes = tuple(range(lead, len(shape)))
+    wide = wide - wide.mean(axes, keepdims=True) if is_centred else wide
+    expected = wide / np.sqrt((wide**2).mean(axes, keepdims=True) + 1e-5) * weight + weight
+    np.testing.assert_allclose(run(func, x, weight, weight), expected, atol=128 * TOLERANCE)
 
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 20), (3, 129), (4, 64), (5, 20), (5, 2000)])

@@ -89,6 +89,17 @@ def test_float(tvmc, model, tmp_path):
     assert (np.abs(run_package(tvmc, package, tmp_path) - expected) <= bound).all()
 
 
+def test_dynamic_needs_no_samples(tvmc, model, tmp_path):
+    package = tmp_path / "model.tar"
+    result = tvmc("compile", model, "--target", HERE, "--quantize", "dynamic", "-o", package)
+    assert result.code == 0, result.err
+    (conv,) = [record for record in layers_of(tvmc, package).values() if record["op"] == "Conv"]
+    assert conv["reason"] == "a convolution needs calibration samples, and there are none"
+    result = tvmc("compile", model, "--quantize", "dynamic", "--observer", "mse", "-o", package)
+    assert result.code != 0
+    assert "observer needs calibration samples, which the scheme 'dynamic' goes without" in result.err
+
+
 def test_c_library(tvmc, model, samples, tmp_path):
     """Named by the model's file or by --module-name, in a folder or a tar; no cross compiler need be named."""
     flags = ["--quantize", "int8", "--calibration-data", samples, "--output-format", "c-static"]

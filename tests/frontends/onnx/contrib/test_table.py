@@ -10,7 +10,7 @@ import pytest
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx.load import load_onnx
 
-from ..nodes import floats, one_node, run_node
+from ...nodes import floats, one_node, run_node
 
 # Few operators on numbers of order 1, in another order than here.
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
@@ -161,7 +161,7 @@ def test_bias_softmax(inner: int) -> None:
     [
         ("FusedConv", {"activation": "Swish"}, "activation 'Swish' is unknown; valid: Clip"),
         ("QuickGelu", {"beta": 1.0}, "unexpected keyword argument 'beta'"),
-        ("SkipLayerNormalization", {"outputs": 2}, "its output 1 is for training only"),
+        ("SkipLayerNormalization", {"outputs": 2}, "its output 1 is not supported"),
     ],
 )
 def test_what_is_refused(op_type: str, how: dict, message: str) -> None:

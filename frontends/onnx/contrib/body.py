@@ -1,0 +1,98 @@
+"""Nodes in the making: what every body of an operator is written with.
+
+body("Mul", x, body("Sigmoid", x))  -->  body_0 = Sigmoid(x); body_1 = Mul(x, body_0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 20
+"""Version of the standard operator set that the bodies are written in."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is known of an operator's input.
+
+    Attributes
+    ----------
+    value : its numbers, where it is constant.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    value: np.ndarray | None = None
+
+
+class Body:
+    """Nodes in the making.
+
+    Parameters
+    ----------
+    inputs : the operator's, by name.
+    """
+
+    def __init__(self, inputs: Mapping[str, Input]):
+        self.nodes: list[onnx.NodeProto] = []
+        self.inputs = inputs
+        self.shapes = {name: given.shape for name, given in inputs.items()}
+
+    def __call__(self, op_type: str, *inputs: str, **attributes) -> str:
+        """Add a node; return the name of its first output."""
+        return self.several(op_type, 1, *inputs, **attributes)[0]
+
+    def several(self, op_type: str, outputs: int, *inputs: str, **attributes) -> list[str]:
+        """Add a node; return the names of its first outputs."""
+        names = [f"body_{len(self.nodes)}" + (f"_{place}" if place else "") for place in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, inputs, names, **attributes))
+        return names
+
+    def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
+        """Return parts of a value along an axis."""
+        return self.several("Split", len(sizes), value, self.constant(sizes), axis=axis)
+
+    def reshape(self, value: str, *shape: int) -> str:
+        """Return the value in another shape."""
+        return self("Reshape", value, self.constant(shape))
+
+    def constant(self, value, dtype: str = "int64") -> str:
+        """Add a constant."""
+        return self("Constant", value=numpy_helper.from_array(np.asarray(value, dtype)))
+
+    def number(self, value: float, like: str) -> str:
+        """Add a scalar of another value's dtype."""
+        return self.like(np.asarray(value), like)
+
+    def like(self, values: np.ndarray, like: str) -> str:
+        """Add a constant of another value's dtype."""
+        return self("CastLike", self.constant(values, "float32"), like)
+
+    def sum(self, *values: str) -> str:
+        """Add up the values that are given."""
+        first, *rest = [value for value in values if value]
+        for value in rest:
+            first = self("Add", first, value)
+        return first
+
+    def expect(self, value: str, what: str, dtypes: Sequence[str], *shapes: tuple[int | str, ...]) -> None:
+        """Raise ``ValueError`` unless an input is of one of the dtypes and shapes; a name in a shape is any extent."""
+        given = self.inputs[value]
+        if given.dtype not in dtypes:
+            raise ValueError(f"its {what} is {given.dtype}; expected {' or '.join(dtypes)}")
+        for shape in shapes:
+            pairs = zip(shape, given.shape, strict=False)
+            if len(shape) == len(given.shape) and all(
+                isinstance(one, str) or one == own for one, own in pairs
+            ):
+                return
+        if shapes:
+            wanted = " or ".join(f"[{','.join(map(str, shape))}]" for shape in shapes)
+            raise ValueError(
+                f"its {what} has the shape [{','.join(map(str, given.shape))}]; expected {wanted}"
+            )

@@ -1,0 +1,96 @@
+"""onnxruntime's float operators, as its optimiser leaves them in files, and one of QONNX's, in terms of ONNX's own.
+
+ONNX's rotary embedding is among them too: its own body has eight kernels, this one has one.
+
+    QuickGelu(x)  -->  Mul(x, Sigmoid(Mul(alpha, x)))
+
+Each function of this folder writes the body of one operator: it takes the names of the operator's inputs in order,
+``""`` for one that is left out, its attributes by name, and returns the names of its outputs. Definitions:
+https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx
+from onnx import helper
+
+from .attention import attention, multi_head_attention
+from .body import Body, Input
+from .grouped_attention import group_query_attention
+from .norms import (
+    embed_layer_normalization,
+    group_norm,
+    simplified_layer_normalization,
+    skip_group_norm,
+    skip_layer_normalization,
+    skip_simplified_layer_normalization,
+)
+from .pointwise import bias_add, bias_gelu, bias_softmax, bipolar_quant, fast_gelu, quick_gelu
+from .products import (
+    dynamic_quantize_matmul,
+    fused_conv,
+    fused_gemm,
+    fused_matmul,
+    matmul_integer_to_float,
+)
+from .rotary import rotary_embedding, standard_rotary_embedding
+
+CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
+    "": {
+        "RotaryEmbedding": standard_rotary_embedding,
+        "SimplifiedLayerNormalization": simplified_layer_normalization,
+    },
+    "onnx.brevitas": {"BipolarQuant": bipolar_quant},
+    "qonnx.custom_op.general": {"BipolarQuant": bipolar_quant},
+    "com.microsoft": {
+        "Attention": attention,
+        "BiasAdd": bias_add,
+        "BiasGelu": bias_gelu,
+        "BiasSoftmax": bias_softmax,
+        "DynamicQuantizeMatMul": dynamic_quantize_matmul,
+        "EmbedLayerNormalization": embed_layer_normalization,
+        "FastGelu": fast_gelu,
+        "FusedConv": fused_conv,
+        "FusedGemm": fused_gemm,
+        "FusedMatMul": fused_matmul,
+        "GroupNorm": group_norm,
+        "GroupQueryAttention": group_query_attention,
+        "MatMulIntegerToFloat": matmul_integer_to_float,
+        "MultiHeadAttention": multi_head_attention,
+        "QuickGelu": quick_gelu,
+        "RotaryEmbedding": rotary_embedding,
+        "SkipGroupNorm": skip_group_norm,
+        "SkipLayerNormalization": skip_layer_normalization,
+        "SkipSimplifiedLayerNormalization": skip_simplified_layer_normalization,
+        "TransposeMatMul": fused_matmul,
+    },
+}
+"""Operator to what writes its body, by domain."""
+
+
+def contrib_body(node: onnx.NodeProto, inputs: Mapping[str, Input]) -> list[onnx.NodeProto]:
+    """Return nodes that compute what the node does, from its inputs to its outputs.
+
+    Parameters
+    ----------
+    inputs : what is known of each, by name.
+
+    Raises
+    ------
+    ValueError : inputs or attributes that the operator does not have, or an output that is not computed.
+    """
+    body = Body(inputs)
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    try:
+        results = CONTRIB[node.domain][node.op_type](body, *node.input, **attributes)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    results = (results,) if isinstance(results, str) else results
+    for position, output in enumerate(node.output):
+        if output:
+            if not results[position : position + 1] or not results[position]:
+                raise ValueError(f"its output {position} is not supported")
+            body.nodes.append(helper.make_node("Identity", [results[position]], [output]))
+    return body.nodes
