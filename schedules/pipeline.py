@@ -10,6 +10,7 @@ from pathlib import Path
 import tvm
 from tvm import relax
 
+from ..passes.hub.codes import Codes
 from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
 from ..passes.hub.open_dims import ranges_of, top_of, with_ranges
@@ -23,7 +24,7 @@ from .cuda.scratch import plan_scratch
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
 from .open.build import open_kernels
-from .open.instances import instances_of
+from .open.instances import Named, instances_of
 from .packed_weights import keep_packed
 from .padding import SkipPadding
 from .records import apply_records, read_records
@@ -107,12 +108,23 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod = fuse_attention(mod, row.converts_by) if row.gpu is None else keep_packed(mod)
-    mod, stored = lift_weights(mod, float32_dot(row))
+    mod, stored = _lifted(mod, row)
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
         return with_loader(mod, stored), kernels
+
+
+def to_nameless_kernels(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) -> tvm.IRModule:
+    """Return the kernels that ``to_kernels`` does, without saying what they compute, nor how weights are loaded."""
+    mod, _ = _lifted(mod, row)
+    with target:
+        return fuse()(legalize(row)(mod))
+
+
+def _lifted(mod: tvm.IRModule, row: TargetRow) -> tuple[tvm.IRModule, list[Codes]]:
+    mod = fuse_attention(mod, row.converts_by) if row.gpu is None else keep_packed(mod)
+    return lift_weights(mod, float32_dot(row))
 
 
 def to_scheduled_kernels(
@@ -154,15 +166,16 @@ def build_open(
     TvmqError : as ``build`` does; what the model computes depends on its sizes.
     """
 
-    def kernels_at(
-        static: tvm.IRModule, own_row: TargetRow
-    ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
+    def named(static: tvm.IRModule, own_row: TargetRow) -> Named:
         return to_kernels(lower(static, own_row), target, own_row)
+
+    def nameless(static: tvm.IRModule, own_row: TargetRow) -> tvm.IRModule:
+        return to_nameless_kernels(lower(static, own_row), target, own_row)
 
     def scheduled(kernels: tvm.IRModule) -> tvm.IRModule:
         return _scheduled(kernels, target, row, records)
 
-    instances = instances_of(mod, row, kernels_at)
+    instances = instances_of(mod, row, named, nameless)
     with target:
         composed = with_ranges(
             open_kernels(mod, instances, row, threads_of(target), scheduled), ranges_of(mod)

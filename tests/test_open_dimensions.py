@@ -167,3 +167,21 @@ def test_a_model_whose_structure_depends_on_a_size_is_refused():
         TvmqError, match="open dimensions: a constant at node 'mul_3' .* depends on their sizes"
     ):
         tvmq.compile(model, TARGET, input_shapes={"N": "1..8"})
+
+
+def test_compressed_weights():
+    quantized = tvmq.quantize(encoder(), "weight-only", TARGET, input_shapes={"N": 1, "S": "1..40"})
+    package = tvmq.compile(quantized, TARGET)
+    for length in (1, 9, 40):
+        inputs = tokens(1, length)
+        assert_same(package.run(inputs), at_size(quantized, S=length).run(inputs))
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "int4"])
+def test_other_schemes(scheme):
+    samples = None if scheme == "dynamic" else [tokens(1, length, length) for length in (5, 40)]
+    quantized = tvmq.quantize(encoder(), scheme, TARGET, samples, input_shapes={"N": 1, "S": "1..40"})
+    package = tvmq.compile(quantized, TARGET)
+    for length in (1, 2, 9, 40):
+        inputs = tokens(1, length)
+        assert_same(package.run(inputs), at_size(quantized, S=length).run(inputs))

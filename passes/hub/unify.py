@@ -62,15 +62,22 @@ def unify(mods: Sequence[tvm.IRModule], points: Sequence[Sizes]) -> tvm.IRModule
     return unify_by(Sides(points, {name: tirx.Var(name, "int64") for name in points[0]}), mods)
 
 
-def unify_by(sides: Sides, mods: Sequence[tvm.IRModule]) -> tvm.IRModule:
-    """Return one module for several as ``sides`` makes one expression of those of each."""
+def unify_by(
+    sides: Sides,
+    mods: Sequence[tvm.IRModule],
+    others: Mapping[tvm.ir.GlobalVar, tvm.ir.BaseFunc] | None = None,
+) -> tvm.IRModule:
+    """Return one module for several as ``sides`` makes one expression of those of each.
+
+    ``others`` are further functions that it is to have.
+    """
     functions = [mod["main"] for mod in mods]
     params = [
         relax.Var(each[0].name, sides.type([param.ty for param in each], lambda: " of an input"))
         for each in zip(*(function.params for function in functions), strict=True)
     ]
     sides.env.update(zip(functions[0].params, params, strict=True))
-    sides.builder = relax.BlockBuilder(tvm.IRModule({}, attrs=mods[0].attrs))
+    sides.builder = relax.BlockBuilder(tvm.IRModule(dict(others or {}), attrs=mods[0].attrs))
     with main_function(sides.builder, params, functions[0].attrs):
         with sides.builder.dataflow():
             for bindings in _side_by_side(mods):

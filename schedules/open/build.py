@@ -68,7 +68,21 @@ def open_kernels(
         binding.var: None if plan is None else composer.made(plan)
         for binding, plan in zip(bindings_of(mods[0]), plans, strict=True)
     }
-    return unify_by(sides, mods)
+    return unify_by(sides, mods, _others(instances.samples[0].mod, schedule_all))
+
+
+def _others(mod: tvm.IRModule, schedule_all: ScheduleAll) -> dict[tvm.ir.GlobalVar, tvm.ir.BaseFunc]:
+    """Return what the module has beside ``main``, scheduled: the loading of compressed weights."""
+    names = [
+        var.name_hint
+        for var, func in mod.functions.items()
+        if isinstance(func, relax.Function) and var.name_hint != "main"
+    ]
+    if not names:
+        return {}
+    functions = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
+    kept = relax.transform.DeadCodeElimination(names)(tvm.IRModule(functions))
+    return dict(schedule_all(kept).functions.items())
 
 
 def _with_views(instances: Instances) -> list[Instance]:

@@ -18,11 +18,11 @@ from ...targets.row import Extents, TargetRow
 
 logger = logging.getLogger(__name__)
 
-LADDER = (64, 32, 16, 8, 4, 2, 1)
+LADDER = (64, 16, 8, 4, 2, 1)
 """Sizes of parts, each a divisor of the one before."""
 
-ToKernels = Callable[[tvm.IRModule, TargetRow], tuple[tvm.IRModule, list[tuple[str, list[str]]]]]
-"""A static module of the hub and what it is for --> its kernels, not scheduled, and ``pipeline.Built.kernels``."""
+Named = tuple[tvm.IRModule, list[tuple[str, list[str]]]]
+"""Kernels that are not scheduled, and what each call of them computes: ``pipeline.Built.kernels``."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,17 @@ class Instances:
     kernels: list[tuple[str, list[str]]]
 
 
-def instances_of(mod: tvm.IRModule, row: TargetRow, to_kernels: ToKernels) -> Instances:
+def instances_of(
+    mod: tvm.IRModule,
+    row: TargetRow,
+    named: Callable[[tvm.IRModule, TargetRow], Named],
+    nameless: Callable[[tvm.IRModule, TargetRow], tvm.IRModule],
+) -> Instances:
     """Return the kernels of an open module at several sizes.
+
+    Parameters
+    ----------
+    named, nameless : make kernels of a static module, for a target whose row says what its extents are.
 
     Raises
     ------
@@ -72,10 +81,10 @@ def instances_of(mod: tvm.IRModule, row: TargetRow, to_kernels: ToKernels) -> In
     """
     ranges = ranges_of(mod)
     sample_row, part_row = (dataclasses.replace(row, extents=kind) for kind in (Extents.SAMPLE, Extents.PART))
-    first, kernels = to_kernels(at(mod, points_of(ranges)[0]), sample_row)
+    first, kernels = named(at(mod, points_of(ranges)[0]), sample_row)
 
     def instance(sizes: Sizes, own_row: TargetRow) -> Instance:
-        return Instance.of(sizes, with_constants_of(to_kernels(at(mod, sizes), own_row)[0], first))
+        return Instance.of(sizes, with_constants_of(nameless(at(mod, sizes), own_row), first))
 
     samples = [Instance.of(points_of(ranges)[0], first)]
     samples += [instance(sizes, sample_row) for sizes in points_of(ranges)[1:]]
