@@ -60,7 +60,8 @@ def float_dot(row: TargetRow) -> Dot:
 
 def float32_dot(row: TargetRow) -> Dot:
     """Return how products of float32 are laid out, whatever type floats have."""
-    return Dot(float_lanes(row), 1, "float32", "float32", weight_dtype="float32")
+    dtypes = {"accumulator_dtype": "float32", "weight_dtype": "float32"}
+    return Dot(float_lanes(row), 1, "float32", any_extent=row.is_sample, **dtypes)
 
 
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .cuda.scratch import plan_scratch
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
 from .open.build import open_kernels
-from .open.instances import Named, instances_of
+from .open.instances import LADDER, Named, instances_of
 from .packed_weights import keep_packed
 from .padding import SkipPadding
 from .records import apply_records, read_records
@@ -154,12 +154,14 @@ def build_open(
     records: Path | None = None,
     *,
     lower: Callable[[tvm.IRModule, TargetRow], tvm.IRModule],
+    ladder: Sequence[int] = LADDER,
 ) -> Built:
     """Compile a module of the hub with open dimensions.
 
     Parameters
     ----------
     lower : makes of a static module of the hub one that ``build`` takes.
+    ladder : sizes of the parts that kernels are composed of.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def build_open(
     def scheduled(kernels: tvm.IRModule) -> tvm.IRModule:
         return _scheduled(kernels, target, row, records)
 
-    instances = instances_of(mod, row, named, nameless)
+    instances = instances_of(mod, row, named, nameless, ladder)
     with target:
         composed = with_ranges(
             open_kernels(mod, instances, row, threads_of(target), scheduled), ranges_of(mod)

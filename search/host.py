@@ -17,6 +17,7 @@ from ..passes.weight_only.restore import RestoreWeights
 from ..runtime.workers import run_kernels
 from ..schedules import pipeline
 from ..schedules.blame import run_explained
+from ..schedules.open.instances import FEW
 from ..schedules.pipeline import Built, build_open
 from ..targets.features import row_of
 from ..targets.parse import parse_target
@@ -37,7 +38,11 @@ def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None
     target = parse_target("llvm -mcpu=native", **({} if is_optimized else {"opt-level": "0"}))
     names = [param.name for param in mod["main"].params]
     laid = Layout()(RestoreWeights()(mod))
-    build = partial(build_open, lower=lambda static, row: static) if ranges_of(laid) else pipeline.build
+    build = (
+        partial(build_open, lower=lambda static, row: static, ladder=FEW)
+        if ranges_of(laid)
+        else pipeline.build
+    )
     built = run_explained(build, laid, target, row_of(target))
     _make_code(built)
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]

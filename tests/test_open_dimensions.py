@@ -30,7 +30,7 @@ def tokens_package():
     return tvmq.compile(encoder(), TARGET, input_shapes={"ids": [1, "1..80"], "mask": (1, tvmq.Range(1, 80))})
 
 
-@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 31, 33, 64, 79, 80])
+@pytest.mark.parametrize("length", [1, 2, 7, 9, 33, 80])
 def test_lengths_of_an_encoder(tokens_package, length):
     inputs = tokens(1, length)
     assert_same(tokens_package.run(inputs), at_one_size(encoder(), inputs))
@@ -79,7 +79,7 @@ def test_integers_of_an_encoder_from_samples_of_several_lengths():
     assert "int8" in {layer.status for layer in quantized.layers} | {
         layer["status"] for layer in package.metadata["layers"]
     }
-    for length in (1, 3, 9, 33, 80):
+    for length in (1, 9, 80):
         inputs = tokens(1, length)
         assert_same(package.run(inputs), at_size(quantized, S=length).run(inputs))
     near = quantized.against_float(package)
@@ -177,11 +177,9 @@ def test_compressed_weights():
         assert_same(package.run(inputs), at_size(quantized, S=length).run(inputs))
 
 
-@pytest.mark.parametrize("scheme", ["dynamic", "int4"])
-def test_other_schemes(scheme):
-    samples = None if scheme == "dynamic" else [tokens(1, length, length) for length in (5, 40)]
-    quantized = tvmq.quantize(encoder(), scheme, TARGET, samples, input_shapes={"N": 1, "S": "1..40"})
+def test_scales_a_row():
+    quantized = tvmq.quantize(encoder(), "dynamic", TARGET, input_shapes={"N": 1, "S": "1..40"})
     package = tvmq.compile(quantized, TARGET)
-    for length in (1, 2, 9, 40):
+    for length in (1, 9, 40):
         inputs = tokens(1, length)
         assert_same(package.run(inputs), at_size(quantized, S=length).run(inputs))

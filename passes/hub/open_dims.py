@@ -154,7 +154,8 @@ def _bound(value: tvm.ir.Type | relax.Expr, env: Mapping[tirx.Var, tirx.IntImm])
         return relax.TensorType([_bound(extent, env) for extent in value.shape], value.dtype)
     if isinstance(value, relax.ShapeExpr):
         return relax.ShapeExpr([_bound(extent, env) for extent in value.values])
-    if isinstance(value, tirx.Expr) and not isinstance(value, tirx.IntImm | tvm.ir.GenericConst):
+    fixed = tirx.IntImm | tvm.ir.GenericConst | tvm.ir.GlobalVar
+    if isinstance(value, tirx.Expr) and not isinstance(value, fixed):
         return Analyzer().simplify(
             tvm_ffi.structural_map(value, [(tvm.ir.Var, lambda var: env.get(var, var))])
         )

@@ -59,7 +59,8 @@ def unify(mods: Sequence[tvm.IRModule], points: Sequence[Sizes]) -> tvm.IRModule
 
     ``points`` are the sizes of each, as ``fitting.fit`` takes them.
     """
-    return unify_by(Sides(points, {name: tirx.Var(name, "int64") for name in points[0]}), mods)
+    others = {var: func for var, func in mods[0].functions.items() if var.name_hint != "main"}
+    return unify_by(Sides(points, {name: tirx.Var(name, "int64") for name in points[0]}), mods, others)
 
 
 def unify_by(
@@ -187,6 +188,8 @@ class Sides:
             return self.extent([int(one) for one in each], where, str(first.ty))
         if isinstance(first, relax.Call):
             return self._call(each, where)
+        if isinstance(first, tvm.ir.GlobalVar):
+            return first  # of what is the same at all sizes: its types have been compared
         if not all(tvm_ffi.structural_equal(first, one) for one in each):
             raise TvmqError(f"open dimensions: what is computed depends on their sizes{where()}")
         return first

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import tvm
 from tvm import relax, tirx
 
-from ...passes.hub.graph import bindings_of, op_name
+from ...errors import TvmqError
+from ...passes.hub.graph import bindings_of, op_name, tupled
 from ...passes.hub.open_dims import Sizes, at, points_of, ranges_of
 from ...passes.hub.unify import with_constants_of
 from ...ranges import Range
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 LADDER = (64, 16, 8, 4, 2, 1)
 """Sizes of parts, each a divisor of the one before."""
+
+FEW = (16, 1)
+"""The same for models that run a few times."""
 
 Named = tuple[tvm.IRModule, list[tuple[str, list[str]]]]
 """Kernels that are not scheduled, and what each call of them computes: ``pipeline.Built.kernels``."""
@@ -40,6 +44,9 @@ class Instance:
 
     @classmethod
     def of(cls, sizes: Sizes, mod: tvm.IRModule) -> Instance:
+        if isinstance(mod["main"].ret_ty, relax.TupleType):  # some have a variable for it, and that another
+            names = [var.name_hint for var, func in mod.functions.items() if isinstance(func, relax.Function)]
+            mod = relax.transform.DeadCodeElimination(names)(tupled(mod))
         values = [binding.value for binding in bindings_of(mod)]
         return cls(
             sizes,
@@ -68,11 +75,13 @@ def instances_of(
     row: TargetRow,
     named: Callable[[tvm.IRModule, TargetRow], Named],
     nameless: Callable[[tvm.IRModule, TargetRow], tvm.IRModule],
+    ladder: Sequence[int],
 ) -> Instances:
     """Return the kernels of an open module at several sizes.
 
     Parameters
     ----------
+    ladder : sizes of parts, the largest first, down to 1.
     named, nameless : make kernels of a static module, for a target whose row says what its extents are.
 
     Raises
@@ -84,12 +93,15 @@ def instances_of(
     first, kernels = named(at(mod, points_of(ranges)[0]), sample_row)
 
     def instance(sizes: Sizes, own_row: TargetRow) -> Instance:
-        return Instance.of(sizes, with_constants_of(nameless(at(mod, sizes), own_row), first))
+        made = Instance.of(sizes, nameless(at(mod, sizes), own_row))
+        return replace(made, mod=with_constants_of(made.mod, samples[0].mod))
 
     samples = [Instance.of(points_of(ranges)[0], first)]
     samples += [instance(sizes, sample_row) for sizes in points_of(ranges)[1:]]
+    if len({len(sample.functions) for sample in samples}) > 1:
+        raise TvmqError("open dimensions: which kernels there are depends on their sizes")
     parts = []
-    for sizes in _part_sizes(ranges):
+    for sizes in _part_sizes(ranges, ladder):
         part = instance(sizes, part_row)
         if _fits(part, samples[0]):
             parts.append(part)
@@ -98,11 +110,11 @@ def instances_of(
     return Instances(ranges, samples, parts, kernels)
 
 
-def _part_sizes(ranges: Mapping[str, Range]) -> list[Sizes]:
+def _part_sizes(ranges: Mapping[str, Range], ladder: Sequence[int]) -> list[Sizes]:
     """Return the sizes of parts: each dimension by itself along the ladder, all others 1."""
     single = dict.fromkeys(ranges, 1)
     sizes = [
-        {**single, name: size} for name, one in ranges.items() for size in LADDER if 1 < size <= one.high
+        {**single, name: size} for name, one in ranges.items() for size in ladder if 1 < size <= one.high
     ]
     return [*sizes, single]
 
