@@ -11,7 +11,7 @@ import tvm
 from tvm import relax, tirx
 
 from ...errors import TvmqError
-from ...passes.hub.graph import bindings_of, op_name, tupled
+from ...passes.hub.graph import bindings_of, op_name, rebuild, results_of
 from ...passes.hub.open_dims import Sizes, at, points_of, ranges_of
 from ...passes.hub.unify import with_constants_of
 from ...ranges import Range
@@ -44,15 +44,26 @@ class Instance:
 
     @classmethod
     def of(cls, sizes: Sizes, mod: tvm.IRModule) -> Instance:
-        if isinstance(mod["main"].ret_ty, relax.TupleType):  # some have a variable for it, and that another
-            names = [var.name_hint for var, func in mod.functions.items() if isinstance(func, relax.Function)]
-            mod = relax.transform.DeadCodeElimination(names)(tupled(mod))
+        mod = _with_one_result(mod)
         values = [binding.value for binding in bindings_of(mod)]
         return cls(
             sizes,
             mod,
             tuple(mod[value.args[0]] if op_name(value) == "relax.call_tir" else None for value in values),
         )
+
+
+def _with_one_result(mod: tvm.IRModule) -> tvm.IRModule:
+    """Return the module with one binding for its result: each pass leaves a variable for it, and that another."""
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    result = mod["main"].body.body
+    while isinstance(values.get(result), relax.Var):
+        result = values[result]
+    if isinstance(mod["main"].ret_ty, relax.TupleType):
+        result = relax.Tuple(results_of(mod))
+    names = [var.name_hint for var, func in mod.functions.items() if isinstance(func, relax.Function)]
+    rebuilt = rebuild(mod, lambda builder, var, value: value, result=result)
+    return relax.transform.DeadCodeElimination(names)(rebuilt)
 
 
 @dataclass(frozen=True)
