@@ -52,6 +52,11 @@ def fits(shape: Sequence[int], wanted: Sequence[int | Range]) -> bool:
     )
 
 
+def least(extent: int | Range) -> int:
+    """Return the least that an extent can be."""
+    return extent.low if isinstance(extent, Range) else extent
+
+
 def greatest(shape: Sequence[int | Range]) -> tuple[int, ...]:
     """Return the greatest of the shapes."""
     return tuple(extent.high if isinstance(extent, Range) else extent for extent in shape)

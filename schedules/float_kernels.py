@@ -54,14 +54,16 @@ def float_lanes(row: TargetRow) -> int:
 def float_dot(row: TargetRow) -> Dot:
     """Return how products of floats are laid out."""
     kind = row.float_dot
-    dtypes = {"accumulator_dtype": "float32", "weight_dtype": kind.weight_dtype}
-    return Dot(float_lanes(row), kind.depth, kind.data_dtype, any_extent=row.is_sample, **dtypes)
+    return Dot(
+        *(float_lanes(row), kind.depth, kind.data_dtype, "float32"),
+        weight_dtype=kind.weight_dtype,
+        any_extent=row.is_sample,
+    )
 
 
 def float32_dot(row: TargetRow) -> Dot:
     """Return how products of float32 are laid out, whatever type floats have."""
-    dtypes = {"accumulator_dtype": "float32", "weight_dtype": "float32"}
-    return Dot(float_lanes(row), 1, "float32", any_extent=row.is_sample, **dtypes)
+    return Dot(*(float_lanes(row), 1, "float32", "float32"), weight_dtype="float32", any_extent=row.is_sample)
 
 
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:

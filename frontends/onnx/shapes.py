@@ -67,7 +67,7 @@ def shapes_of_inputs(graph: onnx.GraphProto | Graph, given: Given | None) -> Ope
         declared = declared_shape(value)
         wanted = by_input.get(name)
         if wanted is None and declared is not None:
-            wanted = tuple(by_dimension.get(extent, extent) for extent in declared)
+            wanted = tuple(by_dimension.get(str(extent), extent) for extent in declared)  # type: ignore[arg-type]
         if wanted is not None and not any(isinstance(extent, str) for extent in wanted):
             shapes[name] = known.shape(name, declared, wanted)
         else:

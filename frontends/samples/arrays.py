@@ -20,14 +20,26 @@ import numpy as np
 
 from ...errors import TvmqError
 from ...passes.calibrate.sample_check import converted, is_convertible
-from ...ranges import Range, fits
+from ...ranges import Range, fits, least
 from .npy_stream import Header, RowReader, read_header
 
-InputSpecs = Mapping[str, tuple[tuple[int, ...], str]]
+InputSpecs = Mapping[str, tuple[tuple[int | Range, ...], str]]
 """The model's inputs: name -> (static shape, dtype name)."""
 
 Sample = dict[str, np.ndarray]
 """One run's inputs: name -> array of exactly the model's shape and dtype."""
+
+
+def of_least_batch(specs: InputSpecs) -> InputSpecs:
+    """Return the specs with an open first axis, the batch, at its least."""
+
+    def of_shape(shape: tuple[int | Range, ...]) -> tuple[int | Range, ...]:
+        return tuple(
+            extent.low if axis == 0 and isinstance(extent, Range) else extent
+            for axis, extent in enumerate(shape)
+        )
+
+    return {name: (of_shape(shape), dtype) for name, (shape, dtype) in specs.items()}
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ def _opened(path: Path, specs: InputSpecs) -> Iterator[Mapping[str, Callable[[],
 
 def _rows_a_sample(header: Header, shape: tuple[int | Range, ...]) -> int:
     """Return how many rows of the array make one sample: the batch, or one where samples are stacked."""
-    return 1 if len(header.shape) == len(shape) + 1 else shape[0]
+    return 1 if len(header.shape) == len(shape) + 1 else least(shape[0])
 
 
 def _check_header(header: Header, shape: tuple[int | Range, ...], dtype: str, source: str) -> None:

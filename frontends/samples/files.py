@@ -9,8 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ...errors import TvmqError, unknown
-from ...ranges import Range
-from .arrays import ArrayFile, InputSpecs, Sample, open_array_file
+from .arrays import ArrayFile, InputSpecs, Sample, of_least_batch, open_array_file
 from .images import SUFFIXES, ImageFiles, ImageOptions, open_images
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
@@ -86,14 +85,7 @@ def read_samples(
         raise TvmqError(f"calibration data {str(path)!r} does not exist")
     if not input_specs:
         raise TvmqError("the model has no inputs to calibrate with")
-    input_specs = {name: (_of_one_batch(shape), dtype) for name, (shape, dtype) in input_specs.items()}
-    return Samples(_sources(path, input_specs, image_options, type), limit)
-
-
-def _of_one_batch(shape: tuple[int | Range, ...]) -> tuple[int | Range, ...]:
-    return tuple(
-        extent.low if axis == 0 and isinstance(extent, Range) else extent for axis, extent in enumerate(shape)
-    )
+    return Samples(_sources(path, of_least_batch(input_specs), image_options, type), limit)
 
 
 @dataclass(frozen=True)

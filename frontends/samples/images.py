@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import TvmqError, unknown
-from ...ranges import Range, shown
+from ...ranges import Range, least, shown
 from .arrays import InputSpecs, Sample
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
     """
     if len(specs) != 1:
         raise TvmqError(f"images can feed a model of one input, and this one has {len(specs)}; use an .npz")
-    name, (shape, dtype) = next(iter(specs.items()))
+    name, (given, dtype) = next(iter(specs.items()))
+    shape = _fixed(given)
     if dtype not in ("float32", "float16", "float64", "uint8"):
         raise TvmqError(f"images cannot feed the input {name!r} of dtype {dtype}; use an .npz")
     channels = _extents(shape, _layout(shape, options.layout))[2]
@@ -197,12 +198,17 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
     return ImageFiles(tuple(paths), name, shape, dtype, options)
 
 
-def _layout(shape: tuple[int, ...], wanted: str | None) -> str:
-    """Return the layout of a picture input; raises ``TvmqError`` where its shape has no channels there."""
-    if any(isinstance(extent, Range) for extent in shape):
+def _fixed(shape: tuple[int | Range, ...]) -> tuple[int, ...]:
+    """Return the shape of an input, of which the batch alone may be open: at its least."""
+    if any(isinstance(extent, Range) for extent in shape[1:]):
         raise TvmqError(
             f"images need a fixed size, and the model's input has the shape {shown(shape)}; use an .npz"
         )
+    return tuple(map(least, shape))
+
+
+def _layout(shape: tuple[int, ...], wanted: str | None) -> str:
+    """Return the layout of a picture input; raises ``TvmqError`` where its shape has no channels there."""
     if len(shape) != 4:
         raise TvmqError(
             f"images need an input of four axes, and the model's has the shape {list(shape)}; use an .npz"

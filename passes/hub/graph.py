@@ -93,7 +93,10 @@ def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int | Range, ...], s
     ends = json.loads(str(attrs[OPEN])) if attrs is not None and OPEN in attrs else {}
 
     def extent(value: tvm.ir.Expr) -> int | Range:
-        return int(value) if isinstance(value, tvm.tirx.IntImm) else Range(*ends[str(value)], name=str(value))
+        if isinstance(value, tvm.tirx.IntImm):
+            return int(value)
+        low, high = ends[str(value)]
+        return Range(low, high, str(value))
 
     return {param.name: (tuple(map(extent, param.ty.shape)), dtype_of(param)) for param in mod["main"].params}
 

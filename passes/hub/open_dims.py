@@ -43,7 +43,7 @@ def ranges_of(mod: tvm.IRModule) -> dict[str, Range]:
     """Return the range of each open dimension, by its name; none of a static module."""
     if mod.attrs is None or OPEN not in mod.attrs:
         return {}
-    return {name: Range(*ends, name=name) for name, ends in json.loads(str(mod.attrs[OPEN])).items()}
+    return {name: Range(low, high, name) for name, (low, high) in json.loads(str(mod.attrs[OPEN])).items()}
 
 
 def with_ranges(mod: tvm.IRModule, ranges: Mapping[str, Range]) -> tvm.IRModule:

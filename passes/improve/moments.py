@@ -154,8 +154,12 @@ def _mean(call: relax.Call, data: Moments) -> Moments | None:
         or _is_open(before[2:], behind[2:])
     ):
         return None
-    count = np.prod(before[2:]) / np.prod(behind[2:])
+    count = _product(before[2:]) / _product(behind[2:])
     return Moments(data.mean, data.variance / count, data.axis)
+
+
+def _product(shape: Sequence[int | str]) -> int:
+    return math.prod(map(int, shape))
 
 
 def _is_open(*shapes: Sequence[int | str]) -> bool:
@@ -172,7 +176,7 @@ def _reshape(call: relax.Call, data: Moments) -> Moments | None:
     """Keep the channels where they alone have an extent: ``(1, C, 1, 1)`` to ``(1, C)``."""
     before, behind = extents_of(call.args[0]), extents_of(call)
     count = data.mean.size
-    if _is_open(before[1:]) or math.prod(before[1:]) != count or behind != (before[0], count):
+    if _is_open(before[1:]) or _product(before[1:]) != count or behind != (before[0], count):
         return None
     return Moments(data.mean, data.variance, -1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +57,16 @@ def as_affine(call: relax.Expr) -> Affine | None:
     return Affine(data, 1.0 / value, zero)
 
 
-def per_channel(value: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
-    """Return the array as one value a channel, ``[shape[axis]]``; None where it varies along another axis."""
+def per_channel(value: np.ndarray, shape: Sequence[int | str], axis: int) -> np.ndarray | None:
+    """Return the array as one value a channel, ``[shape[axis]]``; None where it varies along another axis.
+
+    Other axes may be open, with text for their extents.
+    """
     full = (1,) * (len(shape) - value.ndim) + value.shape
     axis %= len(shape)
     if any(extent != 1 for place, extent in enumerate(full) if place != axis):
         return None
-    return np.broadcast_to(value.reshape(-1), (shape[axis],))
+    return np.broadcast_to(value.reshape(-1), (int(shape[axis]),))
 
 
 def bias_constant(values: np.ndarray, rank: int, axis: int) -> relax.Expr:
