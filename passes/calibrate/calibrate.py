@@ -45,7 +45,7 @@ PRODUCT_OBSERVER = "minmax"
 """Of what matrix products read in networks with layer norms: their few large values are what the network works by."""
 
 
-@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,))
+@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,), takes_open=True)
 @dataclass(frozen=True)
 class Calibrate(ReadsSamples):
     """Choose every unknown scale and zero point.
