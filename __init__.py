@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import TvmqError as TvmqError
     from .frontends.onnx.load import load_onnx as load_onnx
     from .frontends.samples.files import CalibrationFiles as CalibrationFiles
+    from .ranges import Range as Range
     from .runtime.package import load as load
     from .search.options import SearchOptions as SearchOptions
 
@@ -54,6 +55,7 @@ _LOCATIONS = {
     "Package": "runtime.package",
     "QuantizeOptions": "passes.annotate.options",
     "QuantizedModel": "api",
+    "Range": "ranges",
     "SearchOptions": "search.options",
     "TvmqError": "errors",
     "calibration_data": "api",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tvm
@@ -21,6 +22,7 @@ from .passes.hub.annotation import has_pairs, scheme_of
 from .passes.hub.ffi_errors import explained
 from .passes.hub.indices import index_ranges
 from .passes.hub.layers import Layer, get_layers
+from .passes.hub.open_dims import at, ranges_of, top_of
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
@@ -45,6 +47,7 @@ from .schedules.context import pass_context
 from .schedules.cuda.archs import check_cuda_archs, common_row
 from .schedules.lowering import ALIGNMENT
 from .schedules.options import CompileOptions
+from .schedules.pipeline import Built, build_open
 from .schedules.sources import LoweredKernels, check_formats, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
 from .search.host import KeepsLast, run_on_host
@@ -55,6 +58,7 @@ from .search.search import search_bits, search_key
 from .search.state import SearchState
 from .targets.features import refuse_gpu, row_of, threads_of, triple_of
 from .targets.parse import parse_target
+from .targets.row import TargetRow
 from .tuning_logs import shipped_records
 
 if TYPE_CHECKING:
@@ -281,8 +285,7 @@ def compile(  # noqa: A001 (the name that users expect)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row, threads_of(target))
-        graph = Realize(row)(Layout()(prepared.mod))
-        built = build_explained(graph, target, row, records, options.cuda_graph)
+        graph, built = _built(prepared.mod, target, row, records, options.cuda_graph)
         metadata = describe(
             *(built.mod, target, prepared.scheme),
             kernels=built.kernels,
@@ -304,6 +307,28 @@ def compile(  # noqa: A001 (the name that users expect)
         getattr(built.executable, "device_code", ()),
     )
     return package
+
+
+def _built(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None, cuda_graph: bool
+) -> tuple[tvm.IRModule, Built]:
+    """Return the module of integer operators, of open dimensions at their greatest, and what is made of it."""
+
+    laid = Layout()(mod)
+    ranges = ranges_of(laid)
+    if not ranges:
+        graph = Realize(row)(laid)
+        return graph, build_explained(graph, target, row, records, cuda_graph)
+    if row.gpu is not None:
+        raise _not_open(mod, "a GPU")
+    build = partial(build_open, lower=lambda static, own_row: Realize(own_row)(static))
+    graph = Realize(row)(at(laid, top_of(ranges)))
+    return graph, run_explained(build, laid, target, row, records)
+
+
+def _not_open(mod: tvm.IRModule, what: str) -> TvmqError:
+    dimensions = ", ".join(map(repr, ranges_of(mod)))
+    return TvmqError(f"open dimensions ({dimensions}) are not supported for {what} yet: give them one size")
 
 
 @contextmanager
@@ -348,6 +373,8 @@ def compile_c_library(
     row = row_of(target, options.float_type)
     tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    if ranges_of(prepared.mod):
+        raise _not_open(prepared.mod, "a C library")
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row, threads_of(target))
         graph = Realize(row)(Layout()(RestoreWeights()(prepared.mod)))
@@ -452,7 +479,8 @@ def _start(
             and not options.parameters.activations
         ):
             raise TvmqError(
-                "quantization of a float model needs calibration samples (calibration=, --calibration-data)"
+                "quantization of a float model needs calibration samples (calibration=, --calibration-data); the "
+                "schemes 'dynamic' and 'weight-only' need none"
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
     recipe = Recipe(chosen, row, options, calibration_data(calibration, mod, progress))

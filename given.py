@@ -15,6 +15,7 @@ import tvm
 from .errors import TvmqError
 from .frontends.edges import check_edges
 from .frontends.onnx.load import load_onnx
+from .frontends.onnx.shapes import Given as GivenShapes
 from .frontends.relax_module import adopt
 from .frontends.samples.files import CalibrationFiles
 from .frontends.samples.given import given_samples
@@ -28,7 +29,7 @@ from .schedules.blame import failing_layer
 
 Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = GivenShapes
 Bound: TypeAlias = Mapping[str, Any]
 
 

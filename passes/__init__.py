@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .improve.center import CenterActivations as CenterActivations
     from .improve.equalize import Equalize as Equalize
     from .improve.equalize_activations import EqualizeActivations as EqualizeActivations
+    from .improve.fit_products import FitProducts as FitProducts
     from .improve.loss_aware import LossAwareClip as LossAwareClip
     from .improve.reconstruct import Reconstruct as Reconstruct
     from .improve.rounding import RoundWeights as RoundWeights
@@ -86,6 +87,7 @@ _LOCATIONS = {
     "improve.center": "CenterActivations",
     "improve.equalize": "Equalize",
     "improve.equalize_activations": "EqualizeActivations",
+    "improve.fit_products": "FitProducts",
     "improve.loss_aware": "LossAwareClip",
     "improve.reconstruct": "Reconstruct",
     "improve.rounding": "RoundWeights",

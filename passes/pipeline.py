@@ -169,7 +169,7 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
     passes: list[Pass] = []
     if options.smooth is not None:
         passes.append(Smooth(alpha=options.smooth, **data.arguments))
-    elif (scales := options.activation_scales or scheme.activation_scales) is not None:
+    elif not scheme.dynamic and (scales := options.activation_scales or scheme.activation_scales):
         passes.append(FitProducts(scales=scales, **data.arguments))
     if options.equalize:
         passes.append(Equalize(**data.arguments))

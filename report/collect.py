@@ -23,12 +23,12 @@ from ..passes.calibrate.watch import Progress, Runner, compile_for_host
 from ..passes.hub.graph import (
     activations,
     bindings_of,
+    extents_of,
     input_specs,
     layer_name,
     op_name,
     rebuild,
     results_of,
-    shape_of,
 )
 from ..passes.hub.layers import get_layers
 from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
@@ -47,6 +47,12 @@ SAMPLES = 100
 
 _JOINS = ("relax.add", "relax.concat")
 """Operators whose result has one scale for all that they add or join."""
+
+
+def last_axis(value: relax.Expr) -> int | None:
+    """Return the last axis, as that of channels; None where it is open."""
+    extents = extents_of(value)
+    return -1 if extents and isinstance(extents[-1], int) else None
 
 
 def collect(
@@ -95,11 +101,14 @@ class _SideBySide:
         pairs = [pair for pair in activation_pairs(simulated) if pair.name in sources]
         joins = _joins(exact)
         self.watchers = {
-            pair.name: ActivationWatcher(pair, pair.name in self._specs, len(shape_of(pair.source)))
+            pair.name: ActivationWatcher(pair, pair.name in self._specs, extents_of(pair.source))
             for pair in pairs
         }
         self.outputs = [OutputWatcher(name) for name in output_names(exact)]
-        self.operands = {name: [ChannelRange(-1) for _ in operands] for name, operands in joins.items()}
+        self.operands = {
+            name: [ChannelRange(last_axis(operand)) for operand in operands]
+            for name, operands in joins.items()
+        }
         self._run_exact = runner(
             float_form(
                 exact,

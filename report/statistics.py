@@ -85,8 +85,8 @@ class Difference:
     max_error : the largest magnitude of a difference.
     """
 
-    def __init__(self, axis: int = 1) -> None:
-        """``axis`` : of the channels, for ``bias_share``."""
+    def __init__(self, axis: int | None = 1) -> None:
+        """``axis`` : of the channels, for ``bias_share``; None takes all of a tensor as one channel."""
         self.max_error = 0.0
         self._axis = axis
         self._exact = self._copy = self._product = self._error = 0.0
@@ -103,7 +103,7 @@ class Difference:
         self._product += dot(flat, other)
         self._error += dot(off, off)
         rank = error.ndim
-        axis = self._axis % rank if rank > 1 else None
+        axis = self._axis % rank if rank > 1 and self._axis is not None else None
         others = tuple(place for place in range(rank) if place != axis)
         self._shift = self._shift + error.sum(axis=others, dtype=np.float64)
         self._rows += error.size // np.size(self._shift)
@@ -133,15 +133,15 @@ class Difference:
 
 
 class ChannelRange:
-    """The smallest and the largest value, and the largest magnitude of each channel along ``axis``."""
+    """The smallest and largest value, and the largest magnitude of each channel along ``axis``; of None as one."""
 
-    def __init__(self, axis: int):
+    def __init__(self, axis: int | None):
         self._axis = axis
         self.magnitudes: np.ndarray | None = None
 
     def update(self, values: np.ndarray) -> None:
         """Take in an array; one of a single axis counts as one channel."""
-        axis = self._axis % values.ndim if values.ndim > 1 else None
+        axis = self._axis % values.ndim if values.ndim > 1 and self._axis is not None else None
         others = tuple(place for place in range(values.ndim) if place != axis)
         largest = np.atleast_1d(np.maximum(values.max(axis=others), -values.min(axis=others)))
         self.magnitudes = largest if self.magnitudes is None else np.maximum(self.magnitudes, largest)

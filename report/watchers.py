@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..passes.calibrate.histogram import Histogram
@@ -21,16 +23,18 @@ class ActivationWatcher:
     ----------
     pair : with its final parameters.
     is_input : it is an input of the model.
-    rank : of the tensor; the channels of images are the second axis, of everything else the last one.
+    extents : of the tensor; the channels of images are the second axis, of everything else the last one. Along an open
+        axis, whose extent is text, there are none.
     """
 
-    def __init__(self, pair: ActivationPair, is_input: bool, rank: int):
+    def __init__(self, pair: ActivationPair, is_input: bool, extents: Sequence[int | str]):
         self._pair = pair
         self._kind = INPUT if is_input else ACTIVATION
         low, high = pair.range
         # A value that far beyond the range would round to an integer that there is not.
         half = pair.scale / 2.0
-        axis = 1 if rank == 4 else -1
+        place = 1 if len(extents) == 4 else -1
+        axis = place if extents and isinstance(extents[place], int) else None
         self._before, self._after = Distribution(low - half, high + half), Histogram()
         self._rounding, self._accumulated = Difference(axis), Difference(axis)
         self._channels = ChannelRange(axis)
@@ -111,7 +115,7 @@ class OutputWatcher:
 
     def __init__(self, name: str):
         self._name = name
-        self._difference = Difference(-1)
+        self._difference = Difference(None)
         self._same = self._rows = 0
 
     def update(self, exact: np.ndarray, simulated: np.ndarray) -> None:

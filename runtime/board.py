@@ -148,7 +148,7 @@ def run_bundle(
     metadata = decode((folder / archive.METADATA).read_bytes(), str(folder))
     with tempfile.TemporaryDirectory(prefix="tvmq-") as scratch:
         command = [*launcher, str(folder / RUNNER), str(folder), "--output-dir", scratch]
-        arrays = bind_inputs(metadata["inputs"], inputs)
+        arrays = bind_inputs(metadata["inputs"], inputs, metadata.get("dimensions"))
         for index, (tensor, array) in enumerate(zip(metadata["inputs"], arrays, strict=True)):
             path = Path(scratch) / f"input{index}.npy"
             np.save(path, np.ascontiguousarray(array).reshape(array.shape))

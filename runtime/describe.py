@@ -17,6 +17,7 @@ import tvm
 from tvm import relax
 
 from ..passes.hub.layers import Layer, get_layers
+from ..passes.hub.open_dims import greatest_shape, ranges_of
 from ..schedules.stored_weights import inputs_of
 from ..targets import host
 from ..targets.features import arch_of, features_of
@@ -40,7 +41,7 @@ def describe(
 
     Parameters
     ----------
-    mod : the final Relax module: ``main`` with static shapes and the constants that the package will hold.
+    mod : the final Relax module: ``main`` with its shapes, and the constants that the package will hold.
     target : what it is compiled for.
     scheme : name of the quantization scheme, or ``"float"``.
     layers : what was decided for each of the user's nodes; None takes the module's own records.
@@ -58,11 +59,12 @@ def describe(
         "cpu_features": host.required_features(arch, features_of(target)),
         "scheme": scheme,
         "alignment": alignment,
-        "inputs": [_input(param, ranges or {}) for param in inputs_of(mod)],
+        "inputs": [_input(mod, param, ranges or {}) for param in inputs_of(mod)],
         "outputs": _outputs(mod),
         "layers": [dataclasses.asdict(layer) for layer in (get_layers(mod) if layers is None else layers)],
         "kernels": [{"name": name, "layers": list(names)} for name, names in kernels],
         "bytes": {"weights": weight_bytes(mod), "activations": activation_bytes},
+        **_dimensions(mod),
     }
 
 
@@ -97,14 +99,26 @@ def weight_bytes(mod: tvm.IRModule) -> int:
     return sum(sizes.values())
 
 
-def _tensor(name: str, ty: relax.TensorType) -> dict[str, Any]:
-    """Return the record of one input or output."""
-    return {"name": name, "shape": [int(extent) for extent in ty.shape], "dtype": str(ty.dtype)}
+def _dimensions(mod: tvm.IRModule) -> dict[str, Any]:
+    """Return the ranges of open dimensions; nothing of a static module."""
+    ranges = ranges_of(mod)
+    return {"dimensions": {name: [one.low, one.high] for name, one in ranges.items()}} if ranges else {}
 
 
-def _input(param: relax.Var, ranges: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def _tensor(mod: tvm.IRModule, name: str, ty: relax.TensorType) -> dict[str, Any]:
+    """Return the record of one input or output, with its greatest shape."""
+    axes = {
+        str(axis): str(extent)
+        for axis, extent in enumerate(ty.shape)
+        if not isinstance(extent, tvm.tirx.IntImm)
+    }
+    shape = [int(extent) for extent in ty.shape] if not axes else greatest_shape(mod, ty)
+    return {"name": name, "shape": shape, "dtype": str(ty.dtype), **({"open": axes} if axes else {})}
+
+
+def _input(mod: tvm.IRModule, param: relax.Var, ranges: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     """Return the record of an input, with the values that it may have where they are limited."""
-    record = _tensor(param.name, param.ty)
+    record = _tensor(mod, param.name, param.ty)
     return {**record, "range": list(ranges[param.name])} if param.name in ranges else record
 
 
@@ -122,4 +136,4 @@ def _outputs(mod: tvm.IRModule) -> list[dict[str, Any]]:
     """Return the records of the outputs."""
     result = mod["main"].ret_ty
     types = list(result.fields) if isinstance(result, relax.TupleType) else [result]
-    return [_tensor(name, ty) for name, ty in zip(output_names(mod), types, strict=True)]
+    return [_tensor(mod, name, ty) for name, ty in zip(output_names(mod), types, strict=True)]

@@ -177,5 +177,7 @@ def _handed_over(result: np.ndarray, out: np.ndarray | None, own: bool) -> np.nd
     """Return the result's values in ``out``, or else in its own memory where it has some, or a new array."""
     if out is None:
         return result if own else np.array(result)
+    if out.shape != result.shape:
+        raise TvmqError(f"out has shape {list(out.shape)}; expected {list(result.shape)}")
     np.copyto(out, result)
     return out

@@ -15,9 +15,12 @@ import numpy as np
 
 from ..errors import TvmqError
 from .arrays import as_array, by_name
+from .dimensions import Dimensions, RunShapes
 
 
-def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.ndarray]:
+def bind_inputs(
+    tensors: Sequence[Mapping[str, Any]], inputs: Any, dimensions: Dimensions | None = None
+) -> list[np.ndarray]:
     """Return one array an input, in the model's order, of its shape and dtype; the caller's memory where that fits.
 
     Parameters
@@ -25,14 +28,20 @@ def bind_inputs(tensors: Sequence[Mapping[str, Any]], inputs: Any) -> list[np.nd
     tensors : the model's inputs, each with ``name``, ``shape`` and ``dtype``.
     inputs : the user's arrays by name, or what ``runtime.arrays`` makes one of; for a model of one input also the
         array itself.
+    dimensions : the ranges of open ones.
 
     Raises
     ------
     TvmqError : naming the input that is unknown, missing, of another shape or dtype, or an index beyond its table.
     """
-    return [
-        bind_input(tensor, value) for tensor, value in zip(tensors, all_given(tensors, inputs), strict=True)
-    ]
+    given = zip(tensors, all_given(tensors, inputs), strict=True)
+    if not dimensions:
+        return [bind_input(tensor, value) for tensor, value in given]
+    shapes, arrays = RunShapes(dimensions), []
+    for tensor, value in given:
+        array = as_array(value, f"input {tensor['name']!r}")
+        arrays.append(bind_input({**tensor, "shape": shapes.expected(tensor, array.shape)}, array))
+    return arrays
 
 
 def bind_input(tensor: Mapping[str, Any], value: Any) -> np.ndarray:

@@ -179,7 +179,7 @@ class Package:
     def _bind(self, inputs: Any) -> list[Any]:
         if is_for_gpu(self._metadata):
             return bind_gpu_inputs(self._metadata["inputs"], inputs)
-        return bind_inputs(self._metadata["inputs"], inputs)
+        return bind_inputs(self._metadata["inputs"], inputs, self._metadata.get("dimensions"))
 
 
 def load(path: str | os.PathLike[str]) -> Package:

@@ -11,7 +11,6 @@ floats and nothing else needs no schedule: its code is here.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import tvm
@@ -25,7 +24,7 @@ from ..passes.hub.packing import ceil_div
 from ..passes.realize.compute.annotations import BITS, KERNEL, THRESHOLD
 from ..targets.bit_intrinsics import THRESHOLD_LANES, reached
 from ..targets.bit_products import packed_byte
-from .cpu.loops import PARALLEL_WORK
+from .blocks import is_large, size_of
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.WriteBits")
@@ -113,21 +112,22 @@ def bits_kernel(func: tirx.PrimFunc) -> tirx.PrimFunc | None:
     marked = [block for block in blocks if str(block.annotations.get(KERNEL, "")) == "bits"]
     if len(func.params) != 2 or len(marked) != 1 or sum(bool(block.iter_vars) for block in blocks) != 1:
         return None
-    shape = [int(extent) for extent in func.params[0].shape]
+    shape = list(func.params[0].shape)
     made = _made(shape, float(marked[0].annotations[THRESHOLD].value))
     return made.with_attrs({**dict(func.attrs or {}), "tirx.is_scheduled": True})
 
 
-def _made(shape: list[int], threshold: float) -> tirx.PrimFunc:
+def _made(shape: list[tirx.Expr], threshold: float) -> tirx.PrimFunc:
     """Return the kernel for float32 of this shape: vectors of bits, and what is left of a row one by one."""
     *front, channels = shape
-    rows, count = math.prod(front), ceil_div(channels, 8)
+    rows, channels = size_of(front), int(channels)
+    count = ceil_div(channels, 8)
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         data = T.arg("data", T.buffer(shape, "float32"))
         result = T.arg("result", T.buffer([*front, count], "uint8"))
         source = T.decl_buffer((rows, channels), "float32", data=data.data)
         target = T.decl_buffer((rows, count), "uint8", data=result.data)
-        loop = T.parallel if rows * channels >= PARALLEL_WORK else T.serial
+        loop = T.parallel if is_large(rows * channels) else T.serial
         with T.sblock("root"), loop(0, rows) as row:
             first = 0
             for lanes in THRESHOLD_LANES:

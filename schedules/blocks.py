@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from tvm import tirx
@@ -13,6 +14,33 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV
 def extent_of(sch: Schedule, loop: LoopRV) -> int:
     """Return the loop's constant extent."""
     return int(sch.get(loop).extent)
+
+
+PARALLEL_WORK = 1 << 13
+"""Loop iterations under which threads cost more than they save."""
+
+
+def size_of(shape: Sequence[tirx.Expr | int]) -> tirx.Expr | int:
+    """Return how many numbers a tensor has: an expression where an extent is open."""
+    fixed = math.prod(int(extent) for extent in shape if not _is_open(extent))
+    size: tirx.Expr | int = fixed
+    for extent in filter(_is_open, shape):
+        size = extent * size
+    return size
+
+
+def is_large(size: tirx.Expr | int) -> bool:
+    """Tell whether so many steps are worth threads; an open number is."""
+    return _is_open(size) or int(size) >= PARALLEL_WORK
+
+
+def _is_open(extent: tirx.Expr | int) -> bool:
+    return not isinstance(extent, int | tirx.IntImm)
+
+
+def is_fixed(sch: Schedule, loop: LoopRV) -> bool:
+    """Tell whether the loop's extent is constant."""
+    return isinstance(sch.get(loop).extent, tirx.IntImm)
 
 
 def extent_of_all(sch: Schedule, loops: list[LoopRV]) -> int:

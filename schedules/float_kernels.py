@@ -54,12 +54,16 @@ def float_lanes(row: TargetRow) -> int:
 def float_dot(row: TargetRow) -> Dot:
     """Return how products of floats are laid out."""
     kind = row.float_dot
-    return Dot(float_lanes(row), kind.depth, kind.data_dtype, "float32", weight_dtype=kind.weight_dtype)
+    return Dot(
+        *(float_lanes(row), kind.depth, kind.data_dtype, "float32"),
+        weight_dtype=kind.weight_dtype,
+        any_extent=row.is_sample,
+    )
 
 
 def float32_dot(row: TargetRow) -> Dot:
     """Return how products of float32 are laid out, whatever type floats have."""
-    return Dot(float_lanes(row), 1, "float32", "float32", weight_dtype="float32")
+    return Dot(*(float_lanes(row), 1, "float32", "float32"), weight_dtype="float32", any_extent=row.is_sample)
 
 
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:
@@ -76,10 +80,13 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         "relax.nn.group_norm": partial(legalize_group_norm, lanes=float_lanes(row)),
         "relax.nn.layer_norm": partial(legalize_norm, lanes=float_lanes(row)),
         "relax.nn.rms_norm": partial(legalize_norm, lanes=float_lanes(row)),
-        "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row)),
+        "relax.nn.softmax": partial(_softmax, lanes=float_lanes(row), any_extent=row.is_sample),
         "relax.topk": partial(topk, gpu=row.gpu),
         **({"relax.argmax": arg_reduction, "relax.argmin": arg_reduction} if row.gpu is not None else {}),
-        **{name: partial(legalize_reduction, lanes=float_lanes(row)) for name in REDUCTIONS},
+        **{
+            name: partial(legalize_reduction, lanes=float_lanes(row), any_extent=row.is_sample)
+            for name in REDUCTIONS
+        },
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }
 
@@ -158,7 +165,7 @@ def _product(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, few_row
     of_two = not is_weight and all(len(shape) > 1 and 0 not in shape for shape in shapes)
     if not of_two or {dtype_of(data), dtype_of(other)} != {"float32"}:
         return _weighted(builder, call, dot=dot)
-    if shapes[0][-2] < product.PACKING_ROWS:
+    if shapes[0][-2] < product.PACKING_ROWS and not dot.any_extent:
         dot = few_rows
     name = kernel_name("matmul", shapes[0], shapes[1][-1])
     return _kernel(builder, partial(product.matmul, dot=dot), [data, other], name)
@@ -272,12 +279,13 @@ def _approximated(
     return builder.call_te(define, call.args[0], primfunc_name_hint=name.split(".")[-1])
 
 
-def _softmax(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.Expr:
+def _softmax(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int, any_extent: bool) -> relax.Expr:
     """Use a polynomial for the exponential, off by 3e-7 of its value at most, as for ``APPROXIMATIONS``."""
     shape = shape_of(call)
     if dtype_of(call.args[0]) != "float32" or 0 in shape:
         return _stock("relax.nn.softmax")(builder, call)
     axis = int(call.attrs.axis) % len(shape)
     if axis == len(shape) - 1 > 0:
-        return _kernel(builder, partial(softmax, lanes=lanes), [call.args[0]], "softmax")
+        define = partial(softmax, lanes=lanes, any_extent=any_extent)
+        return _kernel(builder, define, [call.args[0]], "softmax")
     return builder.call_te(topi.nn.fast_softmax, call.args[0], axis, primfunc_name_hint="softmax")

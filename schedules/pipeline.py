@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tvm
 from tvm import relax
 
+from ..passes.hub.codes import Codes
 from ..passes.hub.empty import allocate_empty
 from ..passes.hub.graph import op_name
+from ..passes.hub.open_dims import ranges_of, top_of, with_ranges
 from ..targets.features import threads_of
 from ..targets.row import TargetRow
 from .attention import fuse_attention
@@ -20,6 +23,8 @@ from .cuda.graphs import with_graphs
 from .cuda.scratch import plan_scratch
 from .float_kernels import float32_dot, legalize_map
 from .kernel_table import KernelTable
+from .open.build import open_kernels
+from .open.instances import LADDER, Named, instances_of
 from .packed_weights import keep_packed
 from .padding import SkipPadding
 from .records import apply_records, read_records
@@ -103,25 +108,85 @@ def to_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 and 2: return the module with its kernels not yet scheduled, and ``Built.kernels``."""
-    mod = fuse_attention(mod, row.converts_by) if row.gpu is None else keep_packed(mod)
-    mod, stored = lift_weights(mod, float32_dot(row))
+    mod, stored = _lifted(mod, row)
     table = KernelTable(mod)
     with target:
         mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(table.mod))))
         return with_loader(mod, stored), kernels
 
 
+def to_nameless_kernels(mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow) -> tvm.IRModule:
+    """Return the kernels that ``to_kernels`` does, without saying what they compute, nor how weights are loaded."""
+    mod, _ = _lifted(mod, row)
+    with target:
+        return fuse()(legalize(row)(mod))
+
+
+def _lifted(mod: tvm.IRModule, row: TargetRow) -> tuple[tvm.IRModule, list[Codes]]:
+    mod = fuse_attention(mod, row.converts_by) if row.gpu is None else keep_packed(mod)
+    return lift_weights(mod, float32_dot(row))
+
+
 def to_scheduled_kernels(
     mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None = None
 ) -> tuple[tvm.IRModule, list[tuple[str, list[str]]]]:
     """Run phases 1 to 3: as ``to_kernels``, with every kernel scheduled; parameters and errors as for ``build``."""
-    threads = threads_of(target)
     mod, kernels = to_kernels(mod, target, row)
     mod = relax.transform.RewriteDataflowReshape()(mod)  # kernels that move nothing are no kernels
+    return _scheduled(mod, target, row, records), kernels
+
+
+def _scheduled(
+    mod: tvm.IRModule, target: tvm.target.Target, row: TargetRow, records: Path | None
+) -> tvm.IRModule:
+    """Run phase 3."""
+    threads = threads_of(target)
     with target:
         if records is not None:
             mod = apply_records(mod, read_records(records, row, threads))
-        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod))), kernels
+        return WriteBits()(SkipPadding()(ScheduleKernels(row, threads)(mod)))
+
+
+def build_open(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    row: TargetRow,
+    records: Path | None = None,
+    *,
+    lower: Callable[[tvm.IRModule, TargetRow], tvm.IRModule],
+    ladder: Sequence[int] = LADDER,
+) -> Built:
+    """Compile a module of the hub with open dimensions.
+
+    Parameters
+    ----------
+    lower : makes of a static module of the hub one that ``build`` takes.
+    ladder : sizes of the parts that kernels are composed of.
+
+    Raises
+    ------
+    TvmqError : as ``build`` does; what the model computes depends on its sizes.
+    """
+
+    def named(static: tvm.IRModule, own_row: TargetRow) -> Named:
+        return to_kernels(lower(static, own_row), target, own_row)
+
+    def nameless(static: tvm.IRModule, own_row: TargetRow) -> tvm.IRModule:
+        return to_nameless_kernels(lower(static, own_row), target, own_row)
+
+    def scheduled(kernels: tvm.IRModule) -> tvm.IRModule:
+        return _scheduled(kernels, target, row, records)
+
+    instances = instances_of(mod, row, named, nameless, ladder)
+    with target:
+        composed = with_ranges(
+            open_kernels(mod, instances, row, threads_of(target), scheduled), ranges_of(mod)
+        )
+        main = composed.get_global_var("main")
+        composed.update_func(main, composed["main"].with_attr("tir_var_upper_bound", top_of(ranges_of(mod))))
+        planned = plan_memory()(allocate_empty(composed))
+        executable = generate(to_virtual_machine()(planned), target)
+    return Built(executable, instances.kernels, composed, _storage_bytes(planned))
 
 
 def build(

@@ -12,10 +12,12 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tvm import relax, te, tirx
 
 from ..passes.hub.graph import dtype_of, op_name, shape_of
+from ..passes.hub.packing import ceil_div
 from ..passes.realize.compute.annotations import ROWS
 
 
@@ -41,8 +43,10 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def legalize_reduction(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int) -> relax.tirx.Expr:
-    """Legalize a reduction of ``REDUCTIONS``."""
+def legalize_reduction(
+    builder: relax.BlockBuilder, call: relax.Call, *, lanes: int, any_extent: bool = False
+) -> relax.tirx.Expr:
+    """Legalize a reduction of ``REDUCTIONS``; ``any_extent`` says that its shape is a sample of any."""
     from tvm.ir import Op
 
     shape, name, dtype = shape_of(call.args[0]), op_name(call), dtype_of(call.args[0])
@@ -57,9 +61,9 @@ def legalize_reduction(builder: relax.BlockBuilder, call: relax.Call, *, lanes: 
     is_last = (
         dtype == "float32"
         and axes == list(range(rank - len(axes), rank))
-        and math.prod(shape[axes[0] :]) >= 2 * lanes
+        and (any_extent or math.prod(shape[axes[0] :]) >= 2 * lanes)
     )
-    define = _over_rows if is_last else _over_axes
+    define = partial(_over_rows, any_extent=any_extent) if is_last else _over_axes
 
     def result(data: te.Tensor) -> te.Tensor:
         return define(data, axes, bool(call.attrs.keepdims), reduction, lanes)
@@ -87,21 +91,29 @@ def _over_axes(
 
 
 def _over_rows(
-    data: te.Tensor, axes: Sequence[int], keepdims: bool, reduction: Reduction, lanes: int
+    data: te.Tensor,
+    axes: Sequence[int],
+    keepdims: bool,
+    reduction: Reduction,
+    lanes: int,
+    any_extent: bool,
 ) -> te.Tensor:
-    """Return the reduction of the last axes, row by row."""
+    """Return the reduction of the last axes, row by row; in whole vectors alone where their extent may be any."""
     lead = [int(extent) for extent in data.shape[: axes[0]]]
     extents = [int(extent) for extent in data.shape[axes[0] :]]
     length, attrs = math.prod(extents), {ROWS: len(lead)}
-    groups = length // lanes
+    groups = ceil_div(length, lanes) if any_extent else length // lanes
 
     def number(row: Sequence[tirx.Expr], place: tirx.Expr) -> tirx.Expr:
         """Return the number at a place of the row, counted over all of its axes."""
         index: list[tirx.Expr] = []
+        is_inside = place < length
         for extent in reversed(extents[1:]):
             index.insert(0, place % extent)
             place = place // extent
-        return data(*row, place, *index)
+        value = data(*row, place, *index)
+        start = tirx.const(reduction.start, "float32")
+        return tirx.if_then_else(is_inside, value, start) if any_extent else value
 
     group, lane = te.reduce_axis((0, groups), "group"), te.reduce_axis((0, lanes), "lane")
     by_lane = te.compute(
@@ -115,7 +127,7 @@ def _over_rows(
             lead, lambda *row: reduction.reducer(by_lane(*row, lane), axis=[lane]), name="head", attrs=attrs
         )
     ]
-    if length % lanes:
+    if length % lanes and not any_extent:
         rest = te.reduce_axis((0, length % lanes), "rest")
 
         def last(*row: tirx.Expr) -> tirx.Expr:

@@ -17,8 +17,11 @@ LEAST = -87.0
 """The least exponent whose power of e is a normal float32."""
 
 
-def softmax(data: te.Tensor, lanes: int) -> te.Tensor:
-    """Return ``exp(data - max) / sum`` of float32 ``(..., N)``; its exponential is off by 3e-7 of its value at most."""
+def softmax(data: te.Tensor, lanes: int, any_extent: bool = False) -> te.Tensor:
+    """Return ``exp(data - max) / sum`` of float32 ``(..., N)``; its exponential is off by 3e-7 of its value at most.
+
+    ``any_extent`` says that the shape is a sample of any.
+    """
     *lead, length = (int(extent) for extent in data.shape)
     groups, attrs = ceil_div(length, lanes), {ROWS: len(lead)}
 
@@ -26,7 +29,7 @@ def softmax(data: te.Tensor, lanes: int) -> te.Tensor:
         *row, group, lane = index
         place = group * lanes + lane
         value = data(*row, place)
-        if length % lanes == 0:
+        if length % lanes == 0 and not any_extent:
             return value
         return tirx.if_then_else(place < length, value, tirx.const(-math.inf, "float32"))
 

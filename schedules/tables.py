@@ -6,6 +6,7 @@ The last vector ends where the data end, so it may repeat some of what the one b
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import tvm_ffi
 from tvm import tirx
@@ -17,11 +18,16 @@ from ..passes.hub.packing import ceil_div
 from ..passes.realize.compute.annotations import KERNEL
 from ..targets.look_ups import LOOK_UPS
 from ..targets.row import TargetRow
-from .cpu.loops import PARALLEL_WORK
+from .blocks import is_large, size_of
 
 
-def table_kernel(func: tirx.PrimFunc, row: TargetRow) -> tirx.PrimFunc | None:
-    """Return the function with vectors; None where it does more than look up, or the target has no instruction."""
+def table_kernel(
+    func: tirx.PrimFunc, row: TargetRow, least: Callable[[tirx.Expr], int] = int
+) -> tirx.PrimFunc | None:
+    """Return the function with vectors; None where it does more than look up, or the target has no instruction.
+
+    ``least`` returns how small an extent can be, where extents are open.
+    """
     buffers = list(func.params)
     if (
         not row.look_ups
@@ -29,8 +35,8 @@ def table_kernel(func: tirx.PrimFunc, row: TargetRow) -> tirx.PrimFunc | None:
         or not {str(buffer.dtype) for buffer in buffers} <= {"uint8", "int8"}
     ):
         return None
-    shape, lanes = [int(extent) for extent in buffers[0].shape], row.look_ups[0].lanes
-    if math.prod(shape) < lanes or _kinds(func) != ["table"]:
+    shape, lanes = list(buffers[0].shape), row.look_ups[0].lanes
+    if math.prod(map(least, shape)) < lanes or _kinds(func) != ["table"]:
         return None
     dtype, entry_dtype = (str(buffer.dtype) for buffer in buffers[:2])
     made = _kernel(shape, dtype, entry_dtype, lanes, row.look_ups[0].name)
@@ -50,8 +56,8 @@ def _kinds(func: tirx.PrimFunc) -> list[str]:
     return found
 
 
-def _kernel(shape: list[int], dtype: str, entry_dtype: str, lanes: int, name: str) -> tirx.PrimFunc:
-    size, look_up = math.prod(shape), LOOK_UPS[name]
+def _kernel(shape: list[tirx.Expr], dtype: str, entry_dtype: str, lanes: int, name: str) -> tirx.PrimFunc:
+    size, look_up = size_of(shape), LOOK_UPS[name]
     vectors, last = ceil_div(size, lanes), size - lanes
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         data = T.arg("data", T.buffer(shape, dtype))
@@ -62,7 +68,7 @@ def _kernel(shape: list[int], dtype: str, entry_dtype: str, lanes: int, name: st
             T.decl_buffer((extent,), "uint8", data=buffer.data)
             for extent, buffer in ((size, data), (256, table), (size, result))
         )
-        with (T.parallel if size >= PARALLEL_WORK else T.serial)(0, vectors) as vector:
+        with (T.parallel if is_large(size) else T.serial)(0, vectors) as vector:
             place = [T.ramp(T.min(vector * lanes, last), 1, lanes)]
             numbers = tirx.BufferLoad(source, place)
             if dtype == "int8":  # -128 has the first entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import tvm
 import tvm_ffi
@@ -9,11 +11,14 @@ from tvm import relax
 
 from ..parallel import in_parallel
 from ..passes.calibrate.watch import Run, Runner
+from ..passes.hub.open_dims import ranges_of
 from ..passes.realize.layout import Layout
 from ..passes.weight_only.restore import RestoreWeights
 from ..runtime.workers import run_kernels
-from ..schedules.blame import build_explained
-from ..schedules.pipeline import Built
+from ..schedules import pipeline
+from ..schedules.blame import run_explained
+from ..schedules.open.instances import FEW
+from ..schedules.pipeline import Built, build_open
 from ..targets.features import row_of
 from ..targets.parse import parse_target
 
@@ -32,7 +37,13 @@ def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None
     is_optimized = samples is None or samples > FEW_SAMPLES
     target = parse_target("llvm -mcpu=native", **({} if is_optimized else {"opt-level": "0"}))
     names = [param.name for param in mod["main"].params]
-    built = build_explained(Layout()(RestoreWeights()(mod)), target, row_of(target))
+    laid = Layout()(RestoreWeights()(mod))
+    build = (
+        partial(build_open, lower=lambda static, row: static, ladder=FEW)
+        if ranges_of(laid)
+        else pipeline.build
+    )
+    built = run_explained(build, laid, target, row_of(target))
     _make_code(built)
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 

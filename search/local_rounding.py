@@ -103,7 +103,7 @@ class LocalRounding:
         """
         new = {}
         for pair in weight_pairs(mod):
-            if self.hessian:
+            if self.hessian and pair.readers:  # nobody has seen what recurrent weights multiply
                 new[pair.name] = self._rounded(pair, mod)
             if bar is not None:
                 bar.update(1)

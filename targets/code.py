@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import tvm_ffi
 from tvm import tirx
+from tvm.ir.expr import TensorLoad
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
@@ -38,6 +40,26 @@ def update_code(
             C[T.ramp(0, 1, lanes)] = update(A, B, C)
 
     return implementation
+
+
+def update_of(code: PrimFunc, *operands: Callable[[tirx.Expr, int], tirx.Expr]) -> tirx.Expr:
+    """Return the accumulator's next value of what ``update_code`` has made, with the operands read from elsewhere.
+
+    Parameters
+    ----------
+    operands : of data, weight and accumulator, each ``(first, count) -> vector`` of elements, counted as if the operand
+        lay in one row.
+    """
+
+    def moved(load: TensorLoad) -> tirx.Expr:
+        place = next(at for at, buffer in enumerate(code.params) if load.source.same_as(buffer))
+        *front, last = load.indices
+        first: tirx.Expr | int = 0
+        for index, extent in zip((*front, last.base), load.source.shape, strict=True):
+            first = first * extent + index
+        return operands[place](first, int(last.lanes))
+
+    return tvm_ffi.structural_map(code.body.block.body.value, (TensorLoad, moved))
 
 
 def whole(buffer: tirx.Buffer) -> tirx.BufferRegion:

@@ -265,6 +265,18 @@ class Gpu:
     warpgroups: bool = False
 
 
+class Extents(Enum):
+    """What the extents are that a kernel is defined for: just these, one of those of a part, or a sample of any.
+
+    A kernel whose extents are open is a loop over kernels of fixed ones, its parts: they share weights, so nothing may
+    be laid out by an extent. Or it is one kernel, made from samples: its definition has the form that fits any extent.
+    """
+
+    FIXED = "fixed"
+    PART = "part"
+    SAMPLE = "sample"
+
+
 @dataclass(frozen=True)
 class TargetRow:
     """Capabilities of one target family.
@@ -291,6 +303,7 @@ class TargetRow:
     float_dot : the one of them that is used.
     converts_by : how int32 and float32 become one another.
     gpu : what its multiprocessors are like; None of a CPU.
+    extents : what those of kernels are.
     """
 
     name: str
@@ -314,6 +327,12 @@ class TargetRow:
     float_dot: FloatDot = F32
     converts_by: ConvertBy = ConvertBy.INSTRUCTION
     gpu: Gpu | None = None
+    extents: Extents = Extents.FIXED
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether kernels are defined for any extents."""
+        return self.extents is Extents.SAMPLE
 
     @property
     def weight_bits(self) -> tuple[int, ...]:

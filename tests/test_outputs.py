@@ -56,6 +56,7 @@ WAYS = {
     "two bits everywhere": ("w2a2", {"rounding": "nearest"}, None),
     "ternary": ("ternary", {"rounding": "nearest"}, None),
     "binary": ("binary", {}, None),
+    "dynamic": ("dynamic", {}, None),
     "weights": ("weight-only", {"weight_observer": "minmax"}, None),
 }
 

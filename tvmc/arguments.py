@@ -7,35 +7,63 @@ import json
 import re
 from typing import Any
 
+from ..errors import TvmqError
+from ..ranges import Range
+
 _SHAPE = re.compile(r"\s*(?P<name>[^\s\[\]][^\[\]]*?)\s*:\s*\[(?P<extents>[^\[\]]*)\]\s*,?")
+_DIMENSION = re.compile(r"\s*(?P<name>[^\s\[\]:=,]+)\s*=\s*(?P<extent>[\d.]+)\s*(?:,|\s|$)")
 
 
-def input_shapes(text: str) -> dict[str, tuple[int, ...]]:
-    """Return ``{"x": (1, 3, 224, 224), "y": (1, 2)}`` of ``"x:[1,3,224,224] y:[1,2]"``."""
-    shapes: dict[str, tuple[int, ...]] = {}
+def input_shapes(text: str) -> dict[str, tuple[int | Range, ...] | int | Range]:
+    """Return ``{"x": (1, 3, 224, 224), "y": (1, 2)}`` of ``"x:[1,3,224,224] y:[1,2]"``.
+
+    An extent may be a range, as in ``"x:[1,1..512]"``; dimensions may go by their names: ``"N=1,S=1..512"``.
+    """
+    shapes: dict[str, tuple[int | Range, ...] | int | Range] = {}
     position = 0
     while text[position:].strip():
-        match = _SHAPE.match(text, position)
+        match = _DIMENSION.match(text, position) or _SHAPE.match(text, position)
         if match is None:
             raise argparse.ArgumentTypeError(f"{text!r} must look like 'x:[1,3,224,224] y:[1,2]'")
-        name, extents = match["name"], match["extents"].split(",") if match["extents"].strip() else []
+        name = match["name"]
         if name in shapes:
             raise argparse.ArgumentTypeError(f"{text!r} gives {name!r} twice")
-        shapes[name] = tuple(_extent(extent, name) for extent in extents)
+        if match.re is _DIMENSION:
+            shapes[name] = _extent(match["extent"], name)
+        else:
+            extents = match["extents"].split(",") if match["extents"].strip() else []
+            shapes[name] = tuple(_extent(extent, name) for extent in extents)
         position = match.end()
     if not shapes:
         raise argparse.ArgumentTypeError("no shapes; they look like 'x:[1,3,224,224] y:[1,2]'")
     return shapes
 
 
-def _extent(text: str, name: str) -> int:
+def sizes(text: str) -> dict[str, int]:
+    """Return ``{"N": 1, "S": 128}`` of ``"N=1,S=128"``."""
+    found: dict[str, int] = {}
+    for part in text.replace(",", " ").split():
+        name, _, value = part.partition("=")
+        if not name or not value.isdecimal() or name in found:
+            raise argparse.ArgumentTypeError(f"{text!r} must look like 'N=1,S=128'")
+        found[name] = int(value)
+    return found
+
+
+def _extent(text: str, name: str) -> int | Range:
+    try:
+        found = Range.parse(text)
+    except TvmqError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if found is not None:
+        return found
     try:
         extent = int(text)
     except ValueError:
         extent = 0
     if extent < 1:
         raise argparse.ArgumentTypeError(
-            f"the shape of {name!r} must be of positive numbers, got {text.strip()!r}"
+            f"the shape of {name!r} must be of positive numbers, or ranges such as 1..512, got {text.strip()!r}"
         )
     return extent
 

@@ -19,7 +19,10 @@ _RANDOM_INTEGERS = 128  # random integers are below: valid for every integer dty
 
 
 def make_inputs(
-    tensors: Sequence[Mapping[str, Any]], path: Path | None, fill_mode: str | None
+    tensors: Sequence[Mapping[str, Any]],
+    path: Path | None,
+    fill_mode: str | None,
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return an array for each input.
 
@@ -29,14 +32,47 @@ def make_inputs(
     path : an ``.npz`` with arrays by input name, or None.
     fill_mode : one of ``FILL_MODES``, for inputs that the file lacks; None fills at random where there is no
         file, and nothing where there is one.
+    sizes : as for ``fill_inputs``.
 
     Raises
     ------
     TvmqError : the file is missing or no ``.npz``; it has an array that is no input, or lacks an input.
     """
     if path is None:
-        return fill_inputs(tensors, {}, fill_mode or "random")
-    return fill_inputs(tensors, _read_npz(path), fill_mode, str(path))
+        return fill_inputs(tensors, {}, fill_mode or "random", sizes=sizes)
+    return fill_inputs(tensors, _read_npz(path), fill_mode, str(path), sizes)
+
+
+def check_sizes(sizes: Mapping[str, int], dimensions: Mapping[str, Sequence[int]]) -> None:
+    """Raise ``TvmqError`` for a size of what is no open dimension, or out of its range."""
+    for name, size in sizes.items():
+        if not dimensions:
+            raise TvmqError(f"--sizes has no effect: the package has no open dimension {name!r}, nor another")
+        if name not in dimensions:
+            raise unknown("open dimension", name, dimensions)
+        low, high = dimensions[name]
+        if not low <= size <= high:
+            raise TvmqError(f"--sizes {name}={size}: this package takes {low} to {high}")
+
+
+def _sizes_of(tensors: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, int]:
+    """Return the sizes that arrays give open dimensions."""
+    import numpy as np
+
+    return {
+        name: np.shape(given[tensor["name"]])[int(axis)]
+        for tensor in tensors
+        for axis, name in tensor.get("open", {}).items()
+        if tensor["name"] in given and int(axis) < np.ndim(given[tensor["name"]])
+    }
+
+
+def _sized(tensor: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return the record of an input with these sizes, and the greatest for others."""
+    shape = list(tensor["shape"])
+    for axis, name in tensor.get("open", {}).items():
+        shape[int(axis)] = sizes.get(name, shape[int(axis)])
+    return {**tensor, "shape": shape}
 
 
 def fill_inputs(
@@ -44,6 +80,7 @@ def fill_inputs(
     given: Mapping[str, Any],
     fill_mode: str | None,
     source: str = "inputs",
+    sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return an array for each input: the given one, or one that is filled.
 
@@ -51,6 +88,7 @@ def fill_inputs(
     ----------
     fill_mode : one of ``FILL_MODES``; None where nothing is to be filled.
     source : where the given arrays are, for messages.
+    sizes : of open dimensions, for inputs that are filled; else those of the given arrays count, or the greatest.
 
     Raises
     ------
@@ -65,8 +103,11 @@ def fill_inputs(
     for name in names:
         if fill_mode is None and name not in given:
             raise TvmqError(f"{source} lacks the input {name!r}; --fill-mode makes one")
+    known = {**_sizes_of(tensors, given), **(sizes or {})}
     return {
-        tensor["name"]: given[tensor["name"]] if tensor["name"] in given else _filled(tensor, fill_mode)
+        tensor["name"]: given[tensor["name"]]
+        if tensor["name"] in given
+        else _filled(_sized(tensor, known), fill_mode)
         for tensor in tensors
     }
 

@@ -34,7 +34,8 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "--input-shapes",
         type=arguments.input_shapes,
         metavar="SHAPES",
-        help="shapes of inputs that the model leaves open: 'x:[1,3,224,224] y:[1,2]'",
+        help="shapes of inputs that the model leaves open: 'x:[1,3,224,224] y:[1,2]', or by the names of dimensions: "
+        "'N=1,S=128'; with a range, as in 'ids:[1,1..512]' or 'S=1..512', the dimension stays open",
     )
     parser.add_argument(
         "--bind",

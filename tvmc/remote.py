@@ -105,7 +105,7 @@ class RemotePackage:
     def _set(self, inputs: Mapping[str, Any]) -> None:
         import tvm
 
-        arrays = bind_inputs(self.metadata["inputs"], inputs)
+        arrays = bind_inputs(self.metadata["inputs"], inputs, self.metadata.get("dimensions"))
         tensors = [tvm.runtime.tensor(array, self._device) for array in arrays]
         self._vm.set_input("main", *tensors, *self._weights)
 

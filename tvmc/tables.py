@@ -118,5 +118,7 @@ def megabytes(size: float) -> str:
 
 
 def shaped(tensor: Mapping[str, Any]) -> str:
-    """Return a tensor's shape and dtype: ``"[1,3,224,224] float32"``."""
-    return f"[{','.join(map(str, tensor['shape']))}] {tensor['dtype']}"
+    """Return a tensor's shape and dtype: ``"[1,3,224,224] float32"``, an open dimension by its name."""
+    axes = tensor.get("open", {})
+    extents = [axes.get(str(axis), str(extent)) for axis, extent in enumerate(tensor["shape"])]
+    return f"[{','.join(extents)}] {tensor['dtype']}"

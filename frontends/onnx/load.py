@@ -1,4 +1,4 @@
-"""An ONNX file to a Relax module: one function ``main``, one dataflow block, static shapes.
+"""An ONNX file to a Relax module: one function ``main``, one dataflow block, static shapes but for open dimensions.
 
 The parameters of ``main`` bear the names of the graph's inputs, whatever characters those have; the names of
 its outputs are in the function attribute ``tvmq.outputs``; the weights are constants; each call's span is
@@ -19,10 +19,11 @@ from tvm import IRModule
 
 from ...errors import TvmqError
 from ...passes.hub.tvm_messages import plain
+from ...passes.hub.unify import over_sizes
 from .bodies import opset_of, with_functions_inlined
 from .graph import bound, cut, graph_of, names_of, pruned
 from .importer import Importer
-from .shapes import static_shapes
+from .shapes import Given, shapes_of_inputs
 
 OLDEST_IR_VERSION = 3
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
@@ -30,7 +31,7 @@ NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
 def load_onnx(
     model: str | os.PathLike[str] | onnx.ModelProto,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_shapes: Given | None = None,
     bind: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
 ) -> IRModule:
@@ -39,7 +40,8 @@ def load_onnx(
     Parameters
     ----------
     model : path of the file, or the model itself.
-    input_shapes : the shape of each input that the file leaves dynamic, by input name.
+    input_shapes : the shape of each input that the file leaves dynamic, by input name, or the extent of a dimension of
+        the file, by its name. An extent may be a range, and stays open (``docs/open-dimensions.md``).
     bind : inputs that become constants, each with a number, list or array.
     outputs : names of values or nodes at which the model ends, in place of the file's outputs.
 
@@ -68,7 +70,14 @@ def load_onnx(
     if bind:
         graph = bound(graph, bind)
     graph = pruned(graph) if outputs is None else cut(graph, outputs)
-    return Importer(graph, static_shapes(graph, input_shapes), opset).import_graph()
+    shapes = shapes_of_inputs(graph, input_shapes)
+
+    def imported(sizes: Mapping[str, int]) -> IRModule:
+        return Importer(graph, shapes.at(sizes), opset).import_graph()
+
+    if not shapes.ranges:
+        return imported({})
+    return over_sizes(imported, shapes.ranges)
 
 
 def read_model(path: Path) -> onnx.ModelProto:

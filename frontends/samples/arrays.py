@@ -20,13 +20,26 @@ import numpy as np
 
 from ...errors import TvmqError
 from ...passes.calibrate.sample_check import converted, is_convertible
+from ...ranges import Range, fits, least
 from .npy_stream import Header, RowReader, read_header
 
-InputSpecs = Mapping[str, tuple[tuple[int, ...], str]]
+InputSpecs = Mapping[str, tuple[tuple[int | Range, ...], str]]
 """The model's inputs: name -> (static shape, dtype name)."""
 
 Sample = dict[str, np.ndarray]
 """One run's inputs: name -> array of exactly the model's shape and dtype."""
+
+
+def of_least_batch(specs: InputSpecs) -> InputSpecs:
+    """Return the specs with an open first axis, the batch, at its least."""
+
+    def of_shape(shape: tuple[int | Range, ...]) -> tuple[int | Range, ...]:
+        return tuple(
+            extent.low if axis == 0 and isinstance(extent, Range) else extent
+            for axis, extent in enumerate(shape)
+        )
+
+    return {name: (of_shape(shape), dtype) for name, (shape, dtype) in specs.items()}
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,10 @@ class ArrayFile:
 
     def _take(self, reader: RowReader, name: str, index: int) -> np.ndarray:
         shape, dtype = self.specs[name]
-        rows = reader.read(_rows_a_sample(self.headers[name], shape))
-        return converted(rows.reshape(shape), dtype, f"{_source(self.path, name)}: sample {index}")
+        header = self.headers[name]
+        rows = reader.read(_rows_a_sample(header, shape))
+        own = header.shape[1:] if len(header.shape) > len(shape) else (*shape[:1], *header.shape[1:])
+        return converted(rows.reshape(own), dtype, f"{_source(self.path, name)}: sample {index}")
 
 
 def open_array_file(path: Path, specs: InputSpecs, lone_sample: bool = False) -> ArrayFile:
@@ -87,7 +102,7 @@ def open_array_file(path: Path, specs: InputSpecs, lone_sample: bool = False) ->
                 raise TvmqError(f"{path} lacks the model's input {name!r}; it has {_listed(arrays)}")
             with arrays[name]() as stream:
                 header = read_header(stream, _source(path, name))
-            if lone_sample and header.shape == tuple(shape[1:]) and shape[:1] == (1,):
+            if lone_sample and fits(header.shape, shape[1:]) and shape[:1] == (1,):
                 header = replace(header, shape=(1, *header.shape))
             _check_header(header, shape, dtype, _source(path, name))
             headers[name] = header
@@ -116,15 +131,15 @@ def _opened(path: Path, specs: InputSpecs) -> Iterator[Mapping[str, Callable[[],
         raise TvmqError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _rows_a_sample(header: Header, shape: tuple[int, ...]) -> int:
+def _rows_a_sample(header: Header, shape: tuple[int | Range, ...]) -> int:
     """Return how many rows of the array make one sample: the batch, or one where samples are stacked."""
-    return 1 if len(header.shape) == len(shape) + 1 else shape[0]
+    return 1 if len(header.shape) == len(shape) + 1 else least(shape[0])
 
 
-def _check_header(header: Header, shape: tuple[int, ...], dtype: str, source: str) -> None:
+def _check_header(header: Header, shape: tuple[int | Range, ...], dtype: str, source: str) -> None:
     """Raise unless the array holds whole samples of the input."""
-    stacked = len(header.shape) == len(shape) + 1 and header.shape[1:] == shape
-    in_rows = len(shape) > 0 and len(header.shape) == len(shape) and header.shape[1:] == shape[1:]
+    stacked = len(header.shape) == len(shape) + 1 and fits(header.shape[1:], shape)
+    in_rows = len(shape) > 0 and len(header.shape) == len(shape) and fits(header.shape[1:], shape[1:])
     if not stacked and not in_rows:
         rows = "N" if not shape else ",".join(["N", *map(str, shape[1:])])
         raise TvmqError(f"{source} has the shape {list(header.shape)}, expected [{rows}] with N samples")

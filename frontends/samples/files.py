@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from ...errors import TvmqError, unknown
-from .arrays import ArrayFile, InputSpecs, Sample, open_array_file
+from .arrays import ArrayFile, InputSpecs, Sample, of_least_batch, open_array_file
 from .images import SUFFIXES, ImageFiles, ImageOptions, open_images
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
@@ -65,6 +65,7 @@ def read_samples(
           white space is ignored).
     input_specs : name -> (shape, dtype) of each of the model's inputs. For an input ``[B, ...]`` each sample
         is ``[B, ...]``: ``B`` rows of the array, or ``B`` images; rows left over are dropped with a note.
+        An open ``B`` is the least that it can be.
     image_options : how images become the input; the defaults where None.
     limit : use only so many samples, from the start.
     type : ``"arrays"`` or ``"images"``, what to take of a folder that holds both; None takes the arrays then.
@@ -84,7 +85,7 @@ def read_samples(
         raise TvmqError(f"calibration data {str(path)!r} does not exist")
     if not input_specs:
         raise TvmqError("the model has no inputs to calibrate with")
-    return Samples(_sources(path, input_specs, image_options, type), limit)
+    return Samples(_sources(path, of_least_batch(input_specs), image_options, type), limit)
 
 
 @dataclass(frozen=True)

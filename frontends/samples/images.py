@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import TvmqError, unknown
+from ...ranges import Range, least, shown
 from .arrays import InputSpecs, Sample
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
     """
     if len(specs) != 1:
         raise TvmqError(f"images can feed a model of one input, and this one has {len(specs)}; use an .npz")
-    name, (shape, dtype) = next(iter(specs.items()))
+    name, (given, dtype) = next(iter(specs.items()))
+    shape = _fixed(given)
     if dtype not in ("float32", "float16", "float64", "uint8"):
         raise TvmqError(f"images cannot feed the input {name!r} of dtype {dtype}; use an .npz")
     channels = _extents(shape, _layout(shape, options.layout))[2]
@@ -194,6 +196,15 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
     if len(paths) * options.views < shape[0]:
         raise TvmqError(f"{len(paths)} images are fewer than the model's batch of {shape[0]}")
     return ImageFiles(tuple(paths), name, shape, dtype, options)
+
+
+def _fixed(shape: tuple[int | Range, ...]) -> tuple[int, ...]:
+    """Return the shape of an input, of which the batch alone may be open: at its least."""
+    if any(isinstance(extent, Range) for extent in shape[1:]):
+        raise TvmqError(
+            f"images need a fixed size, and the model's input has the shape {shown(shape)}; use an .npz"
+        )
+    return tuple(map(least, shape))
 
 
 def _layout(shape: tuple[int, ...], wanted: str | None) -> str:

@@ -12,7 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ...errors import TvmqError
-from .arrays import ArrayFile, InputSpecs, Sample, open_array_file
+from ...ranges import least
+from .arrays import ArrayFile, InputSpecs, Sample, of_least_batch, open_array_file
 from .images import ImageFiles, ImageOptions, open_images
 
 LABELS = "labels"
@@ -118,7 +119,8 @@ def _open_arrays(path: Path, specs: InputSpecs) -> LabelledArrays:
         raise TvmqError(
             f"the model has an input {LABELS!r}, which is the name of the labels in {str(path)!r}"
         )
-    batches = {shape[0] if shape else 1 for shape, _ in specs.values()}
+    specs = of_least_batch(specs)
+    batches = {least(shape[0]) if shape else 1 for shape, _ in specs.values()}
     if len(batches) != 1:
         raise TvmqError(
             f"rows can have labels where all inputs have the same batch, and these have {sorted(batches)}"

@@ -41,6 +41,7 @@ from ..hub.graph import (
 from ..hub.layers import Layer, get_layers, with_layers
 from ..hub.operators import MOVE, OPERATORS, WEIGHT_AXIS, WEIGHTED
 from ..hub.product_choices import CHOSEN, ProductChoice, product_choices
+from ..hub.recurrences import RECURRENT_WEIGHTS, WEIGHTS, operands_of, with_operands
 from ..hub.row_pairs import emit_row_pair
 from ..hub.schemes import Scheme
 from .bit_plan import Decision, decide_bits, with_kernels
@@ -90,6 +91,7 @@ class Annotate:
             scheme.dynamic,
             self.has_samples,
             self.row is None or self.row.has_integer_products,
+            self.row is None or self.row.gpu is None,
             product_choices(mod),
         )
         plan = make_plan(mod, selection, self.options, means)
@@ -187,6 +189,8 @@ def _insert_pairs(mod: IRModule, plan: Plan, scheme: Scheme, decision: Decision)
             value = with_row_pair(builder, var, value)
         if role == WEIGHTED:
             value = weights.apply(builder, value)
+        if var in plan.recurrent:
+            value = weights.apply_recurrent(builder, value)
         if var not in plan.pairs:
             return value
         bound = builder.emit(value)
@@ -207,14 +211,22 @@ class _WeightPairs:
 
     def apply(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Call:
         """Return the weighted operator with its weights behind a pair."""
-        axis = WEIGHT_AXIS[op_name(call)]
-        weight = call.args[1]
+        pair = self._pair(builder, call.args[1], WEIGHT_AXIS[op_name(call)], layer_name(call))
+        return relax.Call(call.op, [call.args[0], pair], call.attrs, call.ty_args, span=call.span)
+
+    def apply_recurrent(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Call:
+        """Return the call of a recurrent layer with its recurrent weights behind a pair."""
+        operands = operands_of(call)
+        operands[WEIGHTS] = self._pair(builder, operands[WEIGHTS], 1, layer_name(call))
+        return with_operands(call, operands)
+
+    def _pair(self, builder: relax.BlockBuilder, weight: relax.Constant, axis: int, name: str) -> relax.Var:
         pair = next((pair for data, at, pair in self._made if data.same_as(weight) and at == axis), None)
         if pair is None:
             count = shape_of(weight)[axis] if self._per_channel else 1
-            pair = _Pair((count,), axis, "int8", layer_name(call)).emit(builder, weight)
+            pair = _Pair((count,), axis, "int8", name).emit(builder, weight)
             self._made.append((weight, axis, pair))
-        return relax.Call(call.op, [call.args[0], pair], call.attrs, call.ty_args, span=call.span)
+        return pair
 
 
 def _decided(
@@ -231,6 +243,7 @@ def _decided(
             verdicts[names[binding.var]] = binding.var
     on_bits = {names[var] for var, reason in plan.reasons.items() if reason == ON_BITS}
     hosts = {addition: weighted for weighted, addition in plan.absorbed.items()}
+    recurrent = {names[var]: f"float: {reason}" for var, reason in plan.recurrent_reasons.items()}
     records = []
     for layer in layers:
         var = verdicts.get(layer.name)
@@ -246,4 +259,9 @@ def _decided(
             if layer.name in choices:
                 details[CHOSEN] = f"{choices[layer.name].way}, since {choices[layer.name].reason}"
             records.append(dataclasses.replace(layer, status=scheme, reason="", details=details))
-    return records
+    return [
+        dataclasses.replace(layer, details={**layer.details, RECURRENT_WEIGHTS: recurrent[layer.name]})
+        if layer.name in recurrent
+        else layer
+        for layer in records
+    ]

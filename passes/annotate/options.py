@@ -130,6 +130,11 @@ class QuantizeOptions:
             raise unknown("bias correction", self.bias_correction, BIAS_CORRECTIONS)
         if self.activation_scales is not None and self.activation_scales not in ACTIVATION_SCALES:
             raise unknown("kind of scales", self.activation_scales, ACTIVATION_SCALES)
+        if self.smooth is not None and self.activation_scales not in (None, "static"):
+            raise TvmqError(
+                f"smooth says how static scales come about, and activation_scales is {self.activation_scales!r}; it "
+                "goes with 'static'"
+            )
         for which in ("equalize_activations", "smooth"):
             share = getattr(self, which)
             if share is not None and not 0.0 <= share <= 1.0:

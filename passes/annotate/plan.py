@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from tvm import IRModule, relax
 
-from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, shape_of
+from ..hub.graph import activations, bindings_of, dtype_of, is_constant, layer_name, op_name, shape_of
 from ..hub.operators import (
     BINARY,
     CONCAT,
@@ -38,6 +38,7 @@ from ..hub.operators import (
     pointwise,
 )
 from ..hub.product_choices import DYNAMIC, FLOAT_PRODUCT, ProductChoice
+from ..hub.recurrences import WEIGHTS, kernel_of, operands_of, recurrences
 from ..hub.two_valued import binary_layers
 from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel
 from .options import QuantizeOptions
@@ -68,6 +69,8 @@ class Plan:
     absorbed : the addition that absorbs each weighted operator without a pair.
     anchors : for each fused operator the operator whose kernel absorbs it.
     dynamic : weighted operators whose input gets a row pair (``passes.hub.row_pairs``).
+    recurrent : calls of recurrent layers whose recurrent weights get a pair.
+    recurrent_reasons : why those of each other one stay in float.
     """
 
     roles: dict[relax.Var, str] = field(default_factory=dict)
@@ -76,6 +79,8 @@ class Plan:
     absorbed: dict[relax.Var, relax.Var] = field(default_factory=dict)
     anchors: dict[relax.Var, relax.Var] = field(default_factory=dict)
     dynamic: set[relax.Var] = field(default_factory=set)
+    recurrent: set[relax.Var] = field(default_factory=set)
+    recurrent_reasons: dict[relax.Var, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,14 @@ class Means:
     is_dynamic : matrix products with weights are dynamic, all of them.
     has_samples : scales of tensors can be known; else nothing but dynamic products is quantized.
     has_integer_products : products of two activations gain by it.
+    has_integer_recurrences : there are kernels of recurrent layers on integers.
     choices : what was found for single products, by layer.
     """
 
     is_dynamic: bool = False
     has_samples: bool = True
     has_integer_products: bool = True
+    has_integer_recurrences: bool = True
     choices: Mapping[str, ProductChoice] = field(default_factory=dict)
 
 
@@ -115,8 +122,12 @@ def first_and_last(weighted: Sequence[relax.Var], options: QuantizeOptions) -> d
 
 def too_small(value: relax.Call, options: QuantizeOptions) -> str:
     """Return why a weighted operator is not worth quantizing; empty where it is."""
-    shape = shape_of(value.args[1])
-    size, channels = math.prod(shape), shape[WEIGHT_AXIS[op_name(value)]]
+    return too_small_weights(shape_of(value.args[1]), WEIGHT_AXIS[op_name(value)], options)
+
+
+def too_small_weights(shape: Sequence[int], axis: int, options: QuantizeOptions) -> str:
+    """Return the same of weights of this shape, whose output channels are ``axis``."""
+    size, channels = math.prod(shape), shape[axis]
     if size < options.min_weight_size:
         return f"its {size} weights are fewer than the smallest size, {options.min_weight_size}"
     if channels < options.min_weight_channels:
@@ -149,6 +160,7 @@ class _Planner:
         ]
         self.forced = first_and_last(weighted, options)
         self.on_bits = binary_layers(mod)
+        self.recurrences = recurrences(mod)
 
     def plan(self) -> Plan:
         for binding in self.bindings:
@@ -166,6 +178,9 @@ class _Planner:
         if isinstance(value, relax.TupleGetItem):
             self._assign_move(var, value)
             return
+        if kernel_of(value) in self.recurrences:
+            self._assign_recurrent(var, value)
+            return
         reason = self._reason(var, value)
         if not reason and self._try_fuse(var, value):
             return
@@ -173,6 +188,22 @@ class _Planner:
             reason = self._reason_as_compute(var, value)
         if reason:
             self.result.reasons[var] = reason
+
+    def _assign_recurrent(self, var: relax.Var, value: relax.Call) -> None:
+        """Decide on the recurrent weights; all else of such a layer is float."""
+        weights, name = operands_of(value)[WEIGHTS], layer_name(value)
+        reason = self.selection.skipped.get(name, "")
+        if not reason and name in self.selection.unwanted:
+            reason = "not among the layers to quantize"
+        if not reason and not is_constant(weights):
+            reason = "its recurrent weights are not constant"
+        if not reason and not self.means.has_integer_recurrences:
+            reason = "the target has no kernel of recurrences on integers"
+        reason = reason or too_small_weights(shape_of(weights), 1, self.options)
+        if reason:
+            self.result.recurrent_reasons[var] = reason
+        else:
+            self.result.recurrent.add(var)
 
     def _reason(self, var: relax.Var, value: relax.Expr) -> str:
         """Return why the operator cannot run on integers wherever it stands; empty where it can."""

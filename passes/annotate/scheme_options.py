@@ -42,6 +42,7 @@ REFUSED_BY_DYNAMIC = {
     "power_of_two": "scales of rows are what their numbers make them",
     "hardware": "it finds scales while the model runs",
     "mixed_auto_tune": "it does not run the model",
+    "activation_scales": "its scales are dynamic",
 }
 """Options without effect in a dynamic scheme, and why."""
 

@@ -9,6 +9,7 @@ values that the pair stands behind. The weights stay float, so that what follows
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ PRODUCT_OBSERVER = "minmax"
 """Of what matrix products read in networks with layer norms: their few large values are what the network works by."""
 
 
-@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,))
+@module_pass(requires=(NOT_REALIZED, PAIRS), ensures=(CALIBRATED,), takes_open=True)
 @dataclass(frozen=True)
 class Calibrate(ReadsSamples):
     """Choose every unknown scale and zero point.
@@ -76,7 +77,7 @@ class Calibrate(ReadsSamples):
         power_of_two = scheme is not None and scheme.power_of_two
         values = {binding.var: binding.value for binding in bindings_of(mod)}
         weights = {
-            pair.name: self._weights(pair, scheme, is_merged(values[pair.readers[0]], pair.values))
+            pair.name: self._weights(pair, scheme, _is_merged(pair, values))
             for pair in weight_pairs(mod)
             if pair.is_unknown
         }
@@ -131,6 +132,11 @@ class Calibrate(ReadsSamples):
         else:
             integers = quantize_weight(weight, scales, axis, pair.limits)
         return WeightParameters(scales, integers)
+
+
+def _is_merged(pair: WeightPair, values: Mapping[relax.Var, relax.Expr]) -> bool:
+    """Tell whether the kernel that reads the weights takes them as ``lane_sums.is_merged`` says; no recurrence does."""
+    return bool(pair.readers) and is_merged(values[pair.readers[0]], pair.values)
 
 
 def _read_by_products(mod: IRModule) -> set[relax.Expr]:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...errors import TvmqError, unknown
+from ...ranges import Range, fits, shown
 
 Sample = Mapping[str, np.ndarray]
 """The arrays of a model's inputs by name."""
 
-Spec = tuple[tuple[int, ...], str]
-"""Shape and dtype of an input."""
+Spec = tuple[tuple[int | Range, ...], str]
+"""Shape and dtype of an input; an open dimension has a range."""
 
 
 KINDS = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
@@ -77,15 +78,24 @@ def check_sample(sample: Sample, index: int, specs: Mapping[str, Spec]) -> None:
     for name in sample:
         if name not in specs:
             raise unknown(f"input in {where}", name, specs)
+    sizes: dict[str, int] = {}
     for name, (shape, dtype) in specs.items():
         if name not in sample:
             raise TvmqError(f"{where} has no array for input {name!r}")
         array = sample[name]
         if not isinstance(array, np.ndarray):
             raise TvmqError(f"{where}, input {name!r}: expected an array, got a {type(array).__name__}")
-        if array.shape != shape:
-            raise TvmqError(f"{where}, input {name!r}: expected shape {list(shape)}, got {list(array.shape)}")
+        if not fits(array.shape, shape):
+            raise TvmqError(
+                f"{where}, input {name!r}: expected shape {shown(shape)}, got {list(array.shape)}"
+            )
         if str(array.dtype) != dtype:
             raise TvmqError(f"{where}, input {name!r}: expected dtype {dtype}, got {array.dtype}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise TvmqError(f"{where}, input {name!r}: holds NaN or infinity")
+        for axis, (size, extent) in enumerate(zip(array.shape, shape, strict=True)):
+            if isinstance(extent, Range) and sizes.setdefault(extent.name, size) != size:
+                raise TvmqError(
+                    f"{where}, input {name!r}: it has {size} in dimension {axis} ({extent.name}), and another input "
+                    f"{sizes[extent.name]}"
+                )

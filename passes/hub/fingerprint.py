@@ -9,7 +9,7 @@ import hashlib
 
 from tvm import IRModule, relax
 
-from .graph import bindings_of, dtype_of, is_constant, layer_name, op_name, shape_of, to_numpy
+from .graph import bindings_of, dtype_of, extents_of, is_constant, layer_name, op_name, to_numpy
 from .pairs import float_form
 
 
@@ -18,7 +18,7 @@ def fingerprint(mod: IRModule) -> str:
     float_mod = float_form(mod)
     digest = hashlib.sha256()
     for param in float_mod["main"].params:
-        digest.update(f"{param.name} {shape_of(param)} {dtype_of(param)}\n".encode())
+        digest.update(f"{param.name} {extents_of(param)} {dtype_of(param)}\n".encode())
     for binding in bindings_of(float_mod):
         value = binding.value
         digest.update(f"{op_name(value)} {layer_name(value)}\n".encode())

@@ -5,6 +5,7 @@ A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -16,8 +17,12 @@ from tvm import relax
 from tvm.ir import GenericConst as Constant  # what relax.const makes
 
 from ...errors import TvmqError
+from ...ranges import Range
 from .ffi_errors import explained
 from .layers import get_layers
+
+OPEN = "tvmq.open"
+"""Module attribute: the ranges of open dimensions (``open_dims``)."""
 
 
 def op_name(expr: relax.Expr) -> str:
@@ -39,6 +44,11 @@ def with_layer_name(call: relax.Call, name: str) -> relax.Call:
     return relax.Call(call.op, call.args, call.attrs, call.ty_args, span=span)
 
 
+def with_layer_name_of(call: relax.Call, other: relax.Call) -> relax.Call:
+    """Return the call as one that came from the same ONNX node as another; of none where that came from none."""
+    return relax.Call(call.op, call.args, call.attrs, call.ty_args, span=other.span)
+
+
 def is_constant(expr: relax.Expr) -> bool:
     """Tell whether the expression is a constant tensor."""
     return isinstance(expr, Constant)
@@ -55,8 +65,21 @@ def to_numpy(expr: Constant) -> np.ndarray:
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
-    """Return the static shape of a tensor expression."""
-    return tuple(int(extent) for extent in expr.ty.shape)
+    """Return the static shape of a tensor expression; raises ``TvmqError`` where it has an open dimension."""
+    return tuple(map(_fixed, expr.ty.shape))
+
+
+def _fixed(extent: tvm.ir.Expr) -> int:
+    if not isinstance(extent, tvm.tirx.IntImm):
+        raise TvmqError(f"dimension {str(extent)!r} is open, and here it must have one size")
+    return int(extent)
+
+
+def extents_of(expr: relax.Expr) -> tuple[int | str, ...]:
+    """Return the shape of a tensor expression, with the text of what is open: equal extents are equal."""
+    return tuple(
+        int(extent) if isinstance(extent, tvm.tirx.IntImm) else str(extent) for extent in expr.ty.shape
+    )
 
 
 def dtype_of(expr: relax.Expr) -> str:
@@ -64,9 +87,18 @@ def dtype_of(expr: relax.Expr) -> str:
     return str(expr.ty.dtype)
 
 
-def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and dtype of each of the model's inputs, by name."""
-    return {param.name: (shape_of(param), dtype_of(param)) for param in mod["main"].params}
+def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int | Range, ...], str]]:
+    """Return shape and dtype of each of the model's inputs, by name; an open dimension's extent is its range."""
+    attrs = mod.attrs
+    ends = json.loads(str(attrs[OPEN])) if attrs is not None and OPEN in attrs else {}
+
+    def extent(value: tvm.ir.Expr) -> int | Range:
+        if isinstance(value, tvm.tirx.IntImm):
+            return int(value)
+        low, high = ends[str(value)]
+        return Range(low, high, str(value))
+
+    return {param.name: (tuple(map(extent, param.ty.shape)), dtype_of(param)) for param in mod["main"].params}
 
 
 def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from tvm import relax
 
-from .graph import dtype_of, is_constant, op_name, shape_of, to_numpy
+from .graph import dtype_of, extents_of, is_constant, op_name, to_numpy
 
 WEIGHTED, PRODUCT, BINARY, CONCAT, AVERAGE = "weighted", "product", "binary", "concat", "average"
 RANGE, TABLE, MOVE = "range", "table", "move"
@@ -44,7 +44,7 @@ def _conv(call: relax.Call) -> str:
 
 
 def _matmul(call: relax.Call) -> str:
-    if len(shape_of(call.args[1])) != 2 or len(shape_of(call.args[0])) < 2:
+    if len(extents_of(call.args[1])) != 2 or len(extents_of(call.args[0])) < 2:
         return "its second operand is not one matrix of weights"
     return _weights(call)
 
@@ -67,7 +67,7 @@ def _constants(call: relax.Call) -> list[relax.Expr]:
 
 
 def _spatial_mean(call: relax.Call) -> str:
-    rank = len(shape_of(call.args[0]))
+    rank = len(extents_of(call.args[0]))
     axes = call.attrs.axis
     reduced = set(range(rank)) if axes is None else {int(axis) % rank for axis in axes}
     if rank < 3 or reduced != set(range(2, rank)):
@@ -168,15 +168,19 @@ def kind_of(call: relax.Call) -> str:
     return PRODUCT if is_product(call) else OPERATORS[op_name(call)].kind
 
 
-def is_product(expr: relax.Expr) -> bool:
+def is_product(expr: relax.Expr, of_any_rows: bool = False) -> bool:
     """Tell whether the expression is the matrix product of two activations, of enough rows for integers to pay.
 
-    The second operand is packed for integers, which takes as long as some rows of products in float.
+    The second operand is packed for integers, which takes as long as some rows of products in float. An open number of
+    rows is enough, and where it is open elsewhere ``of_any_rows``.
     """
     if op_name(expr) != "relax.matmul" or _constants(expr):
         return False
-    shapes = [shape_of(argument) for argument in expr.args]
-    return all(len(shape) > 1 and 0 not in shape for shape in shapes) and shapes[0][-2] >= PRODUCT_ROWS
+    shapes = [extents_of(argument) for argument in expr.args]
+    if not all(len(shape) > 1 and 0 not in shape for shape in shapes):
+        return False
+    rows = shapes[0][-2]
+    return of_any_rows or isinstance(rows, str) or rows >= PRODUCT_ROWS
 
 
 def is_scalar(expr: relax.Expr) -> bool:
@@ -196,5 +200,5 @@ def pointwise(call: relax.Call) -> bool:
         return False
     tensors = [argument for argument in call.args if not is_scalar(argument)]
     return bool(tensors) and all(
-        isinstance(argument, relax.Var) and shape_of(argument) == shape_of(call) for argument in tensors
+        isinstance(argument, relax.Var) and extents_of(argument) == extents_of(call) for argument in tensors
     )

@@ -78,7 +78,8 @@ class WeightPair:
     name : of the first layer that reads them; ``name:2`` for a second pair of that layer.
     values : float32, OIHW or ``[K, N]``.
     quantize, dequantize : the two halves.
-    readers : the results of the weighted operators that read them, more than one where branches share a head.
+    readers : the results of the weighted operators that read them, more than one where branches share a head;
+        none where recurrent layers do.
     axis : of the output channels.
     bits, limits : of the integers.
     scales : float32, one for each output channel or ``[1]``; NaN while they are unknown.

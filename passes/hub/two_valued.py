@@ -19,7 +19,7 @@ import numpy as np
 from tvm import IRModule, relax
 
 from .elementwise import apply_operator, is_function
-from .graph import bindings_of, is_constant, op_name, shape_of, to_numpy
+from .graph import bindings_of, extents_of, is_constant, op_name, to_numpy
 from .limits import limits_of
 from .operators import MOVE, OPERATORS, WEIGHT_AXIS, is_scalar
 
@@ -130,7 +130,7 @@ class _Finder:
             return
         tensors = _tensors(value)
         roots = {self._roots.get(tensor, tensor) for tensor in tensors}
-        if len(roots) != 1 or any(shape_of(tensor) != shape_of(var) for tensor in tensors):
+        if len(roots) != 1 or any(extents_of(tensor) != extents_of(var) for tensor in tensors):
             return
         (root,) = roots
         self._roots[var] = root

@@ -24,18 +24,18 @@ from ..hub.contract import module_pass
 from ..hub.graph import (
     bindings_of,
     consumers_of,
+    extents_of,
     is_constant,
     layer_name,
     op_name,
     rebuild,
-    shape_of,
     with_layer_name,
 )
 from ..hub.pairs import weight_pairs
 from ..prepare.affine import CHANNEL_AXIS, as_affine, bias_constant, per_channel, response_to_constant
 
 
-@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,), takes_open=True)
 @dataclass(frozen=True)
 class CorrectBias(ReadsSamples):
     """Take the mean error of rounded weights off the biases; requires weights with known scales, still float."""
@@ -89,7 +89,7 @@ def shift_results(mod: IRModule, shifts: Mapping[relax.Var, np.ndarray]) -> IRMo
 
     def add(result: relax.Expr, bias: np.ndarray, weighted: relax.Var) -> relax.Call:
         axis = CHANNEL_AXIS[op_name(values[weighted])]
-        total = relax.op.add(result, bias_constant(bias, len(shape_of(weighted)), axis))
+        total = relax.op.add(result, bias_constant(bias, len(extents_of(weighted)), axis))
         return with_layer_name(total, layer_name(values[weighted]))
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
@@ -149,7 +149,7 @@ def biases_of(mod: IRModule) -> dict[relax.Var, Bias]:
         if affine is None or len(readers.get(affine.data, ())) != 1:
             continue
         axis = CHANNEL_AXIS.get(op_name(values.get(affine.data)))
-        bias = None if axis is None else per_channel(affine.shift, shape_of(value), axis)
+        bias = None if axis is None else per_channel(affine.shift, extents_of(value), axis)
         if bias is not None:
             found[var] = Bias(affine.data, bias)
     return found

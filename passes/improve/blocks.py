@@ -116,7 +116,8 @@ def cut_out(mod: IRModule, inputs: Sequence[relax.Var], outputs: Iterable[relax.
     outputs = list(outputs)
     params = {var: relax.Var(var.name, var.ty) for var in inputs}
     needed = _between(mod, inputs, outputs)
-    builder = relax.BlockBuilder(IRModule(attrs=mod.attrs))
+    kernels = {name: func for name, func in mod.functions.items() if name.name_hint != "main"}
+    builder = relax.BlockBuilder(IRModule(kernels, attrs=mod.attrs))
     env: dict[relax.Var, relax.Expr] = dict(params)
     with builder.function("main", list(params.values())):
         with builder.dataflow():

@@ -25,7 +25,7 @@ from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
 from ..hub.conditions import FLOAT, FLOAT_MODEL
 from ..hub.contract import module_pass
-from ..hub.graph import bindings_of, layer_name, op_name, shape_of, to_numpy
+from ..hub.graph import bindings_of, extents_of, layer_name, op_name, to_numpy
 from ..hub.product_choices import DYNAMIC, FLOAT_PRODUCT, STATIC, ProductChoice, with_product_choices
 from ..prepare.fold_affine import has_constant_weight
 from .product_error import ProductError, RowSample
@@ -46,7 +46,7 @@ SMOOTHING_GAIN = 1.0
 """Decibels from which on smoothing is worth its multiplication."""
 
 
-@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,), takes_open=True)
 @dataclass(frozen=True)
 class FitProducts(ReadsSamples):
     """Choose for each product with constant weights; a module without layer norms stays as it is.
@@ -112,7 +112,11 @@ def _readers(mod: IRModule) -> dict[relax.Var, list[relax.Call]]:
     found: dict[relax.Var, list[relax.Call]] = {}
     for binding in bindings_of(mod):
         call = binding.value
-        if op_name(call) == "relax.matmul" and has_constant_weight(call) and len(shape_of(call.args[0])) > 1:
+        if (
+            op_name(call) == "relax.matmul"
+            and has_constant_weight(call)
+            and len(extents_of(call.args[0])) > 1
+        ):
             found.setdefault(call.args[0], []).append(call)
     return found
 

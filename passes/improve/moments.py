@@ -12,13 +12,13 @@ The model's inputs are taken to be normalized, mean 0 and variance 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, is_constant, op_name, shape_of, to_numpy
+from ..hub.graph import bindings_of, extents_of, is_constant, op_name, to_numpy
 from ..hub.limits import limits_of
 from ..prepare.affine import CHANNEL_AXIS, as_affine, per_channel, response_to_constant
 
@@ -37,7 +37,8 @@ class Moments:
 
 def moments_of(mod: IRModule) -> dict[relax.Var, Moments]:
     """Return the moments of the values of a float module; what follows an unknown operator has none."""
-    found = {param: _normalized(param) for param in mod["main"].params if len(shape_of(param)) > 1}
+    inputs_of_channels = [param for param in mod["main"].params if _has_channels(param)]
+    found = {param: _normalized(param) for param in inputs_of_channels}
     for binding in bindings_of(mod):
         rule = RULES.get(op_name(binding.value))
         if rule is None:
@@ -78,10 +79,19 @@ def _below(z: np.ndarray) -> np.ndarray:
     return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in z.reshape(-1)]).reshape(z.shape)
 
 
+def _has_channels(param: relax.Var) -> bool:
+    shape = extents_of(param)
+    return len(shape) > 1 and isinstance(shape[_channel_axis(shape)], int)
+
+
+def _channel_axis(shape: Sequence[int | str]) -> int:
+    return 1 if len(shape) == 4 else -1
+
+
 def _normalized(param: relax.Var) -> Moments:
-    shape = shape_of(param)
-    axis = 1 if len(shape) == 4 else -1
-    return Moments(np.zeros(shape[axis]), np.ones(shape[axis]), axis)
+    axis = _channel_axis(extents_of(param))
+    channels = int(extents_of(param)[axis])
+    return Moments(np.zeros(channels), np.ones(channels), axis)
 
 
 def _weighted(call: relax.Call, data: Moments) -> Moments | None:
@@ -102,7 +112,7 @@ def _sum(call: relax.Call, first: Moments, second: Moments | None = None) -> Mom
     affine = as_affine(call)
     if affine is None:
         return None
-    shape = shape_of(call)
+    shape = extents_of(call)
     scale, shift = (per_channel(value, shape, first.axis) for value in (affine.scale, affine.shift))
     if scale is None or shift is None:
         return None
@@ -136,11 +146,24 @@ def _function(data: Moments, function: Callable[[np.ndarray], np.ndarray]) -> Mo
 
 def _mean(call: relax.Call, data: Moments) -> Moments | None:
     """Average over independent elements: the mean stays, the variance is divided by their number."""
-    before, behind = shape_of(call.args[0]), shape_of(call)
-    if len(behind) != len(before) or data.axis != 1 or before[1] != behind[1]:
+    before, behind = extents_of(call.args[0]), extents_of(call)
+    if (
+        len(behind) != len(before)
+        or data.axis != 1
+        or before[1] != behind[1]
+        or _is_open(before[2:], behind[2:])
+    ):
         return None
-    count = np.prod(before[2:]) / np.prod(behind[2:])
+    count = _product(before[2:]) / _product(behind[2:])
     return Moments(data.mean, data.variance / count, data.axis)
+
+
+def _product(shape: Sequence[int | str]) -> int:
+    return math.prod(map(int, shape))
+
+
+def _is_open(*shapes: Sequence[int | str]) -> bool:
+    return any(isinstance(extent, str) for shape in shapes for extent in shape)
 
 
 def _average(call: relax.Call, data: Moments) -> Moments:
@@ -151,9 +174,9 @@ def _average(call: relax.Call, data: Moments) -> Moments:
 
 def _reshape(call: relax.Call, data: Moments) -> Moments | None:
     """Keep the channels where they alone have an extent: ``(1, C, 1, 1)`` to ``(1, C)``."""
-    before, behind = shape_of(call.args[0]), shape_of(call)
+    before, behind = extents_of(call.args[0]), extents_of(call)
     count = data.mean.size
-    if math.prod(before) != count * before[0] or behind != (before[0], count):
+    if _is_open(before[1:]) or _product(before[1:]) != count or behind != (before[0], count):
         return None
     return Moments(data.mean, data.variance, -1)
 

@@ -24,7 +24,7 @@ from ..hub.parameters import (
     weight_parameters,
 )
 
-ROWS = 512
+ROWS = 256
 """Rows that tell errors well enough."""
 
 ROWS_A_SAMPLE = 16
@@ -86,8 +86,8 @@ class ProductError:
         divisor = np.float32(1) if factors is None else factors.astype(np.float32)
         low, high = (self.data.low / divisor).min(), (self.data.high / divisor).max()
         scale, zero = activation_parameters(low, high, "uint8", symmetric=False)
-        integers = arithmetic.quantize(self.data.rows / divisor, scale, zero, "uint8")
-        return self._ratio(arithmetic.dequantize(integers, scale, zero), factors)
+        integers = arithmetic.quantize(self.data.rows / divisor, float(scale), zero, "uint8")
+        return self._ratio(arithmetic.dequantize(integers, float(scale), zero), factors)
 
     def dynamic(self) -> float:
         """Return the ratio for a scale, and a zero point, of each row."""

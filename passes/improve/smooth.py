@@ -24,7 +24,7 @@ from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
 from ..hub.conditions import FLOAT, FLOAT_MODEL
 from ..hub.contract import module_pass
-from ..hub.graph import bindings_of, layer_name, op_name, rebuild, shape_of, to_numpy, with_layer_name
+from ..hub.graph import bindings_of, extents_of, layer_name, op_name, rebuild, to_numpy, with_layer_name
 from ..prepare.affine import as_affine, per_channel
 from ..prepare.fold_affine import has_constant_weight
 from .chains import ChannelRange, Weights, chains_of
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 NORMS = frozenset({"relax.nn.layer_norm", "relax.nn.rms_norm"})
 
 
-@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,))
+@module_pass(requires=FLOAT_MODEL, ensures=(FLOAT,), takes_open=True)
 @dataclass(frozen=True)
 class Smooth(ReadsSamples):
     """Smooth the inputs of matrix products; requires a prepared float module without pairs.
@@ -106,7 +106,7 @@ def _is_norm(value: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
     affine = as_affine(value)
     if affine is None or op_name(values.get(affine.data)) == "relax.matmul":
         return False
-    shape = shape_of(value)
+    shape = extents_of(value)
     parts = [per_channel(part, shape, -1) for part in (affine.scale, affine.shift)]
     return all(part is not None for part in parts) and any(np.ptp(part) > 0.0 for part in parts)
 

@@ -25,8 +25,9 @@ from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.watch import watch
 from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
 from ..hub.contract import module_pass
-from ..hub.graph import activations, bindings_of, constant, rebuild, shape_of
+from ..hub.graph import activations, bindings_of, constant, rebuild
 from ..hub.layers import get_layers, with_layers
+from ..hub.open_dims import greatest_shape
 from ..hub.operators import pointwise
 from ..hub.pairs import ActivationPair, WeightPair, activation_pairs, weight_pairs
 from ..hub.parameters import MAX_BITS
@@ -40,7 +41,7 @@ SHARE, TOGETHER = 0.03, 0.05
 """Shares of the model's multiplications that one spared layer, and all of them, may have."""
 
 
-@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,), takes_open=True)
 @dataclass(frozen=True)
 class SpareLayers(ReadsSamples):
     """Leave in float weighted layers whose result keeps too little of what they read.
@@ -132,16 +133,18 @@ def _readers_of(mod: IRModule) -> dict[relax.Var, list[relax.Var]]:
     return readers
 
 
-def _multiplications(result: relax.Var, weights: WeightPair) -> int:
-    return math.prod(shape_of(result)) * (weights.values.size // weights.values.shape[weights.axis])
+def _multiplications(mod: IRModule, result: relax.Var, weights: WeightPair) -> int:
+    """Return how many there are; where dimensions are open, at most."""
+    numbers = math.prod(greatest_shape(mod, result.ty))
+    return numbers * (weights.values.size // weights.values.shape[weights.axis])
 
 
 def _affordable(layers: list[_Layer], mod: IRModule, ratios: Mapping[relax.Var, float]) -> list[_Layer]:
     """Return those of the layers that may stay in float, the worst first."""
-    whole = sum(_multiplications(reader, pair) for pair in weight_pairs(mod) for reader in pair.readers)
+    whole = sum(_multiplications(mod, reader, pair) for pair in weight_pairs(mod) for reader in pair.readers)
     chosen, used = [], 0.0
     for layer in sorted(layers, key=lambda layer: ratios[layer.var]):
-        share = _multiplications(layer.var, layer.weights) / whole
+        share = _multiplications(mod, layer.var, layer.weights) / whole
         if share <= SHARE and used + share <= TOGETHER:
             chosen.append(layer)
             used += share

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tvm import relax
 
-from ..hub.graph import is_constant, op_name, shape_of, to_numpy
+from ..hub.graph import extents_of, is_constant, op_name, to_numpy
 
 CHANNEL_AXIS = {"relax.nn.conv2d": 1, "relax.matmul": -1}
 """The axis of a weighted operator's result along which its weights have a filter each."""
@@ -41,7 +42,7 @@ def as_affine(call: relax.Expr) -> Affine | None:
         return None
     data, operand = (right, left) if is_constant(left) else (left, right)
     value = to_numpy(operand)
-    if value.dtype.kind != "f" or value.ndim > len(shape_of(data)) or shape_of(call) != shape_of(data):
+    if value.dtype.kind != "f" or value.ndim > len(extents_of(data)) or extents_of(call) != extents_of(data):
         return None
     value = value.astype(np.float64)
     one, zero = np.ones(()), np.zeros(())
@@ -56,13 +57,16 @@ def as_affine(call: relax.Expr) -> Affine | None:
     return Affine(data, 1.0 / value, zero)
 
 
-def per_channel(value: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
-    """Return the array as one value a channel, ``[shape[axis]]``; None where it varies along another axis."""
+def per_channel(value: np.ndarray, shape: Sequence[int | str], axis: int) -> np.ndarray | None:
+    """Return the array as one value a channel, ``[shape[axis]]``; None where it varies along another axis.
+
+    Other axes may be open, with text for their extents.
+    """
     full = (1,) * (len(shape) - value.ndim) + value.shape
     axis %= len(shape)
     if any(extent != 1 for place, extent in enumerate(full) if place != axis):
         return None
-    return np.broadcast_to(value.reshape(-1), (shape[axis],))
+    return np.broadcast_to(value.reshape(-1), (int(shape[axis]),))
 
 
 def bias_constant(values: np.ndarray, rank: int, axis: int) -> relax.Expr:
@@ -95,4 +99,4 @@ def is_padded(call: relax.Call) -> bool:
 
 def is_depthwise(call: relax.Call) -> bool:
     """Return whether a weighted operator has weights for each input channel alone, with scales of their own."""
-    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == shape_of(call.args[0])[1] > 1
+    return op_name(call) == "relax.nn.conv2d" and int(call.attrs.groups) == extents_of(call.args[0])[1] > 1

@@ -9,7 +9,7 @@ between them.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -86,10 +86,10 @@ def _ordered(monomial: Monomial) -> Monomial:
 
 
 def _sum(left: Polynomial, right: Polynomial) -> Polynomial:
-    terms = Counter(left.terms)
+    terms = defaultdict(float, left.terms)
     for monomial, factor in right.terms.items():
         terms[monomial] += factor
-    return Polynomial(dict(terms))
+    return Polynomial(terms)
 
 
 def _difference(left: Polynomial, right: Polynomial) -> Polynomial:
@@ -97,11 +97,11 @@ def _difference(left: Polynomial, right: Polynomial) -> Polynomial:
 
 
 def _product(left: Polynomial, right: Polynomial) -> Polynomial:
-    terms: Counter[Monomial] = Counter()
+    terms: defaultdict[Monomial, float] = defaultdict(float)
     for one, factor in left.terms.items():
         for other, another in right.terms.items():
             terms[_ordered(one + other)] += factor * another
-    return Polynomial(dict(terms))
+    return Polynomial(terms)
 
 
 def _quotient(left: Polynomial, right: Polynomial) -> Polynomial | None:

@@ -53,6 +53,7 @@ from .realizers.moves import move, move_inputs, moved_parameters
 from .realizers.product import plan_matrix_product
 from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rows, Rule
 from .realizers.weighted import plan_weighted
+from .recurrences import realize_recurrences
 
 RULES: tuple[Rule, ...] = (
     plan_binary,
@@ -86,6 +87,7 @@ class Realize:
     row: TargetRow
 
     def transform_module(self, mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        mod = realize_recurrences(mod, self.row)
         analysis = _Analysis(mod, self.row)
         realized = rebuild(mod, _Carrier(analysis).rewrite)
         realized = tvm.transform.Sequential(

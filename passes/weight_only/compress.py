@@ -50,7 +50,7 @@ MSE_BITS = 8
 """Up to so many bits scales are chosen by mean squared error; with more, clipping gains nothing."""
 
 
-@module_pass(requires=UNQUANTIZED_MODEL)
+@module_pass(requires=UNQUANTIZED_MODEL, takes_open=True)
 @dataclass(frozen=True)
 class CompressWeights(RunsModel):
     """Compress the weights of a module that ``Prepare`` has rewritten.

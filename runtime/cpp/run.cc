@@ -66,13 +66,7 @@ Arguments Parse(int argc, char** argv) {
   return arguments;
 }
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
-// Reads the inputs in the model's order and compares each with what the model expects.
+// Reads the inputs in the model's order and compares their dtypes with what the model expects.
 std::vector<tvmq::Array> ReadInputs(const tvmq::Model& model, const Arguments& arguments) {
   std::vector<tvmq::Array> arrays;
   std::map<std::string, std::string> left = arguments.inputs;
@@ -81,10 +75,6 @@ std::vector<tvmq::Array> ReadInputs(const tvmq::Model& model, const Arguments& a
     if (given == left.end()) throw std::runtime_error("no --input for '" + expected.name + "'");
     tvmq::Array array = tvmq::ReadNpy(given->second);
     std::string input = "input '" + expected.name + "'";
-    if (array.shape != expected.shape) {
-      throw std::runtime_error(input + " has shape " + ShapeText(array.shape) + "; expected " +
-                               ShapeText(expected.shape));
-    }
     if (array.dtype != expected.dtype) {
       throw std::runtime_error(input + " has dtype " + array.dtype + "; expected " + expected.dtype);
     }
@@ -93,6 +83,12 @@ std::vector<tvmq::Array> ReadInputs(const tvmq::Model& model, const Arguments& a
   }
   if (!left.empty()) throw std::runtime_error("the model has no input '" + left.begin()->first + "'");
   return arrays;
+}
+
+size_t Count(const std::vector<int64_t>& shape) {
+  size_t count = 1;
+  for (int64_t extent : shape) count *= static_cast<size_t>(extent);
+  return count;
 }
 
 double MedianMilliseconds(const std::function<void()>& run, int repeat) {
@@ -117,23 +113,33 @@ void Main(int argc, char** argv) {
   Arguments arguments = Parse(argc, argv);
   tvmq::Model model(arguments.folder);
   std::vector<tvmq::Array> inputs = ReadInputs(model, arguments);
+  std::vector<const void*> from;
+  std::vector<std::vector<int64_t>> shapes;
+  for (const tvmq::Array& array : inputs) {
+    from.push_back(array.data.data());
+    shapes.push_back(array.shape);
+  }
+  model.InputsOf(shapes);
   MakeFolder(arguments.output_dir);
   std::vector<tvmq::Array> outputs;
   for (const tvmq::TensorInfo& info : model.outputs()) {
-    outputs.push_back({info.dtype, info.shape, std::vector<char>(info.bytes)});
+    outputs.push_back({info.dtype, {}, std::vector<char>(info.bytes)});
   }
-  std::vector<const void*> from;
-  for (const tvmq::Array& array : inputs) from.push_back(array.data.data());
-  std::vector<void*> to;
-  for (tvmq::Array& array : outputs) to.push_back(array.data.data());
+  auto place = [&](size_t index, const std::vector<int64_t>& shape) -> void* {
+    const tvmq::TensorInfo& most = model.outputs()[index];
+    tvmq::Array& output = outputs[index];
+    if (Count(most.shape)) output.data.resize(most.bytes / Count(most.shape) * Count(shape));
+    output.shape = shape;
+    return output.data.data();
+  };
   tvmq::Session session(model, 0);
-  session.Run(from, to);
+  auto run = [&] { session.Run(from, shapes, place); };
+  run();
   for (size_t i = 0; i < outputs.size(); ++i) {
     tvmq::WriteNpy(arguments.output_dir + "/" + std::to_string(i) + ".npy", outputs[i]);
   }
   if (arguments.repeat)
-    std::printf("median of %d runs: %.3f ms\n", arguments.repeat,
-                MedianMilliseconds([&] { session.Run(from, to); }, arguments.repeat));
+    std::printf("median of %d runs: %.3f ms\n", arguments.repeat, MedianMilliseconds(run, arguments.repeat));
 }
 
 }  // namespace

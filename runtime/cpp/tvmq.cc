@@ -106,22 +106,50 @@ void RefuseOtherMachines(const json::Object& metadata, const std::string& folder
                            Joined(missing));
 }
 
+size_t BytesOf(const TensorInfo& info) {
+  int64_t elements = 1;
+  for (int64_t extent : info.shape) elements *= extent;
+  return ffi::GetDataSize(elements, ffi::StringToDLDataType(info.dtype));
+}
+
+using Dimensions = std::map<std::string, std::pair<int64_t, int64_t>>;
+
+// The least and the greatest size of each open dimension.
+Dimensions ReadDimensions(const json::Object& metadata) {
+  Dimensions dimensions;
+  if (!metadata.count("dimensions")) return dimensions;
+  for (const auto& [name, ends] : metadata["dimensions"].cast<json::Object>()) {
+    auto range = ends.cast<json::Array>();
+    dimensions[name.cast<ffi::String>()] = {range[0].cast<int64_t>(), range[1].cast<int64_t>()};
+  }
+  return dimensions;
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
 std::vector<TensorInfo> ReadTensors(const json::Object& metadata, const char* field) {
   std::vector<TensorInfo> tensors;
   for (const auto& item : metadata[field].cast<json::Array>()) {
     auto tensor = item.cast<json::Object>();
-    TensorInfo info{tensor["name"].cast<ffi::String>(), tensor["dtype"].cast<ffi::String>(), {}, 0, {}};
-    int64_t elements = 1;
+    TensorInfo info{tensor["name"].cast<ffi::String>(), tensor["dtype"].cast<ffi::String>(), {}, 0, {}, {}};
     for (const auto& extent : tensor["shape"].cast<json::Array>()) {
       info.shape.push_back(extent.cast<int64_t>());
-      elements *= info.shape.back();
+    }
+    if (tensor.count("open")) {
+      for (const auto& [axis, name] : tensor["open"].cast<json::Object>()) {
+        info.open[std::stoul(axis.cast<ffi::String>())] = name.cast<ffi::String>();
+      }
     }
     if (tensor.count("range")) {
       for (const auto& limit : tensor["range"].cast<json::Array>()) {
         info.range.push_back(limit.cast<int64_t>());
       }
     }
-    info.bytes = ffi::GetDataSize(elements, ffi::StringToDLDataType(info.dtype));
+    info.bytes = BytesOf(info);
     tensors.push_back(std::move(info));
   }
   return tensors;
@@ -145,9 +173,10 @@ ffi::Tensor OnHost(const TensorInfo& info, const void* data) {
 // Memory for an input that is not aligned, allocated when it is first needed.
 class Room {
  public:
-  const void* Copy(const void* data, size_t bytes) {
+  // `most` are all that it will ever be asked for.
+  const void* Copy(const void* data, size_t bytes, size_t most) {
     // aligned_alloc wants a multiple of the alignment, and more than nothing.
-    if (!memory_) memory_.reset(std::aligned_alloc(kAlignment, (bytes / kAlignment + 1) * kAlignment));
+    if (!memory_) memory_.reset(std::aligned_alloc(kAlignment, (most / kAlignment + 1) * kAlignment));
     if (!memory_) throw std::bad_alloc();
     return std::memcpy(memory_.get(), data, bytes);
   }
@@ -192,8 +221,45 @@ struct Model::Impl {
   bool on_gpu;
   std::vector<TensorInfo> inputs;
   std::vector<TensorInfo> outputs;
+  Dimensions dimensions;
   std::vector<ffi::Tensor> weights;  // compressed ones, unpacked; given to each run behind the inputs
+
+  std::vector<TensorInfo> InputsOf(const std::vector<std::vector<int64_t>>& shapes) const;
 };
+
+// In the words of runtime/dimensions.py.
+std::vector<TensorInfo> Model::Impl::InputsOf(const std::vector<std::vector<int64_t>>& shapes) const {
+  RefuseCount("shapes", shapes.size(), inputs.size());
+  std::vector<TensorInfo> sized = inputs;
+  std::map<std::string, std::pair<int64_t, std::string>> known;  // size, and the input that has it
+  for (size_t i = 0; i < sized.size(); ++i) {
+    TensorInfo& info = sized[i];
+    std::string input = "input '" + info.name + "'";
+    if (shapes[i].size() == info.shape.size()) {
+      for (const auto& [axis, name] : info.open) {
+        int64_t size = info.shape[axis] = shapes[i][axis];
+        std::string has = input + " has " + std::to_string(size) + " in dimension " + std::to_string(axis) +
+                          " (" + name + ")";
+        auto [low, high] = dimensions.at(name);
+        if (size < low || size > high) {
+          throw std::runtime_error(has + "; this package takes " + std::to_string(low) + " to " +
+                                   std::to_string(high));
+        }
+        auto [first, is_new] = known.emplace(name, std::make_pair(size, info.name));
+        if (first->second.first != size) {
+          throw std::runtime_error(has + ", and input '" + first->second.second + "' has " +
+                                   std::to_string(first->second.first) + " there; they must agree");
+        }
+      }
+    }
+    if (shapes[i] != info.shape) {
+      throw std::runtime_error(input + " has shape " + ShapeText(shapes[i]) + "; expected " +
+                               ShapeText(info.shape));
+    }
+    info.bytes = BytesOf(info);
+  }
+  return sized;
+}
 
 Model::Model(const std::string& folder) {
   impl_ = OneLine(folder + ": ", [&] {
@@ -206,6 +272,7 @@ Model::Model(const std::string& folder) {
                                             on_gpu,
                                             ReadTensors(metadata, "inputs"),
                                             ReadTensors(metadata, "outputs"),
+                                            ReadDimensions(metadata),
                                             {}});
     std::shared_lock<std::shared_mutex> lock(capturing);
     auto machine = NewMachine(impl->executable, impl->on_gpu);
@@ -223,6 +290,9 @@ Model::Model(const std::string& folder) {
 
 const std::vector<TensorInfo>& Model::inputs() const { return impl_->inputs; }
 const std::vector<TensorInfo>& Model::outputs() const { return impl_->outputs; }
+std::vector<TensorInfo> Model::InputsOf(const std::vector<std::vector<int64_t>>& shapes) const {
+  return impl_->InputsOf(shapes);
+}
 
 struct Session::Impl {
   std::shared_ptr<const Model::Impl> model;
@@ -234,25 +304,28 @@ struct Session::Impl {
   bool has_run = false;
 
   // The caller's memory as a tensor, or a copy of it where it is not aligned or belongs on the GPU.
-  ffi::Tensor Input(size_t index, const void* data) {
-    const TensorInfo& info = model->inputs[index];
+  ffi::Tensor Input(size_t index, const TensorInfo& info, const void* data) {
     RefuseIndices(info, data);
     if (model->on_gpu) {
       CopyTensor(OnHost(info, data), on_gpu[index]);
       return on_gpu[index];
     }
-    if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) data = rooms[index].Copy(data, info.bytes);
+    if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
+      data = rooms[index].Copy(data, info.bytes, model->inputs[index].bytes);
+    }
     return OnHost(info, data);
   }
 
-  void Output(size_t index, const ffi::Tensor& tensor, void* data) const {
+  void Output(size_t index, const ffi::Tensor& tensor, const Place& place) const {
+    TensorInfo info = model->outputs[index];
+    info.shape.assign(tensor.shape().begin(), tensor.shape().end());
+    void* data = place(index, info.shape);
     if (model->on_gpu) {
-      CopyTensor(tensor, OnHost(model->outputs[index], data));
+      CopyTensor(tensor, OnHost(info, data));
       return WaitForGpu();
     }
     const DLTensor* found = tensor.GetDLTensorPtr();
-    std::memcpy(data, static_cast<const char*>(found->data) + found->byte_offset,
-                model->outputs[index].bytes);
+    std::memcpy(data, static_cast<const char*>(found->data) + found->byte_offset, BytesOf(info));
   }
 };
 
@@ -279,8 +352,16 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
 void Session::Run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs) {
-  RefuseCount("inputs", inputs.size(), impl_->model->inputs.size());
   RefuseCount("outputs", outputs.size(), impl_->model->outputs.size());
+  std::vector<std::vector<int64_t>> shapes;
+  for (const TensorInfo& info : impl_->model->inputs) shapes.push_back(info.shape);
+  Run(inputs, shapes, [&](size_t index, const std::vector<int64_t>&) { return outputs[index]; });
+}
+
+void Session::Run(const std::vector<const void*>& inputs, const std::vector<std::vector<int64_t>>& shapes,
+                  const Place& place) {
+  RefuseCount("inputs", inputs.size(), impl_->model->inputs.size());
+  std::vector<TensorInfo> sized = impl_->model->InputsOf(shapes);
   OneLine("", [&] {
     UseThreads(impl_->threads);
     std::shared_lock<std::shared_mutex> shared(capturing, std::defer_lock);
@@ -291,15 +372,15 @@ void Session::Run(const std::vector<const void*>& inputs, const std::vector<void
       shared.lock();
     }
     std::vector<ffi::Tensor> tensors;
-    for (size_t i = 0; i < inputs.size(); ++i) tensors.push_back(impl_->Input(i, inputs[i]));
+    for (size_t i = 0; i < inputs.size(); ++i) tensors.push_back(impl_->Input(i, sized[i], inputs[i]));
     std::vector<ffi::AnyView> views(tensors.begin(), tensors.end());
     views.insert(views.end(), impl_->model->weights.begin(), impl_->model->weights.end());
     ffi::Any result;
     impl_->main.CallPacked(ffi::PackedArgs(views.data(), static_cast<int32_t>(views.size())), &result);
     impl_->has_run = true;
-    if (auto tensor = result.as<ffi::Tensor>()) return impl_->Output(0, *tensor, outputs[0]);
+    if (auto tensor = result.as<ffi::Tensor>()) return impl_->Output(0, *tensor, place);
     auto found = result.cast<ffi::Array<ffi::Tensor>>();
-    for (size_t i = 0; i < outputs.size(); ++i) impl_->Output(i, found[i], outputs[i]);
+    for (size_t i = 0; i < found.size(); ++i) impl_->Output(i, found[i], place);
   });
 }
 

@@ -10,6 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +24,8 @@ struct TensorInfo {
   std::string dtype;  // as NumPy calls it: "float32", "int8", "bool", ...
   std::vector<int64_t> shape;
   size_t bytes;
-  std::vector<int64_t> range;  // of an input of indices: the least and the greatest; empty of others
+  std::map<size_t, std::string> open;  // axes that may be shorter than in `shape`, and what they are called
+  std::vector<int64_t> range;          // of an input of indices: the least and the greatest; empty of others
 };
 
 // A loaded package. It never changes: any number of threads may use one model. Copies are the same model.
@@ -35,6 +38,10 @@ class Model {
 
   const std::vector<TensorInfo>& inputs() const;
   const std::vector<TensorInfo>& outputs() const;
+
+  // What the inputs are when they have these shapes: those of the model, but for open axes. Throws for
+  // others.
+  std::vector<TensorInfo> InputsOf(const std::vector<std::vector<int64_t>>& shapes) const;
 
  private:
   friend class Session;
@@ -58,6 +65,12 @@ class Session {
   // `bytes`: the values in C order. Inputs that start at a multiple of 64 bytes are read where they lie,
   // others are copied first. Of a package for a GPU all are copied there, and the outputs back.
   void Run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs);
+
+  // Runs once on inputs of these shapes, which a model with open axes takes. `place` returns the memory for
+  // an output, by its number and the shape that it turned out to have.
+  using Place = std::function<void*(size_t, const std::vector<int64_t>&)>;
+  void Run(const std::vector<const void*>& inputs, const std::vector<std::vector<int64_t>>& shapes,
+           const Place& place);
 
  private:
   struct Impl;

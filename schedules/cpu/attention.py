@@ -9,13 +9,16 @@ runs: what is summed up is relative to the greatest score so far (Milakov and Gi
 for softmax, 2018, https://arxiv.org/abs/1805.02867; Dao et al., FlashAttention, 2022, https://arxiv.org/abs/2205.14135).
 
 Registers hold a tile of queries by two vectors of keys, then of values. Queries beyond the last repeat it, and are not
-written. It is written by hand, loop by loop: a schedule has one accumulator, and this kernel two.
+written. For fewer than four, transposing all keys would cost more than it saves: they are multiplied as they lie.
+
+It is written by hand, loop by loop: a schedule has one accumulator, and this kernel two.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import tvm_ffi
 from tvm import tirx
@@ -25,9 +28,13 @@ from tvm.script.ir_builder import tirx as T
 
 from ...passes.hub.packing import ceil_div
 from ...passes.realize.compute.annotations import ATTENTION
-from ...passes.realize.compute.attention import LEAST, Attention, extents, placed
+from ...passes.realize.compute.attention import LEAST, Attention, extents, is_one, placed
+from ...passes.realize.compute.product import PACKING_ROWS
+from ...passes.realize.compute.vectors import exponential, load, number, store, sums_of, transposed
 from ...targets.row import TargetRow
-from .vectors import exponential, load, number, store, transposed
+
+SQUARE = 8
+"""Side of the squares in which numbers are transposed, where a vector has as many."""
 
 VECTORS = 2
 """Of keys, or of values, in a register tile."""
@@ -36,12 +43,22 @@ LOWEST = -3.4028234663852886e38
 """The least float32: a greatest score before there is one."""
 
 
-def attention_kernel(func: tirx.PrimFunc, row: TargetRow, threads: int) -> tirx.PrimFunc | None:
-    """Return the function as this kernel; None where it is no attention."""
+Extent: TypeAlias = int | tirx.Expr
+
+
+def attention_kernel(
+    func: tirx.PrimFunc, row: TargetRow, threads: int, greatest: Callable[[tirx.Expr], int] = int
+) -> tirx.PrimFunc | None:
+    """Return the function as this kernel; None where it is no attention.
+
+    Parameters
+    ----------
+    greatest : of an extent, which may be an expression.
+    """
     form = _form(func)
     if form is None:
         return None
-    made = _Kernel(form, list(func.params), row, threads).emit()
+    made = _Kernel(form, list(func.params), row, threads, greatest).emit()
     return made.with_attrs({**dict(func.attrs or {}), "tirx.is_scheduled": True})
 
 
@@ -58,6 +75,8 @@ def _form(func: tirx.PrimFunc) -> Attention | None:
 
 def _rows(most: int, length: int) -> int:
     """Return how many queries a tile has: of up to ``most`` those that leave the least to do twice."""
+    if length <= most:
+        return length
     return min(
         range(max(1, most - 2), most + 1), key=lambda rows: (ceil_div(length, rows) * (rows + 1), -rows)
     )
@@ -66,27 +85,40 @@ def _rows(most: int, length: int) -> int:
 class _Kernel:
     """Emits the function."""
 
-    def __init__(self, form: Attention, buffers: Sequence[tirx.Buffer], row: TargetRow, threads: int) -> None:
-        self.form, self.buffers = form, buffers
+    def __init__(
+        self,
+        form: Attention,
+        buffers: Sequence[tirx.Buffer],
+        row: TargetRow,
+        threads: int,
+        greatest: Callable[[tirx.Expr], int],
+    ) -> None:
+        self.form, self.buffers, self.greatest = form, buffers, greatest
         query, key, value = buffers[:3]
-        self.batch, self.heads, self.queries, self.depth = map(int, extents(form.orders[0], query.shape))
-        _, self.key_heads, self.keys, _ = map(int, extents(form.orders[1], key.shape))
+        batch, heads, queries, depth = extents(form.orders[0], query.shape)
+        _, key_heads, keys, _ = extents(form.orders[1], key.shape)
+        self.batch, self.queries, self.keys = map(_fixed, (batch, queries, keys))
+        self.heads, self.key_heads, self.depth = map(int, (heads, key_heads, depth))
         self.width = int(value.shape[-1])
         self.lanes = row.vector_bits // 32
         # Sums, the operands of one step, and a register to spare.
-        self.rows = _rows((row.vector_registers - VECTORS - 2) // VECTORS, self.queries)
+        self.rows = _rows((row.vector_registers - VECTORS - 2) // VECTORS, greatest(queries))
         self.columns = VECTORS * self.lanes
+        self.is_packed = greatest(queries) >= PACKING_ROWS or self.depth % self.lanes > 0
         self.padded_width = ceil_div(self.width, self.lanes) * self.lanes
         a_key = 4 * (self.depth + self.padded_width)
         fitting = max(self.columns, row.l2_bytes // 2 // a_key // self.columns * self.columns)
-        self.chunk = self.keys if self.keys <= 2 * fitting else fitting
-        self.runs = self.chunk < self.keys
-        self.tiles = ceil_div(self.queries, self.rows)
+        self.runs = greatest(keys) > 2 * fitting
+        self.chunk = fitting if self.runs else self.keys
+        self.tiles = _whole(self.queries, self.rows)
         # A chunk of keys and values is read once for all queries of a block.
-        self.block = (
-            min(self.tiles, ceil_div(row.l1_bytes, 4 * self.rows * self.padded_width)) if self.runs else 1
-        )
-        self.pieces = _pieces(self.batch * self.heads, ceil_div(self.tiles, self.block), threads)
+        most_tiles = ceil_div(greatest(queries), self.rows)
+        vectors = self.padded_width // self.lanes
+        fit = max(1, (row.vector_registers - 1) // (self.rows + 1))
+        self.together = max(each for each in range(1, vectors + 1) if vectors % each == 0 and each <= fit)
+        near = ceil_div(row.l1_bytes, 4 * self.rows * self.padded_width)
+        self.block = min(most_tiles, near) if self.runs else 1
+        self.pieces = _pieces(greatest(batch) * self.heads, ceil_div(most_tiles, self.block), threads)
         self.threads, self.converts_by = threads, row.converts_by
 
     def emit(self) -> tirx.PrimFunc:
@@ -109,24 +141,24 @@ class _Kernel:
         head = tirx.floordiv(group, self.pieces)
         self.b, self.h = tirx.floordiv(head, self.heads), tirx.floormod(head, self.heads)
         self.g = tirx.floordiv(self.h, self.heads // self.key_heads)
-        self.packed = T.alloc_buffer(
-            (ceil_div(self.keys, self.columns) * VECTORS, self.depth, self.lanes), "float32"
+        blocks, chunk_blocks = (
+            ceil_div(self._most(length), self.columns) for length in (self.keys, self.chunk)
         )
-        self.scores = T.alloc_buffer(
-            (self.rows, ceil_div(self.chunk, self.columns) * self.columns), "float32"
-        )
-        self._pack_keys()
+        if self.is_packed:
+            self.packed = T.alloc_buffer((blocks * VECTORS, self.depth, self.lanes), "float32")
+            self._pack_keys()
+        self.scores = T.alloc_buffer((self.rows, chunk_blocks * self.columns), "float32")
         self._pack_values()
         rows = self.block * self.rows
         if self.runs:
             self.most, self.total = (T.alloc_buffer((rows,), "float32") for _ in range(2))
             self.sums = T.alloc_buffer((rows, self.padded_width), "float32")
-        blocks = ceil_div(self.tiles, self.block)
-        share = ceil_div(blocks, self.pieces)
+        blocks = _whole(self.tiles, self.block)
+        share = _whole(blocks, self.pieces)
         piece = tirx.floormod(group, self.pieces)
         with T.serial(0, share) as turn:
             place = piece * share + turn
-            if share * self.pieces == blocks:
+            if self.pieces == 1 or (isinstance(share, int) and share * self.pieces == blocks):
                 self._block(place * rows)
             else:
                 with T.If(place < blocks), T.Then():
@@ -136,14 +168,12 @@ class _Kernel:
 
     def _pack_keys(self) -> None:
         """Emit the transposition of all keys, a square of numbers at a time."""
-        lanes, side = self.lanes, min(8, self.lanes)
+        lanes, side = self.lanes, min(SQUARE, self.lanes)
         whole = self.depth // side * side
-        blocks = ceil_div(self.keys, self.columns) * VECTORS
+        blocks = _whole(self.keys, self.columns) * VECTORS
         with T.serial(0, blocks) as block:
             for half in range(0, lanes, side):
-                places = [
-                    self._last(block * lanes + half + lane, blocks * lanes, self.keys) for lane in range(side)
-                ]
+                places = [_last(block * lanes + half + lane, self.columns, self.keys) for lane in range(side)]
 
                 def key(place: tirx.Expr, depth: tirx.Expr) -> list[tirx.Expr]:
                     return placed(self.form.orders[1], self.b, self.g, place, depth)
@@ -168,7 +198,7 @@ class _Kernel:
         """Emit the copy of values into whole vectors, where they are none."""
         if self.width == self.padded_width:
             return
-        copied = T.alloc_buffer((self.keys, self.padded_width), "float32")
+        copied = T.alloc_buffer((self._most(self.keys), self.padded_width), "float32")
         whole = self.width // self.lanes * self.lanes
         with T.serial(0, self.keys) as place:
             for first in range(0, whole, self.lanes):
@@ -185,13 +215,8 @@ class _Kernel:
     def _value(self, place: tirx.Expr, depth: tirx.Expr | int) -> list[tirx.Expr]:
         return placed(self.form.orders[2], self.b, self.g, place, depth)
 
-    def _last(self, place: tirx.Expr, most: int, length: int) -> tirx.Expr:
-        """Return the place, or the last one where there are ``most`` and only ``length`` count."""
-        return (
-            T.min(place, tirx.const(length - 1, "int64" if str(place.ty) == "int64" else "int32"))
-            if most > length
-            else place
-        )
+    def _most(self, extent: Extent) -> int:
+        return extent if isinstance(extent, int) else self.greatest(extent)
 
     # Queries.
 
@@ -211,44 +236,69 @@ class _Kernel:
         whole = self.keys // self.chunk
         with T.serial(0, whole) as chunk:
             self._tiles(first, chunk * self.chunk, self.chunk)
-        if self.keys % self.chunk:
-            self._tiles(first, tirx.const(whole * self.chunk, "int32"), self.keys % self.chunk)
+        _where_some(self.keys % self.chunk, lambda rest: self._tiles(first, whole * self.chunk, rest))
         self._finish(first)
 
-    def _tiles(self, first: tirx.Expr, start: tirx.Expr, length: int) -> None:
+    def _tiles(self, first: tirx.Expr, start: Extent, length: Extent) -> None:
         with T.serial(0, self.block) as tile:
             own = tile * self.rows
             with T.If(first + own < self.queries), T.Then():
                 self._tile(first + own, own, start, length)
 
-    def _tile(self, first: tirx.Expr, own: tirx.Expr | int, start: tirx.Expr | int, length: int) -> None:
+    def _tile(self, first: tirx.Expr, own: tirx.Expr | int, start: Extent, length: Extent) -> None:
         """Emit a tile of queries against ``length`` keys from ``start`` on; ``own`` is its place in the block."""
-        places = [self._last(first + row, self.tiles * self.rows, self.queries) for row in range(self.rows)]
-        self._write_scores(places, start, length)
+        places = [_last(first + row, self.rows, self.queries) for row in range(self.rows)]
+        (self._write_scores if self.is_packed else self._write_scores_by_rows)(places, start, length)
         shares = [self._softmax(row, own, length) for row in range(self.rows)]
         self._values(first, own, start, length, shares)
 
-    def _write_scores(self, places: Sequence[tirx.Expr], start: tirx.Expr | int, length: int) -> None:
+    def _write_scores(self, places: Sequence[tirx.Expr], start: Extent, length: Extent) -> None:
         whole = length // self.columns
-        if whole:
-            with T.serial(0, whole) as column:
-                self._tile_of_scores(places, start, column * self.columns, VECTORS, None)
-        rest = length - whole * self.columns
-        if rest:
-            vectors = ceil_div(rest, self.lanes)
-            first = tirx.const(whole * self.columns, "int32")
-            self._tile_of_scores(places, start, first, vectors, rest)
-            for row in range(self.rows):
-                for lane in range(rest, vectors * self.lanes):
-                    T.buffer_store(self.scores, number(-math.inf), [row, first + lane])
+        with T.serial(0, whole) as column:
+            self._tile_of_scores(places, start, column * self.columns, VECTORS, None)
+        _where_some(length % self.columns, lambda rest: self._last_scores(places, start, whole, rest))
+
+    def _write_scores_by_rows(self, places: Sequence[tirx.Expr], start: Extent, length: Extent) -> None:
+        """Emit the scores of keys as they lie, a few at a time; -inf behind them, to the end of a vector."""
+        side = min(SQUARE, self.lanes)
+        with T.serial(0, _whole(length, self.lanes) * (self.lanes // side)) as block:
+            first = block * side
+            keys = [T.min(first + lane, length - 1) + start for lane in range(side)]
+            for row, place in enumerate(places):
+                sums = [self._sums(1, 1)[0] for _ in keys]
+                with T.serial(0, self.depth // self.lanes) as step:
+                    at = step * self.lanes
+                    query = load(
+                        self.query, placed(self.form.orders[0], self.b, self.h, place, at), self.lanes
+                    )
+                    for total, key in zip(sums, keys, strict=True):
+                        other = load(
+                            self.key, placed(self.form.orders[1], self.b, self.g, key, at), self.lanes
+                        )
+                        store(total, load(total, [0], self.lanes) + query * other, [0])
+                scores = T.alloc_buffer((side,), "float32")
+                store(scores, sums_of([load(total, [0], self.lanes) for total in sums]), [0])
+                with T.serial(0, side) as lane:
+                    score = self._stepped(scores[lane], place, T.min(first + lane, length - 1) + start, 1)
+                    score = tirx.Select(first + lane < length, score, number(-math.inf))
+                    T.buffer_store(self.scores, score, [row, first + lane])
+
+    def _last_scores(self, places: Sequence[tirx.Expr], start: Extent, whole: Extent, rest: Extent) -> None:
+        """Emit the scores of fewer keys than a tile has; what else is in its vectors can be no greatest score."""
+        vectors = ceil_div(rest, self.lanes) if isinstance(rest, int) else VECTORS
+        first = whole * self.columns
+        self._tile_of_scores(places, start, first, vectors, rest)
+        for row in range(self.rows):
+            with T.serial(0, vectors * self.lanes - rest) as lane:
+                T.buffer_store(self.scores, number(-math.inf), [row, first + rest + lane])
 
     def _tile_of_scores(
         self,
         places: Sequence[tirx.Expr],
-        start: tirx.Expr | int,
-        column: tirx.Expr,
+        start: Extent,
+        column: Extent,
         vectors: int,
-        count: int | None,
+        count: Extent | None,
     ) -> None:
         """Emit scores of vectors of keys from ``start + column`` on; one by one where only ``count`` are keys."""
         lanes = self.lanes
@@ -287,21 +337,21 @@ class _Kernel:
         def operand(which: int) -> tirx.Expr:
             buffer = self.operands[which]
             index = [
-                place if int(extent) > 1 else 0
+                0 if is_one(extent) else place
                 for place, extent in zip((self.b, self.h, query, key), buffer.shape, strict=True)
             ]
             if lanes == 1:
                 return tirx.BufferLoad(buffer, index)
-            if int(buffer.shape[-1]) == 1:
+            if is_one(buffer.shape[-1]):
                 return tirx.Broadcast(tirx.BufferLoad(buffer, index), lanes)
             return load(buffer, index, lanes)
 
         return self.form.stepped(score, operand)
 
-    def _softmax(self, row: int, own: tirx.Expr | int, length: int) -> tirx.Buffer:
+    def _softmax(self, row: int, own: tirx.Expr | int, length: Extent) -> tirx.Buffer:
         """Emit the powers of a row's scores in their place; return what its sums are to be multiplied by."""
         lanes = self.lanes
-        vectors = ceil_div(length, lanes)
+        vectors = _whole(length, lanes)
         most = self._over_lanes(
             lambda vector: load(self.scores, [row, vector * lanes], lanes), vectors, -math.inf, T.max
         )
@@ -331,7 +381,7 @@ class _Kernel:
     def _over_lanes(
         self,
         value: Callable[[tirx.Var], tirx.Expr],
-        vectors: int,
+        vectors: Extent,
         start: float,
         combine: Callable[[tirx.Expr, tirx.Expr], tirx.Expr],
     ) -> tirx.Buffer:
@@ -349,13 +399,12 @@ class _Kernel:
         self,
         first: tirx.Expr,
         own: tirx.Expr | int,
-        start: tirx.Expr | int,
-        length: int,
+        start: Extent,
+        length: Extent,
         factors: Sequence[tirx.Buffer],
     ) -> None:
         """Emit the sums of values: all of them, written; or of a chunk, added to those before times ``factors``."""
-        vectors = self.padded_width // self.lanes
-        together = math.gcd(vectors, VECTORS)
+        vectors, together = self.padded_width // self.lanes, self.together
         with T.serial(0, vectors // together) as group:
             column = group * (together * self.lanes)
             sums = self._sums(self.rows, together)
@@ -425,11 +474,37 @@ class _Kernel:
                     value = self.form.rounded(source[own + lane], self.converts_by)
                     T.buffer_store(self.result, value, result(at + lane))
 
-        if self.tiles * self.rows == self.queries:
+        if isinstance(self.queries, int) and self.queries % self.rows == 0:
             write()
         else:
             with T.If(place < self.queries), T.Then():
                 write()
+
+
+def _fixed(extent: tirx.Expr) -> Extent:
+    """Return the extent as a number where it is constant."""
+    return int(extent) if isinstance(extent, tirx.IntImm) else extent
+
+
+def _whole(extent: Extent, size: int) -> Extent:
+    """Return how many parts of that size cover the extent."""
+    return ceil_div(extent, size) if isinstance(extent, int) else tirx.floordiv(extent + (size - 1), size)
+
+
+def _last(place: tirx.Expr, size: int, extent: Extent) -> tirx.Expr:
+    """Return a place in parts of that size which cover the extent: the last one for what is beyond it."""
+    if not isinstance(extent, int):
+        return T.min(place, extent - 1)
+    return T.min(place, tirx.IntImm(place.ty, extent - 1)) if extent % size else place
+
+
+def _where_some(rest: Extent, emit: Callable[[Extent], None]) -> None:
+    """Emit what is to be done where ``rest`` is not 0."""
+    if not isinstance(rest, int):
+        with T.If(rest > 0), T.Then():
+            emit(rest)
+    elif rest:
+        emit(rest)
 
 
 def _pieces(heads: int, blocks: int, threads: int) -> int:

@@ -15,11 +15,8 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV
 
 from ...passes.realize.compute.annotations import FLAT
 from ...targets.row import TargetRow
-from ..blocks import extent_of, is_elementwise, item_bytes, root_blocks
+from ..blocks import PARALLEL_WORK, extent_of, is_elementwise, item_bytes, root_blocks
 from .transposes import schedule_transpose
-
-PARALLEL_WORK = 1 << 13
-"""Loop iterations under which threads cost more than they save."""
 
 
 def schedule_loops(sch: Schedule, row: TargetRow, threads: int) -> str:

@@ -11,7 +11,7 @@ from ...passes.realize.compute.annotations import MATRIX, NARROW, TAIL, WORDS
 from ...passes.realize.compute.bfloat16 import stored_dtype
 from ...targets import intrinsics
 from ...targets.row import TargetRow
-from ..blocks import extent_of, extent_of_all, item_bytes, split_vector
+from ..blocks import extent_of, extent_of_all, is_fixed, item_bytes, split_vector
 from .nest import Nest, Sums, steps_of
 
 SHORT_RUN = 3
@@ -91,7 +91,7 @@ def tile_sums(
     for loop in (*init_loops, *nest.shared, *inner):
         sch.unroll(loop)
     *_, last = nest.taps
-    is_short = instruction is not None and extent_of(sch, last) <= SHORT_RUN
+    is_short = instruction is not None and is_fixed(sch, last) and extent_of(sch, last) <= SHORT_RUN
     for loop in nest.taps if nest.unrolled else [last] if is_short else []:
         sch.unroll(loop)
 

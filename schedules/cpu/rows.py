@@ -30,7 +30,7 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
     before = blocks[marked[0] : marked[-1]]
     results = _results_among(sch, before)
     steps = [
-        block for block in before if not any(block is one for one in results) and not _inlined(sch, block)
+        block for block in before if not any(block is one for one in results) and not inlined(sch, block)
     ]
     loops = sch.get_loops(result)
     work = extent_of_all(sch, loops) * max(extent_of_all(sch, sch.get_loops(block)[lead:]) for block in steps)
@@ -42,7 +42,7 @@ def schedule_rows(sch: Schedule, row: TargetRow, threads: int) -> str:
         if work >= PARALLEL_WORK:
             sch.parallel(of_all)  # first: a reduction in two blocks is none that TVM knows as one
     for block in steps:
-        _vectorize(sch, block, lead)
+        vectorize(sch, block, lead)
     own = loops[lead:]
     if extent_of_all(sch, own) > 1:
         lanes = row.vector_bits // (8 * item_bytes(sch.get(result).writes[0].source))
@@ -58,7 +58,7 @@ def _results_among(sch: Schedule, blocks: list[SBlockRV]) -> list[SBlockRV]:
     return [block for block in blocks if any(sch.get(block).same_as(one) for one in found)]
 
 
-def _inlined(sch: Schedule, block: SBlockRV) -> bool:
+def inlined(sch: Schedule, block: SBlockRV) -> bool:
     """Inline a block that is no step by itself: what a step's own function is made of."""
     if ROWS in sch.get(block).annotations or ROWS in sch.get(sch.get_consumers(block)[0]).annotations:
         return False
@@ -66,7 +66,7 @@ def _inlined(sch: Schedule, block: SBlockRV) -> bool:
     return True
 
 
-def _vectorize(sch: Schedule, block: SBlockRV, lead: int) -> None:
+def vectorize(sch: Schedule, block: SBlockRV, lead: int) -> None:
     """Make vectors of a block: one lane each of what it computes, or of the parts that it reduces."""
     kinds = [var.iter_type for var in sch.get(block).iter_vars]
     own = kinds.count(tirx.IterVar.DataPar) - lead

@@ -50,6 +50,7 @@ absorb_bias = true
 equalize_activations = 0.25
 smooth = 0.4
 float_below = 12.5
+activation_scales = "static"
 group_size = 32
 codebook = true
 pair_safe_weights = false
@@ -147,6 +148,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
         equalize_activations=0.25,
         smooth=0.4,
         float_below=12.5,
+        activation_scales="static",
         group_size=32,
         codebook=True,
         pair_safe_weights=False,

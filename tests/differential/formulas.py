@@ -133,9 +133,26 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def recurrent(
-    op_type: str, x, w, r, b, lengths, h, c, p, directions: Sequence[bool], clip, coupled, after
+    op_type: str,
+    x,
+    w,
+    r,
+    b,
+    lengths,
+    h,
+    c,
+    p,
+    directions: Sequence[bool],
+    clip,
+    coupled,
+    after,
+    multiply=None,
 ) -> list[np.ndarray]:
-    """Return Y, Y_h and, of LSTM, Y_c: one direction and sample at a time, default activations."""
+    """Return Y, Y_h and, of LSTM, Y_c: one direction and sample at a time, default activations.
+
+    ``multiply`` takes a direction and a state, float32 ``[hidden]``, and returns its products with the recurrent
+    weights, ``[gates * hidden]``; None for those with ``r``.
+    """
     steps, batch, _ = x.shape
     hidden = r.shape[2]
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[op_type]
@@ -145,21 +162,25 @@ def recurrent(
     def bounded(value):
         return value if clip is None else np.clip(value, -clip, clip)
 
+    def multiplied(at, state):
+        found = r[at] @ state if multiply is None else multiply(at, state.astype(np.float32))
+        return found.reshape(gates, hidden)
+
     for at, is_reverse in enumerate(directions):
         own, first = np.split(b[at].reshape(2, gates, hidden), 2)[0][0], b[at].reshape(2, gates, hidden)[1]
-        weights, recur = w[at].reshape(gates, hidden, -1), r[at].reshape(gates, hidden, hidden)
+        weights = w[at].reshape(gates, hidden, -1)
         peep = p[at].reshape(3, hidden)
         for sample in range(batch):
             state, cell = h[at, sample].astype(float), c[at, sample].astype(float)
             order = range(lengths[sample])
             for step in reversed(order) if is_reverse else order:
                 inward = weights @ x[step, sample] + own
-                around = recur @ state + first
+                around = multiplied(at, state) + first
                 if op_type == "RNN":
                     state = np.tanh(bounded(inward[0] + around[0]))
                 elif op_type == "GRU":
                     update, reset = (_sigmoid(bounded(inward[gate] + around[gate])) for gate in (0, 1))
-                    product = reset * around[2] if after else recur[2] @ (reset * state) + first[2]
+                    product = reset * around[2] if after else multiplied(at, reset * state)[2] + first[2]
                     state = (1 - update) * np.tanh(bounded(inward[2] + product)) + update * state
                 else:
                     total = inward + around

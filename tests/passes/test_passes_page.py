@@ -25,8 +25,8 @@ def test_the_script_runs(tmp_path, monkeypatch, capsys):
     promised = re.findall(r"^# (.*)$", "".join(blocks), re.M)
     assert len(promised) == 3 and [line for line in printed if line in promised] == promised
     written = {path.name for path in (tmp_path / "pass-by-pass").iterdir()}
-    assert {"summary.txt", "004-Calibrate.py", "004-Calibrate.diff", "005-PowersOfTwo.diff"} <= written
-    diff = (tmp_path / "pass-by-pass" / "005-PowersOfTwo.diff").read_text()
+    assert {"summary.txt", "005-Calibrate.py", "005-Calibrate.diff", "006-PowersOfTwo.diff"} <= written
+    diff = (tmp_path / "pass-by-pass" / "006-PowersOfTwo.diff").read_text()
     scale = re.search(r"^\+ +stem_conv_dq: .* = R.dequantize\(stem_conv_q, R.const\(([\d.]+), ", diff, re.M)
     assert scale and math.log2(float(scale[1])).is_integer()
 

@@ -24,8 +24,10 @@ def _names(scheme: str = "int8", **options) -> list[str]:
 
 def test_the_defaults():
     assert _names() == [
-        *("Annotate", "SetParameters", "Calibrate", "SpareLayers", "CorrectBias", "FoldWeights")
+        *("FitProducts", "Annotate", "SetParameters", "Calibrate", "SpareLayers", "CorrectBias"),
+        "FoldWeights",
     ]
+    assert _names("w4a8")[0] == "Annotate" and "FitProducts" in _names("w4a8", activation_scales="dynamic")
 
 
 def test_what_changes_the_float_model_comes_first():
@@ -35,7 +37,7 @@ def test_what_changes_the_float_model_comes_first():
     assert (
         _names("w4a4")[:2]
         == ["CenterActivations", "EqualizeActivations"]
-        == _names(equalize_activations=0.1)[:2]
+        == _names(equalize_activations=0.1)[1:3]
     )
     assert "EqualizeActivations" not in _names("w4a4", equalize_activations=0.0)
 
@@ -51,7 +53,7 @@ def test_what_changes_the_float_model_comes_first():
     ],
 )
 def test_bias_corrections(kind, step):
-    assert _names(bias_correction=kind)[4:-1] == step
+    assert _names(bias_correction=kind)[5:-1] == step
 
 
 @pytest.mark.parametrize("kind", BIAS_CORRECTIONS)
@@ -74,6 +76,10 @@ def test_rounding_for_the_blocks_result_takes_the_place_of_that_for_the_layers()
 def test_bad_options():
     with pytest.raises(TvmqError, match="unknown bias correction 'sequentiell'; did you mean 'sequential'"):
         QuantizeOptions(bias_correction="sequentiell")
+    with pytest.raises(TvmqError, match="unknown kind of scales 'dynamik'; did you mean 'dynamic'"):
+        QuantizeOptions(activation_scales="dynamik")
+    with pytest.raises(TvmqError, match="activation_scales is 'auto'; it goes with 'static'"):
+        QuantizeOptions(activation_scales="auto", smooth=0.5)
     with pytest.raises(TvmqError, match="smooth must be from 0 to 1, got 1.5"):
         QuantizeOptions(smooth=1.5)
     with pytest.raises(TvmqError, match="equalize_activations must be from 0 to 1, got -0.1"):

@@ -70,6 +70,8 @@ def test_integers_are_the_same(case, with_relu: bool) -> None:
 @pytest.mark.parametrize(("case", "saves"), [(CASES[0], True), (CASES[3], True), (CASES[6], False)])
 def test_conditions_are_around_taps_only_where_they_save_something(case, saves: bool) -> None:
     options = tvmq.CompileOptions(dump_code=("tir",))
-    code = tvmq.compile(model(*case, with_relu=False), "llvm -num-cores=1", options=options).sources["tir"]
+    code = tvmq.compile(
+        model(*case, with_relu=False), "llvm -mcpu=znver4 -num-cores=1", options=options
+    ).sources["tir"]
     body = code[code.index("def conv2d") :]
     assert any(line.strip().startswith("if ") for line in body.splitlines()) == saves

@@ -7,6 +7,7 @@ import argparse
 import pytest
 from tvm.target import TargetKind
 
+from tvmq.ranges import Range
 from tvmq.tvmc import arguments
 from tvmq.tvmc.target_flags import ATTRIBUTES
 
@@ -20,6 +21,9 @@ from tvmq.tvmc.target_flags import ATTRIBUTES
         ("in/x:0:[1]", {"in/x:0": (1,)}),
         ("my input:[1] 0:[2]", {"my input": (1,), "0": (2,)}),
         ("scalar:[]", {"scalar": ()}),
+        ("x:[1,1..512] y:[S=2..8]", {"x": (1, Range(1, 512)), "y": (Range(2, 8, "S"),)}),
+        ("N=1,S=1..512", {"N": 1, "S": Range(1, 512)}),
+        ("N=4 x:[1,2]", {"N": 4, "x": (1, 2)}),
     ],
 )
 def test_input_shapes(text, shapes):
@@ -35,16 +39,26 @@ def test_input_shapes(text, shapes):
         ("x:[1,3", "must look like 'x:"),
         (":[1]", "must look like 'x:"),
         ("x:[1,3] and y", "must look like 'x:"),
-        ("x:[1,N]", "the shape of 'x' must be of positive numbers, got 'N'"),
-        ("x:[1,-1]", "the shape of 'x' must be of positive numbers, got '-1'"),
-        ("x:[0]", "the shape of 'x' must be of positive numbers, got '0'"),
-        ("x:[1,]", "the shape of 'x' must be of positive numbers, got ''"),
+        ("x:[1,N]", "the shape of 'x' must be of positive numbers, or ranges such as 1..512, got 'N'"),
+        ("x:[1,-1]", "the shape of 'x' must be of positive numbers, or ranges such as 1..512, got '-1'"),
+        ("x:[0]", "the shape of 'x' must be of positive numbers, or ranges such as 1..512, got '0'"),
+        ("x:[1,]", "the shape of 'x' must be of positive numbers, or ranges such as 1..512, got ''"),
         ("x:[1] x:[2]", "gives 'x' twice"),
+        ("x:[4..2]", r"the range 4\.\.2 of a dimension must go from 1"),
+        ("N=1.5", "the shape of 'N' must be of positive numbers"),
+        ("N=1,N=2", "gives 'N' twice"),
     ],
 )
 def test_bad_input_shapes(text, message):
     with pytest.raises(argparse.ArgumentTypeError, match=message):
         arguments.input_shapes(text)
+
+
+def test_sizes():
+    assert arguments.sizes("N=1,S=128") == {"N": 1, "S": 128}
+    for text in ("N", "N=x", "=1", "N=1,N=2"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must look like 'N=1,S=128'"):
+            arguments.sizes(text)
 
 
 @pytest.mark.parametrize(

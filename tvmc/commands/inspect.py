@@ -136,11 +136,18 @@ def _overview(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("architecture", metadata["arch"]),
         ("CPU features", ", ".join(metadata["cpu_features"])),
         *_gpu(metadata),
+        *_dimensions(metadata),
         ("file", megabytes(path.stat().st_size)),
         *((name, megabytes(size)) for name, size in sizes.items()),
         *_against_float(metadata),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
     ]
+
+
+def _dimensions(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the ranges of open dimensions; nothing of a package that has none."""
+    ranges = [f"{name} {low}..{high}" for name, (low, high) in metadata.get("dimensions", {}).items()]
+    return [("open dimensions", ", ".join(ranges))] if ranges else []
 
 
 def _gpu(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import TvmqError
 from .. import arguments
 from ..files import check_output, write_npz
-from ..inputs import FILL_MODES, make_inputs
+from ..inputs import FILL_MODES, check_sizes, make_inputs
 from ..old.flags import add_old_flags, say
 from ..old.table import NO_MICRO, RUN
 from ..run_tables import print_profile, print_times, print_top
@@ -43,6 +43,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--fill-mode",
         choices=FILL_MODES,
         help="fills inputs that are not given (default without --inputs: random)",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=arguments.sizes,
+        default={},
+        metavar="SIZES",
+        help="sizes of open dimensions, for inputs that are filled: 'N=1,S=128' (default: the greatest)",
     )
     parser.add_argument(
         "--device",
@@ -105,7 +112,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _run(package: Any, args: argparse.Namespace) -> None:
     check_device(args.device, package.metadata)
-    inputs = make_inputs(package.metadata["inputs"], args.inputs, args.fill_mode)
+    check_sizes(args.sizes, package.metadata.get("dimensions", {}))
+    inputs = make_inputs(package.metadata["inputs"], args.inputs, args.fill_mode, args.sizes)
     outputs = package.run(inputs)
     if args.outputs is not None:
         write_npz(args.outputs, outputs)

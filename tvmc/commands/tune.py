@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ...errors import TvmqError
+from ...ranges import greatest
 from ..model_flags import (
     add_linker_flags,
     add_model_flags,
@@ -106,11 +107,11 @@ def _remote(args: argparse.Namespace, target: Target) -> Remote | None:
 
 def _random_sample(args: argparse.Namespace, model: IRModule) -> Samples:
     """Return one sample at random, which does where none are named: only speed matters here."""
-    from ...passes.hub.graph import dtype_of, shape_of
+    from ...passes.hub.graph import input_specs
     from ..inputs import make_inputs
 
     tensors = [
-        {"name": param.name, "shape": shape_of(param), "dtype": dtype_of(param)}
-        for param in model["main"].params
+        {"name": name, "shape": greatest(shape), "dtype": dtype}
+        for name, (shape, dtype) in input_specs(model).items()
     ]
     return [make_inputs(tensors, None, args.fill_mode)]

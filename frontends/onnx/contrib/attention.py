@@ -68,7 +68,9 @@ def multi_head_attention(
     if bias:
         names = _with_bias(body, names, shapes, bias, num_heads)
     query_, key_, value_ = (
-        name if len(shape) == 4 else split_heads(body, name, *shape[:2], num_heads, shape[2] // num_heads)
+        name
+        if len(shape) == 4
+        else split_heads(body, name, shape[0], shape[1], num_heads, shape[2] // num_heads)
         for name, shape in zip(names, shapes, strict=True)
     )
     depths = [shape[-1] if len(shape) == 4 else shape[2] // num_heads for shape in shapes]

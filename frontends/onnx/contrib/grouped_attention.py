@@ -66,9 +66,13 @@ def group_query_attention(
     if added:
         check_bias(body, added, query, sizes)
     seen = _seen(body, before, lengths, sizes, causal, local_window_size)
-    repeated = [_repeated(body, present, group, keys) for present in presents]
+    all_keys, all_values = (_repeated(body, present, group, keys) for present in presents)
     result = weighted_values(
-        body, heads[0], *repeated, sizes, scale=scale, softcap=softcap, changes=(added,), seen=seen
+        *(body, heads[0], all_keys, all_values, sizes),
+        scale=scale,
+        softcap=softcap,
+        changes=(added,),
+        seen=seen,
     )
     return result, *presents
 

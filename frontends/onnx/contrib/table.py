@@ -35,6 +35,7 @@ from .products import (
     fused_matmul,
     matmul_integer_to_float,
 )
+from .recurrent import dynamic_quantize_lstm
 from .rotary import rotary_embedding, standard_rotary_embedding
 
 CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
@@ -49,6 +50,7 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "BiasAdd": bias_add,
         "BiasGelu": bias_gelu,
         "BiasSoftmax": bias_softmax,
+        "DynamicQuantizeLSTM": dynamic_quantize_lstm,
         "DynamicQuantizeMatMul": dynamic_quantize_matmul,
         "EmbedLayerNormalization": embed_layer_normalization,
         "FastGelu": fast_gelu,

@@ -2,60 +2,22 @@
 
     LSTM(x, W, R, ..)  -->  recurrence(matmul(x, W^T) + b, R^T, ..)    for each direction
 
-The former is a matrix product like any other, and quantized like one; the latter stays float.
+The former is a matrix product like any other, and quantized like one; so are the weights of the latter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from tvm import relax, tirx
+from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
-from .recurrence import GATES, Activation, Recurrence
-
-
-@dataclass(frozen=True)
-class _Formula:
-    """An activation of alpha and beta, and their defaults; None where it does not have one."""
-
-    of: Callable[[tirx.Expr, float, float], tirx.Expr]
-    alpha: float | None = None
-    beta: float | None = None
-
-
-def _sigmoid(x: tirx.Expr) -> tirx.Expr:
-    return 1.0 / (1.0 + tirx.exp(-x))
-
-
-def _positive(x: tirx.Expr, yes: tirx.Expr, no: tirx.Expr | float) -> tirx.Expr:
-    return tirx.Select(x > 0, yes, tirx.const(no, "float32") if isinstance(no, float) else no)
-
-
-def _clamped(x: tirx.Expr, low: float, high: float) -> tirx.Expr:
-    return tirx.max(tirx.min(x, tirx.const(high, "float32")), tirx.const(low, "float32"))
-
-
-ACTIVATIONS: dict[str, _Formula] = {
-    "Affine": _Formula(lambda x, a, b: a * x + b, 1.0, 0.0),
-    "Elu": _Formula(lambda x, a, b: _positive(x, x, a * (tirx.exp(x) - 1.0)), 1.0),
-    "HardSigmoid": _Formula(lambda x, a, b: _clamped(a * x + b, 0.0, 1.0), 0.2, 0.5),
-    "LeakyRelu": _Formula(lambda x, a, b: _positive(x, x, a * x), 0.01),
-    "Relu": _Formula(lambda x, a, b: _positive(x, x, 0.0)),
-    "ScaledTanh": _Formula(lambda x, a, b: a * tirx.tanh(b * x), 1.0, 1.0),
-    "Sigmoid": _Formula(lambda x, a, b: _sigmoid(x)),
-    "Softplus": _Formula(lambda x, a, b: _positive(x, x, 0.0) + tirx.log(1.0 + tirx.exp(-tirx.abs(x)))),
-    "Softsign": _Formula(lambda x, a, b: x / (1.0 + tirx.abs(x))),
-    "Tanh": _Formula(lambda x, a, b: tirx.tanh(x)),
-    "ThresholdedRelu": _Formula(
-        lambda x, a, b: tirx.Select(x > tirx.const(a, "float32"), x, tirx.const(0.0, "float32")), 1.0
-    ),
-}
-"""ONNX's names of activations."""
+from ....passes.hub.recurrences import GATES, GateFunction, Recurrence
+from ....passes.realize.compute.gate_functions import FORMULAS
+from ....passes.realize.compute.recurrence import float_recurrence
 
 DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 """Cell to the activations of each direction."""
@@ -64,7 +26,7 @@ DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, 
 """ONNX's direction to whether each of its directions is the reverse one."""
 
 
-def activations_of(cell: str, directions: int, attr: dict[str, Any]) -> list[tuple[Activation, ...]]:
+def activations_of(cell: str, directions: int, attr: dict[str, Any]) -> list[tuple[GateFunction, ...]]:
     """Return each direction's activations. ``activation_alpha`` and ``_beta`` are for those that have one, in order.
 
     Raises
@@ -80,14 +42,17 @@ def activations_of(cell: str, directions: int, attr: dict[str, Any]) -> list[tup
     return [tuple(found[at : at + each]) for at in range(0, len(found), each)]
 
 
-def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Activation:
-    known = {key.lower(): formula for key, formula in ACTIVATIONS.items()}
+def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> GateFunction:
+    known = {key.lower(): key for key in FORMULAS}
     if name.lower() not in known:
-        raise ValueError(f"activation {name!r} is unknown; valid: {', '.join(ACTIVATIONS)}")
-    formula = known[name.lower()]
-    alpha = 0.0 if formula.alpha is None else next(alphas, formula.alpha)
-    beta = 0.0 if formula.beta is None else next(betas, formula.beta)
-    return lambda x: formula.of(x, alpha, beta)
+        raise ValueError(f"activation {name!r} is unknown; valid: {', '.join(FORMULAS)}")
+    key = known[name.lower()]
+    alpha, beta = FORMULAS[key].alpha, FORMULAS[key].beta
+    return GateFunction(
+        key,
+        0.0 if alpha is None else next(alphas, alpha),
+        0.0 if beta is None else next(betas, beta),
+    )
 
 
 class _Recurrent(stock.OnnxOpConverter):
@@ -145,7 +110,7 @@ class _Recurrent(stock.OnnxOpConverter):
                 _part(value, peepholes, at), lengths, *(_part(value, state, at) for state in states),
             ]  # fmt: skip
             shapes = [(steps, batch, hidden), (batch, hidden), (batch, hidden)]
-            kernel = bb.add_func(layer.function(), cls.cell.lower())
+            kernel = bb.add_func(float_recurrence(layer), cls.cell.lower())
             types = [relax.TensorType(shape, "float32") for shape in shapes]
             found.append(bb.emit(relax.call_tir(kernel, operands, types)))
         results = []

@@ -140,6 +140,11 @@ def extents(order: str, shape: Sequence[tirx.Expr]) -> tuple[tirx.Expr, tirx.Exp
     return batch, heads, length, depth
 
 
+def is_one(extent: tirx.Expr) -> bool:
+    """Tell whether the extent is 1, for sure."""
+    return isinstance(extent, tirx.IntImm) and int(extent) == 1
+
+
 def attention(
     query: te.Tensor, key: te.Tensor, value: te.Tensor, *operands: te.Tensor, form: Attention, by: ConvertBy
 ) -> te.Tensor:
@@ -177,7 +182,7 @@ def attention(
         def operand(which: int) -> tirx.Expr:
             tensor = operands[which]
             places = zip(index, tensor.shape, strict=True)
-            return tensor(*(tirx.const(0, "int64") if _is_one(extent) else place for place, extent in places))
+            return tensor(*(tirx.const(0, "int64") if is_one(extent) else place for place, extent in places))
 
         return form.stepped(scores(*index), operand)
 
@@ -220,7 +225,3 @@ def attention(
         name="result",
         attrs={KERNEL: "attention", ATTENTION: form.dumps()},
     )
-
-
-def _is_one(extent: tirx.Expr) -> bool:
-    return isinstance(extent, tirx.IntImm) and int(extent) == 1

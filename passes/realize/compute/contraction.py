@@ -321,8 +321,8 @@ def matmul(
     axis = _rows_axis(lead)
     outer = [extent for place, extent in enumerate(lead) if place != axis]
     length = lead[axis] if lead else 1
-    rows = padded_rows(length, dot.rows)
-    exact = inner == steps * depth and rows == length
+    rows = dot.padded_rows(length)
+    exact = inner == steps * depth and rows == length and not dot.any_extent
 
     def ordered(front: Sequence[tirx.Expr], row: tirx.Expr) -> list[tirx.Expr]:
         """Return the leading indices of data and result for those of the accumulator."""
@@ -337,7 +337,7 @@ def matmul(
         def body(*index):
             *front, row, channel = index
             conditions = []
-            if rows != length:
+            if rows != length or dot.any_extent:
                 conditions.append(row < length)
             if inner != steps * depth:
                 conditions.append(channel < inner)

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....targets.bit_products import unit_of
-from ...hub.packing import STORED_BITS
+from ...hub.packing import STORED_BITS, ceil_div, padded_rows
+
+ANY_ROWS = 4
+"""Rows of a register tile where their number is open."""
+
+ANY_BLOCKS = 2
+"""Blocks of channels of one, where that is open."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Dot:
         unpacks those of fewer for all of its rows.
     narrow : how sums begin; None where an instruction adds to the accumulator itself.
     data_bits : that activations have at most, not below 0; 8 where that makes no difference.
+    any_extent : the extents of the product are a sample of any.
     """
 
     lanes: int
@@ -63,6 +70,13 @@ class Dot:
     words: int = 0
     narrow: Narrow | None = None
     data_bits: int = 8
+    any_extent: bool = False
+
+    def padded_rows(self, rows: int) -> int:
+        """Return in how many rows, whole register tiles of them, so many are computed."""
+        if self.any_extent:
+            return ceil_div(rows, ANY_ROWS) * ANY_ROWS
+        return padded_rows(rows, self.rows)
 
     @property
     def is_binary(self) -> bool:

@@ -106,7 +106,7 @@ def symmetric(
     out = Output(dtype, centre, centre - 127, centre + 127)
 
     def body(*index: tirx.Expr) -> tirx.Expr:
-        return conversion.to_output(_steps(data(*index), scale(*index[:-1])), out)
+        return conversion.to_output(steps_of(data(*index), scale(*index[:-1])), out)
 
     return [te.compute(data.shape, body, name="quantized", attrs={ROWS: len(most.shape)}), scale]
 
@@ -124,18 +124,18 @@ def asymmetric(
     scale = _scales(most.shape, lambda *row: (_real(most(*row)) + _real(below(*row))) / _float(255))
 
     def zero(*row: tirx.Expr) -> tirx.Expr:
-        return conversion.to_output(_steps(_real(below(*row)), scale(*row)), Output(dtype, low, low, high))
+        return conversion.to_output(steps_of(_real(below(*row)), scale(*row)), Output(dtype, low, low, high))
 
     zeros = te.compute(most.shape, zero, name="zero_point", attrs={ROWS: len(most.shape)})
 
     def body(*index: tirx.Expr) -> tirx.Expr:
         row = index[:-1]
-        steps = conversion.to_int(_steps(data(*index), scale(*row))) + zeros(*row).astype("int32")
+        steps = conversion.to_int(steps_of(data(*index), scale(*row))) + zeros(*row).astype("int32")
         return tirx.max(tirx.min(steps, _int(high)), _int(low)).astype(dtype)
 
     return [te.compute(data.shape, body, name="quantized", attrs={ROWS: len(most.shape)}), scale, zeros]
 
 
-def _steps(value: tirx.Expr, scale: tirx.Expr) -> tirx.Expr:
+def steps_of(value: tirx.Expr, scale: tirx.Expr) -> tirx.Expr:
     """Return how many scales a number is; 0 where the scale is not finite."""
     return tirx.Select(scale < _float(math.inf), value / scale, _float(0))

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from tvm import te, tirx
 
-from ...hub.packing import ceil_div, padded_rows
+from ...hub.packing import ceil_div
 from .annotations import PACK
 from .bfloat16 import convert
 from .contraction import or_outside
-from .dots import Dot
+from .dots import ANY_BLOCKS, Dot
 from .epilogue import Dequantize, Requantize
 from .sums import accumulate
 
@@ -62,15 +62,22 @@ def packed(other: te.Tensor, dot: Dot, centre: int = 0) -> te.Tensor:
             value = value ^ tirx.const(centre, str(value.ty))
         return _within(other, dot, row, column, convert(value, dot.weight_dtype))
 
-    shape = (*lead, ceil_div(columns, dot.lanes), ceil_div(inner, dot.depth), dot.lanes, dot.depth)
+    shape = (*lead, _blocks(columns, dot), ceil_div(inner, dot.depth), dot.lanes, dot.depth)
     return te.compute(shape, body, name="packed", attrs={PACK: 1})
+
+
+def _blocks(columns: int, dot: Dot) -> int:
+    """Return how many blocks of columns there are: whole register tiles of them where their number is open."""
+    if dot.any_extent:
+        return ceil_div(columns, ANY_BLOCKS * dot.lanes) * ANY_BLOCKS
+    return ceil_div(columns, dot.lanes)
 
 
 def _within(other: te.Tensor, dot: Dot, row: tirx.Expr, column: tirx.Expr, value: tirx.Expr) -> tirx.Expr:
     """Return an element of a matrix; zero where whole tiles leave it."""
     inner, columns = (int(extent) for extent in other.shape[-2:])
-    conditions = [row < inner] if inner % dot.depth else []
-    if columns % dot.lanes:
+    conditions = [row < inner] if inner % dot.depth or (dot.any_extent and dot.depth > 1) else []
+    if columns % dot.lanes or dot.any_extent:
         conditions.append(column < columns)
     return or_outside(value, conditions)
 
@@ -78,13 +85,13 @@ def _within(other: te.Tensor, dot: Dot, row: tirx.Expr, column: tirx.Expr, value
 def _rows(data: te.Tensor, dot: Dot) -> te.Tensor:
     """Return the data (..., M, K) in whole register tiles and groups, in the dtype that reaches the instruction."""
     length, inner = (int(extent) for extent in data.shape[-2:])
-    rows, depth = padded_rows(length), ceil_div(inner, dot.depth) * dot.depth
-    if (rows, depth, str(data.dtype)) == (length, inner, dot.data_dtype):
+    rows, depth = dot.padded_rows(length), ceil_div(inner, dot.depth) * dot.depth
+    if not dot.any_extent and (rows, depth, str(data.dtype)) == (length, inner, dot.data_dtype):
         return data
 
     def body(*index: tirx.Expr) -> tirx.Expr:
-        conditions = [index[-2] < length] if rows != length else []
-        if depth != inner:
+        conditions = [index[-2] < length] if rows != length or dot.any_extent else []
+        if depth != inner or (dot.any_extent and dot.depth > 1):
             conditions.append(index[-1] < inner)
         return or_outside(convert(data(*index), dot.data_dtype), conditions)
 
@@ -96,8 +103,9 @@ def _accumulator(data: te.Tensor, other: te.Tensor, dot: Dot, centre: int = 0) -
     """Return the sums in whole register tiles, ``(..., rows, N/lanes, lanes)``."""
     *batch, _, _ = _shape(data, other)
     length, inner = (int(extent) for extent in data.shape[-2:])
-    blocks, steps = ceil_div(int(other.shape[-1]), dot.lanes), ceil_div(inner, dot.depth)
-    as_it_lies = dot.accumulator_dtype == "float32" and length < PACKING_ROWS
+    blocks, steps = _blocks(int(other.shape[-1]), dot), ceil_div(inner, dot.depth)
+    is_short = length < PACKING_ROWS and not dot.any_extent
+    as_it_lies = dot.accumulator_dtype == "float32" and is_short
     weight = None if as_it_lies else packed(other, dot, centre)
     source = _rows(data, dot)
 

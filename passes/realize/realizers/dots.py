@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....targets.row import DotInstruction, LaneSums, NarrowDot, TargetRow
+from ....targets.row import DotInstruction, Extents, LaneSums, NarrowDot, TargetRow
 from ...hub import arithmetic
 from ...hub.lane_sums import fitted_to, largest_sums, runs_of
 from ...hub.packing import STORED_BITS, pack_planes, stored_bits
@@ -35,7 +35,13 @@ class Layout:
     weights: np.ndarray
 
 
-def lay_out(
+def lay_out(row: TargetRow, *args, **kwargs) -> Layout:
+    """Return the fastest dot product of the target that is exact for these weights, and the weights for it."""
+    found = _laid_out(row, *args, **kwargs)
+    return dataclasses.replace(found, dot=dataclasses.replace(found.dot, any_extent=row.is_sample))
+
+
+def _laid_out(
     row: TargetRow,
     weight: Weight,
     arrange: Arrange,
@@ -56,10 +62,11 @@ def lay_out(
     has_neighbours : the kernel can give the instruction neighbouring rows.
     """
     bits = stored_bits(bits_of(weight.values))
-    if bits < STORED_BITS[-1] and rows is not None and rows <= row.few_rows:
+    is_fixed = row.extents is Extents.FIXED  # else all numbers of rows share one layout
+    if bits < STORED_BITS[-1] and rows is not None and rows <= row.few_rows and is_fixed:
         return _in_registers(row, arrange, taps, bits)
     dot = _narrow(row.narrow_dot, arrange, taps, bounds) if row.narrow_dot is not None else None
-    if dot is None and has_neighbours and rows != 1:
+    if dot is None and has_neighbours and (rows != 1 or not is_fixed):
         dot = _of_two_rows(row, taps)
     if dot is None and row.gpu is not None and bits < STORED_BITS[-1]:
         few = next(each for each in row.packed_dots if each.bits == bits)

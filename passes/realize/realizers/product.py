@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from tvm import relax
 
+from ....targets.row import Extents
 from ...hub import arithmetic
 from ...hub.graph import layer_name, shape_of
 from ...hub.operators import is_product
@@ -29,7 +30,7 @@ def plan_matrix_product(facts: Facts, value: relax.Expr, target: Parameters | No
     """Plan the matrix product of two quantized tensors."""
     limited = strip_limits(facts, value)
     call = facts.definition(limited.value)
-    if not is_product(call):
+    if not is_product(call, of_any_rows=facts.row.extents is not Extents.FIXED):
         return None
     data, other = (facts.parameters(argument) for argument in call.args)
     if data is None or other is None:
@@ -68,7 +69,7 @@ def plan_matrix_product(facts: Facts, value: relax.Expr, target: Parameters | No
         define = partial(
             product.integer_matmul,
             multiplier=float(np.float32(multiplier)),
-            dot=Dot(own.lanes, own.depth, own.data_dtype),
+            dot=Dot(own.lanes, own.depth, own.data_dtype, any_extent=emitter.row.is_sample),
             epilogue=epilogue,
         )
         shapes = [shape_of(argument) for argument in call.args]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te
 
-from ....targets.row import TargetRow
+from ....targets.row import Extents, TargetRow
 from ...hub import arithmetic, packing
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged
@@ -282,6 +282,8 @@ def _is_product_of_few(call: relax.Call, weight: Weight, row: TargetRow) -> bool
     """Tell whether a convolution is the product of so few pixels that their kernel takes packed weights as they lie."""
     if op_name(call) != "relax.nn.conv2d" or bits_of(weight.values) > packing.STORED_BITS[-2]:
         return False
+    if row.extents is not Extents.FIXED:
+        return False  # all numbers of pixels share one layout
     attrs = call.attrs
     is_pointwise = weight.values.shape[2:] == (1, 1) and int(attrs.groups) == 1
     is_dense = not any(map(int, attrs.padding)) and all(int(stride) == 1 for stride in attrs.strides)

@@ -7,7 +7,12 @@ from onnx import TensorProto, helper
 
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx.graph import real_inputs
-from tvmq.frontends.onnx.shapes import declared_shape, static_shapes
+from tvmq.frontends.onnx.shapes import declared_shape, shapes_of_inputs
+from tvmq.ranges import Range
+
+
+def static_shapes(graph, given):
+    return shapes_of_inputs(graph, given).at({})
 
 
 def graph(**shapes):
@@ -75,6 +80,67 @@ def test_refused(shapes, given, message):
     with pytest.raises(TvmqError) as caught:
         static_shapes(graph(**shapes), given)
     assert str(caught.value) == message
+
+
+TOKENS = {"ids": ("N", "S"), "mask": ("N", "S")}
+OPEN = Range(1, 512)
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "shapes", "ranges"),
+    [
+        (TOKENS, {"N": 1, "S": "1..512"}, {"ids": (1, "S"), "mask": (1, "S")}, {"S": OPEN}),
+        (TOKENS, {"N": (1, 8), "S": 4}, {"ids": ("N", 4), "mask": ("N", 4)}, {"N": Range(1, 8)}),
+        (TOKENS, {"ids": [1, OPEN], "S": OPEN, "N": 1}, {"ids": (1, "S"), "mask": (1, "S")}, {"S": OPEN}),
+        # Without names in the file: those of one axis and range are one.
+        (
+            {"a": (None, None), "b": (None, None)},
+            {"a": [1, OPEN], "b": [1, OPEN]},
+            {"a": (1, "dim1"), "b": (1, "dim1")},
+            {"dim1": OPEN},
+        ),
+        (
+            {"a": (None,), "b": (None,)},
+            {"a": ["1..512"], "b": ["1..8"]},
+            {"a": ("dim0",), "b": ("dim0_1",)},
+            {"dim0": OPEN, "dim0_1": Range(1, 8)},
+        ),
+        ({"a": (None,)}, {"a": ["L=1..512"]}, {"a": ("L",)}, {"L": Range(1, 512, "L")}),
+        ({"a": ("batch size",)}, {"batch size": OPEN}, {"a": ("batch_size",)}, {"batch_size": OPEN}),
+        (TOKENS, {"N": "3..3", "S": 2}, {"ids": (3, 2), "mask": (3, 2)}, {}),
+    ],
+)
+def test_open(declared, given, shapes, ranges):
+    found = shapes_of_inputs(graph(**declared), given)
+    assert (found.shapes, found.ranges) == (shapes, ranges)
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "message"),
+    [
+        (TOKENS, {"N": 1, "L": "1..512"}, "unknown dimension 'L'"),
+        (
+            TOKENS,
+            {"N": 1, "S": "one"},
+            "'S' is given the extent 'one'; expected a number, or a range such as '1..512'",
+        ),
+        (
+            TOKENS,
+            {"ids": [1, OPEN], "mask": [1, 8]},
+            "dimension 'S' is 1..512 in input 'ids' and 8 in input 'mask'",
+        ),
+        ({"a": (4,)}, {"a": [OPEN]}, "input 'a' is given the shape [1..512]; the model fixes [4]"),
+        (
+            {"a": (None, None)},
+            {"a": ["L=1..4", "L=1..8"]},
+            "dimension 'L' is given two ranges, 1..4 and 1..8; it has one",
+        ),
+    ],
+)
+def test_open_refused(declared, given, message):
+    with pytest.raises(TvmqError) as caught:
+        shapes_of_inputs(graph(**declared), given)
+    assert str(caught.value).startswith(message)
 
 
 def test_inputs_that_are_no_tensors():

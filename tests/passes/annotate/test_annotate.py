@@ -405,6 +405,7 @@ def test_a_dynamic_layer_that_stays_float_says_why():
     [
         ({"activation_bits": 4}, "activation_bits has no effect with the scheme 'dynamic': rows have 8 bits"),
         ({"power_of_two": True}, "power_of_two has no effect with the scheme 'dynamic'"),
+        ({"activation_scales": "auto"}, "activation_scales has no effect with the scheme 'dynamic'"),
         ({"rounding": "reconstruct"}, "rounding 'reconstruct' does not know the scheme 'dynamic'"),
         (
             {"bits": {"a": (8, 4)}},

@@ -13,6 +13,10 @@ from tvmq import passes
 from tvmq.errors import TvmqError
 from tvmq.passes import CalibrationCache, get_scheme
 from tvmq.passes.hub.conditions import CALIBRATED, PAIRS
+from tvmq.passes.hub.graph import bindings_of, op_name
+from tvmq.passes.hub.open_dims import ranges_of
+from tvmq.passes.hub.unify import over_sizes
+from tvmq.ranges import Range
 from tvmq.targets.rows import ROWS
 
 from ..modules import const, module, random
@@ -231,3 +235,16 @@ def test_passes_that_came_through_give_the_same_numbers(stages):
     late = passes.Calibrate(SAMPLES)(passes.Layout()(stages["annotated"]))
     scales = [[pair.scale for pair in passes.activation_pairs(mod)] for mod in (stages["calibrated"], late)]
     np.testing.assert_array_equal(*scales)
+
+
+def test_open_modules_go_through_passes_of_static_ones():
+    """A pass that knows nothing of open dimensions runs at several sizes; one that runs samples says so."""
+    ranges = {"N": Range(1, 4)}
+    mod = over_sizes(lambda sizes: module({"x": (sizes["N"], *SHAPE[1:])}, _net), ranges)
+    annotated = passes.Annotate(get_scheme("int8"), ROW)(passes.Prepare()(mod))
+    assert ranges_of(annotated).keys() == ranges.keys()
+    samples = [{"x": random(count, *SHAPE[1:], seed=count)} for count in (1, 3)]
+    calibrated = passes.Calibrate(samples)(annotated)
+    assert {op_name(binding.value) for binding in bindings_of(calibrated)} >= {"relax.quantize"}
+    with pytest.raises(TvmqError, match="Reconstruct: open dimensions are not supported yet"):
+        passes.Reconstruct(samples)(calibrated)

@@ -14,7 +14,7 @@ from tvmq.passes.hub.product_choices import product_choices
 from tvmq.passes.hub.row_pairs import row_pairs
 from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.improve.fit_products import FitProducts
-from tvmq.passes.improve.product_error import ProductError, RowSample
+from tvmq.passes.improve.product_error import ROWS, ProductError, RowSample
 
 from ..modules import assert_close, const, module, operators, random
 
@@ -113,6 +113,6 @@ def test_errors_are_those_of_their_formulas():
 def test_rows_are_sampled_and_ranges_are_of_all():
     arrays = [random(1, 100, 4, seed=seed) for seed in range(60)]
     sample = observed(*arrays)
-    assert len(sample.rows) <= 512 + 16
+    assert ROWS <= len(sample.rows) <= ROWS + 16
     np.testing.assert_array_equal(sample.high, np.concatenate(arrays, axis=1).max(axis=(0, 1)))
     np.testing.assert_array_equal(sample.largest, np.abs(np.concatenate(arrays, axis=1)).max(axis=(0, 1)))

@@ -62,6 +62,7 @@ def mod():
 def test_it_is_a_list(pipeline):
     assert _names(pipeline) == [
         "Prepare",
+        "FitProducts",
         "Annotate",
         "SetParameters",
         "Calibrate",
@@ -69,23 +70,24 @@ def test_it_is_a_list(pipeline):
         "CorrectBias",
         "FoldWeights",
     ]
-    assert len(pipeline) == 7 and isinstance(pipeline[0], Prepare)
+    assert len(pipeline) == 8 and isinstance(pipeline[0], Prepare)
     pipeline.append(Layout())
-    pipeline[1], pipeline[2] = pipeline[2], pipeline[1]
-    assert _names(pipeline)[1:3] == ["SetParameters", "Annotate"] and _names(pipeline)[-1] == "Layout"
+    pipeline[2], pipeline[3] = pipeline[3], pipeline[2]
+    assert _names(pipeline)[2:4] == ["SetParameters", "Annotate"] and _names(pipeline)[-1] == "Layout"
 
 
 def test_passes_are_found_by_class_name_or_themselves(pipeline):
-    assert pipeline.index(Calibrate) == pipeline.index("Calibrate") == pipeline.index("tvmq.Calibrate") == 3
+    assert pipeline.index(Calibrate) == pipeline.index("Calibrate") == pipeline.index("tvmq.Calibrate") == 4
     assert pipeline.index(pipeline[4]) == 4
     assert Calibrate in pipeline and "Calibrate" in pipeline and Equalize not in pipeline
-    assert _names(pipeline.before(Calibrate)) == ["Prepare", "Annotate", "SetParameters"]
+    assert _names(pipeline.before(Calibrate)) == ["Prepare", "FitProducts", "Annotate", "SetParameters"]
     pipeline.insert_before(Annotate, Equalize([]), mine)
     pipeline.insert_after("CorrectBias", mine)
     pipeline.remove("SetParameters")
     pipeline.replace(Prepare, mine)
     assert _names(pipeline) == [
         "mine",
+        "FitProducts",
         "Equalize",
         "mine",
         "Annotate",
@@ -123,7 +125,8 @@ def test_options_and_schemes(samples):
     options = QuantizeOptions(equalize=True, bias_correction="none")
     names = _names(default_pipeline(get_scheme("int8"), TARGET, CalibrationData(samples), options=options))
     assert names == [
-        *("Prepare", "Equalize", "Annotate", "SetParameters", "Calibrate", "SpareLayers", "FoldWeights")
+        *("Prepare", "FitProducts", "Equalize", "Annotate", "SetParameters", "Calibrate", "SpareLayers"),
+        "FoldWeights",
     ]
     assert _names(default_pipeline("weight-only", None, ())) == ["Prepare", "CompressWeights"]
     with pytest.raises(TvmqError, match="unknown quantization scheme 'int9'; did you mean 'int8'"):

@@ -93,6 +93,8 @@ def run(form, arrays, operands=(), threads=1):
         (1, 13, 33, 4, 2, 13, 11),  # heads share keys; no whole vectors
         (1, 1, 5, 2, 1, 40, 24),  # one query, less than a vector of keys
         (1, 3, 1, 1, 1, 4, 4),  # one key
+        (2, 1, 37, 4, 2, 64, 64),  # so few queries that keys are read as they lie
+        (1, 3, 16, 1, 1, 16, 8),
     ],
     ids=str,
 )
@@ -151,7 +153,7 @@ def test_a_row_without_keys_is_zeros_where_it_ought_to_be(keys):
     np.testing.assert_allclose(result, reference(form, arrays, [mask]), atol=TOLERANCE)
 
 
-@pytest.mark.parametrize(("queries", "keys"), [(5, 2999), (61, 3200)])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 3001), (5, 2999), (61, 3200)])
 def test_the_softmax_runs_where_keys_leave_the_cache(queries, keys):
     form = Attention(HEADS, (Step("scale", 0.5), Step("add", operand=0)))
     arrays = inputs(form, (1, queries, keys, 2, 1, 64, 40))
@@ -190,6 +192,25 @@ def test_tiles_fill_the_registers_of_other_targets(cpu, instruction):
     func = kernel_of(form, inputs(form, (1, 128, 128, 2, 2, 32, 32)), target)
     assembly = compile_kernel(func, target).inspect_source("asm")
     assert assembly.count(instruction) >= 2 * (row_of(target).vector_registers - 8)
+
+
+@pytest.mark.parametrize("most", [40, 4000])
+def test_open_lengths(most):
+    """One kernel takes any number of keys and queries up to the greatest; of many keys its softmax runs."""
+    form = Attention(SEQUENCES, (Step("scale", 0.25), Step("add", operand=0)))
+    queries, keys = tvm.tirx.Var("q", "int64"), tvm.tirx.Var("k", "int64")
+    shapes = [(1, queries, 2, 16), (1, keys, 2, 16), (1, keys, 2, 11), (1, 1, 1, keys)]
+    given = [te.placeholder(shape, "float32", name=f"x{place}") for place, shape in enumerate(shapes)]
+    row = row_of(TARGET)
+    func = te.create_prim_func([*given, attention(*given, form=form, by=row.converts_by)])
+    func = attention_kernel(func, row, 1, lambda extent: 40 if extent.same_as(queries) else most)
+    kernel = compile_kernel(func, TARGET)["main"]
+    for count, length in ((1, 1), (5, 16), (6, 17), (13, 40), (40, 33), (2, most), (7, most - 3)):
+        arrays = inputs(form, (1, count, length, 2, 2, 16, 11))
+        mask = random((1, 1, 1, length), 4)
+        out = tvm.runtime.tensor(np.full((1, count, 2, 11), 77, "float32"))
+        kernel(*map(tvm.runtime.tensor, (*arrays, mask)), out)
+        np.testing.assert_allclose(out.numpy(), reference(form, arrays, [mask]), atol=TOLERANCE)
 
 
 def test_what_is_no_attention_is_left_alone():

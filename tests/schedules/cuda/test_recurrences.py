@@ -7,8 +7,9 @@ import pytest
 import tvm
 from tvm import tirx
 
-from tvmq.frontends.onnx.converters.recurrence import GATES, Recurrence
-from tvmq.frontends.onnx.converters.recurrent import ACTIVATIONS, DEFAULTS
+from tvmq.frontends.onnx.converters.recurrent import DEFAULTS
+from tvmq.passes.hub.recurrences import GATES, GateFunction, Recurrence
+from tvmq.passes.realize.compute.recurrence import float_recurrence
 from tvmq.schedules.code import compile_kernel
 from tvmq.schedules.cuda.kernels import cuda_kernel
 from tvmq.schedules.rules import schedule
@@ -26,8 +27,8 @@ TOLERANCE = 2.0**-20
 
 
 def layer(cell: str, hidden: int, **options: bool) -> Recurrence:
-    activations = tuple(lambda x, name=name: ACTIVATIONS[name].of(x, 0.0, 0.0) for name in DEFAULTS[cell])
-    return Recurrence(cell, STEPS, BATCH, hidden, activations, **options)
+    functions = tuple(map(GateFunction, DEFAULTS[cell]))
+    return Recurrence(cell, STEPS, BATCH, hidden, functions, **options)
 
 
 def arrays(func: tirx.PrimFunc) -> list[np.ndarray]:
@@ -61,7 +62,7 @@ def on_cpu(func: tirx.PrimFunc, given: list[np.ndarray]) -> list[np.ndarray]:
     ],
 )
 def test_results_are_those_of_the_cpu(cell: str, options: dict, hidden: int) -> None:
-    func = layer(cell, hidden, **options).function()
+    func = float_recurrence(layer(cell, hidden, **options))
     gates = GATES[cell] - (cell == "GRU" and not options)  # that are multiplied at once
     (launch,) = launches(cuda_kernel(func, ROW))
     assert launch == {"blockIdx.x": BATCH, "threadIdx.x": min(1024, -(-gates * hidden // 32) * 32)}
@@ -73,4 +74,4 @@ def test_results_are_those_of_the_cpu(cell: str, options: dict, hidden: int) -> 
 @pytest.mark.parametrize(("cell", "barriers"), [("RNN", 3), ("GRU", 5), ("LSTM", 3)])
 def test_a_step_has_few_barriers(cell: str, barriers: int) -> None:
     """One is in front of the first step."""
-    assert str(cuda_kernel(layer(cell, 64).function(), ROW)).count("tvmq_barrier") == barriers
+    assert str(cuda_kernel(float_recurrence(layer(cell, 64)), ROW)).count("tvmq_barrier") == barriers

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tvmq
+from tests.open_models import TARGET, perceptron
 from tvmq.runtime.package import Package
 
 OUTPUTS = ["sum/of:0", "[bold]"]
@@ -209,3 +211,47 @@ def test_a_device_of_a_tracker(tvmc, package_path, inputs, tracker, tmp_path):
         assert there.files == here.files
         for name in here.files:
             np.testing.assert_array_equal(there[name], here[name])
+
+
+@pytest.fixture(scope="module")
+def open_package(tmp_path_factory):
+    """A package whose input has 1 to 9 rows."""
+    path = tmp_path_factory.mktemp("open") / "open.tar"
+    tvmq.compile(perceptron(), TARGET, input_shapes={"N": "1..9"}).export(path)
+    return path
+
+
+def test_sizes_of_inputs_that_are_filled(tvmc, open_package, tmp_path):
+    for sizes, rows in (([], 9), (["--sizes", "N=4"], 4)):
+        assert tvmc("run", open_package, *sizes, "-o", tmp_path / "out.npz", "--print-time").code == 0
+        with np.load(tmp_path / "out.npz") as outputs:
+            assert [array.shape for array in outputs.values()] == [(rows, 10)]
+    np.savez(tmp_path / "in.npz", x=np.ones((3, 24), np.float32))
+    assert tvmc("run", open_package, "-i", tmp_path / "in.npz", "--profile").code == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ("N=10", "--sizes N=10: this package takes 1 to 9"),
+        ("M=2", "unknown open dimension 'M'; valid: N"),
+    ],
+)
+def test_sizes_that_there_are_not(tvmc, open_package, sizes, message):
+    result = tvmc("run", open_package, "--sizes", sizes)
+    assert result.code == 1 and message in result.err
+
+
+def test_sizes_of_a_package_without_open_dimensions(tvmc, package_path):
+    result = tvmc("run", package_path, "--sizes", "N=2")
+    assert (
+        result.err
+        == "tvmc: error: --sizes has no effect: the package has no open dimension 'N', nor another\n"
+    )
+
+
+def test_inspect_shows_ranges(tvmc, open_package):
+    result = tvmc("inspect", open_package)
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["open", "dimensions", "N", "1..9"] in lines
+    assert ["x", "[N,24]", "float32"] in lines

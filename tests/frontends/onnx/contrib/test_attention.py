@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tvmq
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx.load import load_onnx
-from tvmq.passes.hub.graph import bindings_of, op_name
-from tvmq.passes.prepare.prepare import Prepare
-from tvmq.schedules.attention import fuse_attention
 
 from ...nodes import floats, one_node, run_node
 from .oracle import CLOSE, assert_same, int32
@@ -104,9 +102,9 @@ def test_packed_operands() -> None:
 def test_it_is_one_kernel() -> None:
     inputs = [X, WEIGHT, BIAS, FIRST_SEEN]
     model, _ = one_node("Attention", *inputs, constants=(1, 2), domain="com.microsoft", num_heads=HEADS)
-    bindings = bindings_of(fuse_attention(Prepare()(load_onnx(model))))
-    kernels = [binding.value.args[0] for binding in bindings if op_name(binding.value) == "relax.call_tir"]
-    assert len(kernels) == 1 and kernels[0].name_hint.startswith("attention")
+    kernels = [kernel["name"] for kernel in tvmq.compile(model, "llvm -mcpu=x86-64-v3").metadata["kernels"]]
+    assert sum(name.startswith("attention") for name in kernels) == 1
+    assert not any("softmax" in name for name in kernels)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
@@ -41,6 +43,15 @@ def transposed(rows: Sequence[tirx.Expr]) -> list[tirx.Expr]:
     side = len(rows)
     every = T.Shuffle(list(rows), [row * side + column for column in range(side) for row in range(side)])
     return [T.Shuffle([every], list(range(column * side, (column + 1) * side))) for column in range(side)]
+
+
+def sums_of(vectors: Sequence[tirx.Expr]) -> tirx.Expr:
+    """Return the vector of the sums of so many vectors, each of as many numbers or a power of two more."""
+    vectors = list(vectors)
+    while (lanes := int(vectors[0].ty.dtype.lanes)) > len(vectors):
+        halves = list(range(lanes // 2)), list(range(lanes // 2, lanes))
+        vectors = [T.Shuffle([vector], halves[0]) + T.Shuffle([vector], halves[1]) for vector in vectors]
+    return reduce(add, transposed(vectors))
 
 
 def exponential(value: tirx.Expr) -> tirx.Expr:
