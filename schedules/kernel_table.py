@@ -16,27 +16,41 @@ from .schedule import Schedule
 
 CALL = "tvmq.call"
 
+VARIABLE = "layer"
+"""How variables are called by number, that of an operator before it is legalized."""
+
 
 class KernelTable:
     """Marks a module's calls before fusion, and reads the marks after it.
 
-    Made from the module before its operators are legalized, which keeps variables but not the nodes' names.
+    Made from the module before its operators are legalized, which keeps variables but not the nodes' names: ``mod`` is
+    that module, with variables whose names are not those of any that legalization adds.
     """
 
     def __init__(self, mod: tvm.IRModule) -> None:
-        self._named = {binding.var.name: layer_name(binding.value) for binding in bindings_of(mod)}
+        self.mod = rebuild(mod, lambda builder, var, value: builder.emit(value, VARIABLE))
+        self._named = {binding.var.name: layer_name(binding.value) for binding in bindings_of(self.mod)}
         self._nodes: list[str] = []
         self._operators: list[str] = []
 
     def mark(self, mod: tvm.IRModule) -> tvm.IRModule:
-        """Return the module with a function of its own for each call, whose last block has the call's number."""
+        """Return the module with a function of its own for each call, whose last block has the call's number.
+
+        An operator that became several calls has the last one's variable; those before it are its own too.
+        """
+        first_unnamed = 0
 
         def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+            nonlocal first_unnamed
             if op_name(value) != "relax.call_tir":
                 return value
             sch = Schedule(mod[value.args[0]])
             sch.annotate(root_blocks(sch)[-1], CALL, len(self._nodes))
-            self._nodes.append(layer_name(value) or self._named.get(var.name, ""))
+            self._nodes.append("")
+            if var.name in self._named:
+                name = layer_name(value) or self._named[var.name]
+                self._nodes[first_unnamed:] = [name] * (len(self._nodes) - first_unnamed)
+                first_unnamed = len(self._nodes)
             self._operators.append(value.args[0].name_hint)
             return _with_function(builder, value, sch.mod["main"], value.args[0].name_hint)
 

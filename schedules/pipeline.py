@@ -111,7 +111,7 @@ def to_kernels(
     mod, stored = _lifted(mod, row)
     table = KernelTable(mod)
     with target:
-        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(mod))))
+        mod, kernels = table.unmark(fuse()(table.mark(legalize(row)(table.mod))))
         return with_loader(mod, stored), kernels
 
 
