@@ -18,7 +18,7 @@ from ..passes.hub.graph import is_constant, layer_name, op_name, shape_of, to_nu
 from ..passes.hub.op_patterns import OPAQUE
 from ..passes.hub.views import dense, merged, view_of
 from ..passes.prepare.rewriting import Scope, apply_rule
-from ..passes.realize.compute.attention import HEADS_FIRST, ORDERS, Attention, Rounding, attention
+from ..passes.realize.compute.attention import HEADS_FIRST, ORDERS, Attention, Rounding, Step, attention
 from ..targets.row import ConvertBy
 from .attention_operands import Matrices, Reading, cuts, read, reading
 from .attention_scores import Scores, copies, is_product, keeps_rows, read_operand, scores_of
@@ -172,13 +172,14 @@ def _arranged(
 
     batch = min(cuts(operands), key=copied)
     read_from = [read(scope, each, batch, how) for each, how in zip(operands, found(batch), strict=True)]
-    steps, others = [], []
+    steps: list[Step] = []
+    others: list[relax.Expr] = []
     for change in scores.changes:
         step = change.step
         if change.operand is not None:
             step = replace(step, operand=len(others))
             others.append(read_operand(scope, change, batch))
         steps.append(step)
-    orders = (*(order for _, order in read_from), HEADS_FIRST)
-    form = Attention(orders, tuple(steps), zeros=zeros)
+    (_, of_query), (_, of_key), (_, of_value) = read_from
+    form = Attention((of_query, of_key, of_value, HEADS_FIRST), tuple(steps), zeros=zeros)
     return _Call(form, (*(tensor for tensor, _ in read_from), *others), name)

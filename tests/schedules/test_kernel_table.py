@@ -23,7 +23,6 @@ def test_calls_on_the_way_to_a_result_are_its_own():
 
     mod = module({"x": (1, 8, 4, 6)}, body)
     _, kernels = to_kernels(mod, tvm.target.Target({"kind": "llvm"}), ROW)
-    names = [set(nodes) for _, nodes in kernels]
     by_kernel = dict(kernels)
     assert by_kernel["softmax"] == ["softmax"] and by_kernel["scan"] == ["sum"]
     assert by_kernel["concat"] == ["roll"]
