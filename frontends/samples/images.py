@@ -176,8 +176,8 @@ def open_images(paths: list[Path], specs: InputSpecs, options: ImageOptions) -> 
     """
     if len(specs) != 1:
         raise TvmqError(f"images can feed a model of one input, and this one has {len(specs)}; use an .npz")
-    name, (given, dtype) = next(iter(specs.items()))
-    shape = _fixed(given)
+    name, (extents, dtype) = next(iter(specs.items()))
+    shape = _fixed(extents)
     if dtype not in ("float32", "float16", "float64", "uint8"):
         raise TvmqError(f"images cannot feed the input {name!r} of dtype {dtype}; use an .npz")
     channels = _extents(shape, _layout(shape, options.layout))[2]
