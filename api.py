@@ -46,6 +46,7 @@ from .schedules.c_library.build import build_for_c
 from .schedules.context import pass_context
 from .schedules.cuda.archs import check_cuda_archs, common_row
 from .schedules.lowering import ALIGNMENT
+from .schedules.open.instances import part_sizes
 from .schedules.options import CompileOptions
 from .schedules.pipeline import Built, build_open
 from .schedules.sources import LoweredKernels, check_formats, sources_of
@@ -58,7 +59,7 @@ from .search.search import search_bits, search_key
 from .search.state import SearchState
 from .targets.features import refuse_gpu, row_of, threads_of, triple_of
 from .targets.parse import parse_target
-from .targets.row import TargetRow
+from .targets.row import Extents, TargetRow
 from .tuning_logs import shipped_records
 
 if TYPE_CHECKING:
@@ -431,7 +432,13 @@ def tuning_tasks(
     row = row_of(target)
     prepared = _prepared(model, Given(input_shapes, bind, outputs))
     with explained("looking for kernels"):
-        return extract_tasks(Realize(row)(Layout()(RestoreWeights()(prepared.mod))), target, row)
+        laid = Layout()(RestoreWeights()(prepared.mod))
+        ranges = ranges_of(laid)
+        if not ranges:
+            return extract_tasks(Realize(row)(laid), target, row)
+        row = replace(row, extents=Extents.PART)
+        of_parts = [extract_tasks(Realize(row)(at(laid, sizes)), target, row) for sizes in part_sizes(ranges)]
+        return list({task.hash: task for tasks in of_parts for task in tasks}.values())
 
 
 @dataclass(frozen=True)

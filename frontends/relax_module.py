@@ -10,6 +10,7 @@ from tvm import IRModule, relax
 from ..errors import TvmqError
 from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, tupled, with_layer_name
 from ..passes.hub.layers import Layer, get_layers, with_layers
+from ..passes.hub.open_dims import ranges_of
 from .onnx.importer import OUTPUTS_ATTRIBUTE, is_static
 
 
@@ -45,8 +46,9 @@ def _check(mod: IRModule) -> None:
         raise TvmqError(f"the Relax module cannot be used: {error}") from error
     if any(isinstance(binding.value, relax.If | relax.Function) for binding in bindings):
         raise TvmqError("the Relax module cannot be used: main has control flow or inner functions")
+    is_open = bool(ranges_of(mod))  # as ``load_onnx`` has left it
     for var in [*mod["main"].params, *(binding.var for binding in bindings)]:
-        if isinstance(var.ty, relax.TensorType) and not is_static(var.ty):
+        if isinstance(var.ty, relax.TensorType) and not is_static(var.ty) and not is_open:
             raise TvmqError(f"shapes must be static, and {var.name!r} in the Relax module has {var.ty}")
     result = mod["main"].ret_ty
     results = result.fields if isinstance(result, relax.TupleType) else [result]

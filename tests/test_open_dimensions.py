@@ -7,6 +7,7 @@ import pytest
 
 import tvmq
 from tests.open_models import TARGET, at_one_size, encoder, images, perceptron, tokens
+from tvmq.api import tuning_tasks
 from tvmq.errors import TvmqError
 from tvmq.passes.hub.open_dims import at
 
@@ -183,3 +184,26 @@ def test_scales_a_row():
     for length in (1, 9, 40):
         inputs = tokens(1, length)
         assert_same(package.run(inputs), at_size(quantized, S=length).run(inputs))
+
+
+def test_a_loaded_model_and_its_tuning_tasks():
+    mod = tvmq.load_onnx(perceptron(), {"N": "1..16"})
+    x = np.random.default_rng(0).standard_normal((5, 24)).astype(np.float32)
+    assert_same(tvmq.compile(mod, TARGET).run(x), at_one_size(perceptron(), {"x": x}))
+    tasks = tuning_tasks(perceptron(), TARGET, input_shapes={"N": "1..16"})
+    assert {f"fused_matmul_{rows}x24_40ch_add_relu" for rows in (1, 2, 4, 8, 16)} <= {
+        task.name for task in tasks
+    }
+
+
+def test_an_arm_board(run_on_arm):
+    target = "llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72"
+    samples = [
+        {"x": np.random.default_rng(3).standard_normal((rows, 24)).astype(np.float32)} for rows in (3, 9)
+    ]
+    quantized = tvmq.quantize(perceptron(), "int8", target, samples, input_shapes={"N": "1..40"})
+    package = tvmq.compile(quantized, target)
+    here = tvmq.compile(quantized, TARGET)
+    for rows in (1, 23):
+        x = np.random.default_rng(rows).standard_normal((rows, 24)).astype(np.float32)
+        assert_same(run_on_arm(package, {"x": x}), here.run(x))

@@ -73,6 +73,7 @@ def unify_by(
     ``others`` are further functions that it is to have.
     """
     functions = [mod["main"] for mod in mods]
+    sides.mods = mods
     params = [
         relax.Var(each[0].name, sides.type([param.ty for param in each], lambda: " of an input"))
         for each in zip(*(function.params for function in functions), strict=True)
@@ -155,6 +156,7 @@ class Sides:
     vars: Mapping[str, tirx.Var]
     builder: relax.BlockBuilder | None = None
     env: dict[relax.Var, relax.Var] = field(default_factory=dict)
+    mods: Sequence[tvm.IRModule] = ()
 
     def bind_value(self, mod: tvm.IRModule, bindings: Sequence[relax.VarBinding]) -> None:
         """Emit the value of a binding in each module as one."""
@@ -189,7 +191,10 @@ class Sides:
         if isinstance(first, relax.Call):
             return self._call(each, where)
         if isinstance(first, tvm.ir.GlobalVar):
-            return first  # of what is the same at all sizes: its types have been compared
+            functions = [mod[one] for mod, one in zip(self.mods, each, strict=True)]
+            if not all(tvm_ffi.structural_equal(functions[0], one) for one in functions):
+                raise TvmqError(f"open dimensions: a kernel{where()} depends on their sizes")
+            return first
         if not all(tvm_ffi.structural_equal(first, one) for one in each):
             raise TvmqError(f"open dimensions: what is computed depends on their sizes{where()}")
         return first

@@ -112,7 +112,7 @@ def instances_of(
     if len({len(sample.functions) for sample in samples}) > 1:
         raise TvmqError("open dimensions: which kernels there are depends on their sizes")
     parts = []
-    for sizes in _part_sizes(ranges, ladder):
+    for sizes in part_sizes(ranges, ladder):
         part = instance(sizes, part_row)
         if _fits(part, samples[0]):
             parts.append(part)
@@ -121,7 +121,7 @@ def instances_of(
     return Instances(ranges, samples, parts, kernels)
 
 
-def _part_sizes(ranges: Mapping[str, Range], ladder: Sequence[int]) -> list[Sizes]:
+def part_sizes(ranges: Mapping[str, Range], ladder: Sequence[int] = LADDER) -> list[Sizes]:
     """Return the sizes of parts: each dimension by itself along the ladder, all others 1."""
     single = dict.fromkeys(ranges, 1)
     sizes = [

@@ -18,11 +18,19 @@ from tvm.s_tir.schedule import LoopRV, SBlockRV
 from tvm.sym import Analyzer
 
 from ...passes.hub.scopes import without_scopes
-from ...passes.realize.compute.annotations import KERNEL, ROWS
+from ...passes.realize.compute.annotations import KERNEL, NARROW, ROWS
 from ...passes.realize.compute.dots import ANY_BLOCKS, ANY_ROWS
 from ...targets.row import TargetRow
 from ..bits import bits_kernel
-from ..blocks import PARALLEL_WORK, inline_elementwise, is_elementwise, item_bytes, root_blocks
+from ..blocks import (
+    PARALLEL_WORK,
+    extent_of,
+    inline_elementwise,
+    is_elementwise,
+    is_fixed,
+    item_bytes,
+    root_blocks,
+)
 from ..cpu import rows as cpu_rows
 from ..cpu.attention import attention_kernel
 from ..cpu.inputs import Inputs
@@ -80,44 +88,40 @@ def _evaluated(extent: tirx.Expr, values: Mapping[tirx.Var, tirx.Expr]) -> int:
 def _products(sch: Schedule, row: TargetRow, size: Size) -> bool:
     blocks = root_blocks(sch)
     sums = [block for block in blocks if str(sch.get(block).annotations.get(KERNEL, "")) == "contraction"]
-    if len(sums) != 1:
+    if len(sums) != 1 or any(NARROW in sch.get(block).annotations for block in blocks):
         return False
     (accumulator,) = sums
     position = blocks.index(accumulator)
     inputs = Inputs.of(sch, accumulator, blocks[:position])
-    if not inputs.is_packed(sch):
+    if inputs.rows is None or (inputs.weights is not None and not inputs.is_packed(sch)):
         return False
     for block in blocks[:position]:
         if block is not inputs.rows and block is not inputs.weights:
             sch.compute_inline(block)
     result = inline_elementwise(sch, blocks[position + 1 :])
-    rank = len(sch.get(accumulator).writes[0].source.shape)
-    nest = nest_of(sch, accumulator, rank, "contraction")
-    source = sch.get(inputs.rows).reads[0].source
-    is_copied = str(source.dtype) != str(sch.get(inputs.rows).writes[0].source.dtype)
+    nest = nest_of(sch, accumulator, len(sch.get(accumulator).writes[0].source.shape), "contraction")
+    is_copied = _changes_dtype(sch, inputs.rows)
     if not is_copied:
         sch.compute_inline(inputs.rows)
     row_outer, row_inner = sch.split(nest.rows, [None, ANY_ROWS])
-    block_outer, block_inner = sch.split(nest.blocks, [None, ANY_BLOCKS])
+    is_odd = is_fixed(sch, nest.blocks) and extent_of(sch, nest.blocks) % ANY_BLOCKS
+    block_outer, block_inner = sch.split(nest.blocks, [None, 1 if is_odd else ANY_BLOCKS])
     # Rows that are widened are so once for all columns; else a strip of columns stays in the first-level cache.
     tiles = [row_outer, block_outer] if is_copied else [block_outer, row_outer]
     depth = [nest.depth] if nest.depth is not None else []
     sch.reorder(*nest.outer, *tiles, *nest.taps, row_inner, block_inner, *nest.steps, *nest.lanes, *depth)
     sch.reverse_compute_at(result, tiles[1], preserve_unit_loops=True)
-    for loop in tiles:
+    shared, own = (nest.outer, tiles) if nest.outer else (tiles[:1], tiles[1:])
+    for loop in own:
         sch.annotate(loop, "pragma_loop_partition_hint", 1)
     if is_copied:
         sch.compute_at(inputs.rows, row_outer, preserve_unit_loops=True)
-        *_, channels = sch.get_loops(inputs.rows)
-        _, lanes = sch.split(
-            channels, [None, row.vector_bits // (8 * item_bytes(sch.get(inputs.rows).writes[0].source))]
-        )
-        sch.vectorize(lanes)
-    sch.parallel(sch.fuse(*nest.outer))
-    *outer, columns, steps, lane, step = sch.get_loops(inputs.weights)
-    sch.annotate(columns, "pragma_loop_partition_hint", 1)
-    sch.vectorize(sch.fuse(lane, step))
-    sch.parallel(sch.fuse(*outer))
+        lanes = row.vector_bits // (8 * item_bytes(sch.get(inputs.rows).writes[0].source))
+        _, vector = sch.split(sch.get_loops(inputs.rows)[-1], [None, lanes])
+        sch.vectorize(vector)
+    sch.parallel(sch.fuse(*shared))
+    if inputs.weights is not None:
+        _pack(sch, inputs.weights)
     *tile, channels = sch.get_loops(result)[-2:]
     outside, inside = sch.split(channels, [None, row.vector_bits // 32])
     sch.vectorize(inside)
@@ -126,6 +130,20 @@ def _products(sch: Schedule, row: TargetRow, size: Size) -> bool:
     instruction = instruction_of(sch, Sums(accumulator, None, None), row, "contraction")
     tile_sums(sch, nest, accumulator, (row_inner, block_inner), instruction)
     return True
+
+
+def _changes_dtype(sch: Schedule, rows: SBlockRV) -> bool:
+    block = sch.get(rows)
+    return str(block.reads[0].source.dtype) != str(block.writes[0].source.dtype)
+
+
+def _pack(sch: Schedule, weights: SBlockRV) -> None:
+    """Schedule the operand that is brought into the layout of weights: whole vectors, and the last columns apart."""
+    *outer, columns, _, lane, step = sch.get_loops(weights)
+    sch.annotate(columns, "pragma_loop_partition_hint", 1)
+    sch.vectorize(sch.fuse(lane, step))
+    if outer:
+        sch.parallel(sch.fuse(*outer))
 
 
 def _rows(sch: Schedule, row: TargetRow, size: Size) -> bool:

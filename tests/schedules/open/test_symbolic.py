@@ -8,7 +8,8 @@ import tvm
 from tvm import te, tirx, topi
 
 from tvmq.passes.hub.open_dims import points_of
-from tvmq.passes.realize.compute import product
+from tvmq.passes.hub.packing import pack_matmul
+from tvmq.passes.realize.compute import contraction, product
 from tvmq.passes.realize.compute.dots import Dot
 from tvmq.ranges import Range
 from tvmq.schedules.code import compile_kernel
@@ -82,6 +83,27 @@ def test_products_of_open_matrices(is_scores):
         expected = 0.5 * (a.astype(np.float64) @ b)
         # Each product and sum rounds once.
         np.testing.assert_allclose(run(kernel, expected.shape, size, a, b), expected, atol=80 * 2e-6)
+
+
+def test_products_with_weights():
+    """As where no parts of fixed size would do: three blocks of columns, of which no tile has two."""
+    dot = Dot(8, 1, "float32", "float32", weight_dtype="float32", any_extent=True)
+    weight = random(16, 24)
+    packed = tvm.runtime.tensor(pack_matmul(weight, 8, 1))
+
+    def at(size):
+        x = te.placeholder((size, 16), "float32", name="x")
+        w = te.placeholder(packed.shape, "float32", name="w")
+        return te.create_prim_func(
+            [x, w, contraction.matmul(x, w, out_channels=24, dot=dot)], index_dtype_override="int64"
+        )
+
+    points = points_of(RANGES)
+    kernel = kernel_of(unified([at(point["S"]) for point in points], points, VARS, RANGES))
+    for size in LENGTHS:
+        x, out = random(size, 16), tvm.runtime.tensor(np.full((size, 24), 77, np.float32))
+        kernel(tvm.runtime.tensor(x), packed, out, size)
+        np.testing.assert_allclose(out.numpy(), x.astype(np.float64) @ weight, atol=16 * 2e-6)
 
 
 def test_sums_means_and_what_lies_in_one_axis():

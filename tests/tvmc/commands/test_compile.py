@@ -14,6 +14,7 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 import tvmq
+from tests.open_models import perceptron
 from tvmq.runtime.board import run_bundle
 
 TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=znver3"
@@ -535,3 +536,19 @@ def test_a_package_that_no_runtime_of_tvms_loads(tvmc, model, tmp_path, caplog):
     target = "llvm -mtriple=arm-linux-gnueabihf -mcpu=cortex-a7"
     tvmc("compile", model, "--target", target, "--cross-compiler", "true", "-o", tmp_path / "out.tar")
     assert "TVM's runtime, which loads the package, does not come for arm: " in caplog.text
+
+
+def test_open_dimensions(tvmc, tmp_path):
+    model, package, samples = (tmp_path / name for name in ("model.onnx", "model.tar", "x.npz"))
+    onnx.save(perceptron(), model)
+    np.savez(samples, x=np.random.default_rng(0).standard_normal((6, 24)).astype(np.float32))
+    flags = ["--quantize", "int8", "--calibration-data", samples, "--input-shapes", "N=1..9"]
+    done = tvmc("compile", model, "--target", TARGET, *flags, "-o", package)
+    assert (done.code, done.err) == (0, ""), done.err
+    for rows in (1, 9):
+        x = np.ones((rows, 24), np.float32)
+        assert {array.shape for array in tvmq.load(package).run(x).values()} == {(rows, 10)}
+    done = tvmc(
+        "compile", model, "--output-format", "c-static", "--input-shapes", "N=1..9", "-o", tmp_path / "c"
+    )
+    assert "open dimensions ('N') are not supported for a C library yet: give them one size" in done.err
