@@ -10,12 +10,21 @@ from tests.open_models import TARGET, at_one_size, encoder, images, perceptron, 
 from tvmq.api import tuning_tasks
 from tvmq.errors import TvmqError
 from tvmq.passes.hub.open_dims import at
+from tvmq.passes.realize.compute.product import PACKING_ROWS
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, atol=0.0):
     assert found.keys() == expected.keys()
     for name, array in found.items():
-        np.testing.assert_array_equal(array, expected[name])
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=atol)
+
+
+def order_of_sums(length):
+    """Return the tolerance: of few queries a static model's attention adds scores up in another order.
+
+    Scores of some units are off by 2**-22, and so are the layer norms' results behind them, which are below 8.
+    """
+    return 2.0**-18 if length < PACKING_ROWS else 0.0
 
 
 def test_rows_of_a_perceptron():
@@ -34,14 +43,14 @@ def tokens_package():
 @pytest.mark.parametrize("length", [1, 2, 7, 9, 33, 80])
 def test_lengths_of_an_encoder(tokens_package, length):
     inputs = tokens(1, length)
-    assert_same(tokens_package.run(inputs), at_one_size(encoder(), inputs))
+    assert_same(tokens_package.run(inputs), at_one_size(encoder(), inputs), order_of_sums(length))
 
 
 def test_batches_and_lengths_of_an_encoder():
     package = tvmq.compile(encoder(), TARGET, input_shapes={"N": (1, 5), "S": (2, 40)})
     for batch, length in ((1, 2), (2, 9), (5, 40), (3, 16)):
         inputs = tokens(batch, length)
-        assert_same(package.run(inputs), at_one_size(encoder(), inputs))
+        assert_same(package.run(inputs), at_one_size(encoder(), inputs), order_of_sums(length))
 
 
 def test_threads_share_a_package_of_any_length():
