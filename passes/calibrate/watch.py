@@ -18,6 +18,7 @@ from tvm import IRModule, relax
 
 from ...errors import TvmqError
 from ..hub.graph import activations, bindings_of, input_specs, layer_name, op_name, results_of
+from ..hub.open_dims import greatest_shape
 from ..hub.operators import AVERAGE, BINARY, CONCAT, OPERATORS, PRODUCT, WEIGHTED
 from ..hub.pairs import activation_pairs, float_form
 from .kept_outputs import KeptOutputs
@@ -54,11 +55,11 @@ def compile_for_host(mod: IRModule) -> Run:
 
 
 def _size_of(mod: IRModule) -> int:
-    """Return how many numbers all values of a module are together."""
+    """Return how many numbers all values of a module are together, at the greatest sizes of open dimensions."""
     tensors = [
         binding.value.ty for binding in bindings_of(mod) if isinstance(binding.value.ty, relax.TensorType)
     ]
-    return sum(math.prod(int(extent) for extent in tensor.shape.values) for tensor in tensors)
+    return sum(math.prod(greatest_shape(mod, tensor)) for tensor in tensors)
 
 
 def watched(mod: IRModule, values: Sequence[relax.Expr]) -> IRModule:
