@@ -33,7 +33,8 @@ def test_a_batch_is_its_images() -> None:
     x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype("float32")
     (together,) = ReferenceEvaluator(with_batch(model(), 5)).run(None, {"x": x})
     alone = [ReferenceEvaluator(model()).run(None, {"x": image[None]})[0] for image in x]
-    np.testing.assert_allclose(together, np.concatenate(alone))
+    # NumPy adds up a product of one row in another order than one of five: six terms of at most 100.
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=6 * 100 * 2.0**-23)
     assert onnx.numpy_helper.to_array(model().graph.initializer[0])[0] == 1
 
 

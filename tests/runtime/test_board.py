@@ -83,8 +83,9 @@ def test_repeat_prints_the_median(bundle, tmp_path):
     ],
 )
 def test_runner_refuses_other_inputs(bundle, tmp_path, array, message):
+    arguments = saved_inputs(tmp_path)
     np.save(tmp_path / "x.npy", array)
-    done = runner(bundle, bundle, "--input", f"x:0={tmp_path}/x.npy", "--output-dir", tmp_path)
+    done = runner(bundle, bundle, *arguments, "--output-dir", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("tvmq-run: error: ")
     assert message in done.stderr

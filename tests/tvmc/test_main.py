@@ -40,7 +40,7 @@ def test_help_loads_nothing_slow(arguments):
         ["compile"],
         ["compile", "a.onnx", "--no-such-flag"],
         ["compile", "a.onnx", "--quant", "int8"],  # no abbreviations: they break when a flag is added
-        ["compile", "a.onnx", "--input-shapes", "x=1"],
+        ["compile", "a.onnx", "--input-shapes", "x=y"],
         ["run", "a.tar", "--repeat", "0"],
         ["compile", "a.onnx", "--calibration-samples", "0"],
         ["run", "a.tar", "--fill-mode", "twos"],
