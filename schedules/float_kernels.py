@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -54,16 +54,23 @@ def float_lanes(row: TargetRow) -> int:
 def float_dot(row: TargetRow) -> Dot:
     """Return how products of floats are laid out."""
     kind = row.float_dot
-    return Dot(
-        *(float_lanes(row), kind.depth, kind.data_dtype, "float32"),
-        weight_dtype=kind.weight_dtype,
-        any_extent=row.is_sample,
-    )
+    return _dot(row, kind.depth, kind.data_dtype, kind.weight_dtype)
 
 
 def float32_dot(row: TargetRow) -> Dot:
     """Return how products of float32 are laid out, whatever type floats have."""
-    return Dot(*(float_lanes(row), 1, "float32", "float32"), weight_dtype="float32", any_extent=row.is_sample)
+    return _dot(row, 1, "float32", "float32")
+
+
+def _dot(row: TargetRow, depth: int, data_dtype: str, weight_dtype: str) -> Dot:
+    dot = Dot(float_lanes(row), depth, data_dtype, "float32", weight_dtype=weight_dtype)
+    if row.is_sample:
+        return replace(dot, any_extent=True)
+    if row.gpu is not None:
+        return dot
+    # The sums of two blocks, a weight of each, and the activation: one block alone waits for its own sums.
+    most = max(rows for rows in packing.TILE_ROWS if 2 * rows + 2 + 1 <= row.vector_registers)
+    return replace(dot, tile_rows=most, merges_rows=row.merges_rows)
 
 
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:

@@ -335,6 +335,11 @@ class TargetRow:
         return self.extents is Extents.SAMPLE
 
     @property
+    def merges_rows(self) -> bool:
+        """Whether register tiles of products take rows of any leading axes: GPUs' kernels do by themselves."""
+        return self.gpu is None and self.extents is Extents.FIXED
+
+    @property
     def weight_bits(self) -> tuple[int, ...]:
         """The widths in which kernels of integers take weights; activations of fewer than 8 bits are stored in 8."""
         return tuple(sorted({8, *(dot.bits for dot in self.packed_dots)}))

@@ -15,6 +15,9 @@ import numpy as np
 STORED_BITS = (2, 4, 8)
 """Widths in which weights lie in memory."""
 
+TILE_ROWS = (8, 7, 6, 5, 4)
+"""Rows of register tiles."""
+
 
 def ceil_div(value: int, divisor: int) -> int:
     """Return ``value / divisor``, rounded up."""
@@ -122,11 +125,11 @@ def pack_channels(values: np.ndarray, groups: int, lanes: int, fill: int = 0) ->
     return np.pad(values.reshape(groups, group_out), widths, constant_values=fill).reshape(-1)
 
 
-def padded_rows(rows: int, together: int = 1) -> int:
-    """Return the least number of output rows that a register tile of 4 to 8 rows divides.
+def padded_rows(rows: int, together: int = 1, most: int = TILE_ROWS[0]) -> int:
+    """Return the least number of output rows that a register tile of 4 to ``most`` rows divides.
 
     A kernel computes whole tiles. Up to 8 rows are a tile by themselves. An instruction takes so many ``together``.
     """
-    if rows <= 8:
+    if rows <= TILE_ROWS[0]:
         return ceil_div(rows, together) * together
-    return min(ceil_div(rows, tile) * tile for tile in (8, 7, 6, 5, 4) if tile % together == 0)
+    return min(ceil_div(rows, tile) * tile for tile in TILE_ROWS if tile <= most and tile % together == 0)

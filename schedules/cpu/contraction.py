@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import SBlockRV
 
-from ...passes.realize.compute.annotations import BITS, HELD, INTO_ROWS, KERNEL, NARROW, TAIL
+from ...passes.realize.compute.annotations import BITS, HELD, INTO_ROWS, KERNEL, MERGED, NARROW, TAIL
 from ...targets.row import TargetRow
 from ..blocks import (
     bytes_of,
@@ -33,6 +33,7 @@ from ..space import Decide, analytic
 from . import tiles
 from .inputs import Inputs
 from .loops import schedule_blocks
+from .merged_rows import keeps_order, merge_rows
 from .nest import Sums, nest_of
 from .register_tile import (
     instruction_of,
@@ -73,6 +74,8 @@ def schedule_contraction(sch: Schedule, row: TargetRow, threads: int, decide: De
             # Fused in from in front, for an elementwise block behind: a residual's dequantize, say.
             sch.compute_inline(block)
     result = inline_elementwise(sch, followers)
+    if (columns := _merged_columns(sch, found[0])) is not None:
+        merge_rows(sch, result, columns)
     _schedule(sch, inputs, Sums(found[0], narrow, into_rows), result, row, threads, decide)
     schedule_blocks(sch, repeats, row)
     return ""
@@ -83,26 +86,43 @@ def _split(
 ) -> tuple[list[SBlockRV], list[SBlockRV]]:
     """Return the blocks that compute the kernel's result, and those behind, from the first that repeats it.
 
-    Blocks that read nothing of the kernel, such as a residual's dequantize, are inlined.
+    Blocks that read nothing of the kernel, such as a residual's dequantize, are inlined. Where rows of several axes are
+    merged, a block in another order of memory is not the kernel's own.
     """
+    columns = _merged_columns(sch, accumulator)
     own: list[SBlockRV] = []
     repeats: list[SBlockRV] = []
     of_kernel = [sch.get(accumulator).writes[0].source]
+    of_result: list[tirx.Buffer] = []
     of_repeats: list[tirx.Buffer] = []
     for block in followers:
         written = sch.get(block).writes[0].source
         read = [region.source for region in sch.get(block).reads]
         sizes = [bytes_of(buffer) // item_bytes(buffer) for buffer in of_kernel if _is_among(buffer, read)]
         is_larger = bool(sizes) and bytes_of(written) // item_bytes(written) > min(sizes)
-        if is_larger or any(_is_among(buffer, read) for buffer in of_repeats):
+        is_moved = columns is not None and not keeps_order(sch, block, of_result, columns)
+        if is_larger or is_moved or any(_is_among(buffer, read) for buffer in of_repeats):
             repeats.append(block)
             of_repeats.append(written)
         elif sizes:
             own.append(block)
             of_kernel.append(written)
+            if not _has_tiles(written, of_kernel[0]):
+                of_result.append(written)
         else:
             sch.compute_inline(block)
     return own, repeats
+
+
+def _merged_columns(sch: Schedule, accumulator: SBlockRV) -> int | None:
+    """Return how long a row of the result is where rows of several axes are merged."""
+    columns = sch.get(accumulator).annotations.get(MERGED)
+    return None if columns is None else int(columns)
+
+
+def _has_tiles(buffer: tirx.Buffer, accumulator: tirx.Buffer) -> bool:
+    """Tell whether a buffer has the accumulator's axes, and not yet the result's."""
+    return [int(extent) for extent in buffer.shape] == [int(extent) for extent in accumulator.shape]
 
 
 def _is_among(buffer: tirx.Buffer, buffers: list[tirx.Buffer]) -> bool:
@@ -127,6 +147,7 @@ def _schedule(
     if inputs.is_packed(sch):
         weight_bytes //= math.prod(int(extent) for extent in read[-1].source.shape[:-4])
     lanes = extent_of_all(sch, nest.lanes)
+    is_float = str(block.writes[0].source.dtype) == "float32"
     lane_bits = 32 if sums.narrow is None else narrow_bits(sch, sums.narrow)
     if nest.rows_together > 1:
         held, row_cost = tiles.PAIRS_HELD, tiles.DEAR_ROW
@@ -141,6 +162,7 @@ def _schedule(
             sums.narrow is not None and TAIL in sch.get(sums.narrow).annotations,
             held,
             row_cost,
+            is_float and family == "contraction",
         ),
     )
     row_outer, row_inner = sch.split(nest.rows, [None, tile_rows])
@@ -190,7 +212,9 @@ def _schedule(
     if BITS in sch.get(result).annotations:
         tile_bits(sch, result)
     else:
-        tile_result(sch, nest, result, extent_of(sch, block_inner))
+        # LLVM keeps sums of floats as scalars where a vector of other than 2**n registers reads them.
+        joined = 1 if is_float and tile_blocks.bit_count() > 1 else tile_blocks
+        tile_result(sch, nest, result, joined)
     tile_sums(sch, nest, accumulator, (row_inner, block_inner), instruction_of(sch, sums, row, family))
     if sums.narrow is not None:
         tile_narrow(sch, sums.narrow, row)

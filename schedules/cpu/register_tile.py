@@ -97,7 +97,7 @@ def tile_sums(
 
 
 def tile_result(sch: Schedule, nest: Nest, result: SBlockRV, blocks: int) -> None:
-    """Unroll and vectorize the result of a register tile of so many blocks."""
+    """Unroll and vectorize the result of a register tile; ``blocks`` are those that a vector takes."""
     *rows, channels = sch.get_loops(result)[-2 - len(nest.shared) :]
     for loop in rows:
         sch.unroll(loop)

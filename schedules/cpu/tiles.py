@@ -55,6 +55,7 @@ def register_tiles(
     looks_up: bool = False,
     held: int = 0,
     row_cost: int = 1,
+    is_fused: bool = False,
 ) -> list[tuple[int, int]]:
     """Return the possible rows and blocks of the register tile, the best first; all divide their extents.
 
@@ -68,6 +69,7 @@ def register_tiles(
     looks_up : products are looked up.
     held : registers that are taken all the time.
     row_cost : of the activations of a row of the tile.
+    is_fused : one instruction multiplies and adds, so no register holds products.
     """
     most_rows, most_bytes = (LOOK_UP_ROWS, MAX_BLOCK_BYTES) if looks_up else (rows, 2 * MAX_BLOCK_BYTES)
     registers_a_block = max(1, lanes * lane_bits // row.vector_bits)
@@ -75,11 +77,13 @@ def register_tiles(
 
     def fits(tile_rows: int, tile_blocks: int) -> bool:
         weights = tile_blocks * registers_a_block
+        if is_fused and weights == 1 and 2 * tile_rows > row.vector_registers:
+            return False  # LLVM takes two steps together, and keeps both sums
         return (
             tile_rows <= most_rows
             and (tile_blocks.bit_count() == 1 or block_bytes > SHORT_VECTOR)
             and (tile_blocks == 1 or tile_blocks * block_bytes <= most_bytes)
-            and shared * tile_rows * weights + steps * weights + held + 1 < row.vector_registers
+            and shared * tile_rows * weights + steps * weights + held + 1 < row.vector_registers + is_fused
             and shared * tile_rows * tile_blocks * block_bytes < STACK_BYTES
         )
 

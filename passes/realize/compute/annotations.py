@@ -36,6 +36,9 @@ HELD = "tvmq.held"
 STEPS = "tvmq.steps"
 """How many groups of the inner product an instruction of the accumulator takes at a time."""
 
+MERGED = "tvmq.merged"
+"""Marks an accumulator whose rows are those of several axes of the result; its value is how long a row of that is."""
+
 WORDS = "tvmq.words"
 """How many packed words an instruction of the accumulator takes at a time, where it unpacks them."""
 

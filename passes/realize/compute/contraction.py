@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tvm import relax, te, tirx
 
 from ...hub.packing import ceil_div, padded_rows
-from .annotations import INSIDE, KERNEL, START
+from .annotations import INSIDE, KERNEL, MERGED, START
 from .bfloat16 import convert
 from .dots import Dot
 from .epilogue import Epilogue
@@ -319,13 +319,16 @@ def matmul(
     taps = [("ko", words), ("kp", dot.planes)] if dot.words else [("ko", ceil_div(inner, depth))]
     steps = math.prod(extent for _, extent in taps)
     axis = _rows_axis(lead)
-    outer = [extent for place, extent in enumerate(lead) if place != axis]
-    length = lead[axis] if lead else 1
+    length = rows_of(data.shape, dot.merges_rows)
+    merged = lead != [] and length > lead[axis]
+    outer = [] if merged else [extent for place, extent in enumerate(lead) if place != axis]
     rows = dot.padded_rows(length)
     exact = inner == steps * depth and rows == length and not dot.any_extent
 
     def ordered(front: Sequence[tirx.Expr], row: tirx.Expr) -> list[tirx.Expr]:
         """Return the leading indices of data and result for those of the accumulator."""
+        if merged:
+            return unravelled(row, lead)
         return [*front[:axis], row, *front[axis:]] if lead else []
 
     def as_it_is(*index: tirx.Expr) -> tirx.Expr:
@@ -352,21 +355,44 @@ def matmul(
         step = steps[0] * dot.planes + steps[1] if dot.words else steps[0]
         return source(*front, step * depth + place), factor((block,), steps, lane, place)
 
-    accumulator = accumulate((*outer, rows, blocks, lanes), taps, terms, dot)
+    marks = {MERGED: out_channels} if merged else {}
+    accumulator = accumulate((*outer, rows, blocks, lanes), taps, terms, dot, marks)
 
     def position(index):
         *front, channel = index
-        others = [each for place, each in enumerate(front) if place != axis]
-        row = front[axis] if lead else 0
+        others = [] if merged else [each for place, each in enumerate(front) if place != axis]
+        row = ravelled(front, lead) if merged else front[axis] if lead else 0
         return [*others, row, channel // lanes, channel % lanes], channel, index
 
     return finish(accumulator, (*lead, out_channels), position, arrays, epilogue)
 
 
-def rows_of(shape: Sequence[int]) -> int:
-    """Return the rows that share weights in a register tile of ``matmul``, of data of this shape."""
-    *lead, _ = shape
-    return lead[_rows_axis(lead)] if lead else 1
+def ravelled(index: Sequence[tirx.Expr], shape: Sequence[int]) -> tirx.Expr:
+    """Return the place of an element in the order of memory."""
+    place = tirx.const(0, "int32")
+    for each, extent in zip(index, shape, strict=True):
+        place = place * extent + each
+    return place
+
+
+def unravelled(place: tirx.Expr, shape: Sequence[int]) -> list[tirx.Expr]:
+    """Return the index of the element at a place in the order of memory."""
+    index: list[tirx.Expr] = []
+    for extent in reversed(shape[1:]):
+        place, each = place // extent, place % extent
+        index.insert(0, each)
+    return [place, *index]
+
+
+def rows_of(shape: Sequence[int], merges_rows: bool) -> int:
+    """Return the rows that share weights in a register tile of ``matmul``, of data of this shape.
+
+    ``merges_rows`` is that of the dot product.
+    """
+    *lead, _ = (int(extent) for extent in shape)
+    if merges_rows or not lead:
+        return math.prod(lead)
+    return lead[_rows_axis(lead)]
 
 
 def _rows_axis(lead: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....targets.bit_products import unit_of
-from ...hub.packing import STORED_BITS, ceil_div, padded_rows
+from ...hub.packing import STORED_BITS, TILE_ROWS, ceil_div, padded_rows
 
 ANY_ROWS = 4
 """Rows of a register tile where their number is open."""
@@ -57,6 +57,9 @@ class Dot:
     narrow : how sums begin; None where an instruction adds to the accumulator itself.
     data_bits : that activations have at most, not below 0; 8 where that makes no difference.
     any_extent : the extents of the product are a sample of any.
+    tile_rows : of a register tile, at most.
+    merges_rows : all rows of a batch of data are one run of rows, of which a register tile takes any that follow each
+        other.
     """
 
     lanes: int
@@ -71,12 +74,14 @@ class Dot:
     narrow: Narrow | None = None
     data_bits: int = 8
     any_extent: bool = False
+    tile_rows: int = TILE_ROWS[0]
+    merges_rows: bool = False
 
     def padded_rows(self, rows: int) -> int:
         """Return in how many rows, whole register tiles of them, so many are computed."""
         if self.any_extent:
             return ceil_div(rows, ANY_ROWS) * ANY_ROWS
-        return padded_rows(rows, self.rows)
+        return padded_rows(rows, self.rows, self.tile_rows)
 
     @property
     def is_binary(self) -> bool:

@@ -38,7 +38,8 @@ class Layout:
 def lay_out(row: TargetRow, *args, **kwargs) -> Layout:
     """Return the fastest dot product of the target that is exact for these weights, and the weights for it."""
     found = _laid_out(row, *args, **kwargs)
-    return dataclasses.replace(found, dot=dataclasses.replace(found.dot, any_extent=row.is_sample))
+    dot = dataclasses.replace(found.dot, any_extent=row.is_sample, merges_rows=row.merges_rows)
+    return dataclasses.replace(found, dot=dot)
 
 
 def _laid_out(

@@ -270,7 +270,7 @@ def lay_out_product(
     return lay_out(
         *(row, weight, partial(packing.pack_matmul, weight.values)),
         *(lambda depth: (packing.ceil_div(weight.values.shape[0], depth),), False, bounds),
-        rows=contraction.rows_of(data_shape),
+        rows=contraction.rows_of(data_shape, row.merges_rows),
     )
 
 
