@@ -30,20 +30,33 @@ def attention(
 ) -> tuple[str, ...]:  # fmt: skip
     if do_rotary or past_present_share_buffer or past_length:
         raise ValueError("do_rotary and past_present_share_buffer are not supported")
-    batch, rows, _ = body.shapes[x]
-    columns = body.shapes[weight][1]
+    product = body.sum(body("MatMul", x, weight), bias)
+    return attention_of_product(
+        *(body, product, body.shapes[x], body.shapes[weight][1], mask, past, added),
+        num_heads=num_heads, unidirectional=unidirectional, scale=scale, mask_filter_value=mask_filter_value,
+        qkv_hidden_sizes=qkv_hidden_sizes, dtype=body.inputs[x].dtype,
+    )  # fmt: skip
+
+
+def attention_of_product(
+    body: Body, product: str, shape: Sequence[int], columns: int, mask: str, past: str, added: str, *,
+    num_heads: int, unidirectional: int, scale: float, mask_filter_value: float,
+    qkv_hidden_sizes: Sequence[int] = (), dtype: str = "float32",
+) -> tuple[str, ...]:  # fmt: skip
+    """Write what is behind the product of the data, of this shape, and the weights of so many columns."""
+    batch, rows, _ = shape
+    body.describe(product, (batch, rows, columns), dtype)
     hidden = list(qkv_hidden_sizes) or [columns // 3] * 3
     if len(hidden) != 3 or sum(hidden) != columns or hidden[0] != hidden[1]:
         raise ValueError(f"its weights have {columns} columns, which are no queries, keys and values")
     depths = [head_depth(size, num_heads, "weights") for size in hidden]
-    product = body.sum(body("MatMul", x, weight), bias)
     query, key, value = (
         split_heads(body, part, batch, rows, num_heads, depth)
         for part, depth in zip(body.split(product, hidden, axis=2), depths, strict=True)
     )
     before, present = body.shapes[past][3] if past else 0, ""
     if past:
-        body.expect(past, "past", (body.inputs[x].dtype,), (2, batch, num_heads, "P", depths[0]))
+        body.expect(past, "past", (dtype,), (2, batch, num_heads, "P", depths[0]))
         old = [body("Squeeze", part, body.constant([0])) for part in body.split(past, [1, 1], axis=0)]
         key, value = (body("Concat", *pair, axis=2) for pair in zip(old, (key, value), strict=True))
     if depths[0] == depths[2]:
@@ -51,7 +64,7 @@ def attention(
             "Concat", *(body("Unsqueeze", part, body.constant([0])) for part in (key, value)), axis=0
         )
     sizes = Sizes(batch, num_heads, rows, rows + before, depths[0], depths[2], before)
-    changes = _changes(body, added, mask, "mask_index", sizes, x, unidirectional, mask_filter_value)
+    changes = _changes(body, added, mask, "mask_index", sizes, product, unidirectional, mask_filter_value)
     return weighted_values(body, query, key, value, sizes, scale=scale, changes=changes), present
 
 

@@ -40,7 +40,7 @@ class Body:
 
     def __init__(self, inputs: Mapping[str, Input]):
         self.nodes: list[onnx.NodeProto] = []
-        self.inputs = inputs
+        self.inputs = dict(inputs)
         self.shapes = {name: given.shape for name, given in inputs.items()}
 
     def __call__(self, op_type: str, *inputs: str, **attributes) -> str:
@@ -52,6 +52,11 @@ class Body:
         names = [f"body_{len(self.nodes)}" + (f"_{place}" if place else "") for place in range(outputs)]
         self.nodes.append(helper.make_node(op_type, inputs, names, **attributes))
         return names
+
+    def describe(self, name: str, shape: tuple[int, ...], dtype: str) -> str:
+        """Note shape and dtype of a value that nodes have made, as of an input; return its name."""
+        self.inputs[name], self.shapes[name] = Input(shape, dtype), shape
+        return name
 
     def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
         """Return parts of a value along an axis."""

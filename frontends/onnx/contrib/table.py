@@ -1,4 +1,4 @@
-"""onnxruntime's float operators, as its optimiser leaves them in files, and one of QONNX's, in terms of ONNX's own.
+"""onnxruntime's operators, as its optimiser and quantizer leave them, and one of QONNX's, in terms of ONNX's own.
 
 ONNX's rotary embedding is among them too: its own body has eight kernels, this one has one.
 
@@ -35,6 +35,25 @@ from .products import (
     fused_matmul,
     matmul_integer_to_float,
 )
+from .quantized import (
+    dequantize_linear,
+    nhwc_max_pool,
+    q_attention,
+    q_embed_layer_normalization,
+    q_gemm,
+    q_linear_add,
+    q_linear_average_pool,
+    q_linear_concat,
+    q_linear_conv,
+    q_linear_global_average_pool,
+    q_linear_leaky_relu,
+    q_linear_mul,
+    q_linear_reduce_mean,
+    q_linear_sigmoid,
+    q_linear_softmax,
+    q_linear_where,
+    quantize_linear,
+)
 from .recurrent import dynamic_quantize_lstm
 from .rotary import rotary_embedding, standard_rotary_embedding
 
@@ -50,6 +69,7 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "BiasAdd": bias_add,
         "BiasGelu": bias_gelu,
         "BiasSoftmax": bias_softmax,
+        "DequantizeLinear": dequantize_linear,
         "DynamicQuantizeLSTM": dynamic_quantize_lstm,
         "DynamicQuantizeMatMul": dynamic_quantize_matmul,
         "EmbedLayerNormalization": embed_layer_normalization,
@@ -61,6 +81,22 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "GroupQueryAttention": group_query_attention,
         "MatMulIntegerToFloat": matmul_integer_to_float,
         "MultiHeadAttention": multi_head_attention,
+        "NhwcMaxPool": nhwc_max_pool,
+        "QAttention": q_attention,
+        "QEmbedLayerNormalization": q_embed_layer_normalization,
+        "QGemm": q_gemm,
+        "QLinearAdd": q_linear_add,
+        "QLinearAveragePool": q_linear_average_pool,
+        "QLinearConcat": q_linear_concat,
+        "QLinearConv": q_linear_conv,
+        "QLinearGlobalAveragePool": q_linear_global_average_pool,
+        "QLinearLeakyRelu": q_linear_leaky_relu,
+        "QLinearMul": q_linear_mul,
+        "QLinearReduceMean": q_linear_reduce_mean,
+        "QLinearSigmoid": q_linear_sigmoid,
+        "QLinearSoftmax": q_linear_softmax,
+        "QLinearWhere": q_linear_where,
+        "QuantizeLinear": quantize_linear,
         "QuickGelu": quick_gelu,
         "RotaryEmbedding": rotary_embedding,
         "SkipGroupNorm": skip_group_norm,
