@@ -46,6 +46,9 @@ from .tensors import NARROW, array_of, input_dtype, is_narrow, is_plain
 OUTPUTS_ATTRIBUTE = "tvmq.outputs"
 """Attribute of ``main``: the names of the graph's outputs, a JSON list."""
 
+MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators whose result has the dtype of their first input, as exporters put them between weights and scales."""
+
 LARGEST_VALUE = 2**36
 """Bytes of one tensor; beyond it no machine that a model is compiled for can hold it."""
 
@@ -65,7 +68,7 @@ class Importer(ONNXGraphImporter):
         self.opset = opset
         self._graph = graph
         self._node_of: dict[relax.Var, str] = {}
-        self._narrow: set[str] = set()
+        self._narrow: dict[str, int] = {}
         self._names: set[str] = set()
         self._layers: list[Layer] = []
         self._folding = Folding()
@@ -101,7 +104,7 @@ class Importer(ONNXGraphImporter):
             raise TvmqError(f"the model has two tensors of the name {tensor.name!r}")
         self._nodes[tensor.name] = constant(array_of(tensor))
         if is_narrow(tensor.data_type):
-            self._narrow.add(tensor.name)
+            self._narrow[tensor.name] = tensor.data_type
 
     def _parse_attr(self, attr_proto: Iterable[onnx.AttributeProto]) -> dict[str, Any]:
         """Return the attributes by name; TVM knows no sparse ones, and takes an empty list for an error."""
@@ -113,6 +116,8 @@ class Importer(ONNXGraphImporter):
 
     def _param(self, value: onnx.ValueInfoProto) -> relax.Var:
         shape, dtype = self._shape[value.name], input_dtype(value)
+        if is_narrow(value.type.tensor_type.elem_type):
+            self._narrow[value.name] = value.type.tensor_type.elem_type
         _check_size(shape, dtype, f"input {value.name!r}")
         param = self._nodes[value.name] = self._new_var(value.name, shape=shape, dtype=dtype)
         return param
@@ -162,7 +167,7 @@ class Importer(ONNXGraphImporter):
             return
         refuse_wrong_inputs(node, self._nodes, self.opset)
         refuse_bad_scales(node, self._nodes)
-        self._note_narrow(node)
+        node = self._narrowed(node)
         constants = self._folding.folded(node, self._nodes, self.opset)
         self._nodes.update(constants)
         if constants:
@@ -186,19 +191,26 @@ class Importer(ONNXGraphImporter):
             self._bind_outputs(name, inner)
         self.opset = opset
 
-    def _note_narrow(self, node: onnx.NodeProto) -> None:
-        """Keep in mind which values have fewer than 8 bits in the file; raise ``ValueError`` where more would."""
-        if node.op_type == "Constant" and any(
-            is_narrow(attribute.t.data_type) for attribute in node.attribute
-        ):
-            self._narrow.update(node.output)
-        asked = any(
-            attribute.name == "output_dtype" and is_narrow(attribute.i) for attribute in node.attribute
-        )
-        if node.op_type == "QuantizeLinear" and (asked or not self._narrow.isdisjoint(node.input)):
-            raise ValueError(
-                "values that are quantized to fewer than 8 bits are not supported, only constant weights"
-            )
+    def _narrowed(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """Note which results have fewer than 8 bits in the file; return the node, with its output's dtype if it has.
+
+        Here they lie in 8 bits, so what a zero point of 4 says to a ``QuantizeLinear`` would be lost.
+        """
+        types = [attribute.t.data_type for attribute in node.attribute if attribute.name == "value"]
+        asked = [attribute.i for attribute in node.attribute if attribute.name == "output_dtype"]
+        if node.op_type == "QuantizeLinear" and not any(asked):
+            asked = [self._narrow[name] for name in node.input[2:3] if name in self._narrow]
+            if asked:
+                quantize = onnx.NodeProto()
+                quantize.CopyFrom(node)
+                quantize.attribute.append(onnx.helper.make_attribute("output_dtype", asked[0]))
+                node = quantize
+        elif node.op_type in MOVES:
+            asked = [self._narrow[name] for name in node.input[:1] if name in self._narrow]
+        for data_type in (*types, *asked):
+            if is_narrow(data_type):
+                self._narrow.update(dict.fromkeys(node.output, data_type))
+        return node
 
     def _bind_outputs(self, name: str, node: onnx.NodeProto) -> None:
         for output in node.output:

@@ -14,7 +14,7 @@ import onnx
 
 
 def dequantized_blocks(node: onnx.NodeProto, inputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-    """Return the value of a ``DequantizeLinear`` with ``block_size``; empty where it has none.
+    """Return the value of a ``DequantizeLinear`` with ``block_size``; empty where it has none, or is not constant.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def dequantized_blocks(node: onnx.NodeProto, inputs: Sequence[np.ndarray | None]
 
     Raises
     ------
-    ValueError : values that are not constant, or a scale whose shape does not fit.
+    ValueError : a scale whose shape does not fit.
     """
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     block = attributes.get("block_size", 0)
@@ -30,7 +30,7 @@ def dequantized_blocks(node: onnx.NodeProto, inputs: Sequence[np.ndarray | None]
         return []
     given = dict(zip(node.input, inputs, strict=True))
     if any(name and value is None for name, value in given.items()):
-        raise ValueError("blocks of values that are not constant are not supported")
+        return []
     q, scale, zero_point = [*inputs, None, None][:3]
     if q is None or scale is None or block < 0:
         raise ValueError(f"block_size {block} needs a scale for each block")

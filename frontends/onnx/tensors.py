@@ -28,6 +28,13 @@ def is_narrow(data_type: int) -> bool:
         return False
 
 
+def storage_of(dtype: str) -> str:
+    """Return the dtype in which values of a dtype lie in arrays: that of 8 bits for those of fewer."""
+    if dtype not in NARROW:
+        return dtype
+    return "uint8" if dtype.startswith("u") else "int8"
+
+
 def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     """Return the tensor's values, in 8 bits where it has fewer.
 
@@ -45,7 +52,7 @@ def array_of(tensor: onnx.TensorProto) -> np.ndarray:
             f"tensor {tensor.name!r} of the model cannot be read: {_reason(tensor, error)}"
         ) from error
     if array.dtype.name in NARROW:
-        return array.astype("uint8" if array.dtype.name.startswith("u") else "int8")
+        return array.astype(storage_of(array.dtype.name))
     if array.dtype.kind not in "fiub" and not array.dtype.name.startswith(("bfloat", "float8", "float4")):
         raise TvmqError(
             f"tensor {tensor.name!r} of the model holds {array.dtype} values, and numbers were expected"
@@ -60,12 +67,14 @@ def is_plain(dtype: str | np.dtype) -> bool:
 
 
 def input_dtype(value: onnx.ValueInfoProto) -> str:
-    """Return the dtype of an input of the graph; raises ``TvmqError`` where it is none that a model can be fed."""
+    """Return the dtype in which an input of the graph is fed; raises ``TvmqError`` where there is none."""
     kind = value.type.tensor_type.elem_type
     try:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
     except (KeyError, ValueError, TypeError):
         raise TvmqError(f"input {value.name!r} has no known dtype (ONNX data type {kind})") from None
+    if dtype.name in NARROW:
+        return storage_of(dtype.name)
     if not is_plain(dtype.name):
         raise TvmqError(
             f"input {value.name!r} holds {dtype.name} values; float, integer and bool ones can be fed"

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
-from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from ....passes.hub.graph import constant, dtype_of, shape_of
 from ..sparse import dense_array
 from ..tensors import array_of
 
@@ -48,43 +48,6 @@ class Constant(stock.OnnxOpConverter):
             if name in attr:
                 return constant(np.array(attr[name], dtype))
         raise ValueError("a constant of strings is not supported")
-
-
-class DequantizeLinear(stock.DequantizeLinear):
-    """In float32, as the passes know it, and then in the dtype of the scale."""
-
-    @classmethod
-    def get_converter(cls, opset: int):
-        convert = super().get_converter(opset)
-
-        def in_float32(bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
-            dtype = dtype_of(inputs[1])
-            if dtype == "float32":
-                return convert(bb, inputs, attr, params)
-            operands = stock.onnx_input([inputs[0], _as_float32(bb, inputs[1]), *inputs[2:]])
-            return relax.op.astype(bb.emit(convert(bb, operands, attr, params)), dtype)
-
-        return in_float32
-
-
-class QuantizeLinear(stock.QuantizeLinear):
-    """In float32, as the passes know it, whatever the dtype of values and scale."""
-
-    @classmethod
-    def get_converter(cls, opset: int):
-        convert = super().get_converter(opset)
-
-        def in_float32(bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
-            operands = [_as_float32(bb, value) for value in inputs[:2]]
-            return convert(bb, stock.onnx_input([*operands, *inputs[2:]]), attr, params)
-
-        return in_float32
-
-
-def _as_float32(bb, value: relax.Expr) -> relax.Expr:
-    if is_constant(value):
-        return constant(to_numpy(value).astype(np.float32))
-    return value if dtype_of(value) == "float32" else bb.emit(relax.op.astype(value, "float32"))
 
 
 class LayerNormalization(stock.LayerNormalization):

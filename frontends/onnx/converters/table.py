@@ -13,7 +13,7 @@ model's opset.
 | BatchNormalization | refused in training mode; five outputs | taken for one in inference |
 | Constant | ``value_float``, ``value_ints``, sparse ones, ... too | ``value`` only |
 | LayerNormalization | its mean and deviation too | zeros |
-| QuantizeLinear, DequantizeLinear | float16 scales by way of float32 | an operator that the passes do not know |
+| QuantizeLinear, DequantizeLinear | any dtype, 4 and 2 bits, blocks | no blocks, float16 for itself |
 | Resize, Upsample | every mode | some modes, some of them wrong |
 | DynamicQuantizeLinear | a row pair, up to its integers | a scale of 0 where all are 0 |
 | QLinearConv, QLinearMatMul | dequantize, the float operator, quantize | missing |
@@ -37,7 +37,7 @@ from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_n
 from ....passes.hub.row_pairs import WHOLE, asymmetric_integers
 from ..bodies import has_body
 from ..folding import DATA_DEPENDENT
-from .basic import LRN, BatchNormalization, Constant, DequantizeLinear, LayerNormalization, QuantizeLinear
+from .basic import LRN, BatchNormalization, Constant, LayerNormalization
 from .clip import Clip
 from .convolution import Col2Im, Conv, ConvTranspose, DeformConv
 from .division import Div, Mod
@@ -70,6 +70,7 @@ from .positions import (
     TensorScatter,
     TopK,
 )
+from .quantization import DequantizeLinear, QuantizeLinear
 from .recurrent import GRU, LSTM, RNN
 from .reductions import REDUCTIONS
 from .resize import Resize, Upsample

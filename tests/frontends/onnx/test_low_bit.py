@@ -93,12 +93,24 @@ def test_blocks_that_do_not_fit(scale_shape, attributes, message):
         load_onnx(quantized("int4", scale_shape, False, **attributes))
 
 
-def test_blocks_of_an_activation():
-    proto = quantized("int4", (2, COLUMNS), False, axis=0, block_size=16)
-    proto.graph.initializer.remove(proto.graph.initializer[0])
-    proto.graph.input.append(value("w", (ROWS, COLUMNS), TensorProto.INT8))
-    with pytest.raises(TvmqError, match="blocks of values that are not constant are not supported"):
-        load_onnx(proto)
+@pytest.mark.parametrize("zero_points", [False, True])
+@pytest.mark.parametrize("operator", ["QuantizeLinear", "DequantizeLinear"])
+def test_blocks_of_an_activation(operator, zero_points):
+    rng = np.random.default_rng(2)
+    is_real = operator == "QuantizeLinear"
+    x = X if is_real else rng.integers(-128, 128, X.shape).astype(np.int8)
+    constants = {"s": rng.uniform(0.01, 0.1, (2, 5)).astype(np.float32)}
+    if zero_points:
+        constants["z"] = rng.integers(-9, 9, (2, 5)).astype(np.int8)
+    inputs = ["x", "s", *(["z"] if zero_points else [])]
+    how = {"output_dtype": TensorProto.INT8} if is_real else {}
+    made = node(operator, inputs, ["y"], axis=1, block_size=7, **how)
+    kind = TensorProto.FLOAT if is_real else TensorProto.INT8
+    proto = model([made], [value("x", X.shape, kind)], ["y"], constants, opset=21)
+    scale = constants["s"].repeat(7, axis=1)[:, :32]
+    zero = constants["z"].repeat(7, axis=1)[:, :32].astype(int) if zero_points else 0
+    expected = np.clip(np.rint(x / scale) + zero, -128, 127) if is_real else (x - zero) * scale
+    np.testing.assert_allclose(run(load_onnx(proto), x)[0], expected, rtol=1e-6)
 
 
 def test_a_constant_node_of_4_bits():
@@ -113,23 +125,57 @@ def test_a_constant_node_of_4_bits():
     np.testing.assert_array_equal(result, [[-4.0, 3.5, 0.0], [0.5, -0.5, 1.5]])
 
 
+@pytest.mark.parametrize("dtype", sorted(NARROW))
+@pytest.mark.parametrize("per_axis", [False, True])
+@pytest.mark.parametrize("named", ["zero point", "output_dtype"])
+def test_activations_of_4_and_2_bits(dtype, per_axis, named):
+    low, high = NARROW[dtype]
+    kind, count = getattr(TensorProto, dtype.upper()), 3 if per_axis else 1
+    shape = [count] if per_axis else []
+    scale, zero = np.linspace(0.3, 0.5, count, dtype=np.float32).reshape(shape), low + 1
+    constants = {"s": scale, "z": helper.make_tensor("z", kind, shape, [zero] * count)}
+    inputs, how = (["x", "s", "z"], {}) if named == "zero point" else (["x", "s"], {"output_dtype": kind})
+    zero = zero if named == "zero point" else 0
+    made = [
+        node("QuantizeLinear", inputs, ["q"], axis=1, **how),
+        node("DequantizeLinear", ["q", *inputs[1:]], ["y"], axis=1),
+    ]
+    x = np.random.default_rng(3).normal(0, 4, (5, 3)).astype(np.float32)
+    proto = model(made, [value("x", x.shape)], ["y"], constants, opset=25 if "2" in dtype else 21)
+    expected = (np.clip(np.rint(x / scale) + zero, low, high) - zero) * scale
+    np.testing.assert_allclose(run(load_onnx(proto), x)[0], expected, rtol=1e-6)
+
+
+def test_casts_to_4_bits_are_refused():
+    made = node("Cast", ["x"], ["y"], name="q", to=TensorProto.INT4)
+    with pytest.raises(TvmqError, match="ONNX node 'q' .*gives int4 values; "):
+        load_onnx(model([made], [value("x", (2, 3))], ["y"], {}, opset=21))
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
         (
-            node("QuantizeLinear", ["x", "s", "z"], ["y"], name="q"),
-            "values that are quantized to fewer than 8 bits",
+            node("QuantizeLinear", ["x", "s"], ["y"], output_dtype=TensorProto.FLOAT8E5M2),
+            "cannot be quantized to float8_e5m2",
         ),
         (
-            node("QuantizeLinear", ["x", "s"], ["y"], name="q", output_dtype=TensorProto.UINT4),
-            "values that are quantized",
+            node("QuantizeLinear", ["x", "s", "z"], ["y"], output_dtype=TensorProto.INT8),
+            "its zero point is uint8, and its output int8",
         ),
-        (node("Cast", ["x"], ["y"], name="q", to=TensorProto.INT4), "gives int4 values; "),
+        (
+            node("QuantizeLinear", ["x", "v"], ["y"], block_size=2, axis=1),
+            r"the scale has the shape \[3\]; blocks of 2 along axis 1 need \[2, 2\]",
+        ),
+        (
+            node("QuantizeLinear", ["x", "v"], ["y"], block_size=2, axis=4),
+            "block_size 2 and axis 4 do not fit",
+        ),
     ],
 )
-def test_activations_of_4_bits_are_refused(made, message):
-    constants = {"s": np.float32(0.5), "z": helper.make_tensor("z", TensorProto.INT4, [], [1])}
-    with pytest.raises(TvmqError, match=f"ONNX node 'q' .*{message}"):
+def test_what_cannot_be_quantized(made, message):
+    constants = {"s": np.float32(0.5), "z": np.uint8(1), "v": np.ones(3, np.float32)}
+    with pytest.raises(TvmqError, match=message):
         load_onnx(model([made], [value("x", (2, 3))], ["y"], constants, opset=21))
 
 

@@ -57,13 +57,21 @@ def test_inputs(kind):
     assert input_dtype(value("x", (1,), kind)) == onnx.helper.tensor_dtype_to_np_dtype(kind).name
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.INT4, "int8"), (TensorProto.UINT4, "uint8")])
+def test_inputs_of_fewer_bits_are_fed_in_8(kind, dtype):
+    assert input_dtype(value("x", (1,), kind)) == dtype
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (0, "input 'x' has no known dtype (ONNX data type 0)"),
         (99, "input 'x' has no known dtype (ONNX data type 99)"),
         (TensorProto.STRING, "input 'x' holds object values; float, integer and bool ones can be fed"),
-        (TensorProto.INT4, "input 'x' holds int4 values; float, integer and bool ones can be fed"),
+        (
+            TensorProto.FLOAT8E5M2,
+            "input 'x' holds float8_e5m2 values; float, integer and bool ones can be fed",
+        ),
     ],
 )
 def test_inputs_that_cannot_be_fed(kind, message):
