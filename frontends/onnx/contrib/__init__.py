@@ -1,1 +1,1 @@
-"""onnxruntime's operators, and one of QONNX's, as bodies of ONNX's own."""
+"""onnxruntime's operators, and QONNX's, as bodies of ONNX's own."""

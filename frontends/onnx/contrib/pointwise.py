@@ -14,11 +14,6 @@ def quick_gelu(body: Body, x: str, *, alpha: float = 1.702) -> str:
     return body("Mul", x, body("Sigmoid", body("Mul", body.number(alpha, x), x)))
 
 
-def bipolar_quant(body: Body, x: str, scale: str) -> str:
-    is_upper = body("GreaterOrEqual", x, body.number(0.0, x))
-    return body("Where", is_upper, scale, body("Neg", scale))
-
-
 def bias_gelu(body: Body, x: str, bias: str) -> str:
     return body("Gelu", body("Add", x, bias))
 

@@ -1,4 +1,4 @@
-"""onnxruntime's operators, as its optimiser and quantizer leave them, and one of QONNX's, in terms of ONNX's own.
+"""onnxruntime's operators, as its optimiser and quantizer leave them, and QONNX's, in terms of ONNX's own.
 
 ONNX's rotary embedding is among them too: its own body has eight kernels, this one has one.
 
@@ -18,6 +18,7 @@ from onnx import helper
 
 from .attention import attention, multi_head_attention
 from .body import Body, Input
+from .few_bits import matmul_nbits
 from .grouped_attention import group_query_attention
 from .norms import (
     embed_layer_normalization,
@@ -27,7 +28,7 @@ from .norms import (
     skip_layer_normalization,
     skip_simplified_layer_normalization,
 )
-from .pointwise import bias_add, bias_gelu, bias_softmax, bipolar_quant, fast_gelu, quick_gelu
+from .pointwise import bias_add, bias_gelu, bias_softmax, fast_gelu, quick_gelu
 from .products import (
     dynamic_quantize_matmul,
     fused_conv,
@@ -35,6 +36,7 @@ from .products import (
     fused_matmul,
     matmul_integer_to_float,
 )
+from .qonnx import bipolar_quant, multi_threshold, quant, trunc
 from .quantized import (
     dequantize_linear,
     nhwc_max_pool,
@@ -57,13 +59,21 @@ from .quantized import (
 from .recurrent import dynamic_quantize_lstm
 from .rotary import rotary_embedding, standard_rotary_embedding
 
-CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
+Write = Callable[..., str | tuple[str, ...]]
+
+QONNX: dict[str, Write] = {
+    "BipolarQuant": bipolar_quant,
+    "MultiThreshold": multi_threshold,
+    "Quant": quant,
+    "Trunc": trunc,
+}
+
+CONTRIB: dict[str, dict[str, Write]] = {
     "": {
         "RotaryEmbedding": standard_rotary_embedding,
         "SimplifiedLayerNormalization": simplified_layer_normalization,
     },
-    "onnx.brevitas": {"BipolarQuant": bipolar_quant},
-    "qonnx.custom_op.general": {"BipolarQuant": bipolar_quant},
+    **dict.fromkeys(("finn.custom_op.general", "onnx.brevitas", "qonnx.custom_op.general"), QONNX),
     "com.microsoft": {
         "Attention": attention,
         "BiasAdd": bias_add,
@@ -80,6 +90,7 @@ CONTRIB: dict[str, dict[str, Callable[..., str | tuple[str, ...]]]] = {
         "GroupNorm": group_norm,
         "GroupQueryAttention": group_query_attention,
         "MatMulIntegerToFloat": matmul_integer_to_float,
+        "MatMulNBits": matmul_nbits,
         "MultiHeadAttention": multi_head_attention,
         "NhwcMaxPool": nhwc_max_pool,
         "QAttention": q_attention,
