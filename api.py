@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import tvm
 
 from .errors import TvmqError
+from .exports.write import save_onnx, to_onnx
 from .frontends.samples.files import Samples as FileSamples
 from .given import Bound, Given, Model, Samples, Shapes, imported, samples_for
 from .passes.annotate.options import QuantizeOptions
@@ -111,6 +112,18 @@ class QuantizedModel:
     def layers(self) -> list[Layer]:
         """What was decided for each node of the user's model, in graph order."""
         return get_layers(self.mod)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as an ONNX file with QuantizeLinear and DequantizeLinear, for other runtimes or ``compile``.
+
+        Inputs, outputs and nodes have the names of the user's model. Weights beyond 2 GB go to ``<path>.data``.
+
+        Raises
+        ------
+        TvmqError : an operator has no form in ONNX, a dimension is open, or the file cannot be written.
+        """
+        with explained("writing ONNX"):
+            save_onnx(to_onnx(self.mod), path)
 
     def report(
         self,

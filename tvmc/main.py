@@ -19,6 +19,7 @@ from ..errors import TvmqError
 from .commands import compile as compile_command
 from .commands import inspect as inspect_command
 from .commands import micro as micro_command
+from .commands import quantize as quantize_command
 from .commands import run as run_command
 from .commands import tune as tune_command
 from .old.config import behind_command
@@ -27,7 +28,7 @@ from .progress import NotesAboveBars
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-COMMANDS = (compile_command, tune_command, run_command, inspect_command, micro_command)
+COMMANDS = (compile_command, quantize_command, tune_command, run_command, inspect_command, micro_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -137,7 +137,7 @@ def nhwc_max_pool(body: Body, x: str, **attributes) -> str:
 def q_linear_concat(body: Body, y_scale: str, y_zero: str, *parts: str, axis: int) -> str:
     if not parts or len(parts) % 3:
         raise ValueError(f"it has {len(parts)} inputs behind y_zero_point; expected three for each tensor")
-    values = [real(body, *parts[place : place + 3]) for place in range(0, len(parts), 3)]
+    values = [real(body, *triple) for triple in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
     return quantized(body, body("Concat", *values, axis=axis), y_scale, y_zero, parts[0])
 
 
@@ -203,12 +203,14 @@ def q_embed_layer_normalization(
 ) -> tuple[str, ...]:  # fmt: skip
     if len(parameters) != 10:
         raise ValueError(f"it has {len(parameters)} scales and zero points; expected 10")
-    tables = words, positions, segment_rows, gamma, beta
-    tables = tuple(
-        real(body, table, parameters[place], parameters[5 + place]) if table else ""
-        for place, table in enumerate(tables)
+    given = words, positions, segment_rows, gamma, beta
+    words, positions, segment_rows, gamma, beta = (
+        real(body, table, scale, zero_point) if table else ""
+        for table, scale, zero_point in zip(given, parameters[:5], parameters[5:], strict=True)
     )
-    return embed_layer_normalization(body, ids, segments, *tables, mask, **attributes)
+    return embed_layer_normalization(
+        body, ids, segments, words, positions, segment_rows, gamma, beta, mask, **attributes
+    )
 
 
 def quantize_linear(body: Body, x: str, scale: str, zero_point: str = "", *, axis: int = 1) -> str:

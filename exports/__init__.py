@@ -1,0 +1,1 @@
+"""Modules of the hub as files of other formats."""
