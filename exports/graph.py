@@ -9,6 +9,8 @@ import onnx
 from onnx import helper, numpy_helper
 from tvm import relax
 
+from ..passes.hub.graph import is_constant, to_numpy
+
 OPSET = 19
 """Version of the operators that a graph asks for, if none of its nodes needs a later one."""
 
@@ -67,7 +69,16 @@ class Graph:
         self._values[var] = list(names)
 
     def names(self, var: relax.Var) -> list[str]:
+        """Return the names that ``bind`` gave."""
         return self._values[var]
+
+    def name_of(self, value: relax.Expr, hint: str) -> str:
+        """Return the tensor's name; a constant becomes an initializer, which is named after ``hint``."""
+        if is_constant(value):
+            return self.constant(to_numpy(value), hint)
+        if isinstance(value, relax.TupleGetItem):
+            return self.names(value.tuple_value)[value.index]
+        return self.names(value)[0]
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -41,11 +41,7 @@ class Node:
 
     def name_of(self, value: relax.Expr) -> str:
         """Return the tensor's name; a constant becomes an initializer."""
-        if is_constant(value):
-            return self.constant(to_numpy(value))
-        if isinstance(value, relax.TupleGetItem):
-            return self.graph.names(value.tuple_value)[value.index]
-        return self.graph.names(value)[0]
+        return self.graph.name_of(value, f"{self.output}_constant")
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
         array = np.asarray(value, dtype)
@@ -129,10 +125,8 @@ def _number(value: Any) -> float:
 
 def _reduction(op_type: str, node: Node) -> str:
     attrs = node.call.attrs
-    rank = len(shape_of(node.call.args[0]))
-    axes = list(range(rank)) if attrs.axis is None else _ints(attrs.axis)
-    node.graph.needs(18)
-    return node.emit(op_type, node.input(), node.constant(axes, "int64"), keepdims=int(attrs.keepdims))
+    axes = [] if attrs.axis is None else [node.constant(_ints(attrs.axis), "int64")]
+    return node.emit(op_type, node.input(), *axes, keepdims=int(attrs.keepdims))
 
 
 def _arg(op_type: str, node: Node) -> str:

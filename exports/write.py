@@ -128,8 +128,7 @@ class _Writer:
 
     def _output(self, name: str, value: relax.Expr) -> onnx.ValueInfoProto:
         """Give an output its own name, and return what is known of it."""
-        node = Node(self._graph, value, "", name)
-        self._graph.several("Identity", [node.name_of(value)], [name], name=name)
+        self._graph.several("Identity", [self._graph.name_of(value, f"{name}_constant")], [name], name=name)
         return _value_info(name, value)
 
     def _write(self, var: relax.Var, value: relax.Expr) -> None:
@@ -139,26 +138,25 @@ class _Writer:
         elif isinstance(value, relax.TupleGetItem):
             graph.bind(var, graph.names(value.tuple_value)[value.index])
         elif isinstance(value, relax.Tuple):
-            items = Node(graph, value, "", var.name)
-            graph.bind(var, *(items.name_of(item) for item in value.fields))
+            graph.bind(var, *(graph.name_of(item, f"{var.name}_constant") for item in value.fields))
         elif is_constant(value):
             graph.bind(var, graph.constant(to_numpy(value), var.name))
         elif not self._takes_bias(var):
             layer = layer_name(value)
             try:
-                graph.bind(var, *self._call(value, layer))
+                graph.bind(var, *self._call(var, value, layer))
             except ValueError as error:
                 where = f"node {layer!r}" if layer else "an operator"
                 raise TvmqError(
                     f"{where} ({op_name(value) or 'a kernel'}) cannot be written as ONNX: {error}"
                 ) from error
 
-    def _call(self, call: relax.Call, layer: str) -> list[str]:
+    def _call(self, var: relax.Var, call: relax.Call, layer: str) -> list[str]:
         graph, name = self._graph, op_name(call)
         output = layer or name.rsplit(".", 1)[-1]
         node = Node(graph, call, layer, output)
         if name == "relax.dequantize" and is_constant(call.args[0]):
-            return [self._weight(call)]
+            return [self._weight(call, self._readers.get(var, []))]
         if name in ("relax.quantize", "relax.dequantize"):
             op_type = "QuantizeLinear" if name == "relax.quantize" else "DequantizeLinear"
             return [self._linear(op_type, call, node.input(0), output)]
@@ -180,10 +178,10 @@ class _Writer:
         ]
         return self._graph.add(op_type, [value, *parameters], f"{output}_{op_type}", **attributes)
 
-    def _weight(self, call: relax.Call) -> str:
-        """Write weights: integers behind DequantizeLinear."""
+    def _weight(self, call: relax.Call, readers: list[relax.Expr]) -> str:
+        """Write weights: integers behind DequantizeLinear, named after the layer that reads them first."""
         values, scale, zero = (to_numpy(argument) for argument in call.args)
-        reader = next((layer_name(each) for each in self._readers_of(call) if layer_name(each)), "weight")
+        reader = next((layer_name(each) for each in readers if layer_name(each)), "weight")
         axis = int(call.attrs.axis) % max(values.ndim, 1)
         if values.dtype == np.int8 and self._bits.of_weights(reader) <= FEW_BITS and _fits_int4(values, zero):
             self._graph.needs(21)
@@ -202,10 +200,6 @@ class _Writer:
             helper.make_tensor(name, onnx.TensorProto.INT4, list(values.shape), values.ravel().tolist())
         )
         return name
-
-    def _readers_of(self, call: relax.Call) -> list[relax.Expr]:
-        var = next(var for var, value in self._bindings.items() if value.same_as(call))
-        return self._readers.get(var, [])
 
     def _takes_bias(self, var: relax.Var) -> bool:
         """Tell whether a convolution or product is written where its bias is added."""
@@ -244,10 +238,10 @@ class _Writer:
 
     def _bias(self, sums: relax.Call, bias: np.ndarray, layer: str) -> str:
         """Write a bias: int32 of the scale of the sums where both operands are quantized, else float32."""
-        scales = [self._scale_of(argument) for argument in sums.args[:2]]
-        if any(scale is None for scale in scales) or scales[0].size != 1:
+        data_scale, weight_scale = (self._scale_of(argument) for argument in sums.args[:2])
+        if data_scale is None or weight_scale is None or data_scale.size != 1:
             return self._graph.constant(bias, f"{layer}_bias")
-        scale = (scales[0].reshape(()) * scales[1]).astype(np.float32)
+        scale = (data_scale.reshape(()) * weight_scale).astype(np.float32)
         rounded = np.rint(bias.astype(np.float64) / scale)
         if np.abs(rounded).max(initial=0) >= 2**31:
             return self._graph.constant(bias, f"{layer}_bias")

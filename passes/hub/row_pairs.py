@@ -93,7 +93,7 @@ def _rounded(data: relax.Expr, symmetric: bool, axis: list[int] | None, bind: Bi
         most = bind(relax.op.max(magnitude, axis, keepdims=True))
         scale = _scale(bind(relax.op.divide(most, _number(127))), bind)
         steps = bind(relax.op.round(bind(relax.op.divide(data, scale))))
-        return bind(relax.op.multiply(bind(relax.op.clip(steps, -127, 127)), scale))
+        return bind(relax.op.multiply(bind(relax.op.clip(steps, -127.0, 127.0)), scale))
     integers, scale, zero = asymmetric_integers(data, axis, bind)
     return bind(relax.op.multiply(bind(relax.op.subtract(integers, zero)), scale))
 
@@ -114,9 +114,9 @@ def asymmetric_integers(
     span = bind(relax.op.add(most, below))
     scale = _scale(bind(relax.op.divide(span, _number(255))), bind)
     zero = bind(relax.op.round(bind(relax.op.divide(below, scale))))
-    zero = bind(relax.op.clip(zero, 0, 255))
+    zero = bind(relax.op.clip(zero, 0.0, 255.0))
     steps = bind(relax.op.round(bind(relax.op.divide(data, scale))))
-    return bind(relax.op.clip(bind(relax.op.add(steps, zero)), 0, 255)), scale, zero
+    return bind(relax.op.clip(bind(relax.op.add(steps, zero)), 0.0, 255.0)), scale, zero
 
 
 def _scale(step: relax.Expr, bind: Bind) -> relax.Expr:

@@ -172,3 +172,21 @@ def test_large_weights_lie_beside_the_file(monkeypatch, tmp_path):
 def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(TvmqError, match="cannot be written: "):
         save_onnx(to_onnx(load_onnx(one_operator(*NODES["tanh"]))), tmp_path / "none" / "model.onnx")
+
+
+def test_scales_of_rows_come_back_as_such():
+    weight = numpy_helper.from_array(np.random.default_rng(4).normal(size=(16, 24)).astype(np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "rows",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [5, 24])],
+        [weight],
+    )
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    quantized = tvmq.quantize(source, "dynamic", TARGET)
+    again = tvmq.compile(to_onnx(quantized.mod), TARGET)
+    assert "dynamic" in {layer["status"] for layer in again.metadata["layers"]}
+    x = np.random.default_rng(5).normal(size=(5, 16)).astype(np.float32)
+    expected = tvmq.compile(quantized, TARGET).run({"x": x})["y"]
+    np.testing.assert_array_equal(again.run({"x": x})["y"], expected)

@@ -79,7 +79,7 @@ def _by_hand(b, x, limit=127.0, steps=127, axis=-1, other=False):
     is_zero = b.add(relax.op.equal(step, relax.const(0.0)))
     scale = b.add(relax.op.where(is_zero, relax.const(1.0), step))
     count = b.add(relax.op.round(b.add(relax.op.divide(x, scale))))
-    clipped = b.add(relax.op.clip(count, -steps, steps))
+    clipped = b.add(relax.op.clip(count, float(-steps), float(steps)))
     return b.add(relax.op.multiply(clipped, step if other else scale))
 
 
