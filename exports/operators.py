@@ -364,6 +364,8 @@ def write(node: Node) -> str:
     ValueError : it has no form in ONNX.
     """
     name = op_name(node.call)
+    if name == "relax.call_tir":
+        raise ValueError("it is a kernel, as recurrent layers and weights of weight-only schemes are")
     if name not in OPERATORS:
         raise ValueError("it has no ONNX form here")
     return OPERATORS[name](node)

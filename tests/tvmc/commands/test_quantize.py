@@ -42,3 +42,9 @@ def test_refused(tvmc, tmp_path, monkeypatch, arguments, message):
     result = tvmc("quantize", *arguments)
     assert result.code in (1, 2) and message in result.err
     assert not list(tmp_path.iterdir())
+
+
+def test_compressed_weights_have_no_form(tvmc, tmp_path):
+    result = tvmc("quantize", MODEL, "--quantize", "weight-only", "-o", tmp_path / "small.onnx")
+    assert result.code == 1 and "cannot be written as ONNX: it is a kernel" in result.err
+    assert not list(tmp_path.iterdir())
