@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from tvm import relax
 
 from ..passes.hub.graph import is_constant, to_numpy
+from ..passes.hub.layers import free_name
 
 OPSET = 19
 """Version of the operators that a graph asks for, if none of its nodes needs a later one."""
@@ -33,7 +34,7 @@ class Graph:
 
     def unique(self, name: str) -> str:
         """Return the name, with a number behind it where a tensor has it already."""
-        return _unique(name or "value", self._taken)
+        return free_name(name or "value", self._taken)
 
     def reserve(self, name: str) -> None:
         """Keep a name for what the caller will give it to."""
@@ -53,7 +54,7 @@ class Graph:
         self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], *, name: str = "", **attributes
     ) -> None:
         """Add a node with outputs of just these names."""
-        node_name = _unique(name or outputs[0], self._node_names)
+        node_name = free_name(name or outputs[0], self._node_names)
         self.nodes.append(helper.make_node(op_type, inputs, outputs, name=node_name, **attributes))
 
     def constant(self, value: np.ndarray, name: str) -> str:
@@ -79,12 +80,3 @@ class Graph:
         if isinstance(value, relax.TupleGetItem):
             return self.names(value.tuple_value)[value.index]
         return self.names(value)[0]
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    number, found = 0, name
-    while found in taken:
-        number += 1
-        found = f"{name}_{number}"
-    taken.add(found)
-    return found

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from tvm import relax, tirx
+from tvm import relax
 
 from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy
+from ..passes.hub.limits import limits_of
 from .graph import Graph
 
 
@@ -59,9 +60,8 @@ class Node:
 Write = Callable[[Node], str]
 
 
-def _plain(op_type: str, opset: int, node: Node) -> str:
+def _plain(op_type: str, node: Node) -> str:
     """Write an operator whose inputs are all tensors and which has no attributes."""
-    node.graph.needs(opset)
     return node.emit(op_type, *(node.name_of(argument) for argument in node.call.args))
 
 
@@ -94,7 +94,6 @@ def _pool(op_type: str, node: Node) -> str:
     if op_type == "AveragePool":
         more["count_include_pad"] = int(attrs.count_include_pad)
     if any(step != 1 for step in _ints(attrs.dilation)):
-        node.graph.needs(19)
         more["dilations"] = _ints(attrs.dilation)
     return node.emit(
         *(op_type, node.input()),
@@ -114,13 +113,8 @@ def _adaptive_average(node: Node) -> str:
 
 
 def _clip(node: Node) -> str:
-    dtype = dtype_of(node.call)
-    ends = [node.constant(_number(argument), dtype) for argument in node.call.args[1:]]
+    ends = (node.constant(limit, dtype_of(node.call)) for limit in limits_of(node.call))
     return node.emit("Clip", node.input(), *ends)
-
-
-def _number(value: Any) -> float:
-    return float(value.value) if isinstance(value, tirx.IntImm | tirx.FloatImm) else float(value.value.value)
 
 
 def _reduction(op_type: str, node: Node) -> str:
@@ -177,24 +171,14 @@ def _softmax(op_type: str, node: Node) -> str:
     return node.emit(op_type, node.input(), axis=int(node.call.attrs.axis))
 
 
-def _layer_norm(node: Node) -> str:
+def _norm(op_type: str, opset: int, node: Node) -> str:
     attrs, rank = node.call.attrs, len(shape_of(node.call))
     axes = sorted(axis % rank for axis in _ints(attrs.axes))
     if axes != list(range(axes[0], rank)):
         raise ValueError(f"axes {axes} that are not the last")
-    operands = [node.input(place) for place in range(3)]
-    return node.emit("LayerNormalization", *operands, axis=axes[0], epsilon=float(attrs.epsilon))
-
-
-def _rms_norm(node: Node) -> str:
-    attrs, rank = node.call.attrs, len(shape_of(node.call))
-    axes = sorted(axis % rank for axis in _ints(attrs.axes))
-    if axes != list(range(axes[0], rank)):
-        raise ValueError(f"axes {axes} that are not the last")
-    node.graph.needs(23)
-    return node.emit(
-        "RMSNormalization", node.input(0), node.input(1), axis=axes[0], epsilon=float(attrs.epsilon)
-    )
+    node.graph.needs(opset)
+    operands = (node.name_of(argument) for argument in node.call.args)
+    return node.emit(op_type, *operands, axis=axes[0], epsilon=float(attrs.epsilon))
 
 
 def _gelu(approximate: str, node: Node) -> str:
@@ -294,23 +278,49 @@ def write_split(graph: Graph, call: relax.Call, data: str, layer: str, output: s
 
 
 _PLAIN = {
-    "relax.abs": ("Abs", 13), "relax.acos": ("Acos", 7), "relax.add": ("Add", 14), "relax.asin": ("Asin", 7),
-    "relax.atan": ("Atan", 7), "relax.ceil": ("Ceil", 13), "relax.cos": ("Cos", 7), "relax.divide": ("Div", 14),
-    "relax.equal": ("Equal", 13), "relax.erf": ("Erf", 13), "relax.exp": ("Exp", 13), "relax.floor": ("Floor", 13),
-    "relax.greater": ("Greater", 13), "relax.greater_equal": ("GreaterOrEqual", 16),
-    "relax.isinf": ("IsInf", 10), "relax.isnan": ("IsNaN", 13),
-    "relax.less": ("Less", 13), "relax.less_equal": ("LessOrEqual", 16), "relax.log": ("Log", 13),
-    "relax.logical_and": ("And", 7), "relax.logical_not": ("Not", 1), "relax.logical_or": ("Or", 7),
-    "relax.matmul": ("MatMul", 13), "relax.maximum": ("Max", 13), "relax.minimum": ("Min", 13),
-    "relax.multiply": ("Mul", 14), "relax.negative": ("Neg", 13), "relax.nn.relu": ("Relu", 14),
-    "relax.power": ("Pow", 15), "relax.round": ("Round", 11), "relax.sigmoid": ("Sigmoid", 13),
-    "relax.sign": ("Sign", 13), "relax.sin": ("Sin", 7), "relax.sqrt": ("Sqrt", 13), "relax.subtract": ("Sub", 14),
-    "relax.tan": ("Tan", 7), "relax.tanh": ("Tanh", 13), "relax.where": ("Where", 16),
-}  # fmt: skip
-"""Operator to ONNX's of the same inputs, and the version of the operator set that has it so."""
+    "relax.abs": "Abs",
+    "relax.acos": "Acos",
+    "relax.add": "Add",
+    "relax.asin": "Asin",
+    "relax.atan": "Atan",
+    "relax.ceil": "Ceil",
+    "relax.cos": "Cos",
+    "relax.divide": "Div",
+    "relax.equal": "Equal",
+    "relax.erf": "Erf",
+    "relax.exp": "Exp",
+    "relax.floor": "Floor",
+    "relax.greater": "Greater",
+    "relax.greater_equal": "GreaterOrEqual",
+    "relax.isinf": "IsInf",
+    "relax.isnan": "IsNaN",
+    "relax.less": "Less",
+    "relax.less_equal": "LessOrEqual",
+    "relax.log": "Log",
+    "relax.logical_and": "And",
+    "relax.logical_not": "Not",
+    "relax.logical_or": "Or",
+    "relax.matmul": "MatMul",
+    "relax.maximum": "Max",
+    "relax.minimum": "Min",
+    "relax.multiply": "Mul",
+    "relax.negative": "Neg",
+    "relax.nn.relu": "Relu",
+    "relax.power": "Pow",
+    "relax.round": "Round",
+    "relax.sigmoid": "Sigmoid",
+    "relax.sign": "Sign",
+    "relax.sin": "Sin",
+    "relax.sqrt": "Sqrt",
+    "relax.subtract": "Sub",
+    "relax.tan": "Tan",
+    "relax.tanh": "Tanh",
+    "relax.where": "Where",
+}
+"""Operator to ONNX's of the same inputs."""
 
 OPERATORS: dict[str, Write] = {
-    **{name: partial(_plain, *onnx_name) for name, onnx_name in _PLAIN.items()},
+    **{name: partial(_plain, op_type) for name, op_type in _PLAIN.items()},
     "relax.argmax": partial(_arg, "ArgMax"),
     "relax.argmin": partial(_arg, "ArgMin"),
     "relax.astype": _cast,
@@ -332,13 +342,13 @@ OPERATORS: dict[str, Write] = {
     "relax.nn.conv3d": _conv,
     "relax.nn.gelu": partial(_gelu, "none"),
     "relax.nn.gelu_tanh": partial(_gelu, "tanh"),
-    "relax.nn.layer_norm": _layer_norm,
+    "relax.nn.layer_norm": partial(_norm, "LayerNormalization", 17),
     "relax.nn.leakyrelu": _leaky_relu,
     "relax.nn.log_softmax": partial(_softmax, "LogSoftmax"),
     "relax.nn.max_pool2d": partial(_pool, "MaxPool"),
     "relax.nn.pad": _pad,
     "relax.nn.prelu": _prelu,
-    "relax.nn.rms_norm": _rms_norm,
+    "relax.nn.rms_norm": partial(_norm, "RMSNormalization", 23),
     "relax.nn.silu": _silu,
     "relax.nn.softmax": partial(_softmax, "Softmax"),
     "relax.not_equal": _not_equal,

@@ -8,7 +8,6 @@ Definition: https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +28,12 @@ from ..passes.hub.graph import (
     is_constant,
     layer_name,
     op_name,
+    output_names,
     results_of,
     shape_of,
     to_numpy,
 )
+from ..replacing import replacing
 from .graph import Graph
 from .operators import Node, conv_attributes, write, write_split
 
@@ -69,11 +70,14 @@ def save_onnx(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     is_large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > LARGEST_FILE
+    weights = target.with_name(f"{target.name}.data")
+    how: dict[str, Any] = {"save_as_external_data": True, "location": weights.name} if is_large else {}
     try:
-        if is_large:
-            onnx.save(model, target, save_as_external_data=True, location=f"{target.name}.data")
-        else:
-            onnx.save(model, target)
+        weights.unlink(
+            missing_ok=True
+        )  # of a model that was there before: ONNX would write behind its weights
+        with replacing(target) as temporary:
+            onnx.save(model, temporary, **how)
     except OSError as error:
         raise TvmqError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -89,7 +93,7 @@ class _Writer:
         self._readers = consumers_of(mod)
         self._params = list(mod["main"].params)
         self._results = [self._resolved(value) for value in results_of(mod)]
-        self._outputs = self._output_names()
+        self._outputs = output_names(mod)
 
     def model(self) -> onnx.ModelProto:
         graph = self._graph
@@ -106,7 +110,7 @@ class _Writer:
         made = helper.make_graph(graph.nodes, "tvmq", inputs, outputs, graph.initializers)
         imports = [helper.make_opsetid("", graph.opset)]
         return helper.make_model(
-            *(made,),
+            made,
             opset_imports=imports,
             producer_name="tvmq",
             ir_version=helper.find_min_ir_version_for(imports),
@@ -119,12 +123,6 @@ class _Writer:
         ):
             value = bound
         return value
-
-    def _output_names(self) -> list[str]:
-        attrs = self._mod["main"].attrs
-        if attrs is not None and "tvmq.outputs" in attrs:
-            return list(json.loads(str(attrs["tvmq.outputs"])))
-        return [f"output_{place}" for place in range(len(self._results))]
 
     def _output(self, name: str, value: relax.Expr) -> onnx.ValueInfoProto:
         """Give an output its own name, and return what is known of it."""
@@ -165,34 +163,37 @@ class _Writer:
         biased = self._biased(call)
         return [write(node) if biased is None else self._with_bias(node, biased)]
 
+    def _pair_node(self, op_type: str, inputs: list[str], scale: np.ndarray, axis: int, output: str) -> str:
+        """Add one node of Q or DQ; the axis counts where there is a scale for each place on it."""
+        attributes: dict[str, Any] = {} if scale.size == 1 else {"axis": axis}
+        return self._graph.add(op_type, inputs, f"{output}_{op_type}", **attributes)
+
     def _linear(self, op_type: str, call: relax.Call, value: str, output: str) -> str:
         scale, zero = (to_numpy(argument) for argument in call.args[1:])
-        attributes: dict[str, Any] = (
-            {} if scale.size == 1 else {"axis": int(call.attrs.axis) % len(shape_of(call))}
-        )
         if zero.dtype.name in WIDE:
             self._graph.needs(21)
         parameters = [
-            self._graph.constant(array.reshape(()) if array.size == 1 else array, f"{output}_{what}")
+            self._graph.constant(_short(array), f"{output}_{what}")
             for array, what in ((scale, "scale"), (zero, "zero_point"))
         ]
-        return self._graph.add(op_type, [value, *parameters], f"{output}_{op_type}", **attributes)
+        axis = int(call.attrs.axis) % max(len(shape_of(call)), 1)
+        return self._pair_node(op_type, [value, *parameters], scale, axis, output)
 
     def _weight(self, call: relax.Call, readers: list[relax.Expr]) -> str:
         """Write weights: integers behind DequantizeLinear, named after the layer that reads them first."""
         values, scale, zero = (to_numpy(argument) for argument in call.args)
         reader = next((layer_name(each) for each in readers if layer_name(each)), "weight")
-        axis = int(call.attrs.axis) % max(values.ndim, 1)
+        store: Callable[[np.ndarray, str], str] = self._graph.constant
         if values.dtype == np.int8 and self._bits.of_weights(reader) <= FEW_BITS and _fits_int4(values, zero):
             self._graph.needs(21)
-            store: Callable[[np.ndarray, str], str] = self._int4
-        else:
-            store = self._graph.constant
-        packed = [store(values, f"{reader}_weight"), store(_short(zero), f"{reader}_zero_point")]
-        scales = self._graph.constant(_short(scale), f"{reader}_scale")
-        inputs = [packed[0], scales, packed[1]]
-        attributes: dict[str, Any] = {} if scale.size == 1 else {"axis": axis}
-        return self._graph.add("DequantizeLinear", inputs, f"{reader}_weight_DequantizeLinear", **attributes)
+            store = self._int4
+        inputs = [
+            store(values, f"{reader}_weight"),
+            self._graph.constant(_short(scale), f"{reader}_scale"),
+            store(_short(zero), f"{reader}_zero_point"),
+        ]
+        axis = int(call.attrs.axis) % max(values.ndim, 1)
+        return self._pair_node("DequantizeLinear", inputs, scale, axis, f"{reader}_weight")
 
     def _int4(self, values: np.ndarray, name: str) -> str:
         name = self._graph.unique(name)
@@ -249,8 +250,7 @@ class _Writer:
             self._graph.constant(rounded.astype(np.int32), f"{layer}_bias"),
             self._graph.constant(_short(scale), f"{layer}_bias_scale"),
         ]
-        attributes: dict[str, Any] = {} if scale.size == 1 else {"axis": 0}
-        return self._graph.add("DequantizeLinear", inputs, f"{layer}_bias_DequantizeLinear", **attributes)
+        return self._pair_node("DequantizeLinear", inputs, scale, 0, f"{layer}_bias")
 
     def _scale_of(self, value: relax.Expr) -> np.ndarray | None:
         made = self._bindings.get(self._resolved(value)) if isinstance(value, relax.Var) else None

@@ -8,10 +8,10 @@ import tvm
 from tvm import IRModule, relax
 
 from ..errors import TvmqError
-from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild, tupled, with_layer_name
-from ..passes.hub.layers import Layer, get_layers, with_layers
+from ..passes.hub.graph import OUTPUTS, bindings_of, layer_name, op_name, rebuild, tupled, with_layer_name
+from ..passes.hub.layers import Layer, free_name, get_layers, with_layers
 from ..passes.hub.open_dims import ranges_of
-from .onnx.importer import OUTPUTS_ATTRIBUTE, is_static
+from .onnx.importer import is_static
 
 
 def adopt(mod: IRModule) -> IRModule:
@@ -33,9 +33,9 @@ def adopt(mod: IRModule) -> IRModule:
         mod = tupled(mod)
     if not get_layers(mod):
         mod = _named(mod)
-    if mod["main"].attrs is None or OUTPUTS_ATTRIBUTE not in mod["main"].attrs:
+    if mod["main"].attrs is None or OUTPUTS not in mod["main"].attrs:
         mod = tvm.IRModule(mod.functions, attrs=mod.attrs)
-        mod["main"] = mod["main"].with_attr(OUTPUTS_ATTRIBUTE, json.dumps(_output_names(main.ret_ty)))
+        mod["main"] = mod["main"].with_attr(OUTPUTS, json.dumps(_output_names(main.ret_ty)))
     return mod
 
 
@@ -67,22 +67,13 @@ def _named(mod: IRModule) -> IRModule:
         op = op_name(value).split(".")[-1] or "call"
         name = layer_name(value)
         if not name:
-            name = _free(op, taken)
+            name = free_name(op, taken)
             value = with_layer_name(value, name)
         layers.setdefault(name, Layer(name, op))
         return value
 
     named = rebuild(mod, rewrite)
     return with_layers(named, list(layers.values()))
-
-
-def _free(base: str, taken: set[str]) -> str:
-    name, count = base, 1
-    while name in taken:
-        count += 1
-        name = f"{base}_{count}"
-    taken.add(name)
-    return name
 
 
 def _output_names(kind: tvm.ir.Type) -> list[str]:

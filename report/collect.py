@@ -27,6 +27,7 @@ from ..passes.hub.graph import (
     input_specs,
     layer_name,
     op_name,
+    output_names,
     rebuild,
     results_of,
 )
@@ -34,7 +35,6 @@ from ..passes.hub.layers import get_layers
 from ..passes.hub.pairs import activation_pairs, float_form, transparent, weight_pairs
 from ..passes.hub.product_choices import CHOSEN
 from ..passes.hub.steps import simulated_form
-from ..runtime.describe import output_names
 from .advice import with_advice
 from .records import Bars, LayerRecord, TensorRecord
 from .report import Report

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TvmqError
+from ..replacing import replacing
 from . import metadata as _metadata
 
 METADATA = "mod.json"
@@ -42,16 +43,16 @@ def write_members(path: str | os.PathLike[str], members: Iterable[tuple[str, byt
     path = Path(path)
     if path.is_dir():
         raise TvmqError(f"cannot write {path}: it is a folder, and a file name was expected")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+        with (
+            replacing(path) as temporary,
+            open(temporary, "wb") as stream,
+            tarfile.open(fileobj=stream, mode="w") as archive,
+        ):
             for member in members:
                 _add(archive, *member)
-        os.replace(temporary, path)
     except OSError as error:
         raise TvmqError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

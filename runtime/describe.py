@@ -16,15 +16,13 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from ..passes.hub.graph import output_names
 from ..passes.hub.layers import Layer, get_layers
 from ..passes.hub.open_dims import greatest_shape, ranges_of
 from ..schedules.stored_weights import inputs_of
 from ..targets import host
 from ..targets.features import arch_of, features_of
 from .metadata import ALIGNMENT, FORMAT
-
-OUTPUTS = "tvmq.outputs"
-"""Attribute of ``main``: the names of its outputs, a JSON list."""
 
 
 def describe(
@@ -120,16 +118,6 @@ def _input(mod: tvm.IRModule, param: relax.Var, ranges: Mapping[str, tuple[int, 
     """Return the record of an input, with the values that it may have where they are limited."""
     record = _tensor(mod, param.name, param.ty)
     return {**record, "range": list(ranges[param.name])} if param.name in ranges else record
-
-
-def output_names(mod: tvm.IRModule) -> list[str]:
-    """Return the names of the outputs: those of the attribute ``tvmq.outputs``, else numbers."""
-    function = mod["main"]
-    if function.attrs is not None and OUTPUTS in function.attrs:
-        return json.loads(str(function.attrs[OUTPUTS]))
-    result = function.ret_ty
-    count = len(result.fields) if isinstance(result, relax.TupleType) else 1
-    return [f"output_{index}" for index in range(count)]
 
 
 def _outputs(mod: tvm.IRModule) -> list[dict[str, Any]]:

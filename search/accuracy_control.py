@@ -22,8 +22,7 @@ from tvm import IRModule
 from ..errors import TvmqError
 from ..passes.calibrate.sample_check import Sample
 from ..passes.calibrate.watch import Runner
-from ..passes.hub.graph import tupled
-from ..runtime.describe import output_names
+from ..passes.hub.graph import output_names, tupled
 from .metrics import Metric, MetricError, Run, name_of, value_of
 from .mixtures import mixtures_of
 from .recipe import Recipe

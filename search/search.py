@@ -24,7 +24,7 @@ from ..passes.annotate.selection import matches
 from ..passes.calibrate.sample_check import Sample
 from ..passes.calibrate.watch import Progress
 from ..passes.hub.fingerprint import fingerprint
-from ..runtime.describe import output_names
+from ..passes.hub.graph import output_names
 from ..runtime.package import Package
 from .found import Found
 from .latency import LatencyBudget, Stopwatch

@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from ...errors import TvmqError, unknown
+from ...passes.hub.layers import free_name
 from .sparse import densified
 
 
@@ -89,12 +90,7 @@ def unique_node_names(nodes: Sequence[onnx.NodeProto], taken: set[str] | None = 
     names = []
     for node in nodes:
         base = node.name or next((output for output in node.output if output), node.op_type)
-        name, count = base, 1
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        taken.add(name)
-        names.append(name)
+        names.append(free_name(base, taken))
     return names
 
 

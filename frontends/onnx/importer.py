@@ -23,6 +23,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from ...errors import TvmqError
 from ...passes.hub.graph import (
+    OUTPUTS,
     bindings_of,
     constant,
     dtype_of,
@@ -42,9 +43,6 @@ from .graph import Graph, real_inputs, unique_node_names
 from .inline import Inlined
 from .scales import refuse_bad_scales
 from .tensors import NARROW, array_of, input_dtype, is_narrow, is_plain
-
-OUTPUTS_ATTRIBUTE = "tvmq.outputs"
-"""Attribute of ``main``: the names of the graph's outputs, a JSON list."""
 
 MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators whose result has the dtype of their first input, as exporters put them between weights and scales."""
@@ -90,7 +88,7 @@ class Importer(ONNXGraphImporter):
         for tensor in self._graph.initializer:
             self._define(tensor)
         params = [self._param(value) for value in real_inputs(self._graph)]
-        attrs = {OUTPUTS_ATTRIBUTE: json.dumps(list(self._graph.output))}
+        attrs = {OUTPUTS: json.dumps(list(self._graph.output))}
         with main_function(self.bb, params, attrs):
             with self.bb.dataflow():
                 self._convert(self._graph.node)

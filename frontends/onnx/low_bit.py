@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
+from ...passes.hub.packing import ceil_div
+
 
 def dequantized_blocks(node: onnx.NodeProto, inputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
     """Return the value of a ``DequantizeLinear`` with ``block_size``; empty where it has none, or is not constant.
@@ -37,18 +39,30 @@ def dequantized_blocks(node: onnx.NodeProto, inputs: Sequence[np.ndarray | None]
     axis = attributes.get("axis", 1)
     if not -q.ndim <= axis < q.ndim:
         raise ValueError(f"axis {axis} is none of values of rank {q.ndim}")
-    expected = list(q.shape)
-    expected[axis] = -(-q.shape[axis] // block)
-    for name, array in (("scale", scale), ("zero point", zero_point)):
-        if array is not None and list(array.shape) != expected:
-            raise ValueError(
-                f"the {name} has the shape {list(array.shape)}; blocks of {block} along axis {axis} need {expected}"
-            )
 
-    def spread(array: np.ndarray) -> np.ndarray:
-        return np.repeat(array, block, axis=axis).take(range(q.shape[axis]), axis=axis)
+    def spread(array: np.ndarray, what: str) -> np.ndarray:
+        return np.take(array, places_of_blocks(q.shape, axis, block, array.shape, what), axis)
 
+    scales = spread(scale.astype(np.float32), "scale")
     integers = q.astype(np.int32)
     if zero_point is not None:
-        integers = integers - spread(zero_point.astype(np.int32))
-    return [(integers.astype(np.float32) * spread(scale.astype(np.float32))).astype(scale.dtype)]
+        integers = integers - spread(zero_point.astype(np.int32), "zero point")
+    return [(integers.astype(np.float32) * scales).astype(scale.dtype)]
+
+
+def places_of_blocks(
+    shape: Sequence[int], axis: int, block: int, given: Sequence[int], what: str
+) -> np.ndarray:
+    """Return for each place on an axis which block it is in.
+
+    Raises
+    ------
+    ValueError : the parameters, called ``what``, have another shape than that of ``given``.
+    """
+    expected = list(shape)
+    expected[axis] = ceil_div(shape[axis], block)
+    if list(given) != expected:
+        raise ValueError(
+            f"the {what} has the shape {list(given)}; blocks of {block} along axis {axis} need {expected}"
+        )
+    return np.arange(shape[axis]) // block

@@ -21,6 +21,9 @@ from ...ranges import Range
 from .ffi_errors import explained
 from .layers import get_layers
 
+OUTPUTS = "tvmq.outputs"
+"""Attribute of ``main``: the names of the outputs, a JSON list."""
+
 OPEN = "tvmq.open"
 """Module attribute: the ranges of open dimensions (``open_dims``)."""
 
@@ -99,6 +102,16 @@ def input_specs(mod: tvm.IRModule) -> dict[str, tuple[tuple[int | Range, ...], s
         return Range(low, high, str(value))
 
     return {param.name: (tuple(map(extent, param.ty.shape)), dtype_of(param)) for param in mod["main"].params}
+
+
+def output_names(mod: tvm.IRModule) -> list[str]:
+    """Return the names of the outputs: those of the attribute ``tvmq.outputs``, else numbers."""
+    function = mod["main"]
+    if function.attrs is not None and OUTPUTS in function.attrs:
+        return json.loads(str(function.attrs[OUTPUTS]))
+    result = function.ret_ty
+    count = len(result.fields) if isinstance(result, relax.TupleType) else 1
+    return [f"output_{index}" for index in range(count)]
 
 
 def bindings_of(mod: tvm.IRModule) -> list[relax.VarBinding]:

@@ -48,3 +48,13 @@ def get_layers(mod: IRModule) -> list[Layer]:
 def with_layers(mod: IRModule, layers: list[Layer]) -> IRModule:
     """Return the module with these layer records in place of its own."""
     return mod.with_attr(ATTRIBUTE, json.dumps([dataclasses.asdict(layer) for layer in layers]))
+
+
+def free_name(base: str, taken: set[str]) -> str:
+    """Return a name that is not taken, and take it: the base itself, or with ``_2``, ``_3`` and so on behind it."""
+    name, count = base, 1
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    taken.add(name)
+    return name

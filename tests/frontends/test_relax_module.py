@@ -11,9 +11,16 @@ from tvm.script import ir as I
 from tvm.script import relax as R
 
 from tvmq.errors import TvmqError
-from tvmq.frontends.onnx.importer import OUTPUTS_ATTRIBUTE
 from tvmq.frontends.relax_module import adopt
-from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, results_of, shape_of, with_layer_name
+from tvmq.passes.hub.graph import (
+    OUTPUTS,
+    bindings_of,
+    layer_name,
+    op_name,
+    results_of,
+    shape_of,
+    with_layer_name,
+)
 from tvmq.passes.hub.layers import Layer, get_layers, with_layers
 
 
@@ -54,8 +61,8 @@ def test_records_are_kept():
 @pytest.mark.parametrize(("several", "names"), [(False, ["output"]), (True, ["output0", "output1"])])
 def test_outputs_are_named(several, names):
     mod = _module(several=several)
-    assert json.loads(adopt(mod)["main"].attrs[OUTPUTS_ATTRIBUTE]) == names
-    assert OUTPUTS_ATTRIBUTE not in (mod["main"].attrs or {})  # the user's own module is as it was
+    assert json.loads(adopt(mod)["main"].attrs[OUTPUTS]) == names
+    assert OUTPUTS not in (mod["main"].attrs or {})  # the user's own module is as it was
 
 
 def test_no_main():
@@ -89,7 +96,7 @@ def test_items_of_a_tuple_that_an_operator_gives_are_outputs():
         return relax.op.split(x, 2, axis=1)
 
     mod = adopt(_returning(halves))
-    assert json.loads(mod["main"].attrs[OUTPUTS_ATTRIBUTE]) == ["output0", "output1"]
+    assert json.loads(mod["main"].attrs[OUTPUTS]) == ["output0", "output1"]
     assert [shape_of(result) for result in results_of(mod)] == [(2, 2), (2, 2)]
 
 

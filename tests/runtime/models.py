@@ -9,8 +9,9 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from tvmq.passes.hub.graph import OUTPUTS
 from tvmq.passes.hub.layers import Layer, with_layers
-from tvmq.runtime.describe import OUTPUTS, describe
+from tvmq.runtime.describe import describe
 from tvmq.runtime.package import Package
 
 CORTEX_A72 = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72", "mattr": ["+neon"]}

@@ -33,6 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     add_target_flags(parser)
     add_quantize_flags(parser)
+    parser.set_defaults(model_format=None)  # a flag of the commands that the old tvmc had
     return parser
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....passes.hub.packing import ceil_div
 from .body import Body
 
 BITS = (2, 4, 8)
@@ -24,8 +25,8 @@ def matmul_nbits(
         raise ValueError(
             f"bits {bits}, block_size {block_size} and weight_prepacked {weight_prepacked} are not supported"
         )
-    blocks = _ceil_div(K, block_size)
-    shape = (N, blocks, _ceil_div(block_size * bits, 8))
+    blocks = ceil_div(K, block_size)
+    shape = (N, blocks, ceil_div(block_size * bits, 8))
     body.expect(b, "B", ("uint8",), shape)
     packed, scale, zeros, groups = (
         _constant(body, name, what)
@@ -61,16 +62,12 @@ def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
     return parts.reshape(*packed.shape[:-1], -1)
 
 
-def _ceil_div(value: int, divisor: int) -> int:
-    return -(-value // divisor)
-
-
 def _zero_points(given: np.ndarray | None, columns: int, blocks: int, bits: int) -> np.ndarray:
     """Return them as float32 ``[N, blocks]``: packed for each column, or numbers of the data's dtype."""
     if given is None:
         return np.full((columns, blocks), 2 ** (bits - 1), np.float32)
     if given.dtype == np.uint8:
-        row = _ceil_div(blocks * bits, 8)
+        row = ceil_div(blocks * bits, 8)
         if given.size != columns * row:
             raise ValueError(f"its zero_points have {given.size} bytes; expected {columns * row}")
         given = unpacked(given.reshape(columns, row), bits)[:, :blocks]

@@ -18,21 +18,22 @@ from .body import Body
 from .norms import embed_layer_normalization
 from .products import matmul_integer_to_float
 
-Pair = tuple[str, str]
-"""Scale and zero point; of a zero point that is left out ``""``."""
-
 
 def real(body: Body, value: str, scale: str, zero_point: str, axis: int = 1) -> str:
     """Return what a quantized tensor stands for."""
-    pair = _one(body, scale), _one(body, zero_point) if zero_point else ""
-    name = body("DequantizeLinear", value, *filter(None, pair), axis=axis)
+    name = body("DequantizeLinear", value, *_parameters(body, scale, zero_point), axis=axis)
     return body.describe(name, body.shapes[value], "float32")
 
 
 def quantized(body: Body, value: str, scale: str, zero_point: str, like: str) -> str:
     """Return a float tensor quantized; without a zero point to the dtype of the input ``like``, around 0."""
-    zero_point = _one(body, zero_point) if zero_point else body.constant(0, body.inputs[like].dtype)
-    return body("QuantizeLinear", value, _one(body, scale), zero_point)
+    zero = [] if zero_point else [body.constant(0, body.inputs[like].dtype)]
+    return body("QuantizeLinear", value, *_parameters(body, scale, zero_point), *zero)
+
+
+def _parameters(body: Body, scale: str, zero_point: str) -> list[str]:
+    """Return the inputs that say what integers stand for; a zero point may be left out."""
+    return [_one(body, name) for name in (scale, zero_point) if name]
 
 
 def _one(body: Body, name: str) -> str:
@@ -62,7 +63,7 @@ def _bias(body: Body, bias: str, a_scale: str, b_scale: str, alpha: float) -> st
     if scale_a is None or scale_b is None:
         raise ValueError("the scales of its operands must be constant")
     product = np.float32(alpha) * scale_a.reshape(-1) * scale_b.reshape(-1)
-    scale = body.constant(product.reshape(-1) if product.size > 1 else product.reshape(()), "float32")
+    scale = body.constant(product if product.size > 1 else product.reshape(()), "float32")
     return body("DequantizeLinear", bias, scale, axis=max(len(body.shapes[bias]) - 1, 0))
 
 
@@ -215,12 +216,7 @@ def q_embed_layer_normalization(
 
 def quantize_linear(body: Body, x: str, scale: str, zero_point: str = "", *, axis: int = 1) -> str:
     """Write ``com.microsoft.QuantizeLinear``, ONNX's own of a later version."""
-    return body(
-        "QuantizeLinear",
-        x,
-        *filter(None, [_one(body, scale), zero_point and _one(body, zero_point)]),
-        axis=axis,
-    )
+    return body("QuantizeLinear", x, *_parameters(body, scale, zero_point), axis=axis)
 
 
 def dequantize_linear(body: Body, x: str, scale: str, zero_point: str = "", *, axis: int = 1) -> str:

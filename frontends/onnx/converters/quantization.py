@@ -17,6 +17,7 @@ from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from ..low_bit import places_of_blocks
 from ..tensors import NARROW, storage_of
 
 ROUNDED = ("int8", "uint8", "int16", "uint16", "int32")
@@ -92,13 +93,7 @@ def _spread(bb, values: relax.Expr, like: relax.Expr, axis: int, block: int, wha
     shape = shape_of(like)
     if block < 0 or not -len(shape) <= axis < len(shape):
         raise ValueError(f"block_size {block} and axis {axis} do not fit the shape {list(shape)}")
-    expected = list(shape)
-    expected[axis] = -(-shape[axis] // block)
-    if list(shape_of(values)) != expected:
-        raise ValueError(
-            f"the {what} has the shape {list(shape_of(values))}; blocks of {block} along axis {axis} need {expected}"
-        )
-    places = np.arange(shape[axis]) // block
+    places = places_of_blocks(shape, axis, block, shape_of(values), what)
     if is_constant(values):
         return constant(np.take(to_numpy(values), places, axis))
     return bb.emit(relax.op.take(values, constant(places.astype(np.int64)), axis))

@@ -11,8 +11,8 @@ from tvm import relax
 
 from tvmq.errors import TvmqError
 from tvmq.frontends.onnx.graph import bound, cut, graph_of, inputs_of, pruned, reads, unique_node_names
-from tvmq.frontends.onnx.importer import OUTPUTS_ATTRIBUTE
 from tvmq.frontends.onnx.load import load_onnx
+from tvmq.passes.hub.graph import OUTPUTS
 from tvmq.passes.hub.layers import get_layers
 
 from ..graphs import body, model, node, run, value
@@ -79,7 +79,7 @@ class TestCut:
     )
     def test_what_is_left(self, names, outputs, inputs):
         mod = load_onnx(two_heads(), {"z": (1, 3)} if "z" in inputs else None, outputs=names)
-        assert json.loads(mod["main"].attrs[OUTPUTS_ATTRIBUTE]) == outputs
+        assert json.loads(mod["main"].attrs[OUTPUTS]) == outputs
         assert [param.name for param in mod["main"].params] == inputs
 
     def test_nodes_behind_the_cut_are_gone(self):

@@ -11,9 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tvm import relax
 
 from tvmq.errors import TvmqError
-from tvmq.frontends.onnx.importer import OUTPUTS_ATTRIBUTE
 from tvmq.frontends.onnx.load import load_onnx
-from tvmq.passes.hub.graph import bindings_of, layer_name, op_name, shape_of
+from tvmq.passes.hub.graph import OUTPUTS, bindings_of, layer_name, op_name, shape_of
 from tvmq.passes.hub.layers import get_layers
 
 FLOAT = TensorProto.FLOAT
@@ -59,7 +58,7 @@ def test_every_call_carries_its_node():
         ("conv", "Conv", "float"),
         ("relu", "Relu", "float"),
     ]
-    assert json.loads(mod["main"].attrs[OUTPUTS_ATTRIBUTE]) == ["y"]
+    assert json.loads(mod["main"].attrs[OUTPUTS]) == ["y"]
 
 
 def test_names_that_are_missing_or_taken():
@@ -98,7 +97,7 @@ def test_initializers_that_are_inputs_too():
 def test_several_outputs_and_one_that_is_an_input():
     nodes = [helper.make_node("Split", ["x"], ["a", "b"], axis=1, name="split")]
     mod = load_onnx(model(nodes, [tensor("x", (2, 4))], [tensor(name, None) for name in "bxa"], opset=13))
-    assert json.loads(mod["main"].attrs[OUTPUTS_ATTRIBUTE]) == ["b", "x", "a"]
+    assert json.loads(mod["main"].attrs[OUTPUTS]) == ["b", "x", "a"]
     assert len(mod["main"].ret_ty.fields) == 3
 
 

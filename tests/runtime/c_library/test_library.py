@@ -12,9 +12,8 @@ import pytest
 from tvm import relax, topi
 
 import tvmq
-from tvmq.passes.hub.graph import with_layer_name
+from tvmq.passes.hub.graph import OUTPUTS, with_layer_name
 from tvmq.runtime.c_library.tools import tools_for
-from tvmq.runtime.describe import OUTPUTS
 
 WEIGHT = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
 X = np.random.default_rng(1).normal(size=(3, 40)).astype(np.float32)
