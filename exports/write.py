@@ -73,9 +73,8 @@ def save_onnx(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     weights = target.with_name(f"{target.name}.data")
     how: dict[str, Any] = {"save_as_external_data": True, "location": weights.name} if is_large else {}
     try:
-        weights.unlink(
-            missing_ok=True
-        )  # of a model that was there before: ONNX would write behind its weights
+        if is_large:
+            weights.unlink(missing_ok=True)  # ONNX would write behind those of an earlier model
         with replacing(target) as temporary:
             onnx.save(model, temporary, **how)
     except OSError as error:

@@ -162,7 +162,10 @@ def test_what_has_no_form_is_named():
 def test_large_weights_lie_beside_the_file(monkeypatch, tmp_path):
     monkeypatch.setattr(write, "LARGEST_FILE", 100)
     source = one_operator(*NODES["convolution"])
-    save_onnx(to_onnx(load_onnx(source)), tmp_path / "big.onnx")
+    for _ in range(2):  # the second takes the place of the first
+        save_onnx(to_onnx(load_onnx(source)), tmp_path / "big.onnx")
+    assert (tmp_path / "big.onnx.data").stat().st_size < 2 * CONSTANTS["w"].nbytes
+    assert {path.name for path in tmp_path.iterdir()} == {"big.onnx", "big.onnx.data"}
     assert (tmp_path / "big.onnx.data").stat().st_size >= CONSTANTS["w"].nbytes
     (found,) = ReferenceEvaluator(str(tmp_path / "big.onnx")).run(None, {"x": X})
     (expected,) = ReferenceEvaluator(source).run(None, {"x": X})
