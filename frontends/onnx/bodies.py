@@ -1,4 +1,4 @@
-"""Operators that ONNX, or onnxruntime (``contrib/``), defines by a body of other operators.
+"""Operators that ONNX, or onnxruntime (``contrib/``), defines by a body of other operators, and TFLite's.
 
     y = Swish(x)  -->  s = Sigmoid(x); y = Mul(x, s)
 
@@ -20,6 +20,8 @@ from tvm import relax
 
 from ...errors import TvmqError
 from ...passes.hub.graph import dtype_of, is_constant, shape_of, to_numpy
+from ..tflite.body import DOMAIN as TFLITE
+from ..tflite.body import has_tflite_body, tflite_body
 from .contrib.body import OPSET as CONTRIB_OPSET
 from .contrib.body import Input
 from .contrib.table import CONTRIB, contrib_body
@@ -44,6 +46,8 @@ STANDARD: frozenset[str] = frozenset(
 
 def has_body(domain: str, op_type: str) -> bool:
     """Tell whether the operator is imported as its body."""
+    if domain == TFLITE:
+        return has_tflite_body(op_type)
     return op_type in CONTRIB.get(domain, ()) or (domain in ("", "ai.onnx") and op_type in STANDARD)
 
 
@@ -86,9 +90,10 @@ def expanded(
     call = onnx.NodeProto()
     call.CopyFrom(node)
     call.input[:] = names
-    if node.op_type in CONTRIB.get(node.domain, ()):
+    if node.domain == TFLITE or node.op_type in CONTRIB.get(node.domain, ()):
         known = {name: _input(value) for name, value in zip(names, inputs, strict=True) if value is not None}
-        body, opset = contrib_body(call, known), CONTRIB_OPSET
+        write = tflite_body if node.domain == TFLITE else contrib_body
+        body, opset = write(call, known), CONTRIB_OPSET
     else:
         body, opset = _standard_body(call, inputs, opset)
     outer = dict(zip(names, node.input, strict=True)) | {name: name for name in node.output}

@@ -1,0 +1,88 @@
+"""Windows and axes that become one number: pooling, and reductions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from ..body import OperatorBody
+from .weighted import auto_pad
+
+
+def pool(
+    operator: str, body: OperatorBody, data: str, *, padding: int = 0, stride_w: int = 1, stride_h: int = 1,
+    filter_width: int = 1, filter_height: int = 1, fused_activation_function: int = 0, **_,
+) -> str:  # fmt: skip
+    """Write a pooling that ONNX has; what is outside of the image does not count."""
+
+    def on_channels_first(image: str) -> str:
+        value = body(
+            operator, image, kernel_shape=(filter_height, filter_width), strides=(stride_h, stride_w),
+            auto_pad=auto_pad(padding),
+        )  # fmt: skip
+        return body.activated(value, fused_activation_function)
+
+    return body.result(body.on_image(body.real(data), on_channels_first))
+
+
+def axes_of(body: OperatorBody, data: str, axes: str) -> list[int]:
+    """Return the axes that an input names, not negative and in order."""
+    rank = len(body.shapes[data])
+    found = sorted({int(axis) % max(rank, 1) for axis in np.ravel(body.known(axes, "list of axes"))})
+    return found
+
+
+def reduced(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
+    """Write a reduction that ONNX has."""
+    found = axes_of(body, data, axes)
+    if not found:
+        return body.result(body("Identity", body.real(data)))
+    return body.result(body(operator, body.real(data), body.constant(found), keepdims=keep_dims))
+
+
+def mean(body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
+    if len(body.shapes[data]) != 4 or axes_of(body, data, axes) != [1, 2]:
+        return reduced("ReduceMean", body, data, axes, keep_dims=keep_dims)
+    image = body("Transpose", body.real(data), perm=[0, 3, 1, 2])
+    value = body("ReduceMean", image, body.constant([2, 3]), keepdims=1)
+    value = body("Transpose", value, perm=[0, 2, 3, 1])
+    if not keep_dims:
+        value = body.reshape(value, body.shapes[data][0], body.shapes[data][3])
+    return body.result(value)
+
+
+def of_truth(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
+    """Write whether any, or all, of the truth values on some axes hold."""
+    found = body(
+        operator, body("Cast", data, to=6), body.constant(axes_of(body, data, axes)), keepdims=keep_dims
+    )
+    return body("Cast", found, to=9)
+
+
+def position(operator: str, body: OperatorBody, data: str, axis: str, *, output_type: int = 4, **_) -> str:
+    """Write where the largest, or smallest, number of an axis is: int64, or int32."""
+    (found,) = axes_of(body, data, axis)
+    value = body(operator, body.real(data), axis=found, keepdims=0)
+    return body("Cast", value, to=6) if output_type == 2 else value
+
+
+def cumsum(body: OperatorBody, data: str, axis: str, *, exclusive: int = 0, reverse: int = 0, **_) -> str:
+    place = body.constant(int(np.ravel(body.known(axis, "axis"))[0]))
+    return body("CumSum", data, place, exclusive=exclusive, reverse=reverse)
+
+
+POOLING = {
+    "ARG_MAX": partial(position, "ArgMax"),
+    "ARG_MIN": partial(position, "ArgMin"),
+    "AVERAGE_POOL_2D": partial(pool, "AveragePool"),
+    "CUMSUM": cumsum,
+    "MAX_POOL_2D": partial(pool, "MaxPool"),
+    "MEAN": mean,
+    "REDUCE_ALL": partial(of_truth, "ReduceMin"),
+    "REDUCE_ANY": partial(of_truth, "ReduceMax"),
+    "REDUCE_MAX": partial(reduced, "ReduceMax"),
+    "REDUCE_MIN": partial(reduced, "ReduceMin"),
+    "REDUCE_PROD": partial(reduced, "ReduceProd"),
+    "SUM": partial(reduced, "ReduceSum"),
+}

@@ -1,0 +1,49 @@
+"""Images of another size."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..body import OperatorBody
+from .moves import numbers
+
+
+def resize(
+    mode: str,
+    body: OperatorBody,
+    data: str,
+    size: str,
+    *,
+    align_corners: int = 0,
+    half_pixel_centers: int = 0,
+    **_,
+) -> str:
+    """Write a resizing by ONNX's; the nearest is the one below, or the rounded one where corners are aligned."""
+    height, width = numbers(body, size, "size")
+    batch, _, _, channels = body.shapes[data]
+    where = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"
+    nearest = "round_prefer_ceil" if align_corners else "floor"
+    if mode == "nearest" and where == "half_pixel":
+        # (x + 1/2) * scale, and no half taken off before the floor.
+        where = "tf_half_pixel_for_nn"
+
+    def on_channels_first(image: str) -> str:
+        sizes = body.constant([batch, channels, height, width])
+        return body(
+            "Resize",
+            image,
+            "",
+            "",
+            sizes,
+            mode=mode,
+            coordinate_transformation_mode=where,
+            nearest_mode=nearest,
+        )
+
+    return body.result(body.on_image(body.real(data), on_channels_first))
+
+
+RESIZE = {
+    "RESIZE_BILINEAR": partial(resize, "linear"),
+    "RESIZE_NEAREST_NEIGHBOR": partial(resize, "nearest"),
+}

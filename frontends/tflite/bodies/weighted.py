@@ -1,0 +1,144 @@
+"""Operators that multiply by weights.
+
+    CONV_2D(x [N,H,W,C], w [O,KH,KW,C], b [O])  -->  Conv of channels first, an activation, Q
+
+Weights keep their integers; their axes come in ONNX's order.
+"""
+
+from __future__ import annotations
+
+from tflite import Padding
+
+from ..body import OperatorBody
+
+
+def auto_pad(padding: int) -> str:
+    """Return ONNX's word for a way of padding."""
+    return "SAME_UPPER" if padding == Padding.SAME else "VALID"
+
+
+def conv_2d(
+    body: OperatorBody, data: str, weight: str, bias: str = "", *, padding: int = 0, stride_w: int = 1,
+    stride_h: int = 1, fused_activation_function: int = 0, dilation_w_factor: int = 1, dilation_h_factor: int = 1, **_,
+) -> str:  # fmt: skip
+    _expect_ranks(body, data, weight)
+    channels, depth = body.shapes[data][-1], body.shapes[weight][-1]
+    if not depth or channels % depth:
+        raise ValueError(f"its data has {channels} channels and its weight {depth}")
+    return _convolution(
+        *(body, data, body.permuted(weight, (0, 3, 1, 2)), bias, channels // depth, padding),
+        *((stride_h, stride_w), (dilation_h_factor, dilation_w_factor), fused_activation_function),
+    )
+
+
+def depthwise_conv_2d(
+    body: OperatorBody, data: str, weight: str, bias: str = "", *, padding: int = 0, stride_w: int = 1,
+    stride_h: int = 1, fused_activation_function: int = 0, dilation_w_factor: int = 1, dilation_h_factor: int = 1, **_,
+) -> str:  # fmt: skip
+    _expect_ranks(body, data, weight)
+    return _convolution(
+        *(body, data, body.permuted(weight, (3, 0, 1, 2)), bias, body.shapes[data][-1], padding),
+        *((stride_h, stride_w), (dilation_h_factor, dilation_w_factor), fused_activation_function),
+    )
+
+
+def _expect_ranks(body: OperatorBody, data: str, weight: str) -> None:
+    for name, what in ((data, "data"), (weight, "weight")):
+        if len(body.shapes[name]) != 4:
+            raise ValueError(
+                f"its {what} has the shape {list(body.shapes[name])}, and four axes were expected"
+            )
+
+
+def _convolution(
+    body: OperatorBody, data: str, weight: str, bias: str, groups: int, padding: int,
+    strides: tuple[int, int], dilations: tuple[int, int], function: int,
+) -> str:  # fmt: skip
+    """Write a convolution; ``weight`` is the float value, in ONNX's order."""
+
+    def on_channels_first(image: str) -> str:
+        value = body(
+            *("Conv", image, weight, *([body.real(bias)] if bias else [])),
+            auto_pad=auto_pad(padding), strides=strides, dilations=dilations, group=groups,
+        )  # fmt: skip
+        return body.activated(value, function)
+
+    return body.result(body.on_image(body.real(data), on_channels_first))
+
+
+def fully_connected(
+    body: OperatorBody, data: str, weight: str, bias: str = "", *, fused_activation_function: int = 0,
+    weights_format: int = 0, keep_num_dims: int = 0, **_,
+) -> str:  # fmt: skip
+    if weights_format:
+        raise ValueError("its weights are in a shuffled format, which is not supported")
+    if len(body.shapes[weight]) != 2:
+        raise ValueError(f"its weight has the shape {list(body.shapes[weight])}, and two axes were expected")
+    depth = body.shapes[weight][1]
+    rows = body.real(data)
+    if not keep_num_dims or body.shapes[data][-1] != depth:
+        rows = body.reshape(rows, -1, depth)
+    product = body("MatMul", rows, body.permuted(weight, (1, 0)))
+    if bias:
+        product = body("Add", product, body.real(bias))
+    return body.result(body.activated(product, fused_activation_function))
+
+
+def transpose_conv(
+    body: OperatorBody, shape: str, weight: str, data: str, bias: str = "", *, padding: int = 0, stride_w: int = 1,
+    stride_h: int = 1, fused_activation_function: int = 0, **_,
+) -> str:  # fmt: skip
+    _expect_ranks(body, data, weight)
+    _, height, width, _ = (int(extent) for extent in body.known(shape, "output shape"))
+    kernel = body.shapes[weight][1:3]
+    # The padding is that of the convolution which this one undoes.
+    pads: list[int] = []
+    for extent, out, stride, taps in zip(
+        body.shapes[data][1:3], (height, width), (stride_h, stride_w), kernel, strict=True
+    ):
+        total = (extent - 1) * stride + taps - out if padding == Padding.SAME else 0
+        pads.append(total)
+    before = [max(total, 0) // 2 for total in pads]
+    after = [total - front for total, front in zip(pads, before, strict=True)]
+    outside = [max(-behind, 0) for behind in after]
+    sizes = [
+        (extent - 1) * stride + taps
+        for extent, stride, taps in zip(body.shapes[data][1:3], (stride_h, stride_w), kernel, strict=True)
+    ]
+    if padding != Padding.SAME:
+        outside = [out - size for out, size in zip((height, width), sizes, strict=True)]
+
+    def on_channels_first(image: str) -> str:
+        value = body(
+            *("ConvTranspose", image, body.permuted(weight, (3, 0, 1, 2)), *([body.real(bias)] if bias else [])),
+            strides=(stride_h, stride_w), pads=(*before, *(max(behind, 0) for behind in after)), output_padding=outside,
+        )  # fmt: skip
+        return body.activated(value, fused_activation_function)
+
+    return body.result(body.on_image(body.real(data), on_channels_first))
+
+
+def batch_matmul(body: OperatorBody, left: str, right: str, *, adj_x: int = 0, adj_y: int = 0, **_) -> str:
+    return body.result(body("MatMul", _adjoint(body, left, adj_x), _adjoint(body, right, adj_y)))
+
+
+def _adjoint(body: OperatorBody, name: str, is_adjoint: int) -> str:
+    if not is_adjoint:
+        return body.real(name)
+    axes = list(range(len(body.shapes[name])))
+    return body.permuted(name, (*axes[:-2], axes[-1], axes[-2]))
+
+
+def conv_3d(
+    body: OperatorBody, data: str, weight: str, bias: str = "", *, padding: int = 0, stride_d: int = 1,
+    stride_w: int = 1, stride_h: int = 1, fused_activation_function: int = 0, dilation_d_factor: int = 1,
+    dilation_w_factor: int = 1, dilation_h_factor: int = 1, **_,
+) -> str:  # fmt: skip
+    first = body("Transpose", body.real(data), perm=[0, 4, 1, 2, 3])
+    value = body(
+        *("Conv", first, body.permuted(weight, (4, 3, 0, 1, 2)), *([body.real(bias)] if bias else [])),
+        auto_pad=auto_pad(padding), strides=(stride_d, stride_h, stride_w),
+        dilations=(dilation_d_factor, dilation_h_factor, dilation_w_factor),
+    )  # fmt: skip
+    last = body("Transpose", body.activated(value, fused_activation_function), perm=[0, 2, 3, 4, 1])
+    return body.result(last)
