@@ -243,8 +243,30 @@ class DequantizeRows:
         return result + operands[-1](column)
 
 
+@dataclass(frozen=True)
+class WithRowSums:
+    """accumulator, sum of each row of data times a number --> what another epilogue makes of both together.
+
+    The sums, int32, are the last operand: of what a row, or pixel, of the result has read.
+    """
+
+    inner: Requantize | RequantizeAdd | Dequantize
+
+    @property
+    def operands(self) -> int:
+        return self.inner.operands + 1
+
+    @property
+    def dtype(self) -> str:
+        return self.inner.dtype
+
+    def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
+        *own, sums = operands
+        return self.inner(value + sums(*index[:-1]), multiplier, index, own)
+
+
 def _of_row(tensor: te.Tensor, row: Index) -> tirx.Expr:
     return tensor(*(0 if int(extent) == 1 else at for at, extent in zip(row, tensor.shape, strict=True)))
 
 
-Epilogue = Requantize | RequantizeAdd | Dequantize | DequantizeRows
+Epilogue = Requantize | RequantizeAdd | Dequantize | DequantizeRows | WithRowSums

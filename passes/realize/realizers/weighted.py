@@ -20,12 +20,13 @@ from ....targets.row import Extents, TargetRow
 from ...hub import arithmetic, packing
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged
-from ...hub.op_patterns import OUT_ELEMWISE_FUSABLE
+from ...hub.op_patterns import OPAQUE, OUT_ELEMWISE_FUSABLE
 from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d
-from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize, RequantizeAdd
+from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize, RequantizeAdd, WithRowSums
 from ..compute.naming import kernel_name
+from ..compute.row_sums import row_sums, window_sums
 from .dots import Layout, choose_dot, lay_out
 from .limits import Limited, integer_bounds, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
@@ -57,7 +58,7 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     if match.residual is not None and target is None:
         return None
     is_conv = op_name(call) == "relax.nn.conv2d"
-    weight = weight_of(facts, call.args[1], 0 if is_conv else 1)
+    weight = weight_of(facts, call.args[1], 0 if is_conv else 1, takes_wide=_takes_wide(facts.row, call))
     if isinstance(weight, str):
         facts.refuse(call, weight)
         return None
@@ -104,6 +105,13 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
 
 
+def _takes_wide(row: TargetRow, call: relax.Call) -> bool:
+    """Tell whether the operator's kernel may have weights of 9 bits."""
+    if row.gpu is not None:
+        return False
+    return op_name(call) == "relax.matmul" or int(call.attrs.groups) in (1, shape_of(call)[-1])
+
+
 def weight_details(call: relax.Call, weight: Weight) -> dict[str, Any]:
     """Return what reports show of an operator's weights."""
     return {
@@ -116,11 +124,14 @@ def weight_details(call: relax.Call, weight: Weight) -> dict[str, Any]:
 
 def _stored_bytes(call: relax.Call, values: np.ndarray) -> int:
     """Return the size of weights as they are stored, without the padding to whole registers."""
-    depthwise = (
-        op_name(call) == "relax.nn.conv2d" and call.attrs.groups == values.shape[0] > 1 == values.shape[1]
-    )
-    width = packing.STORED_BITS[-1] if depthwise else packing.stored_bits(bits_of(values))
+    if values.dtype != np.int8:
+        return values.size * (values.itemsize if _is_depthwise(call, values) else 1)
+    width = packing.STORED_BITS[-1] if _is_depthwise(call, values) else packing.stored_bits(bits_of(values))
     return packing.ceil_div(values.size * width, 8)
+
+
+def _is_depthwise(call: relax.Call, values: np.ndarray) -> bool:
+    return op_name(call) == "relax.nn.conv2d" and call.attrs.groups == values.shape[0] > 1 == values.shape[1]
 
 
 def match_weighted(facts: Facts, value: relax.Expr) -> Match | None:
@@ -222,6 +233,10 @@ def _build(
 ) -> relax.Var:
     layer = layer_name(call)
     integers = [emitter.integers(value) for value in (call.args[0], *operands)]
+    if weight.is_wide and not _is_depthwise(call, weight.values):
+        weight, shift = weight.split()
+        integers.append(_row_sums(emitter, integers[0], call, weight, data.zero_point, shift))
+        epilogue = WithRowSums(epilogue)
     if _is_product_of_few(call, weight, emitter.row):
         integers = [
             emitter.emit(relax.op.reshape(value, (-1, shape_of(value)[-1])), layer) for value in integers
@@ -237,7 +252,7 @@ def _build(
         name = kernel_name("qmatmul", data_shape, values.shape[1])
     else:
         geometry = Conv2d.of(call, values.shape, data.zero_point)
-        if geometry.groups == values.shape[0] > 1 and values.shape[1] == 1:
+        if _is_depthwise(call, values):
             lanes, packed, define = _depthwise(emitter.row, weight, geometry, epilogue, bounds)
             operation = "qdepthwise_conv2d"
         else:
@@ -261,6 +276,22 @@ def _build(
     if shape_of(result) == shape_of(call):
         return result
     return emitter.emit(relax.op.reshape(result, shape_of(call)), layer)
+
+
+def _row_sums(
+    emitter: Emitter, data: relax.Expr, call: relax.Call, weight: Weight, zero_point: int, factor: int
+) -> relax.Var:
+    """Emit ``factor`` times the sums of what each row, or pixel, of the result reads."""
+    layer = layer_name(call)
+    sums = emitter.call(partial(row_sums, factor=factor), data, name="qrow_sums", layer=layer, pattern=OPAQUE)
+    if op_name(call) == "relax.matmul":
+        return sums
+    geometry = Conv2d.of(call, weight.values.shape)
+    if geometry.kernel == geometry.strides == (1, 1) and not any(geometry.padding):
+        return sums
+    outside = factor * zero_point * shape_of(data)[-1]
+    define = partial(window_sums, geometry=geometry, outside=outside)
+    return emitter.call(define, sums, name="qwindow_sums", layer=layer, pattern=OPAQUE)
 
 
 def lay_out_product(
@@ -299,10 +330,14 @@ def _depthwise(
     """
     values = weight.values
     lanes, narrow = choose_dot(row, weight, merged=False).lanes, None
-    if row.narrow_taps is not None:
+    if row.narrow_taps is not None and not weight.is_wide:
         lanes = row.narrow_taps.lanes
         narrow = depthwise.NarrowSums.of(values, bounds, row.narrow_taps.dtype)
-    if row.lane_dot is None or not depthwise.has_row_groups(geometry, row.lane_dot.most_stride):
+    if (
+        row.lane_dot is None
+        or weight.is_wide
+        or not depthwise.has_row_groups(geometry, row.lane_dot.most_stride)
+    ):
         packed = depthwise.pack_depthwise(values, lanes)
         define = partial(depthwise.depthwise_conv2d, geometry=geometry, narrow=narrow, epilogue=epilogue)
         return lanes, packed, define

@@ -5,6 +5,11 @@
 
 A channel whose weights are nearly nothing has so small a scale that its bias would leave int32. Its scale is raised
 until the bias fits; its weights lose bits that are far below the bias's own rounding.
+
+Weights with a zero point of their own need 9 bits without it, and products take 8. What is the same for all of them
+comes out of the sum:
+
+    sum(data * weight)  =  sum(data * (weight - shift)) + shift * sum(data)
 """
 
 from __future__ import annotations
@@ -23,11 +28,29 @@ MAX_BIAS = float(2**29)
 
 @dataclass(frozen=True)
 class Weight:
-    """int8 weights; ``scale`` float64, one for each output channel, which is ``values``'s axis ``axis``."""
+    """Integer weights; ``scale`` float64, one for each output channel, which is ``values``'s axis ``axis``.
+
+    They are int8, or int16 where they need 9 bits.
+    """
 
     values: np.ndarray
     scale: np.ndarray
     axis: int
+
+    @property
+    def is_wide(self) -> bool:
+        """Tell whether the weights do not fit int8."""
+        return self.values.dtype != np.int8
+
+    def split(self) -> tuple[Weight, int]:
+        """Return the weights less a number, which fit int8 then, and the number: the nearest to 0."""
+        shift = _shift_of(self.values)
+        return Weight((self.values - shift).astype(np.int8), self.scale, self.axis), shift
+
+
+def _shift_of(values: np.ndarray) -> int:
+    least, most = int(values.min(initial=0)), int(values.max(initial=0))
+    return max(most - 127, 0) or min(least + 128, 0)
 
 
 def constant_value(facts: Facts, expr: relax.Expr) -> np.ndarray | None:
@@ -55,16 +78,17 @@ def constant_value(facts: Facts, expr: relax.Expr) -> np.ndarray | None:
     return None
 
 
-def weight_of(facts: Facts, expr: relax.Expr, axis: int) -> Weight | str:
+def weight_of(facts: Facts, expr: relax.Expr, axis: int, takes_wide: bool = False) -> Weight | str:
     """Return the integer weights that ``expr`` dequantizes, or why there are none.
 
     Parameters
     ----------
     axis : the axis of the output channels, not negative.
+    takes_wide : weights of 9 bits will do.
     """
     value = facts.definition(expr)
     if op_name(value) == "relax.permute_dims" and len(shape_of(value)) == 2:
-        inner = weight_of(facts, value.args[0], 1 - axis)
+        inner = weight_of(facts, value.args[0], 1 - axis, takes_wide)
         return inner if isinstance(inner, str) else Weight(inner.values.T, inner.scale, axis)
     if op_name(value) != "relax.dequantize":
         return "its weight is not quantized"
@@ -83,10 +107,11 @@ def weight_of(facts: Facts, expr: relax.Expr, axis: int) -> Weight | str:
     centred = values.astype(np.int32) - zero_point.astype(np.int32).reshape(
         shape if zero_point.size > 1 else ()
     )
-    if centred.size and np.abs(centred + 0.5).max() > 128:
+    is_wide = centred.size > 0 and np.abs(centred + 0.5).max() > 128
+    if is_wide and not (takes_wide and np.ptp(centred) < 256):
         return "its asymmetric weight does not fit int8 without the zero point"
     scales = np.broadcast_to(scale.astype(np.float64).reshape(-1), (channels,))
-    return Weight(centred.astype(np.int8), scales, axis)
+    return Weight(centred.astype(np.int16 if is_wide else np.int8), scales, axis)
 
 
 def fit_bias(weight: Weight, bias: np.ndarray, data_scale: float) -> Weight:
@@ -100,7 +125,7 @@ def fit_bias(weight: Weight, bias: np.ndarray, data_scale: float) -> Weight:
     scale = np.where(empty, needed, np.maximum(weight.scale, needed))
     shape = [1] * weight.values.ndim
     shape[weight.axis] = -1
-    values = np.rint(weight.values * (weight.scale / scale).reshape(shape)).astype(np.int8)
+    values = np.rint(weight.values * (weight.scale / scale).reshape(shape)).astype(weight.values.dtype)
     return Weight(values, scale, weight.axis)
 
 
