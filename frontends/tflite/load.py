@@ -1,16 +1,20 @@
-"""A TFLite file to the graph that the importer of ONNX takes."""
+"""A TFLite file to a Relax module, by way of the importer of ONNX."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
+from tvm import IRModule
 
+from ...passes.hub.fixed_point import with_fixed_points
+from ..onnx.load import load_onnx
+from ..onnx.shapes import Given
 from .file import IDENTIFIER, read
 from .graph import to_graph
+from .requantization import fixed_points
 
 
 def is_tflite_file(path: str | os.PathLike[str]) -> bool:
@@ -25,8 +29,28 @@ def is_tflite_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def read_tflite(
-    path: str | os.PathLike[str], input_shapes: Mapping[str, Any] | None = None, exact: bool = False
-) -> onnx.ModelProto:
-    """Return the graph of a TFLite file, as ``load_onnx`` takes it; raises ``TvmqError`` as ``read`` and ``to_graph`` do."""
-    return to_graph(read(Path(path)), input_shapes or {}, exact)
+def load_tflite(
+    path: str | os.PathLike[str],
+    input_shapes: Given | None = None,
+    bind: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
+    exact: bool = False,
+) -> IRModule:
+    """Return the Relax module of a TFLite file: as ``load_onnx`` does of an ONNX file, with channels last.
+
+    Parameters
+    ----------
+    input_shapes, bind, outputs : as for ``load_onnx``; an operator is named after its first result.
+    exact : operators on quantized tensors give the integers that TFLite's reference kernels give.
+
+    Raises
+    ------
+    TvmqError : the file is missing, corrupt or no TFLite model; it has operators that are not known, by name; and as
+        for ``load_onnx``.
+    """
+    model = read(Path(path))
+    graph = to_graph(model, input_shapes or {}, exact)
+    mod = load_onnx(graph, input_shapes, bind, outputs)
+    if not exact:
+        return mod
+    return with_fixed_points(mod, fixed_points(model, [node.name for node in graph.graph.node]))

@@ -28,6 +28,7 @@ from ..hub import arithmetic
 from ..hub.compressed import compressed_layers
 from ..hub.conditions import CALIBRATED, INTEGER_WEIGHTS, NHWC, NOT_REALIZED, REALIZED_ATTRIBUTE
 from ..hub.contract import module_pass
+from ..hub.fixed_point import FixedPoint, fixed_points_of
 from ..hub.graph import (
     bindings_of,
     dtype_of,
@@ -107,6 +108,7 @@ class _Analysis:
         self._parameters: dict[relax.Var, Parameters] = {}
         self._two_valued = two_valued(mod)
         self._row_pairs = row_pairs(mod)
+        self._fixed_points = fixed_points_of(mod)
         # Where the source of a row pair is read, the first binding that is the pair's alone.
         self.row_starts = {pair.chain[-1]: var for var, pair in self._row_pairs.items()}
         self.roots: set[relax.Var] = set()  # float values of which bits are made
@@ -138,6 +140,9 @@ class _Analysis:
 
     def two_valued(self, expr: relax.Expr) -> TwoValued | None:
         return self._two_valued.get(expr) if isinstance(expr, relax.Var) else None
+
+    def fixed_point(self, call: relax.Expr) -> FixedPoint | None:
+        return self._fixed_points.get(layer_name(call))
 
     def refuse(self, call: relax.Expr, reason: str) -> None:
         self.refusals.setdefault(layer_name(call), reason)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..body import OperatorBody
+from tflite import ActivationFunctionType
+
+from ..body import LIMITS, OperatorBody
+from . import exact
 
 
 def unary(operator: str, body: OperatorBody, data: str, **_) -> str:
     """Write an operator of one input that ONNX has."""
+    if body.exact and body.is_quantized(data):
+        if operator not in EXACT:
+            exact.refuse(body, [data])
+        return exact.of_table(body, data, EXACT[operator])
     return body.result(body(operator, body.real(data)))
 
 
@@ -16,6 +23,13 @@ def binary(
     operator: str, body: OperatorBody, left: str, right: str, *, fused_activation_function: int = 0, **_
 ) -> str:
     """Write an operator of two inputs that ONNX has."""
+    if body.exact and body.is_quantized(left, right):
+        if operator in ("Add", "Sub"):
+            return exact.sum_of(operator, body, left, right, fused_activation_function)
+        if operator == "Mul":
+            return exact.product_of(body, left, right, fused_activation_function)
+        if operator not in ("Max", "Min"):
+            exact.refuse(body, [left, right])
     value = body(operator, body.real(left), body.real(right))
     return body.result(body.activated(value, fused_activation_function))
 
@@ -31,32 +45,44 @@ def not_equal(body: OperatorBody, left: str, right: str, **_) -> str:
 
 def relu_between(low: float, high: float, body: OperatorBody, data: str, **_) -> str:
     """Write a limit of a tensor to a range."""
+    if body.exact and body.is_quantized(data):
+        function = next((each for each, limits in LIMITS.items() if limits == (low, high)), None)
+        if function is None:
+            exact.refuse(body, [data])
+        return exact.of_table(body, data, partial(exact.limited_to, function))
     return body.result(body.limited(body.real(data), low, high))
 
 
 def leaky_relu(body: OperatorBody, data: str, *, alpha: float = 0.0, **_) -> str:
+    if body.exact and body.is_quantized(data):
+        return exact.of_table(body, data, partial(exact.leaky_relu, alpha))
     return body.result(body("LeakyRelu", body.real(data), alpha=alpha))
 
 
 def prelu(body: OperatorBody, data: str, alpha: str, **_) -> str:
+    exact.refuse(body, [data, alpha])
     return body.result(body("PRelu", body.real(data), body.real(alpha)))
 
 
 def square(body: OperatorBody, data: str, **_) -> str:
+    exact.refuse(body, [data])
     value = body.real(data)
     return body.result(body("Mul", value, value))
 
 
 def squared_difference(body: OperatorBody, left: str, right: str, **_) -> str:
+    exact.refuse(body, [left, right])
     difference = body("Sub", body.real(left), body.real(right))
     return body.result(body("Mul", difference, difference))
 
 
 def rsqrt(body: OperatorBody, data: str, **_) -> str:
+    exact.refuse(body, [data])
     return body.result(body("Reciprocal", body("Sqrt", body.real(data))))
 
 
 def gelu(body: OperatorBody, data: str, *, approximate: int = 0, **_) -> str:
+    exact.refuse(body, [data])
     return body.result(body("Gelu", body.real(data), approximate="tanh" if approximate else "none"))
 
 
@@ -76,6 +102,7 @@ def floor_mod(body: OperatorBody, left: str, right: str, **_) -> str:
 
 
 def add_n(body: OperatorBody, *data: str, **_) -> str:
+    exact.refuse(body, data)
     return body.result(body("Sum", *(body.real(name) for name in data)))
 
 
@@ -87,6 +114,8 @@ def select(body: OperatorBody, condition: str, chosen: str, other: str, **_) -> 
 
 
 def softmax(body: OperatorBody, data: str, *, beta: float = 1.0, **_) -> str:
+    if body.exact and body.is_quantized(data):
+        return exact.softmax(body, data, beta)
     value = body.real(data)
     if beta != 1.0:
         value = body("Mul", value, body.constant(beta, "float32"))
@@ -94,10 +123,12 @@ def softmax(body: OperatorBody, data: str, *, beta: float = 1.0, **_) -> str:
 
 
 def log_softmax(body: OperatorBody, data: str, **_) -> str:
+    exact.refuse(body, [data])
     return body.result(body("LogSoftmax", body.real(data), axis=-1))
 
 
 def l2_normalization(body: OperatorBody, data: str, **_) -> str:
+    exact.refuse(body, [data])
     value = body.real(data)
     norm = body("ReduceL2", value, body.constant([-1]), keepdims=1)
     floor = body.constant(1e-6, "float32")
@@ -124,6 +155,14 @@ UNARY = {
     "TANH": "Tanh",
 }
 """TFLite's operators of one input to ONNX's."""
+
+EXACT = {
+    "HardSwish": exact.hard_swish,
+    "Relu": partial(exact.limited_to, ActivationFunctionType.RELU),
+    "Sigmoid": exact.logistic,
+    "Tanh": exact.tanh,
+}
+"""Tables of those whose exact integers are known, by ONNX's names."""
 
 BINARY = {
     "ADD": "Add",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from tflite import Padding
 
 from ..body import OperatorBody
+from . import exact
 from .weighted import auto_pad
 
 
@@ -15,6 +17,11 @@ def pool(
     filter_width: int = 1, filter_height: int = 1, fused_activation_function: int = 0, **_,
 ) -> str:  # fmt: skip
     """Write a pooling that ONNX has; what is outside of the image does not count."""
+    if operator == "AveragePool" and body.exact and body.is_quantized(data):
+        size, strides = (filter_height, filter_width), (stride_h, stride_w)
+        return exact.average_pool(
+            body, data, size, strides, padding == Padding.SAME, fused_activation_function
+        )
 
     def on_channels_first(image: str) -> str:
         value = body(
@@ -35,6 +42,8 @@ def axes_of(body: OperatorBody, data: str, axes: str) -> list[int]:
 
 def reduced(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
     """Write a reduction that ONNX has."""
+    if operator not in ("ReduceMax", "ReduceMin"):
+        exact.refuse(body, [data])
     found = axes_of(body, data, axes)
     if not found:
         return body.result(body("Identity", body.real(data)))
@@ -42,6 +51,7 @@ def reduced(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dim
 
 
 def mean(body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
+    exact.refuse(body, [data])
     if len(body.shapes[data]) != 4 or axes_of(body, data, axes) != [1, 2]:
         return reduced("ReduceMean", body, data, axes, keep_dims=keep_dims)
     image = body("Transpose", body.real(data), perm=[0, 3, 1, 2])

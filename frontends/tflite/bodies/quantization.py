@@ -6,11 +6,16 @@ import numpy as np
 from onnx import TensorProto
 
 from ..body import OperatorBody
+from . import exact
 
 
 def quantize(body: OperatorBody, data: str, **_) -> str:
     if body.results[0].quantization is None:
         raise ValueError("its result has no scale")
+    if body.exact:
+        if body.stored[data].quantization is not None:
+            return exact.of_table(body, data, exact.requantized)
+        return exact.quantized(body, data)
     return body.result(body.real(data))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..body import OperatorBody
+from . import exact
 from .moves import numbers
 
 
@@ -19,6 +20,8 @@ def resize(
     **_,
 ) -> str:
     """Write a resizing by ONNX's; the nearest is the one below, or the rounded one where corners are aligned."""
+    if mode != "nearest":
+        exact.refuse(body, [data])
     height, width = numbers(body, size, "size")
     batch, _, _, channels = body.shapes[data]
     where = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tflite import Padding
 
 from ..body import OperatorBody
+from . import exact
 
 
 def auto_pad(padding: int) -> str:
@@ -88,6 +89,7 @@ def transpose_conv(
     body: OperatorBody, shape: str, weight: str, data: str, bias: str = "", *, padding: int = 0, stride_w: int = 1,
     stride_h: int = 1, fused_activation_function: int = 0, **_,
 ) -> str:  # fmt: skip
+    exact.refuse(body, [data])
     _expect_ranks(body, data, weight)
     _, height, width, _ = (int(extent) for extent in body.known(shape, "output shape"))
     kernel = body.shapes[weight][1:3]
@@ -119,6 +121,7 @@ def transpose_conv(
 
 
 def batch_matmul(body: OperatorBody, left: str, right: str, *, adj_x: int = 0, adj_y: int = 0, **_) -> str:
+    exact.refuse(body, [left, right])
     return body.result(body("MatMul", _adjoint(body, left, adj_x), _adjoint(body, right, adj_y)))
 
 
@@ -134,6 +137,7 @@ def conv_3d(
     stride_w: int = 1, stride_h: int = 1, fused_activation_function: int = 0, dilation_d_factor: int = 1,
     dilation_w_factor: int = 1, dilation_h_factor: int = 1, **_,
 ) -> str:  # fmt: skip
+    exact.refuse(body, [data])
     first = body("Transpose", body.real(data), perm=[0, 4, 1, 2, 3])
     value = body(
         *("Conv", first, body.permuted(weight, (4, 3, 0, 1, 2)), *([body.real(bias)] if bias else [])),

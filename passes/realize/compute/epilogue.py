@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from tvm import te, tirx
@@ -250,7 +251,7 @@ class WithRowSums:
     The sums, int32, are the last operand: of what a row, or pixel, of the result has read.
     """
 
-    inner: Requantize | RequantizeAdd | Dequantize
+    inner: Epilogue
 
     @property
     def operands(self) -> int:
@@ -269,4 +270,15 @@ def _of_row(tensor: te.Tensor, row: Index) -> tirx.Expr:
     return tensor(*(0 if int(extent) == 1 else at for at, extent in zip(row, tensor.shape, strict=True)))
 
 
-Epilogue = Requantize | RequantizeAdd | Dequantize | DequantizeRows | WithRowSums
+class Epilogue(Protocol):
+    """What turns an accumulator into an element of the result, of ``dtype``, with so many tensors beside it."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def operands(self) -> int: ...
+
+    def __call__(
+        self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]
+    ) -> tirx.Expr: ...

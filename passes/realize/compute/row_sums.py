@@ -12,7 +12,6 @@ from tvm import te, tirx
 from .annotations import ROWS
 from .contraction import Conv2d, or_outside
 
-
 MOST_NARROW = 128
 """Numbers of 8 bits whose sum does not leave int16, whatever they are."""
 
@@ -33,7 +32,9 @@ def row_sums(data: te.Tensor, *, factor: int, lanes: int | None = None) -> te.Te
     if inner <= FEW:
         return te.compute(
             tuple(lead),
-            lambda *row: sum(data(*row, k).astype("int32") for k in range(inner)) * tirx.const(factor, "int32"),
+            lambda *row: (
+                sum(data(*row, k).astype("int32") for k in range(inner)) * tirx.const(factor, "int32")
+            ),
             name="scaled",
         )
     groups = 0 if lanes is None else min(inner // lanes, MOST_NARROW)

@@ -12,6 +12,7 @@ from tvm import relax, te
 from ....targets.row import TargetRow
 from ...hub import arithmetic
 from ...hub.arithmetic import Output
+from ...hub.fixed_point import FixedPoint
 from ...hub.row_pairs import RowPair
 from ...hub.two_valued import TwoValued
 
@@ -127,6 +128,9 @@ class Facts(Protocol):
 
     def two_valued(self, expr: relax.Expr) -> TwoValued | None:
         """Return the two numbers that a float value has; None for any other."""
+
+    def fixed_point(self, call: relax.Expr) -> FixedPoint | None:
+        """Return the integers by which the model's file wants this operator computed; None where it leaves them open."""
 
     def refuse(self, call: relax.Expr, reason: str) -> None:
         """Note why this node stays float."""

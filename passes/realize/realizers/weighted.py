@@ -18,6 +18,7 @@ from tvm import relax, te
 
 from ....targets.row import Extents, TargetRow
 from ...hub import arithmetic, packing
+from ...hub.fixed_point import FixedPoint
 from ...hub.graph import layer_name, op_name, shape_of
 from ...hub.lane_sums import is_merged
 from ...hub.op_patterns import OPAQUE, OUT_ELEMWISE_FUSABLE
@@ -25,6 +26,7 @@ from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d
 from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize, RequantizeAdd, WithRowSums
+from ..compute.fixed_point import RequantizeFixed
 from ..compute.naming import kernel_name
 from ..compute.row_sums import row_sums, window_sums
 from .dots import Layout, choose_dot, lay_out
@@ -81,6 +83,10 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     steps = data.scale * weight.scale
     bounds = integer_bounds(facts, call.args[0])
     largest = largest_accumulators(weight, offset, bounds)
+    fixed = facts.fixed_point(call)
+    if fixed is not None and target is not None and match.residual is None:
+        out = target.output(match.limited.lower, match.limited.upper)
+        return _plan_fixed(call, data, weight, fixed, out, bounds, match.names)
     chosen = choose_epilogue(facts, match, steps, target, largest)
     if isinstance(chosen, str):
         facts.refuse(call, chosen)
@@ -103,6 +109,29 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
         **weight_details(call, weight),
     }
     return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
+
+
+def _plan_fixed(
+    call: relax.Call, data: Parameters, weight: Weight, fixed: FixedPoint, out: arithmetic.Output,
+    bounds: tuple[int, int], names: tuple[str, ...],
+) -> Plan:  # fmt: skip
+    """Plan an operator whose integers the model's file fixes."""
+    shift = np.asarray(fixed.shift, np.int32)
+    others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
+    offset = np.asarray(fixed.bias) - data.zero_point * weight.values.astype(np.int64).sum(axis=others)
+    build = partial(
+        _build,
+        call=call,
+        data=data,
+        weight=weight,
+        arrays=(offset.astype(np.int32), np.asarray(fixed.multiplier, np.int32)),
+        operands=(),
+        constants=(shift,),
+        epilogue=RequantizeFixed(out, (int(shift.min()), int(shift.max())), fixed.once),
+        bounds=bounds,
+    )
+    details = {"data_scale": data.scale, "data_zero_point": data.zero_point, **weight_details(call, weight)}
+    return Plan(layer_name(call), (call.args[0],), build, names, details)
 
 
 def _takes_wide(row: TargetRow, call: relax.Call) -> bool:
@@ -230,6 +259,7 @@ def _build(
     operands: tuple[relax.Expr, ...],
     epilogue: Epilogue,
     bounds: tuple[int, int],
+    constants: tuple[np.ndarray, ...] = (),
 ) -> relax.Var:
     layer = layer_name(call)
     integers = [emitter.integers(value) for value in (call.args[0], *operands)]
@@ -270,8 +300,8 @@ def _build(
             operation = "qconv2d"
         name = kernel_name(operation, data_shape, values.shape[0], geometry.kernel)
     packed_arrays = [packing.pack_channels(array, groups, lanes) for array in arrays]
-    constants = (relax.const(array) for array in (packed, *packed_arrays))
-    given = [integers[0], *constants, *integers[1:]]
+    first = (relax.const(array) for array in (packed, *packed_arrays))
+    given = [integers[0], *first, *map(relax.const, constants), *integers[1:]]
     result = emitter.call(define, *given, name=name, layer=layer, pattern=OUT_ELEMWISE_FUSABLE)
     if shape_of(result) == shape_of(call):
         return result

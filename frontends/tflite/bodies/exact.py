@@ -1,0 +1,269 @@
+"""Operators on integers as TFLite's reference kernels compute them, bit by bit.
+
+    ADD(a, b)  -->  a' = rescaled((a - zero_a) << 20),  b' alike,  y = clip(rescaled(a' + b') + zero_y)
+
+What only moves or selects integers needs nothing of its own, and products have their integers beside the graph
+(``requantization.py``). Definitions: ``tensorflow/lite/kernels/internal/reference`` of TFLite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from onnx import TensorProto
+from tflite import ActivationFunctionType
+
+from ....passes.hub.arithmetic import bounds_of
+from ....passes.hub.fixed_point import multiplied, quantized_multiplier, rounded_shift
+from .. import gemmlowp
+from ..body import LIMITS, OperatorBody, Stored
+from ..exact_operators import DOMAIN
+from ..file import Quantization
+
+SHORT = ("int8", "uint8")
+
+
+def scale_of(quantization: Quantization) -> float:
+    """Return the one scale of a tensor; raise ``ValueError`` where it has several."""
+    if len(quantization.scale) != 1:
+        raise ValueError("a scale for each channel of data is not supported with exact integers")
+    return quantization.scale[0]
+
+
+def integer_limits(stored: Stored, function: int) -> tuple[int, int]:
+    """Return the least and the greatest integer of a result behind an activation."""
+    low, high = bounds_of(stored.dtype)
+    limits = {
+        **LIMITS,
+        ActivationFunctionType.RELU: (0.0, math.inf),
+        ActivationFunctionType.NONE: (-math.inf, math.inf),
+    }
+    if function not in limits:
+        raise ValueError(f"its activation, number {function}, is not supported with exact integers")
+    ends = [
+        stored.quantization.zero_point[0]
+        + rounded(np.float32(limit) / np.float32(scale_of(stored.quantization)))
+        if math.isfinite(limit)
+        else end
+        for limit, end in zip(limits[function], (low, high), strict=True)
+    ]
+    return max(low, ends[0]), min(high, ends[1])
+
+
+def rounded(value: float) -> int:
+    """Return the nearest integer, halves away from 0."""
+    return int(math.copysign(math.floor(abs(float(value)) + 0.5), value))
+
+
+def _centred(body: OperatorBody, name: str) -> str:
+    """Return an input's integers less its zero point, as int32."""
+    value = body("Cast", name, to=TensorProto.INT32)
+    zero = body.stored[name].quantization.zero_point[0]
+    return body("Sub", value, body.constant(zero, "int32")) if zero else value
+
+
+def rescaled(body: OperatorBody, value: str, ratio: float) -> str:
+    """Return int32 times a ratio of scales."""
+    multiplier, shift = quantized_multiplier(ratio)
+    return body(f"{DOMAIN}.Rescale", value, multiplier=multiplier, shift=shift, domain=DOMAIN)
+
+
+def _finished(body: OperatorBody, value: str, limits: tuple[int, int]) -> str:
+    """Return int32 steps of the result's scale as its integers."""
+    stored = body.results[0]
+    zero = stored.quantization.zero_point[0]
+    if zero:
+        value = body("Add", value, body.constant(zero, "int32"))
+    value = body("Clip", value, *(body.constant(limit, "int32") for limit in limits))
+    return body("Cast", value, to=_TYPES[stored.dtype])
+
+
+_TYPES = {"int8": TensorProto.INT8, "int16": TensorProto.INT16, "uint8": TensorProto.UINT8}
+
+
+def sum_of(operator: str, body: OperatorBody, left: str, right: str, function: int) -> str:
+    """Write ``ADD`` or ``SUB`` of 8-bit tensors."""
+    _expect(body, left, right)
+    scales = [scale_of(body.stored[name].quantization) for name in (left, right)]
+    most, bits = 2.0 * max(scales), 20
+    terms = [
+        rescaled(body, body("Mul", _centred(body, name), body.constant(1 << bits, "int32")), scale / most)
+        for name, scale in zip((left, right), scales, strict=True)
+    ]
+    ratio = most / ((1 << bits) * scale_of(body.results[0].quantization))
+    total = rescaled(body, body(operator, *terms), ratio)
+    return _finished(body, total, integer_limits(body.results[0], function))
+
+
+def product_of(body: OperatorBody, left: str, right: str, function: int) -> str:
+    """Write ``MUL`` of 8-bit tensors."""
+    _expect(body, left, right)
+    scales = [scale_of(body.stored[name].quantization) for name in (left, right)]
+    ratio = scales[0] * scales[1] / scale_of(body.results[0].quantization)
+    value = rescaled(body, body("Mul", _centred(body, left), _centred(body, right)), ratio)
+    return _finished(body, value, integer_limits(body.results[0], function))
+
+
+def _expect(body: OperatorBody, *names: str) -> None:
+    for stored in (*(body.stored[name] for name in names), body.results[0]):
+        if stored.dtype not in SHORT or stored.quantization is None:
+            raise ValueError(f"exact integers of {stored.dtype} are not supported for it")
+
+
+def average_pool(
+    body: OperatorBody,
+    data: str,
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    is_same: bool,
+    function: int,
+) -> str:
+    """Write ``AVERAGE_POOL_2D`` of 8-bit images."""
+    _expect(body, data)
+    before, after = [], []
+    for extent, taps, stride in zip(body.shapes[data][1:3], size, strides, strict=True):
+        total = max((-(-extent // stride) - 1) * stride + taps - extent, 0) if is_same else 0
+        before.append(total // 2)
+        after.append(total - total // 2)
+    low, high = integer_limits(body.results[0], function)
+    return body(
+        f"{DOMAIN}.AveragePool", data, kernel_shape=size, strides=strides, pads=(*before, *after), lower=low, upper=high,
+        domain=DOMAIN,
+    )  # fmt: skip
+
+
+def softmax(body: OperatorBody, data: str, beta: float) -> str:
+    """Write ``SOFTMAX`` of 8-bit rows, whose exponentials have 5 integer bits."""
+    _expect(body, data)
+    low, _ = bounds_of(body.results[0].dtype)
+    quantization = body.results[0].quantization
+    if body.results[0].dtype != body.stored[data].dtype or quantization.zero_point[0] != low:
+        raise ValueError("its result's dtype and zero point are none that exact integers are supported for")
+    if quantization.scale[0] != 1 / 256:
+        raise ValueError(f"its result's scale is {quantization.scale[0]:g}, and exact integers have 1/256")
+    bits = 5
+    ratio = min(
+        np.float64(np.float32(beta)) * scale_of(body.stored[data].quantization) * 2.0 ** (31 - bits),
+        2.0**31 - 1,
+    )
+    multiplier, shift = quantized_multiplier(ratio)
+    radius = math.floor((2**bits - 1) * 2.0 ** (31 - bits) / 2.0**shift)
+    distance = np.arange(256)
+    scaled = multiplied(-distance, multiplier, shift).astype(np.int64)
+    table = np.where(distance <= radius, gemmlowp.exponential(scaled, bits), 0)
+    return body(f"{DOMAIN}.Softmax", data, body.constant(table, "int32"), domain=DOMAIN)
+
+
+def of_table(
+    body: OperatorBody, data: str, function: Callable[[np.ndarray, Stored, Stored], np.ndarray]
+) -> str:
+    """Write a function of single 8-bit integers as the table of its results.
+
+    ``function`` gives them in steps of the result's scale, zero point included, for integers less their zero point.
+    """
+    _expect(body, data)
+    stored, result = body.stored[data], body.results[0]
+    low, high = bounds_of(stored.dtype)
+    values = np.arange(low, high + 1, dtype=np.int64) - stored.quantization.zero_point[0]
+    table = np.clip(function(values, stored, result), *bounds_of(result.dtype))
+    return body(f"{DOMAIN}.LookUp", data, body.constant(table, result.dtype), domain=DOMAIN)
+
+
+def requantized(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    ratio = scale_of(stored.quantization) / scale_of(result.quantization)
+    return multiplied(values, *quantized_multiplier(ratio)) + result.quantization.zero_point[0]
+
+
+def limited_to(function: int, values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    """Return RELU and its like: requantized, within the integers of the limits."""
+    return np.clip(requantized(values, stored, result), *integer_limits(result, function))
+
+
+def leaky_relu(alpha: float, values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    scale, out = (np.float32(scale_of(each.quantization)) for each in (stored, result))
+    slope = float(scale) * float(np.float32(alpha)) / float(out)
+    sign = -1 if slope < 0 else 1
+    below = sign * multiplied(values, *quantized_multiplier(abs(slope)))
+    return (
+        np.where(values >= 0, multiplied(values, *quantized_multiplier(float(scale) / float(out))), below)
+        + (result.quantization.zero_point[0])
+    )
+
+
+def _with_integer_bits(values: np.ndarray, stored: Stored, bits: int) -> tuple[np.ndarray, int]:
+    """Return integers with so many integer bits, and the magnitude from which on they saturate."""
+    multiplier, shift = quantized_multiplier(scale_of(stored.quantization) * 2.0 ** (31 - bits))
+    radius = math.floor((2**bits - 1) * 2.0 ** (31 - bits) / 2.0**shift)
+    inside = np.clip(values, -radius, radius)
+    return multiplied(inside, multiplier, shift).astype(np.int64), radius
+
+
+def logistic(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    low, high = bounds_of(result.dtype)
+    scaled, radius = _with_integer_bits(values, stored, 4)
+    found = rounded_shift(gemmlowp.logistic(scaled, 4), 23) + low
+    return np.where(values <= -radius, low, np.where(values >= radius, high, found))
+
+
+def tanh(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    low, high = bounds_of(result.dtype)
+    scaled, radius = _with_integer_bits(values, stored, 4)
+    found = rounded_shift(gemmlowp.tanh(scaled, 4), 24) + (low + high + 1) // 2
+    return np.where(values <= -radius, low, np.where(values >= radius, high, found))
+
+
+def hard_swish(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    scale, out = (np.float32(scale_of(each.quantization)) for each in (stored, result))
+    fine = np.float32(np.float32(1 / 128) * scale)
+    of_result, exponent = _narrow_multiplier(float(np.float32(fine / out)))
+    of_gate, gate_exponent = _narrow_multiplier(float(np.float32(fine / np.float32(3.0 / 32768.0))))
+    wide = values * 128
+    before_shift = _high_product_16(wide, of_result)
+    gate = wide
+    if gate_exponent > 0:
+        gate = _saturated_16(gate << (gate_exponent - 1))
+    gate = _high_product_16(gate, of_gate)
+    if gate_exponent > 0:
+        gate = _saturated_16(gate << 1)
+    elif gate_exponent < 0:
+        gate = rounded_shift(gate, -gate_exponent)
+    gate = (gate + 2**15) >> 1
+    product = gate * before_shift
+    truncated = np.clip(np.sign(product) * (np.abs(product) >> 15), -(2**15), 2**15 - 1)
+    return rounded_shift(truncated, -exponent) + result.quantization.zero_point[0]
+
+
+def _narrow_multiplier(ratio: float) -> tuple[int, int]:
+    """Return a multiplier of 16 bits and its shift."""
+    multiplier, shift = quantized_multiplier(ratio)
+    return (2**15 - 1 if multiplier >= 2**31 - 1 - 2**15 else (multiplier + 2**15) >> 16), shift
+
+
+def _high_product_16(values: np.ndarray, factor: int) -> np.ndarray:
+    return (values * factor + 2**14) >> 15
+
+
+def _saturated_16(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, -(2**15), 2**15 - 1)
+
+
+def quantized(body: OperatorBody, data: str) -> str:
+    """Write ``QUANTIZE`` of floats: to the nearest, halves away from 0."""
+    stored = body.results[0]
+    scale = body.constant(scale_of(stored.quantization), "float32")
+    steps = body("Div", data, scale)
+    whole = body("Floor", body("Abs", steps))
+    rest = body("Sub", body("Abs", steps), whole)
+    up = body("Cast", body("GreaterOrEqual", rest, body.constant(0.5, "float32")), to=TensorProto.FLOAT)
+    nearest = body("Mul", body("Sign", steps), body("Add", whole, up))
+    # Far beyond any integer a float would become none.
+    nearest = body.limited(nearest, -(2.0**24), 2.0**24)
+    return _finished(body, body("Cast", nearest, to=TensorProto.INT32), bounds_of(stored.dtype))
+
+
+def refuse(body: OperatorBody, what: Sequence[str]) -> None:
+    """Raise ``ValueError`` where exact integers are asked for and the inputs are quantized: they are not known."""
+    if body.exact and any(body.stored[name].quantization is not None for name in what if name):
+        raise ValueError("its exact integers are not known here; without exactness it is computed in float")
