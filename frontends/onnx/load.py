@@ -18,6 +18,7 @@ from tvm import IRModule
 from ...errors import TvmqError
 from ...passes.hub.unify import over_sizes
 from .bodies import opset_of, with_functions_inlined
+from .dtypes import typed
 from .graph import bound, cut, graph_of, names_of, pruned
 from .importer import Importer
 from .limits import check_names
@@ -34,6 +35,7 @@ def load_onnx(
     input_shapes: Given | None = None,
     bind: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
+    input_dtypes: Mapping[str, object] | None = None,
 ) -> IRModule:
     """Return the Relax module of an ONNX model.
 
@@ -44,10 +46,11 @@ def load_onnx(
         the file, by its name. An extent may be a range, and stays open (``docs/open-dimensions.md``).
     bind : inputs that become constants, each with a number, list or array.
     outputs : names of values or nodes at which the model ends, in place of the file's outputs.
+    input_dtypes : the dtype of each input that the file leaves open, by input name.
 
     Raises
     ------
-    TvmqError : the file is missing, corrupt or no ONNX model; its external data is missing; a shape is dynamic
+    TvmqError : the file is missing, corrupt or no ONNX model; its external data is missing; a shape or dtype is open
         or contradicts the file; an operator cannot be imported; a name in ``bind`` or ``outputs`` is unknown.
     """
     proto = model if isinstance(model, onnx.ModelProto) else read_model(Path(model))
@@ -67,6 +70,8 @@ def load_onnx(
     graph = graph_of(with_functions_inlined(proto).graph)
     check_names(names_of(graph))
     stored = sum(map(_stored, proto.graph.initializer))
+    if input_dtypes:
+        graph = typed(graph, input_dtypes)
     if bind:
         graph = bound(graph, bind)
     graph = pruned(graph) if outputs is None else cut(graph, outputs)

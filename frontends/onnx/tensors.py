@@ -104,7 +104,12 @@ def input_dtype(value: onnx.ValueInfoProto) -> str:
     try:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
     except (KeyError, ValueError, TypeError):
-        raise TvmqError(f"input {value.name!r} has no known dtype (ONNX data type {kind})") from None
+        hint = (
+            f': give it, such as --input-dtypes "{value.name}:float32"'
+            if kind == onnx.TensorProto.UNDEFINED
+            else ""
+        )
+        raise TvmqError(f"input {value.name!r} has no known dtype (ONNX data type {kind}){hint}") from None
     if dtype.name in NARROW:
         return storage_of(dtype.name)
     if not is_plain(dtype.name):
