@@ -16,7 +16,7 @@ import tvm
 from .errors import TvmqError
 from .exports.write import save_onnx, to_onnx
 from .frontends.samples.files import Samples as FileSamples
-from .given import Bound, Given, Model, Samples, Shapes, imported, samples_for
+from .given import Bound, Dtypes, Given, Model, Samples, Shapes, imported, samples_for
 from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.hub.annotation import has_pairs, scheme_of
@@ -173,6 +173,7 @@ def quantize(
     calibration: Samples | None = None,
     *,
     input_shapes: Shapes | None = None,
+    input_dtypes: Dtypes | None = None,
     bind: Bound | None = None,
     outputs: Sequence[str] | None = None,
     options: QuantizeOptions | None = None,
@@ -194,6 +195,7 @@ def quantize(
         weight-only scheme, which takes them for its biases alone, nor a dynamic one, which leaves convolutions in
         float without them.
     input_shapes : shapes of the inputs that the model leaves open.
+    input_dtypes : dtypes of the inputs of an ONNX model that leaves them open, by name: ``{"x": "float32"}``.
     bind : inputs of an ONNX model that become constants, each with a number, list or array: ``{"sr": 16000}``.
     outputs : names of values or nodes of an ONNX model at which it ends, in place of its own outputs.
     options : what is skipped, which observer is used, and so on.
@@ -204,7 +206,7 @@ def quantize(
     ------
     TvmqError : whatever the model, the samples or the options are at fault for.
     """
-    given = Given(input_shapes, bind, outputs)
+    given = Given(input_shapes, input_dtypes, bind, outputs)
     with explained("quantizing"):
         started = _start(model, scheme, target, calibration, given, options, search, progress)
         return started if isinstance(started, QuantizedModel) else started.model(started.recipe)
@@ -220,6 +222,7 @@ def quantize_with_accuracy_control(
     max_drop: float = 0.01,
     state: str | os.PathLike[str] | None = None,
     input_shapes: Shapes | None = None,
+    input_dtypes: Dtypes | None = None,
     bind: Bound | None = None,
     outputs: Sequence[str] | None = None,
     options: QuantizeOptions | None = None,
@@ -234,7 +237,8 @@ def quantize_with_accuracy_control(
         ``Package.run`` does.
     max_drop : how far the metric may be below the float model's, in its own units.
     state : a file for what has been measured: what was broken off goes on from there.
-    model, scheme, target, calibration, input_shapes, bind, outputs, options, search, progress : as for ``quantize``.
+    model, scheme, target, calibration, input_shapes, input_dtypes, bind, outputs, options, search, progress : as for
+        ``quantize``.
 
     Raises
     ------
@@ -249,7 +253,7 @@ def quantize_with_accuracy_control(
     # Without a search, its samples and its state are those of the control.
     of_control = replace(SearchOptions(), samples=search.samples, state=search.state) if search else None
     bits = None if search == of_control and not get_scheme(scheme).searched else search
-    given = Given(input_shapes, bind, outputs)
+    given = Given(input_shapes, input_dtypes, bind, outputs)
     few = (search or SearchOptions()).samples
     with explained("quantizing"):
         started = _start(model, scheme, target, calibration, given, options, bits, progress)
@@ -271,6 +275,7 @@ def compile(  # noqa: A001 (the name that users expect)
     target: TargetSpec = "llvm -mcpu=native",
     *,
     input_shapes: Shapes | None = None,
+    input_dtypes: Dtypes | None = None,
     bind: Bound | None = None,
     outputs: Sequence[str] | None = None,
     options: CompileOptions | None = None,
@@ -283,7 +288,7 @@ def compile(  # noqa: A001 (the name that users expect)
     model : what ``quantize`` returned, or a model as it takes one. An ONNX file in Q/DQ form is compiled to integers.
     target : a target string such as ``"llvm -mcpu=znver3"``, a dict, a tag, the path of a file that holds one,
         or a ``tvm.target.Target``.
-    input_shapes, bind, outputs, progress : as for ``quantize``.
+    input_shapes, input_dtypes, bind, outputs, progress : as for ``quantize``.
     options : linker, tuned records, configuration of TVM's passes, code as text.
 
     Raises
@@ -296,7 +301,7 @@ def compile(  # noqa: A001 (the name that users expect)
     linker_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
     check_cuda_archs(target, options.cuda_archs)
     check_formats(options.dump_code, target)
-    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, Given(input_shapes, input_dtypes, bind, outputs))
     with _compiling(options, progress) as lowered:
         records = options.tuning_records or shipped_records(row, threads_of(target))
         graph, built = _built(prepared.mod, target, row, records, options.cuda_graph)
@@ -363,6 +368,7 @@ def compile_c_library(
     *,
     name: str = "model",
     input_shapes: Shapes | None = None,
+    input_dtypes: Dtypes | None = None,
     bind: Bound | None = None,
     outputs: Sequence[str] | None = None,
     options: CompileOptions | None = None,
@@ -373,8 +379,8 @@ def compile_c_library(
     Parameters
     ----------
     name : what the library's files and functions are named by: letters, digits and underscores.
-    model, target, input_shapes, bind, outputs, options, progress : as for ``compile``; the cross compiler is one of C,
-        and None takes the usual one of the target's triple.
+    model, target, input_shapes, input_dtypes, bind, outputs, options, progress : as for ``compile``; the cross compiler
+        is one of C, and None takes the usual one of the target's triple.
 
     Raises
     ------
@@ -386,7 +392,7 @@ def compile_c_library(
     options = options or CompileOptions()
     row = row_of(target, options.float_type)
     tools = tools_for(triple_of(target), options.cross_compiler, options.cross_compiler_options)
-    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, Given(input_shapes, input_dtypes, bind, outputs))
     if ranges_of(prepared.mod):
         raise _not_open(prepared.mod, "a C library")
     with _compiling(options, progress) as lowered:
@@ -435,6 +441,7 @@ def tuning_tasks(
     target: TargetSpec = "llvm -mcpu=native",
     *,
     input_shapes: Shapes | None = None,
+    input_dtypes: Dtypes | None = None,
     bind: Bound | None = None,
     outputs: Sequence[str] | None = None,
 ) -> list[Task]:
@@ -443,7 +450,7 @@ def tuning_tasks(
 
     target = parse_target(target)
     row = row_of(target)
-    prepared = _prepared(model, Given(input_shapes, bind, outputs))
+    prepared = _prepared(model, Given(input_shapes, input_dtypes, bind, outputs))
     with explained("looking for kernels"):
         laid = Layout()(RestoreWeights()(prepared.mod))
         ranges = ranges_of(laid)

@@ -30,6 +30,7 @@ from .schedules.blame import failing_layer
 Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
 Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
 Shapes: TypeAlias = GivenShapes
+Dtypes: TypeAlias = Mapping[str, object]
 Bound: TypeAlias = Mapping[str, Any]
 
 
@@ -38,13 +39,16 @@ class Given:
     """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
 
     input_shapes: Shapes | None = None
+    input_dtypes: Dtypes | None = None
     bind: Bound | None = None
     outputs: Sequence[str] | None = None
 
     def refuse_for(self, what: str) -> None:
         """Raise ``TvmqError`` where something is said that can only be done while an ONNX file is imported."""
-        if self.bind or self.outputs is not None:
-            raise TvmqError(f"bind and outputs are for ONNX models and have no effect on {what}")
+        if self.bind or self.input_dtypes or self.outputs is not None:
+            raise TvmqError(
+                f"bind, input_dtypes and outputs are for ONNX models and have no effect on {what}"
+            )
 
 
 def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModule:
@@ -53,7 +57,8 @@ def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModu
         given.refuse_for("a Relax module")
         mod = adopt(model)
     else:
-        mod = load_onnx(model, dict(given.input_shapes or {}) or None, given.bind, given.outputs)
+        shapes = dict(given.input_shapes or {}) or None
+        mod = load_onnx(model, shapes, given.bind, given.outputs, given.input_dtypes)
     check_edges(mod)
     prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
 

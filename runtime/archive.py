@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -81,22 +82,45 @@ def _checksum(library: bytes) -> str:
     return hashlib.sha256(library).hexdigest()
 
 
+def opened(path: str | os.PathLike[str]) -> tarfile.TarFile:
+    """Return a plain tar for reading; raises what ``tarfile`` does, and ``OSError`` for a pipe or a device."""
+    if not Path(path).is_file():
+        Path(path).stat()  # raises where there is nothing
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return tarfile.open(path, "r:")  # compressed, a few bytes could be any number of them
+
+
+def content_of(archive: tarfile.TarFile, name: str) -> bytes:
+    """Return the content of a member that lies in the archive itself, whole.
+
+    Raises
+    ------
+    KeyError : there is none, or it is a link, a folder, a device or a file with holes, which has no bytes of its own.
+    tarfile.ReadError : it says that it is longer than the archive.
+    """
+    member = archive.getmember(name)
+    if not 0 <= member.size <= os.stat(str(archive.name)).st_size:
+        raise tarfile.ReadError("unexpected end of data")
+    stream = archive.extractfile(member) if member.isreg() and not member.issparse() else None
+    if stream is None:
+        raise KeyError(name)
+    return stream.read()
+
+
 def _members(path: str | os.PathLike[str], *names: str) -> dict[str, bytes]:
     """Return the content of the named members; no path inside an archive is ever used as one."""
     if Path(path).is_dir():
         raise TvmqError(f"{path} is a folder; expected a package such as model.tar")
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
+        with opened(path) as archive:
             for name in names:
-                member = archive.extractfile(name)
-                if member is not None:
-                    found[name] = member.read()
+                found[name] = content_of(archive, name)
     except FileNotFoundError as error:
         raise TvmqError(f"{path} does not exist") from error
     except KeyError:
         pass
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise TvmqError(f"{path} is not a package: {error}") from error
     except OSError as error:
         raise TvmqError(f"cannot read {path}: {error.strerror or error}") from error

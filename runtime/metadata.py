@@ -63,7 +63,7 @@ def decode(data: bytes, source: str) -> dict[str, Any]:
     """
     try:
         metadata = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for lists in lists, thousands deep
         raise TvmqError(f"{source}: mod.json is not JSON ({error})") from error
     if not isinstance(metadata, dict):
         raise TvmqError(f"{source}: mod.json must hold an object")

@@ -39,6 +39,21 @@ def input_shapes(text: str) -> dict[str, tuple[int | Range, ...] | int | Range]:
     return shapes
 
 
+def input_dtypes(text: str) -> dict[str, str]:
+    """Return ``{"x": "float32", "ids": "int64"}`` of ``"x:float32 ids:int64"``, or with commas."""
+    found: dict[str, str] = {}
+    for part in text.replace(",", " ").split():
+        name, colon, dtype = part.rpartition(":")  # a dtype has none, and a name may
+        if not (name and colon and dtype):
+            raise argparse.ArgumentTypeError(f"{text!r} must look like 'x:float32 ids:int64'")
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{text!r} gives {name!r} twice")
+        found[name] = dtype
+    if not found:
+        raise argparse.ArgumentTypeError("no dtypes; they look like 'x:float32 ids:int64'")
+    return found
+
+
 def sizes(text: str) -> dict[str, int]:
     """Return ``{"N": 1, "S": 128}`` of ``"N=1,S=128"``."""
     found: dict[str, int] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,7 @@ def make_inputs(
     """
     if path is None:
         return fill_inputs(tensors, {}, fill_mode or "random", sizes=sizes)
-    return fill_inputs(tensors, _read_npz(path), fill_mode, str(path), sizes)
+    return fill_inputs(tensors, _read_npz(path, tensors), fill_mode, str(path), sizes)
 
 
 def check_sizes(sizes: Mapping[str, int], dimensions: Mapping[str, Sequence[int]]) -> None:
@@ -112,18 +114,34 @@ def fill_inputs(
     }
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, tensors: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file; one that is larger than its input, or is none, has its header read and no more."""
     import numpy as np
 
+    from ..frontends.samples.npy_stream import read_header
+
+    shapes = {tensor["name"]: tensor["shape"] for tensor in tensors}
+    arrays = {}
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise TvmqError(f"inputs {str(path)!r} must be an .npz with an array for each input")
         with archive:
-            return {name: archive[name] for name in archive.files}
+            for name in archive.files:
+                if name not in shapes:
+                    raise unknown(f"input in {path}", name, shapes)
+                member = name if name in archive.zip.namelist() else f"{name}.npy"
+                with archive.zip.open(member) as stream:
+                    header = read_header(stream, f"{path}: array {name!r}")
+                if math.prod(header.shape) > math.prod(shapes[name]):
+                    raise TvmqError(
+                        f"{path}: array {name!r} has the shape {list(header.shape)}; the model takes {shapes[name]}"
+                    )
+                arrays[name] = archive[name]
+            return arrays
     except FileNotFoundError as error:
         raise TvmqError(f"inputs {str(path)!r} do not exist") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TvmqError(f"inputs {str(path)!r} cannot be read: {error}") from error
 
 

@@ -81,14 +81,14 @@ class TVMCModel:
         from ..schedules.records import MANIFEST, RECORDS, WORKLOADS
 
         try:
-            with tarfile.open(model_path) as file:
-                self.mod = tvm.ir.load_json(file.extractfile(_GRAPH).read().decode())
+            with archive.opened(model_path) as file:
+                self.mod = tvm.ir.load_json(archive.content_of(file, _GRAPH).decode())
                 kept = {_PACKAGE, *(f"{_RECORDS}/{name}" for name in (WORKLOADS, RECORDS, MANIFEST))}
                 for name in file.getnames():
                     if name in kept:
                         path = Path(self._folder.name, name)
                         path.parent.mkdir(exist_ok=True)
-                        path.write_bytes(file.extractfile(name).read())
+                        path.write_bytes(archive.content_of(file, name))
         except OSError as error:
             raise TvmqError(f"cannot read {str(model_path)!r}: {error.strerror or error}") from error
         except (tarfile.TarError, AttributeError, KeyError, RuntimeError, ValueError) as error:

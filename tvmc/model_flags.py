@@ -38,6 +38,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "'N=1,S=128'; with a range, as in 'ids:[1,1..512]' or 'S=1..512', the dimension stays open",
     )
     parser.add_argument(
+        "--input-dtypes",
+        type=arguments.input_dtypes,
+        metavar="DTYPES",
+        help="dtypes of inputs that the model leaves open: 'x:float32 ids:int64'",
+    )
+    parser.add_argument(
         "--bind",
         type=arguments.binding,
         action="append",
@@ -121,7 +127,7 @@ def import_model(args: argparse.Namespace) -> IRModule:
     from ..frontends.onnx.load import load_onnx
 
     with progress("import", None):
-        return load_onnx(args.FILE, args.input_shapes, dict(args.bind), args.outputs)
+        return load_onnx(args.FILE, args.input_shapes, dict(args.bind), args.outputs, args.input_dtypes)
 
 
 def quantized(

@@ -25,6 +25,7 @@ from ..tflite.body import has_tflite_body, tflite_body
 from .contrib.body import OPSET as CONTRIB_OPSET
 from .contrib.body import Input
 from .contrib.table import CONTRIB, contrib_body
+from .functions import check_growth
 
 STANDARD: frozenset[str] = frozenset(
     {
@@ -61,10 +62,12 @@ def with_functions_inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     Raises
     ------
-    TvmqError : the functions cannot be inlined, such as where one asks for another version of the operators.
+    TvmqError : the functions cannot be inlined, such as where one asks for another version of the operators, or come to
+        more nodes than a model may have.
     """
     if not proto.functions:
         return proto
+    check_growth(proto)
     try:
         return inline_local_functions(proto)
     except Exception as error:  # RuntimeError, ValidationError, ...: whatever ONNX's C++ raises

@@ -16,7 +16,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from tvm import relax
 
-from ...passes.hub.graph import constant, is_constant, shape_of, to_numpy
+from ...passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from .cut_points import DATA_DEPENDENT
 from .low_bit import dequantized_blocks
 from .tensors import is_plain
@@ -171,33 +171,92 @@ class Folding:
 
 def _fits(node: onnx.NodeProto, arrays: Mapping[str, np.ndarray], opset: int) -> bool:
     """Tell whether the outputs are small enough, before anything is evaluated: one node can ask for terabytes."""
+    types = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
+    found = _inferred(node, types, arrays, opset)
+    return bool(found) and all(_is_bounded(node, found[name]) for name in node.output if name)
+
+
+def inferred_sizes(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset: int) -> list[int] | None:
+    """Return the bytes of each output of a node of constants; None where ONNX does not say."""
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    names = [name for name in node.input if name]
+    if not all(isinstance(values[name].ty, relax.TensorType | relax.ShapeType) for name in names):
+        return None  # a sequence
+    arrays = {name: array for name in names if (array := _constant(values[name])) is not None}
     types = {
-        name: helper.make_tensor_type_proto(_data_type(array), array.shape) for name, array in arrays.items()
+        name: ("int64", arrays[name].shape)
+        if isinstance(values[name], relax.ShapeExpr)
+        else (dtype_of(values[name]), shape_of(values[name]))
+        for name in names
     }
-    data: dict[str, Any] = {
-        name: onnx.numpy_helper.from_array(array) for name, array in arrays.items() if array.size <= LARGEST
-    }
-    imports = [helper.make_opsetid("", opset)]
+    found = _inferred(node, types, arrays, opset)
+    sizes = [_size_of_type(found.get(name)) for name in node.output if name]
+    return None if any(size is None for size in sizes) else [size for size in sizes if size is not None]
+
+
+def size_of(value: relax.Expr) -> int:
+    """Return the bytes of a tensor of static shape; 0 for what is none."""
+    if isinstance(value, relax.ShapeExpr):
+        return 8 * len(value.values)
+    if not isinstance(value, relax.Expr) or not isinstance(value.ty, relax.TensorType):
+        return 0
+    return math.prod(shape_of(value)) * np.dtype(dtype_of(value)).itemsize
+
+
+def _inferred(
+    node: onnx.NodeProto,
+    types: Mapping[str, tuple[str, tuple[int, ...]]],
+    arrays: Mapping[str, np.ndarray],
+    opset: int,
+) -> dict[str, onnx.TypeProto]:
+    """Return what ONNX knows of the types of the outputs; nothing where the node is at fault.
+
+    Parameters
+    ----------
+    types : dtype and shape of each input.
+    arrays : the inputs that are constant.
+    """
     try:
+        kinds = {
+            name: helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+            for name, (dtype, shape) in types.items()
+        }
+        data: dict[str, Any] = {
+            name: onnx.numpy_helper.from_array(array)
+            for name, array in arrays.items()
+            if array.size <= LARGEST
+        }
         schema = onnx.defs.get_schema(node.op_type, opset)
-        found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+        imports = [helper.make_opsetid("", opset)]
+        found = onnx.shape_inference.infer_node_outputs(schema, node, kinds, data, opset_imports=imports)
     except Exception:  # whatever the node is at fault for, TVM's importer says
-        return False
-    return all(_is_bounded(node, found[name]) for name in node.output if name)
+        return {}
+    return dict(found)
 
 
 def _is_bounded(node: onnx.NodeProto, kind: onnx.TypeProto) -> bool:
     """Tell whether an output of this type is a tensor of at most ``LARGEST_COMPUTED`` elements."""
     if not kind.HasField("tensor_type"):
         return False
+    shape = _shape_of_type(kind)
+    if shape is None:
+        return node.op_type in DATA_DEPENDENT  # these take from their input, and give no more than it has
+    return math.prod(shape) <= LARGEST_COMPUTED
+
+
+def _shape_of_type(kind: onnx.TypeProto) -> list[int] | None:
     extents = kind.tensor_type.shape.dim
     if not kind.tensor_type.HasField("shape") or not all(extent.HasField("dim_value") for extent in extents):
-        return node.op_type in DATA_DEPENDENT  # these take from their input, and give no more than it has
-    return math.prod(extent.dim_value for extent in extents) <= LARGEST_COMPUTED
+        return None
+    return [extent.dim_value for extent in extents]
 
 
-def _data_type(array: np.ndarray) -> int:
-    return helper.np_dtype_to_tensor_dtype(array.dtype)
+def _size_of_type(kind: onnx.TypeProto | None) -> int | None:
+    shape = None if kind is None else _shape_of_type(kind)
+    if kind is None or shape is None:
+        return None
+    return math.prod(shape) * helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).itemsize
 
 
 def _shape(node: onnx.NodeProto, value: relax.Expr) -> np.ndarray:

@@ -69,16 +69,16 @@ def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return found + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
-def names_of(graph: Graph) -> Iterator[str]:
+def names_of(graph: Graph | onnx.GraphProto) -> Iterator[str]:
     """Yield every name in the graph; protobuf gives ``bytes`` for one that is no UTF-8 text."""
-    yield from graph.output
-    yield from (value.name for value in graph.input)
+    for value in (*graph.input, *graph.output):
+        yield value.name if isinstance(value, onnx.ValueInfoProto) else value
     yield from (tensor.name for tensor in graph.initializer)
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
         for inner in subgraphs(node):
-            yield from names_of(graph_of(inner))
+            yield from names_of(inner)
 
 
 def unique_node_names(nodes: Sequence[onnx.NodeProto], taken: set[str] | None = None) -> list[str]:

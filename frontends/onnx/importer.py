@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
@@ -34,6 +33,7 @@ from ...passes.hub.graph import (
 )
 from ...passes.hub.layers import Layer, with_layers
 from .bodies import expanded, has_body
+from .constants import Constants
 from .control_flow import CONTROL_FLOW
 from .converters.table import CONVERTERS, can_convert
 from .cut_points import REFUSED, undecided, where_to_cut
@@ -41,14 +41,12 @@ from .explain import reason, refuse_wrong_inputs
 from .folding import Folding
 from .graph import Graph, real_inputs, unique_node_names
 from .inline import Inlined
+from .limits import check_count, check_size, values_of
 from .scales import refuse_bad_scales
 from .tensors import NARROW, array_of, input_dtype, is_narrow, is_plain
 
 MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators whose result has the dtype of their first input, as exporters put them between weights and scales."""
-
-LARGEST_VALUE = 2**36
-"""Bytes of one tensor; beyond it no machine that a model is compiled for can hold it."""
 
 
 class Importer(ONNXGraphImporter):
@@ -59,9 +57,10 @@ class Importer(ONNXGraphImporter):
     graph : what is imported.
     shapes : the static shape of each graph input.
     opset : version of the standard operator set.
+    stored : bytes of the constants that the file has.
     """
 
-    def __init__(self, graph: Graph, shapes: dict[str, tuple[int, ...]], opset: int):
+    def __init__(self, graph: Graph, shapes: dict[str, tuple[int, ...]], opset: int, stored: int):
         super().__init__({name: list(shape) for name, shape in shapes.items()}, None, sanitize=False)
         self.opset = opset
         self._graph = graph
@@ -70,6 +69,8 @@ class Importer(ONNXGraphImporter):
         self._names: set[str] = set()
         self._layers: list[Layer] = []
         self._folding = Folding()
+        self._constants = Constants(stored)
+        self._count = 0
 
     def import_graph(self) -> tvm.IRModule:
         """Return the module; its calls carry the nodes' names and it has a layer record of each node.
@@ -78,6 +79,7 @@ class Importer(ONNXGraphImporter):
         ------
         TvmqError : operators that cannot be imported, or a node whose conversion failed.
         """
+        self._add_values(len(self._graph.input) + len(self._graph.output) + values_of(self._graph.node))
         _refuse_unknown_operators(self._graph.node)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # TVM warns and prints where it also raises
@@ -96,6 +98,10 @@ class Importer(ONNXGraphImporter):
                 result = self.bb.emit_output(outputs[0] if len(outputs) == 1 else relax.Tuple(outputs))
             self.bb.emit_func_output(result)
         return self.bb.get()
+
+    def _add_values(self, count: int) -> None:
+        self._count += count
+        check_count(self._count)
 
     def _define(self, tensor: onnx.TensorProto) -> None:
         if tensor.name in self._nodes:
@@ -116,7 +122,7 @@ class Importer(ONNXGraphImporter):
         shape, dtype = self._shape[value.name], input_dtype(value)
         if is_narrow(value.type.tensor_type.elem_type):
             self._narrow[value.name] = value.type.tensor_type.elem_type
-        _check_size(shape, dtype, f"input {value.name!r}")
+        check_size(shape, dtype, f"input {value.name!r}")
         param = self._nodes[value.name] = self._new_var(value.name, shape=shape, dtype=dtype)
         return param
 
@@ -134,6 +140,8 @@ class Importer(ONNXGraphImporter):
         """Convert nodes in order, those of a subgraph too."""
         for name, node in zip(unique_node_names(nodes, self._names), nodes, strict=True):
             self._check_names(name, node)
+            what = f"ONNX node {name!r} ({node.op_type})"
+            uncounted = self._constants.before(node, self._nodes, self.opset, what)
             try:
                 self._convert_node(name, node)
             except TvmqError:
@@ -141,8 +149,9 @@ class Importer(ONNXGraphImporter):
             # TVM's converters raise whatever they meet: asserts, ValueError, TVMError, AttributeError, ...
             except Exception as error:
                 why = reason(node, self._nodes, self.opset, error) + self._inputs_of(node)
-                raise TvmqError(f"ONNX node {name!r} ({node.op_type}) cannot be imported: {why}") from error
+                raise TvmqError(f"{what} cannot be imported: {why}") from error
             self._bind_outputs(name, node)
+            self._constants.after(node, self._nodes, uncounted, what)
             if node.op_type != "Constant":
                 self._layers.append(Layer(name, node.op_type))
 
@@ -232,7 +241,7 @@ class Importer(ONNXGraphImporter):
                     "bits are supported as constant weights alone"
                 )
             what = f"ONNX node {name!r} ({node.op_type}): its result"
-            _check_size([int(extent) for extent in value.ty.shape], dtype_of(value), what)
+            check_size([int(extent) for extent in value.ty.shape], dtype_of(value), what)
 
     def _data_dependent(self, name: str, node: onnx.NodeProto) -> TvmqError:
         return TvmqError(
@@ -265,9 +274,11 @@ class Importer(ONNXGraphImporter):
     # What control flow asks for; see ``onnx_control_flow.Scope``.
 
     def run(self, body: Inlined) -> None:
+        self._add_values(values_of(body.nodes))
         _refuse_unknown_operators(body.nodes)
         for tensor in body.initializers:
             self._define(tensor)
+            self._constants.add(tensor.name, self._nodes[tensor.name])
         self._convert(body.nodes)
 
     def known(self, name: str) -> np.ndarray | None:
@@ -311,16 +322,6 @@ def _refuse_unknown_operators(nodes: Sequence[onnx.NodeProto]) -> None:
     if missing:
         listed = "; ".join(f"{op} (node {', '.join(nodes)})" for op, nodes in sorted(missing.items()))
         raise TvmqError(f"the model has operators that cannot be imported: {listed}")
-
-
-def _check_size(shape: Sequence[int], dtype: str, what: str) -> None:
-    """Raise ``TvmqError`` for a tensor that no memory holds."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size > LARGEST_VALUE:
-        extents = ",".join(map(str, shape))
-        raise TvmqError(
-            f"{what} has the shape [{extents}] of {dtype}, {size / 2**30:.0f} GiB; that is too large"
-        )
 
 
 def is_static(ty: tvm.ir.Type) -> bool:

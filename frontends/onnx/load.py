@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx.external_data_helper import load_external_data_for_model
 from tvm import IRModule
 
 from ...errors import TvmqError
-from ...passes.hub.tvm_messages import plain
 from ...passes.hub.unify import over_sizes
 from .bodies import opset_of, with_functions_inlined
+from .dtypes import typed
 from .graph import bound, cut, graph_of, names_of, pruned
 from .importer import Importer
+from .limits import check_names
+from .read import read_model
 from .shapes import Given, shapes_of_inputs
+from .tensors import stored_bytes
 
 OLDEST_IR_VERSION = 3
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
@@ -34,6 +35,7 @@ def load_onnx(
     input_shapes: Given | None = None,
     bind: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
+    input_dtypes: Mapping[str, object] | None = None,
 ) -> IRModule:
     """Return the Relax module of an ONNX model.
 
@@ -44,10 +46,11 @@ def load_onnx(
         the file, by its name. An extent may be a range, and stays open (``docs/open-dimensions.md``).
     bind : inputs that become constants, each with a number, list or array.
     outputs : names of values or nodes at which the model ends, in place of the file's outputs.
+    input_dtypes : the dtype of each input that the file leaves open, by input name.
 
     Raises
     ------
-    TvmqError : the file is missing, corrupt or no ONNX model; its external data is missing; a shape is dynamic
+    TvmqError : the file is missing, corrupt or no ONNX model; its external data is missing; a shape or dtype is open
         or contradicts the file; an operator cannot be imported; a name in ``bind`` or ``outputs`` is unknown.
     """
     proto = model if isinstance(model, onnx.ModelProto) else read_model(Path(model))
@@ -65,44 +68,29 @@ def load_onnx(
             f"{_source(model)} asks for version {opset} of ONNX's operators; 1 to {NEWEST_OPSET} are known"
         )
     graph = graph_of(with_functions_inlined(proto).graph)
-    if not all(isinstance(name, str) for name in names_of(graph)):
-        raise TvmqError(f"{_source(model)} has a name that is no UTF-8 text")
+    check_names(names_of(graph))
+    stored = sum(map(_stored, proto.graph.initializer))
+    if input_dtypes:
+        graph = typed(graph, input_dtypes)
     if bind:
         graph = bound(graph, bind)
     graph = pruned(graph) if outputs is None else cut(graph, outputs)
     shapes = shapes_of_inputs(graph, input_shapes)
 
     def imported(sizes: Mapping[str, int]) -> IRModule:
-        return Importer(graph, shapes.at(sizes), opset).import_graph()
+        return Importer(graph, shapes.at(sizes), opset, stored).import_graph()
 
     if not shapes.ranges:
         return imported({})
     return over_sizes(imported, shapes.ranges)
 
 
-def read_model(path: Path) -> onnx.ModelProto:
-    """Return the model in the file, its external data loaded.
-
-    Raises
-    ------
-    TvmqError : the file is missing, unreadable, corrupt or no ONNX model, or its external data is missing.
-    """
+def _stored(tensor: onnx.TensorProto) -> int:
+    """Return the bytes of a tensor; 0 for one that cannot be read, as the import will say."""
     try:
-        proto = onnx.load_model_from_string(path.read_bytes())
-    except FileNotFoundError:
-        raise TvmqError(f"ONNX file {str(path)!r} does not exist") from None
-    except OSError as error:
-        raise TvmqError(f"ONNX file {str(path)!r} cannot be read: {error.strerror}") from error
-    except (DecodeError, ValueError) as error:
-        raise TvmqError(f"{str(path)!r} is no ONNX model, or a corrupt one: {error}") from error
-    try:
-        load_external_data_for_model(proto, str(path.parent))
-    # ONNX's own loader, which is C++, raises what it likes for paths that are none.
-    except Exception as error:
-        raise TvmqError(
-            f"external data of ONNX file {str(path)!r} is missing or corrupt: {plain(error)}"
-        ) from error
-    return proto
+        return max(stored_bytes(tensor), 0)
+    except ValueError:
+        return 0
 
 
 def _source(model: str | os.PathLike[str] | onnx.ModelProto) -> str:

@@ -9,9 +9,8 @@ import onnx
 from onnx import numpy_helper
 
 from ...errors import TvmqError
-
-MOST_ELEMENTS = 2**29
-"""Of a sparse tensor: a file holds no dense one of more."""
+from .limits import LARGEST_SPARSE
+from .tensors import bits_of
 
 
 def densified(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
@@ -19,9 +18,13 @@ def densified(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
 
     Raises
     ------
-    TvmqError : one whose indices do not fit its shape.
+    TvmqError : one whose indices do not fit its shape, or several that are too large together.
     """
     try:
+        if sum(map(_bytes, graph.sparse_initializer)) > LARGEST_SPARSE:
+            raise ValueError(
+                f"the dense ones that they stand for are larger than {LARGEST_SPARSE} bytes together"
+            )
         return [
             numpy_helper.from_array(dense_array(sparse), sparse.values.name)
             for sparse in graph.sparse_initializer
@@ -39,7 +42,7 @@ def dense_array(sparse: onnx.SparseTensorProto) -> np.ndarray:
     ------
     ValueError, IndexError : indices that do not fit.
     """
-    if any(extent < 0 for extent in sparse.dims) or math.prod(sparse.dims) > MOST_ELEMENTS:
+    if any(extent < 0 for extent in sparse.dims) or _bytes(sparse) > LARGEST_SPARSE:
         raise ValueError(f"its shape is {list(sparse.dims)}")
     values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
     dense = np.zeros(tuple(sparse.dims), values.dtype)
@@ -48,3 +51,7 @@ def dense_array(sparse: onnx.SparseTensorProto) -> np.ndarray:
     else:
         dense[tuple(indices.T)] = values
     return dense
+
+
+def _bytes(sparse: onnx.SparseTensorProto) -> int:
+    return math.prod(sparse.dims) * max(8, bits_of(sparse.values.data_type)) // 8

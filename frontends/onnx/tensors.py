@@ -5,6 +5,8 @@ Integers of 4 and 2 bits become integers of 8, which hold the same values: nothi
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -20,12 +22,35 @@ NARROW: dict[str, tuple[int, int]] = {
 """The dtypes of fewer than 8 bits: the least and the greatest value."""
 
 
+LARGEST_RANK = 32
+"""Dimensions: NumPy before version 2 has no more."""
+
+
 def is_narrow(data_type: int) -> bool:
     """Tell whether ONNX's data type is of integers of fewer than 8 bits."""
     try:
         return onnx.helper.tensor_dtype_to_np_dtype(data_type).name in NARROW
     except (KeyError, ValueError, TypeError):
         return False
+
+
+def bits_of(data_type: int) -> int:
+    """Return the bits of one element as a file stores it; raises ``ValueError`` for what is no number."""
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type))
+    except (KeyError, ValueError, TypeError):
+        raise ValueError(f"ONNX data type {data_type} is unknown") from None
+    if dtype.hasobject:
+        raise ValueError("it holds text, and numbers were expected")
+    packed = next(
+        (bits for bits in (2, 4) if dtype.name.startswith((f"int{bits}", f"uint{bits}", f"float{bits}_"))), 0
+    )
+    return packed or 8 * dtype.itemsize
+
+
+def stored_bytes(tensor: onnx.TensorProto) -> int:
+    """Return the bytes that the tensor's shape and dtype ask for; raises ``ValueError`` where it holds no numbers."""
+    return math.ceil(math.prod(tensor.dims) * bits_of(tensor.data_type) / 8)
 
 
 def storage_of(dtype: str) -> str:
@@ -43,8 +68,15 @@ def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     TvmqError : its dims, dtype and data do not fit each other, or it holds no numbers.
     """
     try:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            # ONNX's helper would look for it in the folder that the program happens to run in.
+            raise ValueError(
+                "its data lie in another file, which onnx.load or the model's path would have read"
+            )
         if any(extent < 0 for extent in tensor.dims):
             raise ValueError("an extent is negative")
+        if len(tensor.dims) > LARGEST_RANK:
+            raise ValueError(f"it has {len(tensor.dims)} dimensions")
         array = numpy_helper.to_array(tensor)
     # The helper raises whatever it meets in a tensor that is not well formed.
     except Exception as error:
@@ -72,7 +104,12 @@ def input_dtype(value: onnx.ValueInfoProto) -> str:
     try:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
     except (KeyError, ValueError, TypeError):
-        raise TvmqError(f"input {value.name!r} has no known dtype (ONNX data type {kind})") from None
+        hint = (
+            f': give it, such as --input-dtypes "{value.name}:float32"'
+            if kind == onnx.TensorProto.UNDEFINED
+            else ""
+        )
+        raise TvmqError(f"input {value.name!r} has no known dtype (ONNX data type {kind}){hint}") from None
     if dtype.name in NARROW:
         return storage_of(dtype.name)
     if not is_plain(dtype.name):
@@ -85,4 +122,7 @@ def input_dtype(value: onnx.ValueInfoProto) -> str:
 def _reason(tensor: onnx.TensorProto, error: Exception) -> str:
     """Return what does not fit, with the tensor's own numbers."""
     lines = str(error).splitlines()
-    return f"{lines[0] if lines else type(error).__name__} (shape {list(tensor.dims)})"
+    shape = str(list(tensor.dims)[:LARGEST_RANK]).removesuffix("]") + (
+        "]" if len(tensor.dims) <= LARGEST_RANK else ", ...]"
+    )
+    return f"{lines[0] if lines else type(error).__name__} (shape {shape})"

@@ -18,6 +18,9 @@ _HEADER_READERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
+LARGEST_FORTRAN = 2**31
+"""Bytes of an array in Fortran order."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -83,6 +86,12 @@ class RowReader:
         return self._take((count, *self._row_shape))
 
     def _read_fortran(self) -> np.ndarray:
+        size = math.prod(self._header.shape) * self._header.dtype.itemsize
+        if size > LARGEST_FORTRAN:
+            raise TvmqError(
+                f"{self._source} has {size / 2**30:.1f} GiB in Fortran order, all of which must be held at once: "
+                "save it as np.ascontiguousarray(array)"
+            )
         return self._take(self._header.shape[::-1]).T
 
     def _take(self, shape: tuple[int, ...]) -> np.ndarray:

@@ -187,6 +187,7 @@ ARGUMENTS = (
     ("--target", '{"kind": "llvm", "mcpu": "znver3"}'),
     ("--target", "cuda -arch=sm_90"),
     ("--input-shapes", "x:[1,3,7,7]"),
+    ("--input-dtypes", "x:float32"),
     ("--bind", "x=0.5"),
     ("--outputs", "y,r"),
     ("--pass-config", "tirx.disable_vectorize=true"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -88,6 +89,64 @@ def test_missing_members_are_named(built, tmp_path):
         archive.read(path)
     write_tar(path, {"mod.so": b"", "elsewhere/mod.json": b"{}"})
     with pytest.raises(TvmqError, match="it lacks mod.json"):
+        archive.read(path)
+
+
+def _special(name, kind, target=""):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE]
+)
+def test_members_that_are_no_files(built, tmp_path, kind):
+    path = tmp_path / "model.tar"
+    for target in ("mod.json", "/etc/passwd", "../../etc/passwd", "mod.so"):
+        write_tar(path, {"mod.json": metadata.encode(built.metadata)})
+        with tarfile.open(path, "a") as tar:
+            tar.addfile(_special("mod.so", kind, target))
+        with pytest.raises(TvmqError, match="it lacks mod.so"):
+            archive.read(path)
+
+
+def test_no_path_of_an_archive_is_used(built, tmp_path):
+    outside = tmp_path / "outside"
+    path = tmp_path / "model.tar"
+    members = {"mod.json": metadata.encode(built.metadata), "mod.so": b"code"}
+    write_tar(path, {"../outside": b"x", str(outside): b"x", **members})
+    assert archive.read(path)[1] == b"code"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.tar"]
+
+
+def test_members_longer_than_the_archive(built, tmp_path):
+    path = tmp_path / "model.tar"
+    member = tarfile.TarInfo("mod.json")
+    member.size = 2**40
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(TvmqError, match="is not a package: unexpected end of data"):
+        archive.read(path)
+
+
+def test_compressed_archives_are_not_unpacked(built, tmp_path):
+    path = tmp_path / "model.tar"
+    built.export(path)
+    path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    with pytest.raises(TvmqError, match="model.tar is not a package"):
+        archive.read(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.tar")
+    with pytest.raises(TvmqError, match="cannot read .*model.tar"):
+        archive.read(tmp_path / "model.tar")
+
+
+def test_lists_in_lists_without_end(tmp_path):
+    path = tmp_path / "model.tar"
+    write_tar(path, {"mod.json": b"[" * 100_000, "mod.so": b""})
+    with pytest.raises(TvmqError, match="mod.json is not JSON"):
         archive.read(path)
 
 

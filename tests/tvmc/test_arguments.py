@@ -54,6 +54,25 @@ def test_bad_input_shapes(text, message):
         arguments.input_shapes(text)
 
 
+def test_input_dtypes():
+    assert arguments.input_dtypes("x:float32, in/x:0:int64") == {"x": "float32", "in/x:0": "int64"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no dtypes; they look like 'x:float32 ids:int64'"),
+        ("float32", "must look like 'x:float32 ids:int64'"),
+        (":float32", "must look like"),
+        ("x:", "must look like"),
+        ("x:int8 x:int8", "gives 'x' twice"),
+    ],
+)
+def test_bad_input_dtypes(text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        arguments.input_dtypes(text)
+
+
 def test_sizes():
     assert arguments.sizes("N=1,S=128") == {"N": 1, "S": 128}
     for text in ("N", "N=x", "=1", "N=1,N=2"):

@@ -146,7 +146,9 @@ class TestFiles:
         onnx.save(conv_relu(), path, save_as_external_data=True, location="m.data", size_threshold=0)
         assert named_calls(load_onnx(path)) == named_calls(load_onnx(conv_relu()))
         (tmp_path / "m.data").unlink()
-        assert f"external data of ONNX file '{path}' is missing" in refused(path)
+        assert refused(path) == (
+            f"ONNX file '{path}': external data of tensor 'w' cannot be read: file 'm.data': No such file or directory"
+        )
 
     def test_too_old(self):
         proto = conv_relu()

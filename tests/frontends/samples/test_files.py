@@ -203,6 +203,14 @@ def test_a_truncated_array(tmp_path):
         list(read_samples(tmp_path / "s.npy", SPECS))
 
 
+def test_a_large_array_in_fortran_order(tmp_path):
+    with open(tmp_path / "s.npy", "wb") as file:
+        header = {"descr": "<f4", "fortran_order": True, "shape": (2**40, 3, 4, 5)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(TvmqError, match="GiB in Fortran order, all of which must be held at once"):
+        next(iter(read_samples(tmp_path / "s.npy", SPECS)))
+
+
 def test_a_corrupt_member(tmp_path):
     np.savez(tmp_path / "s.npz", x=random_array(3, 3, 4, 5))
     data = bytearray((tmp_path / "s.npz").read_bytes())

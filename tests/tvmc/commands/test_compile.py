@@ -465,6 +465,11 @@ def test_inputs_that_are_bound_and_outputs_that_are_cut(tvmc, tmp_path, flags, o
         (["--bind", "mod=1"], "unknown input 'mod'; did you mean 'mode'?"),
         (["--bind", "mode=0.5"], "input 'mode' cannot be bound to 0.5: it holds int64 values"),
         (["--outputs", "hea"], "unknown output 'hea'; did you mean 'head'"),
+        (["--input-dtypes", "mod:int64"], "unknown input 'mod'; did you mean 'mode'?"),
+        (
+            ["--input-dtypes", "x:float32 mode:int8"],
+            "input 'mode' is given the dtype int8; the model fixes int64",
+        ),
     ],
 )
 def test_inputs_and_outputs_that_are_refused(tvmc, tmp_path, flags, message):

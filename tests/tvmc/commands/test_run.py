@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -29,6 +32,28 @@ def test_inputs_to_outputs(tvmc, package_path, inputs, tmp_path):
         np.testing.assert_array_equal(outputs["sum/of:0"], X + np.float32(10), strict=True)
         np.testing.assert_array_equal(outputs["[bold]"], X * np.float32(2), strict=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.npz", "out put.npz"]
+
+
+def test_arrays_that_are_larger_than_their_input(tvmc, package_path, tmp_path):
+    path = tmp_path / "in.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (2**40, 3)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    result = tvmc("run", package_path, "--inputs", path)
+    assert (
+        result.code == 1
+        and "array 'x' has the shape [1099511627776, 3]; the model takes [2, 3]" in result.err
+    )
+
+
+def test_objects_are_not_unpickled(tvmc, package_path, tmp_path):
+    path = tmp_path / "in.npz"
+    np.savez(path, **{"x": np.full((2, 3), None), "n:0": np.array([10])})
+    result = tvmc("run", package_path, "--inputs", path)
+    assert result.code == 1 and "array 'x' holds object, and numbers were expected" in result.err
 
 
 @pytest.mark.parametrize(("mode", "value"), [("zeros", 0), ("ones", 1)])
