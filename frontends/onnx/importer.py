@@ -24,15 +24,13 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 from ...errors import TvmqError
 from ...passes.hub.graph import (
     OUTPUTS,
-    bindings_of,
     constant,
     dtype_of,
     is_constant,
     main_function,
-    rebuild,
-    with_layer_name,
 )
 from ...passes.hub.layers import Layer, with_layers
+from ..spans import with_spans
 from .bodies import expanded, has_body
 from .control_flow import CONTROL_FLOW
 from .converters.table import CONVERTERS, can_convert
@@ -81,7 +79,7 @@ class Importer(ONNXGraphImporter):
         _refuse_unknown_operators(self._graph.node)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # TVM warns and prints where it also raises
-            mod = self._with_spans(self._main())
+            mod = with_spans(self._main(), self._node_of)
         return relax.transform.DeadCodeElimination()(with_layers(mod, self._layers))
 
     def _main(self) -> tvm.IRModule:
@@ -282,22 +280,6 @@ class Importer(ONNXGraphImporter):
 
     def undecided(self, name: str) -> str:
         return undecided(self._graph, name)
-
-    def _with_spans(self, mod: tvm.IRModule) -> tvm.IRModule:
-        """Return the module with each call's span set: the node whose result is bound next."""
-        names: dict[relax.Var, str] = {}
-        waiting: list[relax.Var] = []
-        for binding in bindings_of(mod):
-            waiting.append(binding.var)
-            if binding.var in self._node_of:
-                names.update(dict.fromkeys(waiting, self._node_of[binding.var]))
-                waiting.clear()
-
-        def name_call(builder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-            named = isinstance(value, relax.Call) and var in names
-            return with_layer_name(value, names[var]) if named else value
-
-        return rebuild(mod, name_call)
 
 
 def _refuse_unknown_operators(nodes: Sequence[onnx.NodeProto]) -> None:
