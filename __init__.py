@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import TvmqError as TvmqError
     from .frontends.onnx.load import load_onnx as load_onnx
     from .frontends.samples.files import CalibrationFiles as CalibrationFiles
+    from .frontends.tflite.load import load_tflite as load_tflite
     from .ranges import Range as Range
     from .runtime.package import load as load
     from .search.options import SearchOptions as SearchOptions
@@ -63,6 +64,7 @@ _LOCATIONS = {
     "compile_c_library": "api",
     "load": "runtime.package",
     "load_onnx": "frontends.onnx.load",
+    "load_tflite": "frontends.tflite.load",
     "quantize": "api",
     "quantize_with_accuracy_control": "api",
     "read_config": "config.config",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -14,11 +14,12 @@ import tvm
 
 from .errors import TvmqError
 from .frontends.edges import check_edges
-from .frontends.onnx.load import load_onnx
-from .frontends.onnx.shapes import Given as GivenShapes
+from .frontends.files import load_model
 from .frontends.relax_module import adopt
 from .frontends.samples.files import CalibrationFiles
 from .frontends.samples.given import given_samples
+from .frontends.shapes import Given as GivenShapes
+from .frontends.torch.recognise import is_exported_program, refuse_others
 from .memory import give_back
 from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs
@@ -27,7 +28,10 @@ from .passes.hub.graph import describe_layer, input_specs
 from .passes.prepare.prepare import Prepare
 from .schedules.blame import failing_layer
 
-Model: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+Model: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | tvm.IRModule | ExportedProgram"
 Samples: TypeAlias = Iterable[Mapping[str, np.ndarray]] | str | os.PathLike[str] | CalibrationFiles
 Shapes: TypeAlias = GivenShapes
 Dtypes: TypeAlias = Mapping[str, object]
@@ -36,7 +40,7 @@ Bound: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says of an ONNX model's inputs and outputs; each as ``load_onnx`` takes it."""
+    """What the user says of a model's inputs and outputs; each as ``load_model`` takes it."""
 
     input_shapes: Shapes | None = None
     input_dtypes: Dtypes | None = None
@@ -56,9 +60,16 @@ def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModu
     if isinstance(model, tvm.IRModule):
         given.refuse_for("a Relax module")
         mod = adopt(model)
+    elif is_exported_program(model):
+        # Not before there is one: it imports torch.
+        from .frontends.torch.load import load_exported_program
+
+        given.refuse_for("an exported program")
+        mod = load_exported_program(model, given.input_shapes)
     else:
+        refuse_others(model)
         shapes = dict(given.input_shapes or {}) or None
-        mod = load_onnx(model, shapes, given.bind, given.outputs, given.input_dtypes)
+        mod = load_model(model, shapes, given.bind, given.outputs, given.input_dtypes)
     check_edges(mod)
     prepare = Prepare(in_float32=in_float32 or has_pairs(mod))
 

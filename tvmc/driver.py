@@ -49,23 +49,23 @@ def load(
     model_format: str | None = None,
     shape_dict: Mapping[str, Sequence[int]] | None = None,
 ) -> TVMCModel:
-    """Read an ONNX model.
+    """Read an ONNX or TFLite model.
 
     Parameters
     ----------
-    model_format : ``"onnx"``.
+    model_format : ``"onnx"`` or ``"tflite"``; the file itself tells which it is.
     shape_dict : shapes of inputs that the model leaves open, by name.
 
     Raises
     ------
-    TvmqError : another format; as ``frontends.onnx.load.load_onnx`` does.
+    TvmqError : another format; as ``frontends.files.load_model`` does.
     """
     say(COMPILE, {"model_format": model_format}, keywords=True)
     check_format(Path(path), model_format)
-    from ..frontends.onnx.load import load_onnx
+    from ..frontends.files import load_model
 
     return TVMCModel(
-        load_onnx(path, {name: tuple(shape) for name, shape in (shape_dict or {}).items()} or None)
+        load_model(path, {name: tuple(shape) for name, shape in (shape_dict or {}).items()} or None)
     )
 
 

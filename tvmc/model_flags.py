@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add the model's file and the shapes of its inputs."""
-    parser.add_argument("FILE", type=Path, nargs="?", help="the ONNX model")
+    parser.add_argument("FILE", type=Path, nargs="?", help="the model: an ONNX or TFLite file")
     parser.add_argument(
         "--input-shapes",
         type=arguments.input_shapes,
@@ -56,6 +56,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         type=arguments.names,
         metavar="NAMES",
         help="end the model at these values or nodes, in place of its own outputs",
+    )
+    parser.add_argument(
+        "--tflite-exact",
+        action="store_true",
+        help="of a TFLite model: compute the integers that TFLite's reference kernels compute, bit by bit",
     )
 
 
@@ -124,10 +129,12 @@ def known_pass_config(given: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Any]
 def import_model(args: argparse.Namespace) -> IRModule:
     """Return the model; raises ``TvmqError`` where it cannot be read or has operators that are not known."""
     check_format(args.FILE, args.model_format)
-    from ..frontends.onnx.load import load_onnx
+    from ..frontends.files import load_model
 
     with progress("import", None):
-        return load_onnx(args.FILE, args.input_shapes, dict(args.bind), args.outputs, args.input_dtypes)
+        return load_model(
+            args.FILE, args.input_shapes, dict(args.bind), args.outputs, args.input_dtypes, args.tflite_exact
+        )
 
 
 def quantized(

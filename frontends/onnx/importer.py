@@ -23,15 +23,14 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 from ...errors import TvmqError
 from ...passes.hub.graph import (
     OUTPUTS,
-    bindings_of,
     constant,
     dtype_of,
     is_constant,
     main_function,
-    rebuild,
-    with_layer_name,
 )
 from ...passes.hub.layers import Layer, with_layers
+from ..spans import with_spans
+from ..tflite.body import DOMAIN as TFLITE
 from .bodies import expanded, has_body
 from .constants import Constants
 from .control_flow import CONTROL_FLOW
@@ -83,7 +82,7 @@ class Importer(ONNXGraphImporter):
         _refuse_unknown_operators(self._graph.node)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # TVM warns and prints where it also raises
-            mod = self._with_spans(self._main())
+            mod = with_spans(self._main(), self._node_of)
         return relax.transform.DeadCodeElimination()(with_layers(mod, self._layers))
 
     def _main(self) -> tvm.IRModule:
@@ -140,7 +139,7 @@ class Importer(ONNXGraphImporter):
         """Convert nodes in order, those of a subgraph too."""
         for name, node in zip(unique_node_names(nodes, self._names), nodes, strict=True):
             self._check_names(name, node)
-            what = f"ONNX node {name!r} ({node.op_type})"
+            what = f"{described(name, node)}"
             uncounted = self._constants.before(node, self._nodes, self.opset, what)
             try:
                 self._convert_node(name, node)
@@ -159,14 +158,12 @@ class Importer(ONNXGraphImporter):
         for value in node.input:
             if value and value not in self._nodes:
                 raise TvmqError(
-                    f"ONNX node {name!r} ({node.op_type}) reads {value!r}, which no input, initializer "
+                    f"{described(name, node)} reads {value!r}, which no input, initializer "
                     "or earlier node gives"
                 )
         for value in node.output:
             if value and value in self._nodes:
-                raise TvmqError(
-                    f"ONNX node {name!r} ({node.op_type}) gives {value!r}, which the model has already"
-                )
+                raise TvmqError(f"{described(name, node)} gives {value!r}, which the model has already")
 
     def _convert_node(self, name: str, node: onnx.NodeProto) -> None:
         if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
@@ -237,15 +234,15 @@ class Importer(ONNXGraphImporter):
         if isinstance(value.ty, relax.TensorType):
             if dtype_of(value) in NARROW:
                 raise TvmqError(
-                    f"ONNX node {name!r} ({node.op_type}) gives {dtype_of(value)} values; integers of fewer than 8 "
+                    f"{described(name, node)} gives {dtype_of(value)} values; integers of fewer than 8 "
                     "bits are supported as constant weights alone"
                 )
-            what = f"ONNX node {name!r} ({node.op_type}): its result"
+            what = f"{described(name, node)}: its result"
             check_size([int(extent) for extent in value.ty.shape], dtype_of(value), what)
 
     def _data_dependent(self, name: str, node: onnx.NodeProto) -> TvmqError:
         return TvmqError(
-            f"ONNX node {name!r} ({node.op_type}) gives a result whose shape depends on its data; shapes must be "
+            f"{described(name, node)} gives a result whose shape depends on its data; shapes must be "
             f"static{where_to_cut(self._graph, node)}"
         )
 
@@ -294,21 +291,11 @@ class Importer(ONNXGraphImporter):
     def undecided(self, name: str) -> str:
         return undecided(self._graph, name)
 
-    def _with_spans(self, mod: tvm.IRModule) -> tvm.IRModule:
-        """Return the module with each call's span set: the node whose result is bound next."""
-        names: dict[relax.Var, str] = {}
-        waiting: list[relax.Var] = []
-        for binding in bindings_of(mod):
-            waiting.append(binding.var)
-            if binding.var in self._node_of:
-                names.update(dict.fromkeys(waiting, self._node_of[binding.var]))
-                waiting.clear()
 
-        def name_call(builder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-            named = isinstance(value, relax.Call) and var in names
-            return with_layer_name(value, names[var]) if named else value
-
-        return rebuild(mod, name_call)
+def described(name: str, node: onnx.NodeProto) -> str:
+    """Return a node as messages name it."""
+    kind = "TFLite operator" if node.domain == TFLITE else "ONNX node"
+    return f"{kind} {name!r} ({node.op_type})"
 
 
 def _refuse_unknown_operators(nodes: Sequence[onnx.NodeProto]) -> None:

@@ -23,7 +23,7 @@ from .file import Quantization
 
 DOMAIN = "tflite"
 TENSORS = "tensors"
-"""The attribute with the dtypes and the quantization of a node's inputs and results, and whether it is exact, in JSON."""
+"""The attribute with dtypes and quantization of a node's inputs and results, and whether it is exact, in JSON."""
 
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 

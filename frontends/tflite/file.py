@@ -88,7 +88,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its name in capitals as the schema has it, or a custom operator's own; tensors by place, -1 for none."""
+    """One operator: its name as the schema has it, or a custom operator's own; tensors by place, -1 for none."""
 
     name: str
     is_custom: bool
@@ -302,8 +302,8 @@ class _Reader:
             scale.size > 1 and not (0 <= axis < len(shape) and shape[axis] == scale.size)
         ):
             raise TvmqError(
-                f"tensor {name!r} of the shape {list(shape)} has {scale.size} scales and {zero_point.size} zero points on "
-                f"axis {axis}, which do not fit"
+                f"tensor {name!r} of the shape {list(shape)} has {scale.size} scales and {zero_point.size} zero points "
+                f"on axis {axis}, which do not fit"
             )
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             raise TvmqError(

@@ -1,6 +1,6 @@
 """A TFLite file's graph as an ONNX graph: each operator a node of the domain ``tflite``.
 
-    CONV_2D(x, w, b) -> y     -->     tflite.CONV_2D(x, w, b) -> y,  with the options, and the quantization of x, w, b, y
+    CONV_2D(x, w, b) -> y  -->  tflite.CONV_2D(x, w, b) -> y, with the options, and the quantization of x, w, b, y
 
 The tensors keep their names, dtypes and layouts; quantized ones are their integers. What a node computes is written out
 when its turn in the import comes (``body.py``), with the shapes and constants that are known by then.

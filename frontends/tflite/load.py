@@ -34,13 +34,14 @@ def load_tflite(
     input_shapes: Given | None = None,
     bind: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
+    input_dtypes: Mapping[str, object] | None = None,
     exact: bool = False,
 ) -> IRModule:
     """Return the Relax module of a TFLite file: as ``load_onnx`` does of an ONNX file, with channels last.
 
     Parameters
     ----------
-    input_shapes, bind, outputs : as for ``load_onnx``; an operator is named after its first result.
+    input_shapes, bind, outputs, input_dtypes : as for ``load_onnx``; an operator is named after its first result.
     exact : operators on quantized tensors give the integers that TFLite's reference kernels give.
 
     Raises
@@ -50,7 +51,7 @@ def load_tflite(
     """
     model = read(Path(path))
     graph = to_graph(model, input_shapes or {}, exact)
-    mod = load_onnx(graph, input_shapes, bind, outputs)
+    mod = load_onnx(graph, input_shapes, bind, outputs, input_dtypes)
     if not exact:
         return mod
     return with_fixed_points(mod, fixed_points(model, [node.name for node in graph.graph.node]))

@@ -30,7 +30,7 @@ class FixedPoint:
 
     Attributes
     ----------
-    once : the product is rounded once, halves upwards: ``(accumulator * multiplier + 2**(30 - shift)) >> (31 - shift)``.
+    once : the product is rounded once, halves upwards: ``(sum * multiplier + 2**(30 - shift)) >> (31 - shift)``.
     """
 
     bias: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""``tvmc quantize``: an ONNX file to a Q/DQ ONNX file, for onnxruntime, OpenVINO and others, or to compile later."""
+"""``tvmc quantize``: a model to a Q/DQ ONNX file, for onnxruntime, OpenVINO and others, or to compile later."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "quantize",
         help="quantize a model to a Q/DQ ONNX file that other runtimes take too",
-        description="Quantize an ONNX model to another ONNX file, whose operators stand between QuantizeLinear and "
-        "DequantizeLinear. tvmc compile makes the same integers of it as of the model itself.",
+        description="Quantize an ONNX or TFLite model to an ONNX file, whose operators stand between QuantizeLinear "
+        "and DequantizeLinear. tvmc compile makes the same integers of it as of the model itself.",
         usage="tvmc quantize [options] FILE",
         allow_abbrev=False,
     )

@@ -1,4 +1,4 @@
-"""Files of other formats than ONNX, by their suffixes."""
+"""Files of formats that are not read, by their suffixes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import TvmqError
 
-READS_ONNX = "models are read in ONNX form; convert this one to ONNX first"
+READS = "models are read in ONNX and TFLite form; convert this one to ONNX first"
 
 FORMATS = {
     ".h5": "Keras",
@@ -16,13 +16,12 @@ FORMATS = {
     ".pt2": "PyTorch",
     ".pth": "PyTorch",
     ".relay": "Relay",
-    ".tflite": "TFLite",
 }
 """Suffix -> whose files have it. ``.pb`` and ``.zip`` are not here: ONNX files have them too."""
 
 
 def check_format(path: Path, named: str | None) -> None:
-    """Raise ``TvmqError`` for a file that is by its suffix no ONNX model.
+    """Raise ``TvmqError`` for a file that is by its suffix a model in a format that is not read.
 
     Parameters
     ----------
@@ -31,5 +30,5 @@ def check_format(path: Path, named: str | None) -> None:
     owner = FORMATS.get(path.suffix.lower())
     if named is None and owner is not None:
         raise TvmqError(
-            f"{str(path)!r} is a {owner} model by its suffix; {READS_ONNX} (--model-format onnx, if it is one)"
+            f"{str(path)!r} is a {owner} model by its suffix; {READS} (--model-format onnx, if it is one)"
         )

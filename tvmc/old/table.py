@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .flags import OldFlag
-from .formats import READS_ONNX
+from .formats import READS
 
 SWITCH = {"action": "store_true"}
 NUMBER = {"type": int}
@@ -27,8 +27,8 @@ _MODEL = (
     OldFlag(
         "--model-format",
         shape={"metavar": "FORMAT"},
-        same=("onnx",),
-        refused={"*": READS_ONNX},
+        same=("onnx", "tflite"),
+        refused={"*": READS},
     ),
     OldFlag("--desired-layout", _LAYOUT, LIST, same=_LAYOUTS),
     OldFlag("--desired-layout-ops", _LAYOUT, LIST),

@@ -129,8 +129,8 @@ def average_pool(
         after.append(total - total // 2)
     low, high = integer_limits(body.results[0], function)
     return body(
-        f"{DOMAIN}.AveragePool", data, kernel_shape=size, strides=strides, pads=(*before, *after), lower=low, upper=high,
-        domain=DOMAIN,
+        f"{DOMAIN}.AveragePool", data, domain=DOMAIN, kernel_shape=size, strides=strides, pads=(*before, *after),
+        lower=low, upper=high,
     )  # fmt: skip
 
 

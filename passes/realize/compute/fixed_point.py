@@ -95,7 +95,7 @@ class RequantizeFixed:
 
 @dataclass(frozen=True)
 class RoundedQuotient:
-    """sum of a window --> its mean, an integer of ``out``, halves away from 0; the multiplier is the number of elements."""
+    """sum of a window --> its mean, an integer of ``out``, halves away from 0; the multiplier is their number."""
 
     out: Output
 
@@ -119,7 +119,7 @@ def softmax(data: te.Tensor, exponentials: te.Tensor, *, out: Output, bits: int)
 
     Parameters
     ----------
-    exponentials : int32 (256,): of ``exp(-d * scale)``, in units of ``2**-31``, for the distance d to the row's maximum.
+    exponentials : int32 (256,): ``exp(-d * scale)``, in units of ``2**-31``, of the distance d to the row's maximum.
     bits : of the result's scale, which is ``2**-bits``.
     """
     *lead, inner = (int(extent) for extent in data.shape)

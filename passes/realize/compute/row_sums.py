@@ -25,8 +25,8 @@ def row_sums(data: te.Tensor, *, factor: int, lanes: int | None = None) -> te.Te
 
     Parameters
     ----------
-    lanes : numbers of int16 in a vector: each adds up its own part of the row, and their sums are added then; None leaves
-        that to the schedule.
+    lanes : numbers of int16 in a vector: each adds up its own part of the row, and their sums are added then; None
+        leaves that to the schedule.
     """
     *lead, inner = (int(extent) for extent in data.shape)
     if inner <= FEW:

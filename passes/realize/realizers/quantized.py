@@ -130,7 +130,7 @@ class Facts(Protocol):
         """Return the two numbers that a float value has; None for any other."""
 
     def fixed_point(self, call: relax.Expr) -> FixedPoint | None:
-        """Return the integers by which the model's file wants this operator computed; None where it leaves them open."""
+        """Return the integers that the model's file fixes for this operator; None where it leaves them open."""
 
     def refuse(self, call: relax.Expr, reason: str) -> None:
         """Note why this node stays float."""
