@@ -139,7 +139,7 @@ class Importer(ONNXGraphImporter):
         """Convert nodes in order, those of a subgraph too."""
         for name, node in zip(unique_node_names(nodes, self._names), nodes, strict=True):
             self._check_names(name, node)
-            what = f"{described(name, node)}"
+            what = described(name, node)
             uncounted = self._constants.before(node, self._nodes, self.opset, what)
             try:
                 self._convert_node(name, node)

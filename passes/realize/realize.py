@@ -298,7 +298,8 @@ class _Analysis:
             elif binding.var in self._parameters:
                 found[name] = Layer(name, "", "int8")
             elif binding.var in self.as_is and binding.var not in self.float_plans and kind:
-                found[name] = Layer(name, "", "float", self._why_float(binding.value))
+                own = Layer(name, "", "float", self._why_float(binding.value))
+                found[name] = Layer(name, "", "int8") if _gives_integers(binding.var) else own
         for plan in (*self.plans.values(), *self.float_plans.values()):
             for name in plan.absorbed:
                 found[name] = Layer(name, "", plan.status, details={"fused_into": plan.layer})
@@ -310,6 +311,11 @@ class _Analysis:
         if any(self.parameters(argument) is not None for argument in call.args):
             return f"no integer form of {op_name(call).removeprefix('relax.')} with these operands"
         return "none of its inputs is quantized"
+
+
+def _gives_integers(var: relax.Var) -> bool:
+    """Tell whether a value is a tensor of 8-bit integers, which the model itself has and no quantization made."""
+    return isinstance(var.ty, relax.TensorType) and dtype_of(var) in STORED_DTYPES
 
 
 class _Carrier:
