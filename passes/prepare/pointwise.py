@@ -14,6 +14,7 @@ POINTWISE = frozenset(
     {
         "relax.add",
         "relax.clip",
+        "relax.dequantize",
         "relax.divide",
         "relax.exp",
         "relax.maximum",
@@ -23,11 +24,13 @@ POINTWISE = frozenset(
         "relax.nn.leakyrelu",
         "relax.nn.relu",
         "relax.nn.silu",
+        "relax.quantize",
         "relax.sigmoid",
         "relax.subtract",
         "relax.tanh",
     }
 )
+"""Those to and from integers with one scale for all of them; scales of channels are no operands that a move fits."""
 
 
 def before_move(

@@ -125,13 +125,51 @@ class _Rewriter:
         return _Placed(scope.emit(made, layer_name(call)), placed.groups, placed.axes)
 
 
+@dataclass(frozen=True)
+class _Weight:
+    """A constant IOHW weight, less its zero point where it is quantized; ``pair`` dequantizes it then."""
+
+    values: np.ndarray
+    pair: relax.Call | None = None
+
+    @classmethod
+    def of(cls, scope: Scope, weight: relax.Expr, groups: int) -> _Weight | None:
+        """Return what is known of a weight; None of one that varies, or whose scales are not those of its filters."""
+        if is_constant(weight):
+            return cls(to_numpy(weight))
+        pair = scope.defined_by(weight, "relax.dequantize")
+        if pair is None or not all(is_constant(argument) for argument in pair.args):
+            return None
+        values, scale, zero_point = (to_numpy(argument) for argument in pair.args)
+        if scale.size > 1 and (pair.attrs.axis % values.ndim != 1 or groups > 1):
+            return None
+        if zero_point.size > 1 and zero_point.any():
+            return None
+        return cls(values.astype(np.int32) - int(zero_point.reshape(-1)[0]), pair)
+
+    def again(self, scope: Scope, weights: np.ndarray, name: str) -> relax.Expr:
+        """Return weights OIHW made of these, whose channels are those of the filters again and again, as these are."""
+        if self.pair is None:
+            return constant(weights)
+        integers, scale, zero_point = (to_numpy(argument) for argument in self.pair.args)
+        times = len(weights) // scale.size if scale.size > 1 else 1
+        stored = (weights + int(zero_point.reshape(-1)[0])).astype(integers.dtype)
+        parameters = (
+            constant(np.tile(each, times) if each.size > 1 else each) for each in (scale, zero_point)
+        )
+        return scope.emit(
+            relax.op.dequantize(constant(stored), *parameters, axis=0, out_dtype="float32"), name
+        )
+
+
 def _by_phases(scope: Scope, call: relax.Call) -> _Placed | None:
     """Return the convolution; None where the weights vary or the layout is another."""
     data, weight = call.args
     attrs = call.attrs
-    if not is_constant(weight) or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "IOHW"):
+    given = _Weight.of(scope, weight, int(attrs.groups))
+    if given is None or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "IOHW"):
         return None
-    values, groups = _spread(to_numpy(weight), [int(step) for step in attrs.dilation]), int(attrs.groups)
+    values, groups = _spread(given.values, [int(step) for step in attrs.dilation]), int(attrs.groups)
     strides = [int(step) for step in attrs.strides]
     padding = [int(width) for width in attrs.padding[:2]]
     extents, lengths = shape_of(data)[2:], shape_of(call)[2:]
@@ -143,7 +181,7 @@ def _by_phases(scope: Scope, call: relax.Call) -> _Placed | None:
     name = layer_name(call)
 
     def convolution(weights: np.ndarray) -> relax.Var:
-        call = relax.op.nn.conv2d(data, constant(weights), padding=widths, groups=groups)
+        call = relax.op.nn.conv2d(data, given.again(scope, weights, name), padding=widths, groups=groups)
         return scope.emit(call, name)
 
     if groups > 1 and values.shape[:2] == (groups, 1):

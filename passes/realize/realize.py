@@ -31,6 +31,7 @@ from ..hub.contract import module_pass
 from ..hub.fixed_point import FixedPoint, fixed_points_of
 from ..hub.graph import (
     bindings_of,
+    constant,
     dtype_of,
     is_constant,
     layer_name,
@@ -313,6 +314,18 @@ class _Analysis:
         return "none of its inputs is quantized"
 
 
+def _folded(pair: relax.Call) -> relax.Expr | None:
+    """Return weights that float operators read as the floats that they are; None where one of the operands varies."""
+    if not all(is_constant(argument) for argument in pair.args):
+        return None
+    values, scale, zero_point = (to_numpy(argument) for argument in pair.args)
+    shape = [1] * values.ndim
+    if scale.size > 1:
+        shape[int(pair.attrs.axis)] = -1
+    zeros = zero_point.reshape(shape if zero_point.size > 1 else (1,) * values.ndim)
+    return constant(arithmetic.dequantize(values, scale.reshape(shape), zeros))
+
+
 def _gives_integers(var: relax.Var) -> bool:
     """Tell whether a value is a tensor of 8-bit integers, which the model itself has and no quantization made."""
     return isinstance(var.ty, relax.TensorType) and dtype_of(var) in STORED_DTYPES
@@ -345,6 +358,10 @@ class _Carrier:
         if pair in analysis.as_integers:
             found = analysis.row_pair(pair)
             self._rows[pair] = quantize_rows(self, found, value.args[0], layer_name(value))
+        if var in analysis.as_is and op_name(value) == "relax.dequantize":
+            folded = _folded(old)
+            if folded is not None:
+                return folded
         parameters, step = analysis.parameters(var), analysis.two_valued(var)
         if parameters is not None and var in analysis.as_integers:
             self._integers[var] = self._move(old, value, parameters)

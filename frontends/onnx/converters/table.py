@@ -35,8 +35,8 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ....passes.hub.row_pairs import WHOLE, asymmetric_integers
-from ...tflite.exact_operators import DOMAIN as EXACT
-from ...tflite.exact_operators import OPERATORS
+from ...tflite.own_operators import DOMAIN as OWN
+from ...tflite.own_operators import OPERATORS
 from ..bodies import has_body
 from ..folding import DATA_DEPENDENT
 from .basic import LRN, BatchNormalization, Constant, LayerNormalization
@@ -279,7 +279,7 @@ DOMAINS: dict[str, frozenset[str] | None] = {
     "": None,
     "ai.onnx": None,
     "com.microsoft": frozenset({"DequantizeLinear", "Gelu", "QuantizeLinear"}),
-    EXACT: frozenset(OPERATORS),
+    OWN: frozenset(OPERATORS),
 }
 """The operators of ``CONVERTERS`` that each domain has; None for all. An operator of the same name in another
 domain is another operator."""

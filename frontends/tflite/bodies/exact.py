@@ -19,8 +19,8 @@ from ....passes.hub.arithmetic import bounds_of
 from ....passes.hub.fixed_point import multiplied, quantized_multiplier, rounded_shift
 from .. import gemmlowp
 from ..body import LIMITS, OperatorBody, Stored
-from ..exact_operators import DOMAIN
 from ..file import Quantization
+from ..own_operators import DOMAIN
 
 SHORT = ("int8", "uint8")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tflite import Padding
 
 from ..body import OperatorBody
+from ..own_operators import DOMAIN
 from . import exact
 
 
@@ -69,7 +70,7 @@ def _convolution(
 
 def fully_connected(
     body: OperatorBody, data: str, weight: str, bias: str = "", *, fused_activation_function: int = 0,
-    weights_format: int = 0, keep_num_dims: int = 0, **_,
+    weights_format: int = 0, keep_num_dims: int = 0, asymmetric_quantize_inputs: int = 0, **_,
 ) -> str:  # fmt: skip
     if weights_format:
         raise ValueError("its weights are in a shuffled format, which is not supported")
@@ -79,6 +80,10 @@ def fully_connected(
     rows = body.real(data)
     if not keep_num_dims or body.shapes[data][-1] != depth:
         rows = body.reshape(rows, -1, depth)
+    if body.stored[data].quantization is None and body.stored[weight].quantization is not None:
+        # A "hybrid" operator: its data are quantized row by row while the model runs.
+        symmetric = int(not asymmetric_quantize_inputs)
+        rows = body(f"{DOMAIN}.DynamicRows", rows, symmetric=symmetric, domain=DOMAIN)
     product = body("MatMul", rows, body.permuted(weight, (1, 0)))
     if bias:
         product = body("Add", product, body.real(bias))

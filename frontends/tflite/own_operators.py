@@ -1,4 +1,5 @@
-"""Operators on integers that ONNX does not have, for bodies that compute as TFLite's reference kernels do.
+"""Operators that ONNX does not have: on integers, for bodies that compute as TFLite's reference kernels do, and rows
+that are quantized while the model runs.
 
 They are of the domain ``tvmq``; ``frontends.onnx.converters.table`` lists them among the importer's.
 """
@@ -15,6 +16,7 @@ from tvm.relax.frontend.onnx import onnx_frontend as stock
 from ...passes.hub.arithmetic import Output, bounds_of
 from ...passes.hub.graph import constant, dtype_of, shape_of
 from ...passes.hub.op_patterns import INJECTIVE, OPAQUE
+from ...passes.hub.row_pairs import emit_row_pair
 from ...passes.realize.compute import elementwise, fixed_point, pool
 
 DOMAIN = "tvmq"
@@ -66,6 +68,14 @@ class AveragePool(stock.OnnxOpConverter):
         return bb.call_te(define, inputs[0], counts, primfunc_name_hint="qaverage_pool2d")
 
 
+class DynamicRows(stock.OnnxOpConverter):
+    """Rows of floats rounded to the integers of their own scales (``passes.hub.row_pairs``)."""
+
+    @classmethod
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        return emit_row_pair(bb, inputs[0], symmetric=bool(attr["symmetric"]))
+
+
 OPERATORS: dict[str, type[stock.OnnxOpConverter]] = {
-    f"{DOMAIN}.{kind.__name__}": kind for kind in (AveragePool, LookUp, Rescale, Softmax)
+    f"{DOMAIN}.{kind.__name__}": kind for kind in (AveragePool, DynamicRows, LookUp, Rescale, Softmax)
 }
