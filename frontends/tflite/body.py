@@ -123,10 +123,11 @@ class OperatorBody(Body):
         turned = np.ascontiguousarray(value.transpose(axes))
         return self.dequantized(self.constant(turned, str(turned.dtype)), stored)
 
-    def on_image(self, value: str, operator: Callable[[str], str]) -> str:
-        """Return the result of an operator of images with channels first, on one with channels last."""
-        first = self("Transpose", value, perm=list(CHANNELS_FIRST))
-        return self("Transpose", operator(first), perm=list(CHANNELS_LAST))
+    def result_of_image(self, data: str, operator: Callable[[str], str]) -> str:
+        """Return the operator's result, which is an image: ``operator`` computes it with channels first, in float."""
+        first = self("Transpose", self.real(data), perm=list(CHANNELS_FIRST))
+        # Quantized before it is turned, so that the quantization is next to what computes the values.
+        return self("Transpose", self.result(operator(first)), perm=list(CHANNELS_LAST))
 
     def activated(self, value: str, function: int) -> str:
         """Return a value behind the activation that an operator's options name."""

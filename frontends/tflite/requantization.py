@@ -17,7 +17,7 @@ from ...errors import TvmqError
 from ...passes.hub.fixed_point import FixedPoint, quantized_multiplier
 from .file import Model, Operator, Tensor
 
-CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 """The operators, and the axis of their weights that the results' channels are on."""
 
 
@@ -36,13 +36,21 @@ def fixed_points(model: Model, names: Sequence[str]) -> dict[str, FixedPoint]:
 
 
 def _is_quantized(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
-    return tensors[operator.inputs[0]].quantization is not None
+    return tensors[_operands(operator)[0]].quantization is not None
+
+
+def _operands(operator: Operator) -> tuple[int, int, int]:
+    """Return the places of data, weight and bias, -1 for none."""
+    if operator.name == "TRANSPOSE_CONV":
+        _, weight, data, bias = (*operator.inputs, -1)[:4]
+    else:
+        data, weight, bias = (*operator.inputs, -1)[:3]
+    return data, weight, bias
 
 
 def _fixed_point(operator: Operator, tensors: tuple[Tensor, ...], name: str) -> FixedPoint:
-    data, weight = (tensors[place] for place in operator.inputs[:2])
+    data, weight, bias = (tensors[place] if place >= 0 else None for place in _operands(operator))
     result = tensors[operator.outputs[0]]
-    bias = tensors[operator.inputs[2]] if len(operator.inputs) > 2 and operator.inputs[2] >= 0 else None
     why = _unknown(operator, data, weight, result, bias)
     if why:
         raise TvmqError(f"TFLite operator {name!r} ({operator.name}) has no exact integers here: {why}")

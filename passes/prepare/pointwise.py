@@ -38,13 +38,15 @@ def before_move(
     moved: Callable[[relax.Expr], relax.Expr | None],
     constant_of: Callable[[np.ndarray], relax.Expr | None],
 ) -> relax.Call | None:
-    """Return the call on its operands as they were before a move; None where one of them was never moved.
+    """Return the call on its operands as they were before a move; None where one of them, or all, were never moved.
 
     Parameters
     ----------
     moved : what a tensor was before; None for one that the move has not made.
     constant_of : a constant for those operands; None where it does not fit them. Single numbers stay.
     """
+    if all(is_constant(argument) for argument in call.args):
+        return None
     args: list[relax.Expr] = []
     for argument in call.args:
         if is_scalar(argument):

@@ -23,6 +23,7 @@ from functools import partial
 import tvm
 from tvm import relax, te
 
+from ...errors import TvmqError
 from ...targets.row import TargetRow
 from ..hub import arithmetic
 from ..hub.compressed import compressed_layers
@@ -54,7 +55,7 @@ from .realizers.functions import plan_function
 from .realizers.moves import move, move_inputs, moved_parameters
 from .realizers.product import plan_matrix_product
 from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rows, Rule
-from .realizers.weighted import plan_weighted
+from .realizers.weighted import FIXED, OPERATORS, plan_weighted
 from .recurrences import realize_recurrences
 
 RULES: tuple[Rule, ...] = (
@@ -91,6 +92,7 @@ class Realize:
     def transform_module(self, mod: tvm.IRModule, ctx: tvm.transform.PassContext) -> tvm.IRModule:
         mod = realize_recurrences(mod, self.row)
         analysis = _Analysis(mod, self.row)
+        analysis.refuse_inexact()
         realized = rebuild(mod, _Carrier(analysis).rewrite)
         realized = tvm.transform.Sequential(
             [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
@@ -263,6 +265,15 @@ class _Analysis:
             if plan is not None:
                 return plan
         return None
+
+    def refuse_inexact(self) -> None:
+        """Raise ``TvmqError`` where a layer whose integers the model's file fixes has no plan that computes them."""
+        planned = {plan.layer for plan in self.plans.values() if FIXED in plan.details}
+        for binding in self.bindings:
+            name = layer_name(binding.value)
+            if op_name(binding.value) in OPERATORS and name in self._fixed_points and name not in planned:
+                why = self.refusals.get(name, "no kernel quantizes its result")
+                raise TvmqError(f"layer {name!r} cannot be computed by the exact integers of its file: {why}")
 
     def layers(self, mod: tvm.IRModule) -> list[Layer]:
         """Return the layer records with what became of each node."""

@@ -60,7 +60,8 @@ def leaky_relu(body: OperatorBody, data: str, *, alpha: float = 0.0, **_) -> str
 
 
 def prelu(body: OperatorBody, data: str, alpha: str, **_) -> str:
-    exact.refuse(body, [data, alpha])
+    if body.exact and body.is_quantized(data, alpha):
+        return exact.prelu(body, data, alpha)
     return body.result(body("PRelu", body.real(data), body.real(alpha)))
 
 

@@ -66,7 +66,10 @@ def _centred(body: OperatorBody, name: str) -> str:
 
 def rescaled(body: OperatorBody, value: str, ratio: float) -> str:
     """Return int32 times a ratio of scales."""
-    multiplier, shift = quantized_multiplier(ratio)
+    return _rescaled_by(body, value, *quantized_multiplier(ratio))
+
+
+def _rescaled_by(body: OperatorBody, value: str, multiplier: int, shift: int) -> str:
     return body(f"{DOMAIN}.Rescale", value, multiplier=multiplier, shift=shift, domain=DOMAIN)
 
 
@@ -247,6 +250,57 @@ def _high_product_16(values: np.ndarray, factor: int) -> np.ndarray:
 
 def _saturated_16(values: np.ndarray) -> np.ndarray:
     return np.clip(values, -(2**15), 2**15 - 1)
+
+
+def mean(body: OperatorBody, data: str, axes: Sequence[int], keep_dims: int) -> str:
+    """Write ``MEAN`` of 8-bit tensors: one rescaling, whose multiplier holds the number of elements."""
+    _expect(body, data)
+    count = math.prod(body.shapes[data][axis] for axis in axes)
+    ratio = scale_of(body.stored[data].quantization) / scale_of(body.results[0].quantization)
+    multiplier, shift = quantized_multiplier(ratio)
+    own = min(count.bit_length() - 1, 32, 31 + shift)
+    total = body("ReduceSum", _centred(body, data), body.constant(list(axes)), keepdims=keep_dims)
+    value = _rescaled_by(body, total, (multiplier << own) // count, shift - own)
+    return _finished(body, value, bounds_of(body.results[0].dtype))
+
+
+def prelu(body: OperatorBody, data: str, alpha: str) -> str:
+    """Write ``PRELU`` of 8-bit tensors."""
+    _expect(body, data, alpha)
+    scale, slope = (scale_of(body.stored[name].quantization) for name in (data, alpha))
+    out = scale_of(body.results[0].quantization)
+    value = _centred(body, data)
+    above = rescaled(body, value, scale / out)
+    below = rescaled(body, body("Mul", value, _centred(body, alpha)), scale * slope / out)
+    positive = body("GreaterOrEqual", value, body.constant(0, "int32"))
+    return _finished(body, body("Where", positive, above, below), bounds_of(body.results[0].dtype))
+
+
+def resize_bilinear(
+    body: OperatorBody, data: str, size: Sequence[int], align_corners: int, half_pixel_centers: int
+) -> str:
+    """Write ``RESIZE_BILINEAR`` of int8 images: places and weights in units of 1/1024."""
+    _expect(body, data)
+    if body.stored[data].dtype != "int8":
+        raise ValueError("its exact integers are known for int8 alone")
+    value = body("Cast", data, to=TensorProto.INT32)
+    for axis, length in ((1, size[0]), (2, size[1])):
+        extent = body.shapes[data][axis]
+        step = (1024 * extent + length // 2) // length
+        if align_corners and length > 1:
+            step = (1024 * (extent - 1) + (length - 1) // 2) // (length - 1)
+        places = np.arange(length) * step + (step // 2 - 512 if half_pixel_centers else 0)
+        below = np.maximum(np.trunc(places / 1024), 0).astype(np.int64)
+        above = np.minimum(np.trunc((places + 1023) / 1024), extent - 1).astype(np.int64)
+        share = (places - 1024 * below).reshape(-1, *[1] * (3 - axis))
+        parts = [
+            body("Mul", body("Gather", value, body.constant(at), axis=axis), body.constant(weight, "int32"))
+            for at, weight in ((below, 1024 - share), (above, share))
+        ]
+        value = body("Add", *parts)
+    rounded_up = body("Add", body("Abs", value), body.constant(1 << 19, "int32"))
+    magnitude = body("Div", rounded_up, body.constant(1 << 20, "int32"))
+    return body("Cast", body("Mul", magnitude, body("Sign", value)), to=TensorProto.INT8)
 
 
 def quantized(body: OperatorBody, data: str) -> str:

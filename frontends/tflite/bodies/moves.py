@@ -166,7 +166,7 @@ def pad(body: OperatorBody, data: str, paddings: str, value: str = "", **_) -> s
 
     if len(before) != 4:
         return body.result(padded(body.real(data), range(len(before))))
-    return body.result(body.on_image(body.real(data), lambda image: padded(image, (0, 3, 1, 2))))
+    return body.result_of_image(data, lambda image: padded(image, (0, 3, 1, 2)))
 
 
 def mirror_pad(body: OperatorBody, data: str, paddings: str, *, mode: int = 0, **_) -> str:

@@ -30,7 +30,7 @@ def pool(
         )  # fmt: skip
         return body.activated(value, fused_activation_function)
 
-    return body.result(body.on_image(body.real(data), on_channels_first))
+    return body.result_of_image(data, on_channels_first)
 
 
 def axes_of(body: OperatorBody, data: str, axes: str) -> list[int]:
@@ -51,7 +51,8 @@ def reduced(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dim
 
 
 def mean(body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
-    exact.refuse(body, [data])
+    if body.exact and body.is_quantized(data):
+        return exact.mean(body, data, axes_of(body, data, axes), keep_dims)
     if len(body.shapes[data]) != 4 or axes_of(body, data, axes) != [1, 2]:
         return reduced("ReduceMean", body, data, axes, keep_dims=keep_dims)
     image = body("Transpose", body.real(data), perm=[0, 3, 1, 2])

@@ -20,9 +20,9 @@ def resize(
     **_,
 ) -> str:
     """Write a resizing by ONNX's; the nearest is the one below, or the rounded one where corners are aligned."""
-    if mode != "nearest":
-        exact.refuse(body, [data])
     height, width = numbers(body, size, "size")
+    if mode == "linear" and body.exact and body.is_quantized(data):
+        return exact.resize_bilinear(body, data, (height, width), align_corners, half_pixel_centers)
     batch, _, _, channels = body.shapes[data]
     where = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"
     nearest = "round_prefer_ceil" if align_corners else "floor"
@@ -43,7 +43,7 @@ def resize(
             nearest_mode=nearest,
         )
 
-    return body.result(body.on_image(body.real(data), on_channels_first))
+    return body.result_of_image(data, on_channels_first)
 
 
 RESIZE = {

@@ -65,7 +65,7 @@ def _convolution(
         )  # fmt: skip
         return body.activated(value, function)
 
-    return body.result(body.on_image(body.real(data), on_channels_first))
+    return body.result_of_image(data, on_channels_first)
 
 
 def fully_connected(
@@ -94,7 +94,6 @@ def transpose_conv(
     body: OperatorBody, shape: str, weight: str, data: str, bias: str = "", *, padding: int = 0, stride_w: int = 1,
     stride_h: int = 1, fused_activation_function: int = 0, **_,
 ) -> str:  # fmt: skip
-    exact.refuse(body, [data])
     _expect_ranks(body, data, weight)
     _, height, width, _ = (int(extent) for extent in body.known(shape, "output shape"))
     kernel = body.shapes[weight][1:3]
@@ -122,7 +121,7 @@ def transpose_conv(
         )  # fmt: skip
         return body.activated(value, fused_activation_function)
 
-    return body.result(body.on_image(body.real(data), on_channels_first))
+    return body.result_of_image(data, on_channels_first)
 
 
 def batch_matmul(body: OperatorBody, left: str, right: str, *, adj_x: int = 0, adj_y: int = 0, **_) -> str:

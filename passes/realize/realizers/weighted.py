@@ -34,6 +34,9 @@ from .limits import Limited, integer_bounds, strip_limits
 from .quantized import Emitter, Facts, Parameters, Plan
 from .weights import Weight, constant_value, fit_bias, largest_accumulators, offset_of, weight_of
 
+FIXED = "fixed_point"
+"""The detail of a layer whose requantization its file fixes."""
+
 OPERATORS = ("relax.nn.conv2d", "relax.matmul")
 
 
@@ -116,21 +119,28 @@ def _plan_fixed(
     bounds: tuple[int, int], names: tuple[str, ...],
 ) -> Plan:  # fmt: skip
     """Plan an operator whose integers the model's file fixes."""
-    shift = np.asarray(fixed.shift, np.int32)
+    # A transposed convolution has the channels of its result once for each phase.
+    phases = weight.values.shape[weight.axis] // len(fixed.shift)
+    bias, multiplier, shift = (np.tile(each, phases) for each in (fixed.bias, fixed.multiplier, fixed.shift))
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
-    offset = np.asarray(fixed.bias) - data.zero_point * weight.values.astype(np.int64).sum(axis=others)
+    offset = bias - data.zero_point * weight.values.astype(np.int64).sum(axis=others)
     build = partial(
         _build,
         call=call,
         data=data,
         weight=weight,
-        arrays=(offset.astype(np.int32), np.asarray(fixed.multiplier, np.int32)),
+        arrays=(offset.astype(np.int32), multiplier.astype(np.int32)),
         operands=(),
-        constants=(shift,),
+        constants=(shift.astype(np.int32),),
         epilogue=RequantizeFixed(out, (int(shift.min()), int(shift.max())), fixed.once),
         bounds=bounds,
     )
-    details = {"data_scale": data.scale, "data_zero_point": data.zero_point, **weight_details(call, weight)}
+    details = {
+        "data_scale": data.scale,
+        "data_zero_point": data.zero_point,
+        FIXED: True,
+        **weight_details(call, weight),
+    }
     return Plan(layer_name(call), (call.args[0],), build, names, details)
 
 
