@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tvm
 
-from .errors import TvmqError
+from .errors import TvmqError, unknown
+from .exports.formats import FORMATS
 from .exports.write import save_onnx, to_onnx
 from .frontends.samples.files import Samples as FileSamples
 from .given import Bound, Dtypes, Given, Model, Samples, Shapes, imported, samples_for
@@ -113,17 +114,25 @@ class QuantizedModel:
         """What was decided for each node of the user's model, in graph order."""
         return get_layers(self.mod)
 
-    def to_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as an ONNX file with QuantizeLinear and DequantizeLinear, for other runtimes or ``compile``.
+    def to_onnx(self, path: str | os.PathLike[str], format: str = "qdq") -> None:  # noqa: A002 (as in tvmc)
+        """Write the model as an ONNX file, for other runtimes or ``compile``.
 
         Inputs, outputs and nodes have the names of the user's model. Weights beyond 2 GB go to ``<path>.data``.
 
+        Parameters
+        ----------
+        format : ``"qdq"``: float operators between QuantizeLinear and DequantizeLinear; ``"qoperator"``: operators on
+            integers where onnxruntime has any, for runtimes that do not know what to make of the former.
+
         Raises
         ------
-        TvmqError : an operator has no form in ONNX, a dimension is open, or the file cannot be written.
+        TvmqError : an operator has no form in ONNX, or nothing one on integers; a dimension is open; the file cannot be
+            written.
         """
+        if format not in FORMATS:
+            raise unknown("format of ONNX files", format, FORMATS)
         with explained("writing ONNX"):
-            save_onnx(to_onnx(self.mod), path)
+            save_onnx(FORMATS[format](to_onnx(self.mod)), path)
 
     def report(
         self,

@@ -62,7 +62,9 @@ def decode(data: bytes, source: str) -> dict[str, Any]:
     TvmqError : not JSON, written by a newer tvmq or by TVM's old ``tvmc``, or a field is missing or of the wrong type.
     """
     try:
-        metadata = json.loads(data)
+        metadata = json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise TvmqError(f"{source}: mod.json is not JSON (it is no UTF-8 text)") from error
     except (ValueError, RecursionError) as error:  # the latter for lists in lists, thousands deep
         raise TvmqError(f"{source}: mod.json is not JSON ({error})") from error
     if not isinstance(metadata, dict):

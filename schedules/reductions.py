@@ -57,6 +57,8 @@ def legalize_reduction(
     rank = len(shape)
     given = call.attrs.axis
     axes = sorted(range(rank) if given is None else (int(axis) % rank for axis in given))
+    if not axes:
+        return call.args[0]  # of no axis, as of a scalar
     reduction = REDUCTIONS[name]
     is_last = (
         dtype == "float32"

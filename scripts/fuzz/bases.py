@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from formats import ONNX, Format
 from onnx import TensorProto, helper, numpy_helper
+from quantized_bases import networks as quantized_networks
 
 LARGEST_FILE = 40_000
 """Bytes of a model whose compilation costs little."""
@@ -24,11 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Base:
-    """A model, serialized, and how often it is taken beside others."""
+    """A model file, and how often it is taken beside others."""
 
     name: str
     content: bytes
     weight: float = 1.0
+    format: Format = ONNX
 
 
 def all_bases() -> list[Base]:
@@ -75,7 +78,7 @@ def real_files() -> list[Base]:
 
 
 def networks() -> list[Base]:
-    """Return small networks: integers, residuals, attention, shapes that are computed, control flow, 4-bit weights."""
+    """Return small networks: residuals, attention, shapes that are computed, control flow, all forms of integers."""
     made = {
         "convolutions": _convolutions(),
         "quantized": _quantized(),
@@ -84,6 +87,7 @@ def networks() -> list[Base]:
         "branch": _branch(),
         "loop": _loop(),
         "blocks": _blocks(),
+        **quantized_networks(),
     }
     return [Base(name, model.SerializeToString(), 20.0) for name, model in made.items()]
 

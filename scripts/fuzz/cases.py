@@ -19,9 +19,9 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import onnx
 from bases import Base
-from mutations import mutate, mutate_bytes
+from formats import Format
+from mutations import mutate_bytes
 
 PASSED = ("ok", "refused", "translated")
 """What is no finding."""
@@ -51,8 +51,7 @@ def run_case(seed: int, index: int, bases: Sequence[Base], folder: Path) -> Outc
     """Make the files of a case in a folder and give them to tvmq."""
     rng = Random(f"{seed}/{index}")
     kinds: dict[Callable[[Random, Sequence[Base], Path], Outcome], int] = {
-        _structure: 80,
-        _bytes: 10,
+        _model: 90,
         _calibration: 3,
         _package: 3,
         _settings: 2,
@@ -72,30 +71,18 @@ def prepare(bases: Sequence[Base], folder: Path) -> None:
     tvmq.compile(folder / "small.onnx").export(folder / "small.tar")
 
 
-def _structure(rng: Random, bases: Sequence[Base], folder: Path) -> Outcome:
+def _model(rng: Random, bases: Sequence[Base], folder: Path) -> Outcome:
     base = rng.choices(bases, [base.weight for base in bases])[0]
-    model = onnx.load_model_from_string(base.content)
-    mutate(rng, model)
-    return _model_file(rng, model.SerializeToString(), folder)
+    path = folder / f"model{base.format.suffix}"
+    path.write_bytes(base.format.damage(rng, base.content))
+    return judged(lambda: _compile(path, base.format, quantize=rng.random() < 0.3))
 
 
-def _bytes(rng: Random, bases: Sequence[Base], folder: Path) -> Outcome:
-    base = rng.choices(bases, [base.weight for base in bases])[0]
-    return _model_file(rng, mutate_bytes(rng, base.content), folder)
-
-
-def _model_file(rng: Random, content: bytes, folder: Path) -> Outcome:
-    path = folder / "model.onnx"
-    path.write_bytes(content)
-    return judged(lambda: _compile(path, quantize=rng.random() < 0.3))
-
-
-def _compile(path: Path, quantize: bool) -> None:
+def _compile(path: Path, form: Format, quantize: bool) -> None:
     import tvmq
-    from tvmq.frontends.onnx.load import load_onnx
     from tvmq.passes.hub.graph import dtype_of, shape_of
 
-    module = load_onnx(path)
+    module = form.load(path)
     specs = {param.name: (shape_of(param), dtype_of(param)) for param in module["main"].params}
     small = sum(int(np.prod(shape)) for shape, _ in specs.values()) <= LARGEST_RUN
     if quantize and small and specs:

@@ -24,8 +24,15 @@ TEXTS = (
     b"linear",
     b"wrap",
     b"\xff\xfe",
+    b"ROUND",
+    b"FLOOR",
+    b"ROUND_TO_ZERO",
+    b"UINT4",
+    b"NHWC",
     b"none" * 50,
 )
+NUMBERS = (0, -1, 1, 2, 3.5, 8, 24, 25, 33, 255, 1e9, 1e-45, float("nan"), float("inf"))
+"""For scales, zero points and bit widths."""
 NAMES = ("", "x", "y", "a b", "x:0", "\u00e9\u4e2d", "line\nbreak", "n" * 3000, "../../x", "{}", "%s")
 LOCATIONS = ("lost.bin", "", "../../../../etc/passwd", "/etc/passwd", ".", "model.onnx", "x" * 5000)
 
@@ -172,6 +179,22 @@ def change_tensor_values(rng: Random, model: ModelProto) -> None:
     else:
         flat[rng.randrange(flat.size)] = value
     tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+
+
+def change_parameter(rng: Random, model: ModelProto) -> None:
+    """Give a constant of few elements, as scales, zero points and bit widths are, another value, or no element."""
+    tensors = [tensor for tensor in model.graph.initializer if len(tensor.dims) < 2]
+    if not tensors:
+        return
+    tensor = rng.choice(tensors)
+    shape = rng.choice([list(tensor.dims), list(tensor.dims), [], [1], [0], [3], [1, 1]])
+    count = int(np.prod(shape))
+    kind = rng.choice([tensor.data_type, tensor.data_type, tensor.data_type, 1, 3, 7, 11])
+    value = rng.choice(NUMBERS)
+    whole = (
+        value if kind in (1, 10, 11, 16) else int(min(max(np.nan_to_num(value), -8), 7 if kind > 20 else 100))
+    )
+    tensor.CopyFrom(helper.make_tensor(tensor.name, kind, shape, [whole] * count))
 
 
 def truncate_tensor(rng: Random, model: ModelProto) -> None:
@@ -354,6 +377,7 @@ MUTATIONS: tuple[tuple[Mutation, int], ...] = (
     (change_input_shape, 8),
     (change_tensor_shape, 6),
     (change_tensor_values, 8),
+    (change_parameter, 8),
     (truncate_tensor, 3),
     (move_tensor_outside, 2),
     (rewire, 8),

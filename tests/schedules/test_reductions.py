@@ -45,6 +45,18 @@ def test_reductions_of_one_model(shape: tuple[int, ...], axes: tuple[int, ...], 
         np.testing.assert_allclose(results[name], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["Max", "Mean"])
+def test_a_scalar_has_no_axis(name: str) -> None:
+    graph = helper.make_graph(
+        [helper.make_node(f"Reduce{name}", ["x"], ["m"]), helper.make_node("Exp", ["m"], ["y"])],
+        name,
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ())],
+        [onnx.ValueInfoProto(name="y")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    np.testing.assert_allclose(tvmq.compile(model).run(np.float32(2))["y"], np.exp(2.0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("value", [-np.inf, np.inf])
 def test_a_row_of_infinities(value: float) -> None:
     x = np.full((3, 40), value, "float32")

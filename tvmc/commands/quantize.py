@@ -29,7 +29,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--output",
         type=Path,
         metavar="PATH",
-        help="the file to write (default: the model's name with _qdq, in this folder)",
+        help="the file to write (default: the model's name with _qdq or _qoperator, in this folder)",
+    )
+    parser.add_argument(
+        "--output-format",
+        choices=("qdq", "qoperator"),
+        default="qdq",
+        help="qdq: float operators between QuantizeLinear and DequantizeLinear (default); qoperator: operators on "
+        "integers where onnxruntime has any, such as QLinearConv",
     )
     add_target_flags(parser)
     add_quantize_flags(parser)
@@ -48,11 +55,11 @@ def run(args: argparse.Namespace) -> None:
     config = config_of(args)
     if config.scheme is None:
         raise TvmqError("--quantize is missing: it says which scheme the model gets, such as int8")
-    output = args.output or Path(f"{args.FILE.stem}_qdq.onnx")
+    output = args.output or Path(f"{args.FILE.stem}_{args.output_format}.onnx")
     check_output(output, args.FILE)
     target = target_from(args, config.target)
     model = quantized(config, import_model(args), target, config.calibration)
-    model.to_onnx(output)
+    model.to_onnx(output, args.output_format)
     size = sum(
         path.stat().st_size for path in (output, output.with_name(f"{output.name}.data")) if path.is_file()
     )

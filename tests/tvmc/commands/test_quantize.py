@@ -34,6 +34,7 @@ def test_the_same_integers_come_back(tvmc, tmp_path):
         ([MODEL, "--quantize", "int8", "-o", "nowhere/a.onnx"], "cannot write 'nowhere/a.onnx'"),
         ([MODEL, "--quantize", "int8", "-o", MODEL], "it is the input"),
         ([MODEL, "--quantize", "int9"], "int9"),
+        ([MODEL, "--quantize", "int8", "--output-format", "qop"], "invalid choice: 'qop'"),
         (["none.onnx", "--quantize", "int8"], "does not exist"),
     ],
 )
@@ -42,6 +43,16 @@ def test_refused(tvmc, tmp_path, monkeypatch, arguments, message):
     result = tvmc("quantize", *arguments)
     assert result.code in (1, 2) and message in result.err
     assert not list(tmp_path.iterdir())
+
+
+def test_operators_on_integers(tvmc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    how = ("--quantize", "int8", "--calibration-data", SAMPLES, "--output-format", "qoperator")
+    result = tvmc("quantize", MODEL, *how)
+    assert result.code == 0 and result.out.startswith("digits_qoperator.onnx: ")
+    assert "QLinearConv" in {
+        node.op_type for node in onnx.load(tmp_path / "digits_qoperator.onnx").graph.node
+    }
 
 
 def test_compressed_weights_have_no_form(tvmc, tmp_path):

@@ -160,7 +160,11 @@ def test_bias_softmax(inner: int) -> None:
     ("op_type", "how", "message"),
     [
         ("FusedConv", {"activation": "Swish"}, "activation 'Swish' is unknown; valid: Clip"),
-        ("QuickGelu", {"beta": 1.0}, "unexpected keyword argument 'beta'"),
+        ("QuickGelu", {"beta": 1.0}, "attribute 'beta' is unknown; valid: alpha"),
+        ("BiasSoftmax", {}, "it has 3 inputs; expected 2$|it has 3 inputs; expected 2;"),
+        ("QLinearAdd", {}, "it has 3 inputs; expected 7 to 8"),
+        ("QLinearConcat", {"axis": 1}, "it has 3 inputs; expected 2 or more|three for each tensor"),
+        ("GroupNorm", {"epsilon": 0.1}, "it lacks the attribute 'groups'"),
         ("SkipLayerNormalization", {"outputs": 2}, "its output 1 is not supported"),
     ],
 )
