@@ -123,9 +123,7 @@ class _Known:
     symbols: dict[str, tuple[int | Range, str]] = field(default_factory=dict)
     ranges: dict[str, Range] = field(default_factory=dict)
 
-    def shape(
-        self, name: str, declared: Declared, given: Sequence[int | Range]
-    ) -> tuple[int | str, ...]:
+    def shape(self, name: str, declared: Declared, given: Sequence[int | Range]) -> tuple[int | str, ...]:
         """Return the shape of an input, open dimensions by name, having checked it."""
         shape = tuple(given)
         if any(isinstance(extent, int) and extent < 1 for extent in shape):
@@ -189,9 +187,7 @@ def _dynamic_error(dynamic: Mapping[str, Declared], how: str) -> TvmqError:
         else f"{repr(name)[1:-1]}:[...]"
         for name, shape in dynamic.items()
     )
-    return TvmqError(
-        f"shapes must be static, and input {shown}: give them, such as {how.format(proposal)}"
-    )
+    return TvmqError(f"shapes must be static, and input {shown}: give them, such as {how.format(proposal)}")
 
 
 def _show(shape) -> str:

@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import tvm
+from tvm import relax
+
+import torch
 from torch import fx
 from torch.utils import _pytree
-from tvm import relax
 
 from ...errors import TvmqError
 from ...passes.hub.graph import OUTPUTS, dtype_of, main_function, shape_of
@@ -126,7 +127,9 @@ class Importer:
                 self._layer_of.setdefault(each, layer)
 
     def _value_of(self, node: fx.Node) -> Any:
-        args, kwargs = (fx.node.map_arg(given, self._values.__getitem__) for given in (node.args, node.kwargs))
+        args, kwargs = (
+            fx.node.map_arg(given, self._values.__getitem__) for given in (node.args, node.kwargs)
+        )
         name = str(node.target)
         if name in NOTHING:
             return None
@@ -180,7 +183,10 @@ def _computed(target: torch._ops.OpOverload, args: tuple, kwargs: Mapping[str, A
     """Return what torch computes of what is known."""
     if any(tag in target.tags for tag in RANDOM):
         raise ValueError("it gives random numbers; export the model for inference: model.eval()")
-    kwargs = {key: torch.device("cpu") if isinstance(given, torch.device) else given for key, given in kwargs.items()}
+    kwargs = {
+        key: torch.device("cpu") if isinstance(given, torch.device) else given
+        for key, given in kwargs.items()
+    }
     args = tuple(torch.device("cpu") if isinstance(given, torch.device) else given for given in args)
     with torch.no_grad():
         return target(*args, **kwargs)

@@ -34,8 +34,8 @@ def load_exported_program(program: ExportedProgram, input_shapes: Given | None =
 
     Raises
     ------
-    TvmqError : an operator cannot be imported; a shape is dynamic, or contradicts the program; it keeps state; a weight is
-        no plain tensor.
+    TvmqError : an operator cannot be imported; a shape is dynamic, or contradicts the program; it keeps state; a weight
+        is no plain tensor.
     """
     try:
         simple = decomposed(program)

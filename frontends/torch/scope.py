@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import fx
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+import torch
+from torch import fx
 
 from ...passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..onnx.converters.table import CONVERTERS
@@ -45,10 +46,16 @@ class Scope:
             self._made[key] = self.emit(make())
         return self._made[key]
 
-    def onnx(self, op_type: str, *inputs: relax.Expr | None, outputs: int = 1, **attributes: Any) -> relax.Expr:
+    def onnx(
+        self, op_type: str, *inputs: relax.Expr | None, outputs: int = 1, **attributes: Any
+    ) -> relax.Expr:
         """Return what an operator of ONNX's standard gives, by the converter that ONNX files are imported by."""
         attrs: dict[str, Any] = {
-            key: value.encode() if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+            key: value.encode()
+            if isinstance(value, str)
+            else tuple(value)
+            if isinstance(value, list)
+            else value
             for key, value in attributes.items()
         }
         attrs["tvm_custom"] = {"name": "", "num_outputs": outputs}
@@ -106,9 +113,14 @@ class Scope:
         return self.emit(relax.op.reshape(value, tuple(int(extent) for extent in shape)))
 
     def permute(self, value: relax.Expr, axes: Sequence[int]) -> relax.Expr:
-        """Return a tensor with its axes in another order."""
+        """Return a tensor with its axes in another order; of a constant one that is laid out so, at once.
+
+        Left to ``FoldConstants``, all weights of a model would be there several times for a while.
+        """
         if list(axes) == list(range(len(axes))):
             return value
+        if is_constant(value) and dtype_of(value) != "bool":
+            return constant_of(torch.from_dlpack(value.value).permute(*axes))
         return self.emit(relax.op.permute_dims(value, list(axes)))
 
     def axis(self, value: relax.Expr, axis: int) -> int:

@@ -38,8 +38,8 @@ def signature_of(program: ExportedProgram, decomposed: ExportedProgram) -> Signa
 
     Raises
     ------
-    TvmqError : a weight that is no plain tensor, an input that is a number, an output that is no tensor, or a model that
-        changes its buffers or inputs.
+    TvmqError : a weight that is no plain tensor, an input that is a number, an output that is no tensor, or a model
+        that changes its buffers or inputs.
     """
     nodes = {node.name: node for node in decomposed.graph.nodes if node.op == "placeholder"}
     inputs: dict[fx.Node, str] = {}
@@ -60,7 +60,9 @@ def signature_of(program: ExportedProgram, decomposed: ExportedProgram) -> Signa
             if node.users:
                 known[node] = _weight(decomposed, spec)
         elif node.users:
-            raise TvmqError(f"the model has the object {spec.target!r} ({spec.kind.name}), which is no tensor")
+            raise TvmqError(
+                f"the model has the object {spec.target!r} ({spec.kind.name}), which is no tensor"
+            )
     if not inputs:
         raise TvmqError("the model has no inputs that are tensors")
     known.update(_attributes(decomposed))
@@ -126,7 +128,9 @@ def _outputs(program: ExportedProgram, decomposed: ExportedProgram) -> dict[fx.N
         if not isinstance(spec.arg, TensorArgument):
             raise TvmqError(f"output {given - 1} is no tensor but a {type(spec.arg).__name__}")
         if result in outputs:
-            raise TvmqError(f"output {given - 1} is output {list(outputs).index(result)} again; return it once")
+            raise TvmqError(
+                f"output {given - 1} is output {list(outputs).index(result)} again; return it once"
+            )
         outputs[result] = free_name(path or before.arg.name, taken)
     if not outputs:
         raise TvmqError("the model has no outputs that are tensors")

@@ -24,7 +24,9 @@ def gather(s: Scope, x: relax.Expr, axis: int, indices: relax.Expr, *sparse) -> 
     return s.onnx("GatherElements", x, indices, axis=s.axis(x, axis))
 
 
-def scatter(s: Scope, x: relax.Expr, axis: int, indices: relax.Expr, source, reduce: str = "none") -> relax.Expr:
+def scatter(
+    s: Scope, x: relax.Expr, axis: int, indices: relax.Expr, source, reduce: str = "none"
+) -> relax.Expr:
     """``source`` at places along an axis: a tensor, of which what the indices cover is read, or a number."""
     shape = shape_of(indices)
     if not isinstance(source, relax.Expr):
@@ -55,7 +57,11 @@ def slice_scatter(
     if len(places) == extent:
         return s.cast(source, dtype_of(x))
     if step == 1 and len(places):
-        parts = [slice_(s, x, axis, 0, int(places[0])), source, slice_(s, x, axis, int(places[-1]) + 1, extent)]
+        parts = [
+            slice_(s, x, axis, 0, int(places[0])),
+            source,
+            slice_(s, x, axis, int(places[-1]) + 1, extent),
+        ]
         parts = [s.emit(s.cast(part, dtype_of(x))) for part in map(s.emit, parts)]
         return relax.op.concat([part for part in parts if shape_of(part)[axis]], axis)
     shape = shape_of(source)
@@ -115,16 +121,16 @@ def index_put(
     return s.onnx("ScatterND", x, at, values, reduction="add" if accumulate else "none")
 
 
-def _places(
-    s: Scope, x: relax.Expr, indices: Sequence[relax.Expr | None]
-) -> dict[int, relax.Expr]:
+def _places(s: Scope, x: relax.Expr, indices: Sequence[relax.Expr | None]) -> dict[int, relax.Expr]:
     """Return indices by axis, none of them negative."""
     places = {}
     for axis, each in enumerate(indices):
         if each is None:
             continue
         if dtype_of(each) == "bool":
-            raise ValueError("it selects by booleans, so its shape depends on its data; shapes must be static")
+            raise ValueError(
+                "it selects by booleans, so its shape depends on its data; shapes must be static"
+            )
         places[axis] = _not_negative(s, each, shape_of(x)[axis])
     return places
 
@@ -143,5 +149,7 @@ def _stacked(s: Scope, places: Sequence[relax.Expr], shape: tuple[int, ...]) -> 
     """Return the places of each element as [.., axes]."""
     if all(map(is_constant, places)):
         return constant(np.stack([np.broadcast_to(to_numpy(each), shape) for each in places], -1))
-    parts = [s.emit(relax.op.broadcast_to(each, shape)) if shape_of(each) != shape else each for each in places]
+    parts = [
+        s.emit(relax.op.broadcast_to(each, shape)) if shape_of(each) != shape else each for each in places
+    ]
     return s.emit(relax.op.concat([s.emit(relax.op.expand_dims(each, -1)) for each in parts], -1))

@@ -137,6 +137,20 @@ def roll(s: Scope, x: relax.Expr, shifts: Sequence[int], axes: Sequence[int] = (
     return s.reshape(x, shape)
 
 
+def diagonal(s: Scope, x: relax.Expr, offset: int = 0, one: int = 0, other: int = 1) -> relax.Expr:
+    """The elements with ``j = i + offset`` on two axes, as the last axis."""
+    shape = shape_of(x)
+    one, other = s.axis(x, one), s.axis(x, other)
+    rest = [axis for axis in range(len(shape)) if axis not in (one, other)]
+    rows, columns = shape[one], shape[other]
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    first = max(offset, 0) - min(offset, 0) * columns
+    outer = [shape[axis] for axis in rest]
+    flat = s.reshape(s.permute(x, [*rest, one, other]), (*outer, rows * columns))
+    places = constant(first + np.arange(count, dtype=np.int64) * (columns + 1))
+    return s.onnx("Gather", flat, places, axis=len(outer))
+
+
 def pixel_shuffle(s: Scope, x: relax.Expr, factor: int) -> relax.Expr:
     """[.., C r r, H, W] --> [.., C, H r, W r]"""
     *outer, channels, rows, columns = shape_of(x)
@@ -153,7 +167,9 @@ def pixel_unshuffle(s: Scope, x: relax.Expr, factor: int) -> relax.Expr:
     parts = s.reshape(x, (*outer, channels, rows // factor, factor, columns // factor, factor))
     at = len(outer)
     order = [*range(at + 1), at + 2, at + 4, at + 1, at + 3]
-    return s.reshape(s.permute(parts, order), (*outer, channels * factor**2, rows // factor, columns // factor))
+    return s.reshape(
+        s.permute(parts, order), (*outer, channels * factor**2, rows // factor, columns // factor)
+    )
 
 
 def pad(mode: str) -> Callable:

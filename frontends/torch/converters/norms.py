@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from tvm import relax
@@ -10,7 +11,7 @@ from tvm import relax
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..scope import Scope
 
-Optional = relax.Expr | None
+Optional: TypeAlias = relax.Expr | None
 
 
 def batch_norm(
@@ -80,7 +81,9 @@ def _affine(s: Scope, x: relax.Expr, weight: relax.Expr, bias: relax.Expr) -> re
     """Return ``x weight + bias`` with one of each a channel."""
     shape = (1, -1) + (1,) * (len(shape_of(x)) - 2)
     weight, bias = (
-        constant(to_numpy(each).reshape(shape)) if is_constant(each) else s.emit(relax.op.reshape(each, shape))
+        constant(to_numpy(each).reshape(shape))
+        if is_constant(each)
+        else s.emit(relax.op.reshape(each, shape))
         for each in (weight, bias)
     )
     return relax.op.add(s.emit(relax.op.multiply(x, weight)), bias)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
+
+from tvm import relax
 
 import torch
-from tvm import relax
 
 from ....passes.hub.graph import dtype_of
 from ..scope import Scope
 from ..tensors import dtype_name
 
-Operand = relax.Expr | float
-Convert = Callable[..., Any]
+Operand: TypeAlias = relax.Expr | float
+Convert: TypeAlias = Callable[..., Any]
 
 
 def of_onnx(op_type: str, **attributes: Any) -> Convert:
@@ -162,7 +163,9 @@ def elu(s: Scope, x: relax.Expr, alpha: float = 1, scale: float = 1, input_scale
     if input_scale == 1:
         value = s.onnx("Elu", x, alpha=float(alpha))
     else:
-        falling = s.onnx("Elu", s.emit(relax.op.multiply(x, s.number(input_scale, s.dtype))), alpha=float(alpha))
+        falling = s.onnx(
+            "Elu", s.emit(relax.op.multiply(x, s.number(input_scale, s.dtype))), alpha=float(alpha)
+        )
         value = relax.op.where(s.emit(relax.op.greater(x, s.number(0, s.dtype))), x, s.emit(falling))
     return value if scale == 1 else relax.op.multiply(s.emit(value), s.number(scale, s.dtype))
 

@@ -3,9 +3,10 @@
 What has a row is not decomposed (``decompose``): torch has functions of others, such as ``linear`` and ``layer_norm``,
 of which the passes know the whole. What has none is decomposed by torch to what has one, or refused.
 
-Converters ask those of ONNX files (``Scope.onnx``) where ONNX has the operator: those are compared with ONNX's reference
-on every dtype, and a model comes to the same kernels whichever way it comes in. TVM's own frontend for exported programs
-is not asked: it passes over arguments (``alpha`` of ``add``, ``scale`` of attention), and gives other numbers silently.
+Converters ask those of ONNX files (``Scope.onnx``) where ONNX has the operator: those are compared with ONNX's
+reference on every dtype, and a model comes to the same kernels whichever way it comes in. TVM's own frontend for
+exported programs is not asked: it passes over arguments (``alpha`` of ``add``, ``scale`` of attention), and gives
+other numbers silently.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from collections.abc import Callable
 from tvm import relax
 
 from ....passes.hub.graph import shape_of
-from . import indexing, moves, norms, pointwise, pooling, products, quantization, recurrent, reductions, resize
+from . import (
+    indexing,
+    moves,
+    norms,
+    pointwise,
+    pooling,
+    products,
+    quantization,
+    recurrent,
+    reductions,
+    resize,
+)
 
 _onnx, _relax, _two = pointwise.of_onnx, pointwise.of_relax, pointwise.of_two
 
@@ -94,7 +106,7 @@ ATEN: dict[str, Callable] = {
     # Pointwise.
     "_to_copy.default": pointwise.to_copy,
     "alias.default": pointwise.same,
-    "atan2.default": _two(relax.op.atan2),
+    "atan2.default": lambda s, a, b: relax.op.atan2(*s.alike(a, b, dtype=s.dtype)),
     "bitwise_not.default": pointwise.bitwise_not,
     "clamp.Tensor": pointwise.clamp_by_tensors,
     "clamp.default": pointwise.clamp,
@@ -149,6 +161,7 @@ ATEN: dict[str, Callable] = {
     "_adaptive_avg_pool3d.default": pooling.adaptive_pool(3, "AveragePool"),
     "_upsample_bilinear2d_aa.default": resize.upsample("linear", antialias=True),
     "_upsample_bicubic2d_aa.default": resize.upsample("cubic", antialias=True),
+    **{f"adaptive_avg_pool{rank}d.default": pooling.adaptive_pool(rank, "AveragePool") for rank in (1, 2, 3)},
     "adaptive_max_pool2d.default": pooling.adaptive_pool(2, "MaxPool"),
     "adaptive_max_pool3d.default": pooling.adaptive_pool(3, "MaxPool"),
     "avg_pool1d.default": pooling.avg_pool(1),
@@ -183,6 +196,7 @@ ATEN: dict[str, Callable] = {
     "_unsafe_view.default": moves.view,
     "cat.default": moves.cat,
     "constant_pad_nd.default": moves.pad("constant"),
+    "diagonal.default": moves.diagonal,
     "expand.default": moves.expand,
     "fill.Scalar": moves.fill,
     "fill.Tensor": moves.fill,
@@ -216,7 +230,8 @@ ATEN: dict[str, Callable] = {
     "amin.default": reductions.reduction("ReduceMin"),
     "argmax.default": reductions.position("ArgMax"),
     "argmin.default": reductions.position("ArgMin"),
-    "cumsum.default": reductions.cumsum,
+    "cumprod.default": reductions.cumulated("CumProd"),
+    "cumsum.default": reductions.cumulated("CumSum"),
     "max.default": reductions.over_all("ReduceMax"),
     "max.dim": reductions.extreme("ReduceMax", "ArgMax"),
     "mean.default": reductions.over_all("ReduceMean"),
