@@ -26,6 +26,12 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
 
 
 def _unknown(program: ExportedProgram) -> set[Any]:
-    """Return the operators without a converter that torch can decompose."""
+    """Return the operators without a converter that torch can write by others; not by those of its own compiler."""
     targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
-    return {target for target in targets if str(target) not in CONVERTERS and target in decomposition_table}
+    return {
+        target
+        for target in targets
+        if str(target) not in CONVERTERS
+        and target in decomposition_table
+        and not decomposition_table[target].__module__.startswith("torch._refs")
+    }

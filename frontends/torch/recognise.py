@@ -42,8 +42,8 @@ def refuse_others(model: Any) -> None:
 def saved_program(path: Path) -> TvmqError:
     """Return the error for a file of ``torch.export.save``: torch unpickles and evaluates what is in it."""
     return TvmqError(
-        f"{str(path)!r} is an exported program of PyTorch, which may run code when it is read; if you trust it, read it "
-        f"in Python: tvmq.compile(torch.export.load({str(path)!r}), target).export('model.tar')"
+        f"{str(path)!r} is an exported program of PyTorch, which may run code when it is read; if you trust it, "
+        f"read it in Python: tvmq.compile(torch.export.load({str(path)!r}), target).export('model.tar')"
     )
 
 

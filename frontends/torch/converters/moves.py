@@ -43,6 +43,11 @@ def expand(s: Scope, x: relax.Expr, shape: Sequence[int], implicit: bool = False
     return x if tuple(wanted) == shape_of(x) else relax.op.broadcast_to(x, wanted)
 
 
+def copy(s: Scope, x: relax.Expr, source: relax.Expr, *others) -> relax.Expr:
+    """The source in the shape and dtype of what it is copied to."""
+    return expand(s, s.cast(source, dtype_of(x)), shape_of(x))
+
+
 def squeeze(s: Scope, x: relax.Expr, axes: int | Sequence[int] | None = None) -> relax.Expr:
     """Without axes of one element: the ones that are given, or all."""
     extents = shape_of(x)
@@ -85,8 +90,9 @@ def slice_(
 def select(s: Scope, x: relax.Expr, axis: int, index: int) -> relax.Expr:
     axis = s.axis(x, axis)
     index %= shape_of(x)[axis]
+    shape = shape_of(x)
     part = s.emit(relax.op.strided_slice(x, [axis], [index], [index + 1]))
-    return relax.op.squeeze(part, [axis])
+    return s.reshape(part, (*shape[:axis], *shape[axis + 1 :]))
 
 
 def split_with_sizes(s: Scope, x: relax.Expr, sizes: Sequence[int], axis: int = 0) -> tuple[relax.Expr, ...]:
@@ -105,8 +111,8 @@ def split(s: Scope, x: relax.Expr, size: int, axis: int = 0) -> tuple[relax.Expr
 
 def unbind(s: Scope, x: relax.Expr, axis: int = 0) -> tuple[relax.Expr, ...]:
     axis = s.axis(x, axis)
-    parts = split(s, x, 1, axis)
-    return tuple(s.emit(relax.op.squeeze(part, [axis])) for part in parts)
+    shape = shape_of(x)
+    return tuple(s.reshape(part, (*shape[:axis], *shape[axis + 1 :])) for part in split(s, x, 1, axis))
 
 
 def flip(s: Scope, x: relax.Expr, axes: Sequence[int]) -> relax.Expr:

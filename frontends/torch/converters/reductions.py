@@ -44,6 +44,12 @@ def variance(
     return relax.op.multiply(squares, s.number(factor, dtype_of(x)))
 
 
+def variance_and_mean(
+    s: Scope, x: relax.Expr, axes: Axes = None, correction: float | None = 1, keep: bool = False
+) -> tuple[relax.Expr, relax.Expr]:
+    return variance(s, x, axes, correction, keep), _reduced(s, "ReduceMean", x, axes, keep)
+
+
 def _squares(s: Scope, x: relax.Expr, axes: Axes, keep: bool) -> tuple[relax.Expr, int]:
     given = _axes(s, x, axes)
     mean = s.emit(relax.op.mean(x, given, keepdims=True))

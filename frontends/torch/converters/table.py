@@ -112,6 +112,7 @@ ATEN: dict[str, Callable] = {
     "clamp.default": pointwise.clamp,
     "clone.default": pointwise.same,
     "contiguous.default": pointwise.same,
+    "copy.default": moves.copy,
     "elu.default": pointwise.elu,
     "expm1.default": pointwise.expm1,
     "gelu.default": pointwise.gelu,
@@ -244,6 +245,7 @@ ATEN: dict[str, Callable] = {
     "sum.dim_IntList": reductions.reduction("ReduceSum"),
     "topk.default": reductions.topk,
     "var.correction": reductions.variance,
+    "var_mean.correction": reductions.variance_and_mean,
     # Places.
     "_unsafe_index.Tensor": indexing.index,
     "_unsafe_index_put.default": indexing.index_put,

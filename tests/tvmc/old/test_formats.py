@@ -20,7 +20,9 @@ def test_by_their_suffix(name, owner):
 
 
 def test_an_exported_program_is_not_unpickled():
-    with pytest.raises(TvmqError, match=r"'a\.pt2' is an exported program .* tvmq.compile\(torch.export.load\('a.pt2'"):
+    with pytest.raises(
+        TvmqError, match=r"'a\.pt2' is an exported program .* tvmq.compile\(torch.export.load\('a.pt2'"
+    ):
         check_format(Path("a.pt2"), None)
 
 
