@@ -61,10 +61,10 @@ def imported(model: Model, given: Given, in_float32: bool = False) -> tvm.IRModu
         given.refuse_for("a Relax module")
         mod = adopt(model)
     elif is_exported_program(model):
+        given.refuse_for("an exported program")
         # Not before there is one: it imports torch.
         from .frontends.torch.load import load_exported_program
 
-        given.refuse_for("an exported program")
         mod = load_exported_program(model, given.input_shapes)
     else:
         refuse_others(model)

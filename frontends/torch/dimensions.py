@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sympy
+
 import torch
 from torch.export import ExportedProgram
 

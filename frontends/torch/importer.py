@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import tvm
+from tvm import relax
+
+import torch
 from torch import fx
 from torch.utils import _pytree
-from tvm import relax
 
 from ...errors import TvmqError
 from ...passes.hub.graph import OUTPUTS, dtype_of, main_function, shape_of

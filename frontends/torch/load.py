@@ -18,7 +18,7 @@ from .decompose import decomposed
 from .dimensions import shapes_of_program
 from .importer import Importer
 from .names import Names
-from .signature import signature_of
+from .signature import check_weights, signature_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -34,9 +34,10 @@ def load_exported_program(program: ExportedProgram, input_shapes: Given | None =
 
     Raises
     ------
-    TvmqError : an operator cannot be imported; a shape is dynamic, or contradicts the program; it keeps state; a weight is
-        no plain tensor.
+    TvmqError : an operator cannot be imported; a shape is dynamic, or contradicts the program; it keeps state; a weight
+        is no plain tensor.
     """
+    check_weights(program)
     try:
         simple = decomposed(program)
     except Exception as error:  # whatever torch raises for what it cannot trace

@@ -11,6 +11,7 @@ from collections import defaultdict
 from torch import fx
 
 from ...passes.hub.layers import Layer, free_name
+from .converters.table import NOTHING
 
 PARAMETERS = ("quantize", "dequantize", "choose_qparams")
 """What operators around a layer begin with that do not count as another of its module."""
@@ -53,8 +54,8 @@ class Names:
 
 
 def operator_of(node: fx.Node) -> str:
-    """Return what is called, such as ``conv2d``; ``""`` where it is an item of a tuple or arithmetic on extents."""
-    packet = getattr(node.target, "overloadpacket", None)
+    """Return what is called, such as ``conv2d``; ``""`` for items of tuples, arithmetic on extents, and checks."""
+    packet = None if str(node.target) in NOTHING else getattr(node.target, "overloadpacket", None)
     name = packet.__name__ if packet is not None else ""
     return "" if name.startswith("sym_") else name.strip("_")
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import fx
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend as stock
+
+import torch
+from torch import fx
 
 from ...passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..onnx.converters.table import CONVERTERS
@@ -112,9 +113,14 @@ class Scope:
         return self.emit(relax.op.reshape(value, tuple(int(extent) for extent in shape)))
 
     def permute(self, value: relax.Expr, axes: Sequence[int]) -> relax.Expr:
-        """Return a tensor with its axes in another order."""
+        """Return a tensor with its axes in another order; of a constant one that is laid out so, at once.
+
+        Left to ``FoldConstants``, all weights of a model would be there several times for a while.
+        """
         if list(axes) == list(range(len(axes))):
             return value
+        if is_constant(value) and dtype_of(value) != "bool":
+            return constant_of(torch.from_dlpack(value.value).permute(*axes))
         return self.emit(relax.op.permute_dims(value, list(axes)))
 
     def axis(self, value: relax.Expr, axis: int) -> int:

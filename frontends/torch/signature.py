@@ -14,7 +14,9 @@ from torch.utils import _pytree
 
 from ...errors import TvmqError
 from ...passes.hub.layers import free_name
-from .tensors import dtype_name, plain
+from .tensors import dtype_name, refuse_unfit
+
+WEIGHTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ def signature_of(program: ExportedProgram, decomposed: ExportedProgram) -> Signa
 
     Raises
     ------
-    TvmqError : a weight that is no plain tensor, an input that is a number, an output that is no tensor, or a model that
-        changes its buffers or inputs.
+    TvmqError : an input that is a number, an output that is no tensor, or a model
+        that changes its buffers or inputs.
     """
     nodes = {node.name: node for node in decomposed.graph.nodes if node.op == "placeholder"}
     inputs: dict[fx.Node, str] = {}
@@ -56,10 +58,10 @@ def signature_of(program: ExportedProgram, decomposed: ExportedProgram) -> Signa
                     f"input {node.name!r} is a number that stays open ({type(spec.arg).__name__}); export the model "
                     "with a fixed one"
                 )
-        elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+        elif spec.kind in WEIGHTS:
             if node.users:
-                known[node] = _weight(decomposed, spec)
-        elif node.users:
+                known[node] = _held(decomposed, spec).detach().cpu()
+        elif spec.kind is not InputKind.TOKEN and node.users:
             raise TvmqError(
                 f"the model has the object {spec.target!r} ({spec.kind.name}), which is no tensor"
             )
@@ -77,25 +79,35 @@ def _checked_input(node: fx.Node) -> str:
     return node.name
 
 
-def _weight(program: ExportedProgram, spec: Any) -> torch.Tensor:
-    held = program.constants if spec.target not in program.state_dict else program.state_dict
-    return _plain(spec.target, held[spec.target])
+def check_weights(program: ExportedProgram) -> None:
+    """Raise ``TvmqError`` for a weight that is no plain tensor; torch's own words on one are about its tracer."""
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind in WEIGHTS and nodes[spec.arg.name].users:
+            _check(spec.target, _held(program, spec))
 
 
-def _attributes(program: ExportedProgram) -> dict[fx.Node, torch.Tensor]:
+def _held(program: ExportedProgram, spec: Any) -> torch.Tensor:
+    return (program.state_dict if spec.target in program.state_dict else program.constants)[spec.target]
+
+
+def _attributes(program: ExportedProgram) -> dict[fx.Node, Any]:
     """Return what ``get_attr`` nodes read."""
     found = {}
     for node in program.graph.find_nodes(op="get_attr"):
         value = program.graph_module
         for part in node.target.split("."):
             value = getattr(value, part)
-        found[node] = _plain(node.target, value) if isinstance(value, torch.Tensor) else value
+        if isinstance(value, torch.Tensor):
+            _check(node.target, value)
+            value = value.detach().cpu()
+        found[node] = value
     return found
 
 
-def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
+def _check(name: str, tensor: torch.Tensor) -> None:
     try:
-        return plain(tensor)
+        refuse_unfit(tensor)
     except ValueError as error:
         raise TvmqError(
             f"the weight {name!r} cannot be imported: {error}; of quantized models those of PT2E are taken "
@@ -119,6 +131,8 @@ def _outputs(program: ExportedProgram, decomposed: ExportedProgram) -> dict[fx.N
                 f"the model changes its {what} {spec.target!r} while it runs, and packages keep no state; export it "
                 "for inference: model.eval()"
             )
+        if spec.kind is OutputKind.TOKEN:
+            continue  # of an operator with effects, which has no converter
         if spec.kind is not OutputKind.USER_OUTPUT:
             raise TvmqError(f"the model gives a {spec.kind.name}; only outputs of forward are supported")
         path = paths[given] if given < len(paths) else ""

@@ -5,10 +5,11 @@ What TVM's kernels cannot read where it lies is copied once: what is on another 
 
 from __future__ import annotations
 
-import torch
 import tvm
 from tvm import relax
 from tvm.ir import GenericConst
+
+import torch
 
 ALIGNED = 64
 """Bytes: TVM's own constants start at multiples of it, and kernels may count on that."""
@@ -38,8 +39,8 @@ def dtype_name(dtype: torch.dtype) -> str:
     return DTYPES[dtype]
 
 
-def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor on the CPU without its gradient; raise ``ValueError`` for one that is no array of numbers."""
+def refuse_unfit(tensor: torch.Tensor) -> None:
+    """Raise ``ValueError`` for a tensor that is no array of numbers."""
     kind = type(tensor)
     if kind is not torch.Tensor and kind is not torch.nn.Parameter and kind is not torch.nn.Buffer:
         raise ValueError(f"its class is {kind.__module__}.{kind.__name__}, which is no plain tensor")
@@ -48,11 +49,10 @@ def plain(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_meta:
         raise ValueError("it has no values (device 'meta'): load the weights before exporting")
     dtype_name(tensor.dtype)
-    return tensor.detach().cpu()
 
 
 def constant_of(tensor: torch.Tensor) -> GenericConst:
-    """Return a plain tensor as a constant; it shares the tensor's memory where kernels can read that."""
+    """Return a tensor on the CPU as a constant; it shares the tensor's memory where kernels can read that."""
     whole = tensor.resolve_conj().resolve_neg().contiguous()
     if whole.data_ptr() % ALIGNED:
         return relax.const(tvm.runtime.tensor(_array(whole)), dtype_name(tensor.dtype))

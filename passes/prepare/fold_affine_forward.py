@@ -43,6 +43,8 @@ def _fold(scope: Scope, value: relax.Expr) -> relax.Expr | None:
     if op_name(value) not in CHANNEL_AXIS or not has_constant_weight(value):
         return None
     data = value.args[0]
+    if _next_affine(scope, value, data) is None:
+        return None  # before its weights are copied
     weight = to_numpy(value.args[1]).astype(np.float64)
     bias = np.zeros(shape_of(value)[CHANNEL_AXIS[op_name(value)]])
     while (affine := _next_affine(scope, value, data)) is not None:
@@ -51,8 +53,6 @@ def _fold(scope: Scope, value: relax.Expr) -> relax.Expr | None:
         bias = bias + response_to_constant(value, weight, shifts)
         weight = weight * spread_over_inputs(value, weight, channels)
         data = affine.data
-    if data is value.args[0]:
-        return None
     name = layer_name(value)
     args = [data, relax.const(weight.astype(np.float32))]
     product = scope.emit(relax.Call(value.op, args, value.attrs), name)

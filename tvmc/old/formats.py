@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import TvmqError
+from ...frontends.torch.recognise import SAVED, saved_program
 
 READS = "models are read in ONNX and TFLite form; convert this one to ONNX first"
 
@@ -13,7 +14,6 @@ FORMATS = {
     ".keras": "Keras",
     ".pdmodel": "Paddle",
     ".pt": "PyTorch",
-    ".pt2": "PyTorch",
     ".pth": "PyTorch",
     ".relay": "Relay",
 }
@@ -27,6 +27,8 @@ def check_format(path: Path, named: str | None) -> None:
     ----------
     named : the format that was named; with one, the suffix does not count.
     """
+    if named is None and path.suffix.lower() == SAVED:
+        raise saved_program(path)
     owner = FORMATS.get(path.suffix.lower())
     if named is None and owner is not None:
         raise TvmqError(

@@ -83,23 +83,28 @@ def index(s: Scope, x: relax.Expr, indices: Sequence[relax.Expr | None]) -> rela
     if len(axes) == 1:
         return s.onnx("Gather", x, places[axes[0]], axis=axes[0])
     shape = np.broadcast_shapes(*(shape_of(each) for each in places.values()))
-    rank = len(shape_of(x))
-    rest = [axis for axis in range(rank) if axis not in places]
+    rest = [axis for axis in range(len(shape_of(x))) if axis not in places]
     first = s.permute(x, [*axes, *rest])
     found = s.emit(s.onnx("GatherND", first, _stacked(s, [places[axis] for axis in axes], shape)))
-    if axes != list(range(axes[0], axes[-1] + 1)):
-        return found  # apart from each other: their axes come first
-    before = len([axis for axis in rest if axis < axes[0]])
-    own = list(range(len(shape)))
-    others = [len(shape) + at for at in range(len(rest))]
-    return s.permute(found, [*others[:before], *own, *others[before:]])
+    return s.permute(found, _order(axes, rest, len(shape)))
+
+
+def _order(axes: Sequence[int], rest: Sequence[int], count: int) -> list[int]:
+    """Return where each axis of a result comes from: first ``count`` axes of the indices, then the other ones.
+
+    The indices' axes stand where the first indexed one does, if those lie side by side; else in front.
+    """
+    together = list(axes) == list(range(axes[0], axes[-1] + 1))
+    before = sum(axis < axes[0] for axis in rest) if together else 0
+    others = [count + at for at in range(len(rest))]
+    return [*others[:before], *range(count), *others[before:]]
 
 
 def index_put(
     s: Scope, x: relax.Expr, indices: Sequence[relax.Expr | None], values: relax.Expr, accumulate: bool = False,
     *unsafe,
 ) -> relax.Expr:  # fmt: skip
-    """``x`` with values at places along its first axes, or where a mask of its own shape is true."""
+    """``x`` with values at the places that ``index`` would take, or one value where a mask is true."""
     mask = indices[0]
     if len(indices) == 1 and mask is not None and dtype_of(mask) == "bool" and shape_of(values) in ((), (1,)):
         extra = len(shape_of(x)) - len(shape_of(mask))
@@ -110,15 +115,19 @@ def index_put(
         return relax.op.where(mask, value, x)
     places = _places(s, x, indices)
     axes = sorted(places)
-    if axes != list(range(len(axes))):
-        raise ValueError("values can be put along the first axes alone")
     shape = np.broadcast_shapes(*(shape_of(each) for each in places.values()))
-    whole = (*shape, *shape_of(x)[len(axes) :])
+    rest = [axis for axis in range(len(shape_of(x))) if axis not in places]
+    order = _order(axes, rest, len(shape))
+    whole = [*shape, *(shape_of(x)[axis] for axis in rest)]
+    spread = tuple(whole[at] for at in order)
     values = s.cast(values, dtype_of(x))
-    if shape_of(values) != whole:
-        values = s.emit(relax.op.broadcast_to(values, whole))
+    if shape_of(values) != spread:
+        values = s.emit(relax.op.broadcast_to(values, spread))
+    values = s.permute(values, np.argsort(order).tolist())
     at = _stacked(s, [places[axis] for axis in axes], shape)
-    return s.onnx("ScatterND", x, at, values, reduction="add" if accumulate else "none")
+    first = [*axes, *rest]
+    put = s.onnx("ScatterND", s.permute(x, first), at, values, reduction="add" if accumulate else "none")
+    return s.permute(s.emit(put), np.argsort(first).tolist())
 
 
 def _places(s: Scope, x: relax.Expr, indices: Sequence[relax.Expr | None]) -> dict[int, relax.Expr]:

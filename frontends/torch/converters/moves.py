@@ -43,6 +43,11 @@ def expand(s: Scope, x: relax.Expr, shape: Sequence[int], implicit: bool = False
     return x if tuple(wanted) == shape_of(x) else relax.op.broadcast_to(x, wanted)
 
 
+def copy(s: Scope, x: relax.Expr, source: relax.Expr, *others) -> relax.Expr:
+    """The source in the shape and dtype of what it is copied to."""
+    return expand(s, s.cast(source, dtype_of(x)), shape_of(x))
+
+
 def squeeze(s: Scope, x: relax.Expr, axes: int | Sequence[int] | None = None) -> relax.Expr:
     """Without axes of one element: the ones that are given, or all."""
     extents = shape_of(x)
@@ -85,8 +90,9 @@ def slice_(
 def select(s: Scope, x: relax.Expr, axis: int, index: int) -> relax.Expr:
     axis = s.axis(x, axis)
     index %= shape_of(x)[axis]
+    shape = shape_of(x)
     part = s.emit(relax.op.strided_slice(x, [axis], [index], [index + 1]))
-    return relax.op.squeeze(part, [axis])
+    return s.reshape(part, (*shape[:axis], *shape[axis + 1 :]))
 
 
 def split_with_sizes(s: Scope, x: relax.Expr, sizes: Sequence[int], axis: int = 0) -> tuple[relax.Expr, ...]:
@@ -105,8 +111,8 @@ def split(s: Scope, x: relax.Expr, size: int, axis: int = 0) -> tuple[relax.Expr
 
 def unbind(s: Scope, x: relax.Expr, axis: int = 0) -> tuple[relax.Expr, ...]:
     axis = s.axis(x, axis)
-    parts = split(s, x, 1, axis)
-    return tuple(s.emit(relax.op.squeeze(part, [axis])) for part in parts)
+    shape = shape_of(x)
+    return tuple(s.reshape(part, (*shape[:axis], *shape[axis + 1 :])) for part in split(s, x, 1, axis))
 
 
 def flip(s: Scope, x: relax.Expr, axes: Sequence[int]) -> relax.Expr:
@@ -135,6 +141,20 @@ def roll(s: Scope, x: relax.Expr, shifts: Sequence[int], axes: Sequence[int] = (
             ]
             x = s.emit(relax.op.concat(parts, axis))
     return s.reshape(x, shape)
+
+
+def diagonal(s: Scope, x: relax.Expr, offset: int = 0, one: int = 0, other: int = 1) -> relax.Expr:
+    """The elements with ``j = i + offset`` on two axes, as the last axis."""
+    shape = shape_of(x)
+    one, other = s.axis(x, one), s.axis(x, other)
+    rest = [axis for axis in range(len(shape)) if axis not in (one, other)]
+    rows, columns = shape[one], shape[other]
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    first = max(offset, 0) - min(offset, 0) * columns
+    outer = [shape[axis] for axis in rest]
+    flat = s.reshape(s.permute(x, [*rest, one, other]), (*outer, rows * columns))
+    places = constant(first + np.arange(count, dtype=np.int64) * (columns + 1))
+    return s.onnx("Gather", flat, places, axis=len(outer))
 
 
 def pixel_shuffle(s: Scope, x: relax.Expr, factor: int) -> relax.Expr:

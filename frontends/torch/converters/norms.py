@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from tvm import relax
@@ -10,7 +11,7 @@ from tvm import relax
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..scope import Scope
 
-Optional = relax.Expr | None
+Optional: TypeAlias = relax.Expr | None
 
 
 def batch_norm(

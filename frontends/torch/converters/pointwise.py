@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
+
+from tvm import relax
 
 import torch
-from tvm import relax
 
 from ....passes.hub.graph import dtype_of
 from ..scope import Scope
 from ..tensors import dtype_name
 
-Operand = relax.Expr | float
-Convert = Callable[..., Any]
+Operand: TypeAlias = relax.Expr | float
+Convert: TypeAlias = Callable[..., Any]
 
 
 def of_onnx(op_type: str, **attributes: Any) -> Convert:

@@ -50,7 +50,10 @@ def adaptive_pool(rank: int, op_type: str) -> Callable:
 
     def convert(s: Scope, x: relax.Expr, sizes: Sequence[int]):
         extents = shape_of(x)[-rank:]
+        sizes = _spread(sizes, rank)
         wanted = [extent if size is None else size for extent, size in zip(extents, sizes, strict=True)]
+        if op_type == "AveragePool" and all(size == 1 for size in wanted):
+            return relax.op.mean(x, list(range(-rank, 0)), keepdims=True)
         if any(extent % size for extent, size in zip(extents, wanted, strict=True)):
             if op_type == "AveragePool" and rank == 2 and len(shape_of(x)) == 4:
                 return relax.op.nn.adaptive_avg_pool2d(x, wanted)

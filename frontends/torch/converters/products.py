@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -62,7 +63,12 @@ def convolution(
     """In one to three dimensions; data without an axis of batches gets one meanwhile."""
     rank = len(shape_of(weight)) - 2
     spread = [list(value) * rank if len(value) == 1 else list(value) for value in (stride, padding, dilation)]
-    attributes = {"strides": spread[0], "pads": spread[1] * 2, "dilations": spread[2], "group": groups}
+    attributes: dict[str, Any] = {
+        "strides": spread[0],
+        "pads": spread[1] * 2,
+        "dilations": spread[2],
+        "group": groups,
+    }
     alone = len(shape_of(x)) == rank + 1
     if alone:
         x = s.reshape(x, (1, *shape_of(x)))

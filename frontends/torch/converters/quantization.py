@@ -9,10 +9,12 @@ are quantized in the graph have become integers before, by torch itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from tvm import relax
+
+import torch
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..scope import Scope
@@ -21,7 +23,7 @@ from ..tensors import dtype_name
 STORED = ("int8", "uint8", "int16", "uint16", "int32")
 """Dtypes that values are quantized to."""
 
-Parameter = relax.Expr | float
+Parameter: TypeAlias = relax.Expr | float
 
 
 def quantize_per_tensor(
@@ -92,7 +94,7 @@ def _line(s: Scope, value: relax.Expr) -> relax.Expr:
 
 
 def _axis_of_blocks(block: Sequence[int], shape: Sequence[int]) -> int:
-    """Return the axis each place of which is a block; -1 where there is one block, the last axis of one element each."""
+    """Return the axis each place of which is a block; -1 where there is one block."""
     split = [
         at for at, (size, extent) in enumerate(zip(block, shape, strict=True)) if size not in (extent, -1)
     ]
@@ -100,7 +102,7 @@ def _axis_of_blocks(block: Sequence[int], shape: Sequence[int]) -> int:
         return -1
     if len(split) > 1 or block[split[0]] != 1:
         raise ValueError(
-            f"blocks of {list(block)} in {list(shape)} have several scales a channel; one a tensor or a channel is taken"
+            f"blocks of {list(block)} in {list(shape)} have several scales a channel; expected one, or one a tensor"
         )
     return split[0]
 

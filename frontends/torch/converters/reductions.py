@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from tvm import relax
@@ -10,7 +11,7 @@ from tvm import relax
 from ....passes.hub.graph import constant, dtype_of, shape_of
 from ..scope import Scope
 
-Axes = int | Sequence[int] | None
+Axes: TypeAlias = int | Sequence[int] | None
 
 
 def reduction(op_type: str) -> Callable:
@@ -41,6 +42,12 @@ def variance(
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.float64(1) / np.float64(divisor)
     return relax.op.multiply(squares, s.number(factor, dtype_of(x)))
+
+
+def variance_and_mean(
+    s: Scope, x: relax.Expr, axes: Axes = None, correction: float | None = 1, keep: bool = False
+) -> tuple[relax.Expr, relax.Expr]:
+    return variance(s, x, axes, correction, keep), _reduced(s, "ReduceMean", x, axes, keep)
 
 
 def _squares(s: Scope, x: relax.Expr, axes: Axes, keep: bool) -> tuple[relax.Expr, int]:
@@ -75,11 +82,16 @@ def position(op_type: str) -> Callable:
     return convert
 
 
-def cumsum(s: Scope, x: relax.Expr, axis: int, *dtype) -> relax.Expr:
-    x = s.cast(x, s.dtype)
-    if not shape_of(x):
-        return x
-    return s.onnx("CumSum", x, constant(np.array(s.axis(x, axis), np.int64)))
+def cumulated(op_type: str) -> Callable:
+    """Return the converter of sums or products of all elements up to each along an axis."""
+
+    def convert(s: Scope, x: relax.Expr, axis: int, *dtype) -> relax.Expr:
+        x = s.cast(x, s.dtype)
+        if not shape_of(x):
+            return x
+        return s.onnx(op_type, x, constant(np.array(s.axis(x, axis), np.int64)))
+
+    return convert
 
 
 def topk(

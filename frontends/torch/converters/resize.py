@@ -61,7 +61,7 @@ def _resized(
     if mode == "cubic":
         attributes["cubic_coeff_a"] = -0.75
     if antialias:
-        attributes["antialias"] = 1
+        attributes |= {"antialias": 1, "exclude_outside": 1}
     return s.onnx("Resize", x, None, scales, wanted, **attributes)
 
 

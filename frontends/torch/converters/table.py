@@ -3,9 +3,10 @@
 What has a row is not decomposed (``decompose``): torch has functions of others, such as ``linear`` and ``layer_norm``,
 of which the passes know the whole. What has none is decomposed by torch to what has one, or refused.
 
-Converters ask those of ONNX files (``Scope.onnx``) where ONNX has the operator: those are compared with ONNX's reference
-on every dtype, and a model comes to the same kernels whichever way it comes in. TVM's own frontend for exported programs
-is not asked: it passes over arguments (``alpha`` of ``add``, ``scale`` of attention), and gives other numbers silently.
+Converters ask those of ONNX files (``Scope.onnx``) where ONNX has the operator: those are compared with ONNX's
+reference on every dtype, and a model comes to the same kernels whichever way it comes in. TVM's own frontend for
+exported programs is not asked: it passes over arguments (``alpha`` of ``add``, ``scale`` of attention), and gives
+other numbers silently.
 """
 
 from __future__ import annotations
@@ -105,12 +106,13 @@ ATEN: dict[str, Callable] = {
     # Pointwise.
     "_to_copy.default": pointwise.to_copy,
     "alias.default": pointwise.same,
-    "atan2.default": _two(relax.op.atan2),
+    "atan2.default": lambda s, a, b: relax.op.atan2(*s.alike(a, b, dtype=s.dtype)),
     "bitwise_not.default": pointwise.bitwise_not,
     "clamp.Tensor": pointwise.clamp_by_tensors,
     "clamp.default": pointwise.clamp,
     "clone.default": pointwise.same,
     "contiguous.default": pointwise.same,
+    "copy.default": moves.copy,
     "elu.default": pointwise.elu,
     "expm1.default": pointwise.expm1,
     "gelu.default": pointwise.gelu,
@@ -160,6 +162,7 @@ ATEN: dict[str, Callable] = {
     "_adaptive_avg_pool3d.default": pooling.adaptive_pool(3, "AveragePool"),
     "_upsample_bilinear2d_aa.default": resize.upsample("linear", antialias=True),
     "_upsample_bicubic2d_aa.default": resize.upsample("cubic", antialias=True),
+    **{f"adaptive_avg_pool{rank}d.default": pooling.adaptive_pool(rank, "AveragePool") for rank in (1, 2, 3)},
     "adaptive_max_pool2d.default": pooling.adaptive_pool(2, "MaxPool"),
     "adaptive_max_pool3d.default": pooling.adaptive_pool(3, "MaxPool"),
     "avg_pool1d.default": pooling.avg_pool(1),
@@ -194,6 +197,7 @@ ATEN: dict[str, Callable] = {
     "_unsafe_view.default": moves.view,
     "cat.default": moves.cat,
     "constant_pad_nd.default": moves.pad("constant"),
+    "diagonal.default": moves.diagonal,
     "expand.default": moves.expand,
     "fill.Scalar": moves.fill,
     "fill.Tensor": moves.fill,
@@ -227,7 +231,8 @@ ATEN: dict[str, Callable] = {
     "amin.default": reductions.reduction("ReduceMin"),
     "argmax.default": reductions.position("ArgMax"),
     "argmin.default": reductions.position("ArgMin"),
-    "cumsum.default": reductions.cumsum,
+    "cumprod.default": reductions.cumulated("CumProd"),
+    "cumsum.default": reductions.cumulated("CumSum"),
     "max.default": reductions.over_all("ReduceMax"),
     "max.dim": reductions.extreme("ReduceMax", "ArgMax"),
     "mean.default": reductions.over_all("ReduceMean"),
@@ -240,6 +245,7 @@ ATEN: dict[str, Callable] = {
     "sum.dim_IntList": reductions.reduction("ReduceSum"),
     "topk.default": reductions.topk,
     "var.correction": reductions.variance,
+    "var_mean.correction": reductions.variance_and_mean,
     # Places.
     "_unsafe_index.Tensor": indexing.index,
     "_unsafe_index_put.default": indexing.index_put,

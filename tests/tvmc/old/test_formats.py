@@ -19,6 +19,13 @@ def test_by_their_suffix(name, owner):
     check_format(Path(name), "onnx")
 
 
+def test_an_exported_program_is_not_unpickled():
+    with pytest.raises(
+        TvmqError, match=r"'a\.pt2' is an exported program .* tvmq.compile\(torch.export.load\('a.pt2'"
+    ):
+        check_format(Path("a.pt2"), None)
+
+
 @pytest.mark.parametrize("name", ["a.onnx", "a.pb", "a", "a.zip"])
 def test_what_may_be_onnx(name):
     check_format(Path(name), None)
