@@ -173,8 +173,9 @@ def tflite_body(node: onnx.NodeProto, inputs: Mapping[str, Input]) -> list[onnx.
     body = OperatorBody(inputs, node.input, attributes.pop(TENSORS).decode())
     try:
         results = BODIES[node.op_type](body, *node.input, **attributes)
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+    except TypeError as error:  # of the call: bodies take their inputs in order
+        count = sum(map(bool, node.input))
+        raise ValueError(f"it has {count} inputs, and another number was expected") from error
     results = (results,) if isinstance(results, str) else tuple(results)
     if len(results) < len(node.output):
         raise ValueError(f"it has {len(node.output)} results, and {len(results)} are known")

@@ -181,8 +181,7 @@ class _Reader:
         return found if isinstance(found, np.ndarray) else np.zeros(0, np.int64)
 
     def _operator_name(self, code: Any) -> tuple[str, bool]:
-        # Codes from 127 on have a field of their own; old files have the other one alone.
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        number = code.BuiltinCode()
         if number == tflite.BuiltinOperator.CUSTOM:
             return _text(code.CustomCode()), True
         return _BUILTIN.get(number, f"operator {number}"), False
@@ -305,10 +304,9 @@ class _Reader:
                 f"tensor {name!r} of the shape {list(shape)} has {scale.size} scales and {zero_point.size} zero points "
                 f"on axis {axis}, which do not fit"
             )
-        if not (np.isfinite(scale).all() and (scale > 0).all()):
-            raise TvmqError(
-                f"tensor {name!r} has the scale {scale[~(scale > 0)][:1]}, and positive numbers were expected"
-            )
+        bad = scale[~(np.isfinite(scale) & (scale > 0))]
+        if bad.size:
+            raise TvmqError(f"tensor {name!r} has the scale {bad[0]:g}, and positive numbers were expected")
         if not zero_point.size:
             zero_point = np.zeros(1, np.int64)
         if np.abs(zero_point).max() > 2**31 - 1:

@@ -180,8 +180,10 @@ def requantized(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarra
 
 
 def limited_to(function: int, values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
-    """Return RELU and its like: requantized, within the integers of the limits."""
-    return np.clip(requantized(values, stored, result), *integer_limits(result, function))
+    """Return RELU and its like: requantized, by a ratio in float32, within the integers of the limits."""
+    ratio = np.float32(scale_of(stored.quantization)) / np.float32(scale_of(result.quantization))
+    steps = multiplied(values, *quantized_multiplier(float(ratio))) + result.quantization.zero_point[0]
+    return np.clip(steps, *integer_limits(result, function))
 
 
 def leaky_relu(alpha: float, values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:

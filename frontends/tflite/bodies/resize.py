@@ -19,16 +19,14 @@ def resize(
     half_pixel_centers: int = 0,
     **_,
 ) -> str:
-    """Write a resizing by ONNX's; the nearest is the one below, or the rounded one where corners are aligned."""
+    """Write a resizing by ONNX's; the nearest pixel is the one below, or the rounded one."""
     height, width = numbers(body, size, "size")
     if mode == "linear" and body.exact and body.is_quantized(data):
         return exact.resize_bilinear(body, data, (height, width), align_corners, half_pixel_centers)
     batch, _, _, channels = body.shapes[data]
     where = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"
-    nearest = "round_prefer_ceil" if align_corners else "floor"
-    if mode == "nearest" and where == "half_pixel":
-        # (x + 1/2) * scale, and no half taken off before the floor.
-        where = "tf_half_pixel_for_nn"
+    # Between the centres of pixels it is the floor of (x + 1/2) * scale, from which ONNX takes a half off first.
+    nearest = "floor" if where == "asymmetric" else "round_prefer_ceil"
 
     def on_channels_first(image: str) -> str:
         sizes = body.constant([batch, channels, height, width])
