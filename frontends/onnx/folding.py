@@ -183,13 +183,14 @@ def inferred_sizes(node: onnx.NodeProto, values: Mapping[str, relax.Expr], opset
     names = [name for name in node.input if name]
     if not all(isinstance(values[name].ty, relax.TensorType | relax.ShapeType) for name in names):
         return None  # a sequence
-    arrays = {name: array for name in names if (array := _constant(values[name])) is not None}
     types = {
-        name: ("int64", arrays[name].shape)
-        if isinstance(values[name], relax.ShapeExpr)
-        else (dtype_of(values[name]), shape_of(values[name]))
+        name: ("int64", (len(value.values),))
+        if isinstance(value := values[name], relax.ShapeExpr)
+        else (dtype_of(value), shape_of(value))
         for name in names
     }
+    small = [name for name, (_, shape) in types.items() if math.prod(shape) <= LARGEST]
+    arrays = {name: array for name in small if (array := _constant(values[name])) is not None}
     found = _inferred(node, types, arrays, opset)
     sizes = [_size_of_type(found.get(name)) for name in node.output if name]
     return None if any(size is None for size in sizes) else [size for size in sizes if size is not None]

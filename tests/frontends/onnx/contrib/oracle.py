@@ -12,7 +12,7 @@ CLOSE = 4e-6
 """Sums of some 100 products of numbers of order 1, in another order."""
 
 
-def assert_same(op_type: str, *inputs: np.ndarray | None, **how) -> list[np.ndarray]:
+def assert_same(op_type: str, *inputs: np.ndarray | None, atol: float = CLOSE, **how) -> list[np.ndarray]:
     """Check a node's outputs, and return onnxruntime's; parameters as for ``one_node``."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'tvmq[bench]'")
     model, fed = one_node(op_type, *inputs, domain="com.microsoft", **how)
@@ -20,7 +20,7 @@ def assert_same(op_type: str, *inputs: np.ndarray | None, **how) -> list[np.ndar
     expected = session.run(None, fed)
     for one, other in zip(compile_and_run(model, fed), expected, strict=True):
         assert one.shape == other.shape
-        np.testing.assert_allclose(one, other, atol=CLOSE, rtol=CLOSE)
+        np.testing.assert_allclose(one, other, atol=atol, rtol=CLOSE)
     return expected
 
 
