@@ -193,7 +193,7 @@ def quantize(
 
     Parameters
     ----------
-    model : path of an ONNX file, an ONNX model, or a Relax module.
+    model : path of an ONNX file, an ONNX model, a ``torch.export.ExportedProgram``, or a Relax module.
     scheme : name of a row of ``passes.hub.schemes.SCHEMES``.
     target : what the model will be compiled for, as for ``compile``; it decides which operators are quantized.
     calibration : samples, each ``{input name: array}`` of the input's shape, its dtype converted where the values
@@ -203,7 +203,7 @@ def quantize(
         Nor does one whose calibration cache has every tensor, without the passes that look at values, nor a
         weight-only scheme, which takes them for its biases alone, nor a dynamic one, which leaves convolutions in
         float without them.
-    input_shapes : shapes of the inputs that the model leaves open.
+    input_shapes : shapes of the inputs that the model, of ONNX or torch, leaves open.
     input_dtypes : dtypes of the inputs of an ONNX model that leaves them open, by name: ``{"x": "float32"}``.
     bind : inputs of an ONNX model that become constants, each with a number, list or array: ``{"sr": 16000}``.
     outputs : names of values or nodes of an ONNX model at which it ends, in place of its own outputs.

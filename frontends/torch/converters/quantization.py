@@ -74,13 +74,15 @@ def dequantize_affine(
     s: Scope, q: relax.Expr, block: Sequence[int], scale: relax.Expr, zero_point: relax.Expr | None, *rest
 ) -> relax.Expr:
     """torchao's, of whole tensors and of channels."""
-    _refuse_domain(rest[3:4])
+    _refuse_domain(rest)
     return _dequantized(s, q, *_flat(s, scale, zero_point), _axis_of_blocks(block, shape_of(q)))
 
 
-def _refuse_domain(domain: Sequence) -> None:
-    if domain and str(domain[0]).rsplit(".", 1)[-1].upper() not in ("INT", "NONE"):
-        raise ValueError(f"zero points of the domain {domain[0]} are not supported; expected integers")
+def _refuse_domain(arguments: Sequence) -> None:
+    """Raise ``ValueError`` for float zero points, which an argument of some of torchao's releases asks for."""
+    for domain in arguments:
+        if isinstance(domain, str) and domain.upper() not in ("INT", "NONE"):
+            raise ValueError(f"zero points of the domain {domain} are not supported; expected integers")
 
 
 def _flat(s: Scope, scale: relax.Expr, zero_point: relax.Expr | None) -> tuple[relax.Expr, Parameter]:
