@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from formats import ONNX, Format
+from formats import ONNX, TFLITE, Format
 from onnx import TensorProto, helper, numpy_helper
 from quantized_bases import networks as quantized_networks
+from tflite_bases import files as tflite_files
 
 LARGEST_FILE = 40_000
 """Bytes of a model whose compilation costs little."""
@@ -36,7 +37,8 @@ class Base:
 
 def all_bases() -> list[Base]:
     """Return every base; the order is always the same."""
-    return [*networks(), *real_files(), *node_tests()]
+    tflite = [Base(name, content, 1.0, TFLITE) for name, content in tflite_files().items()]
+    return [*networks(), *real_files(), *node_tests(), *tflite]
 
 
 def node_tests() -> list[Base]:

@@ -46,3 +46,13 @@ def _load_onnx(path: Path) -> Any:
 
 
 ONNX = Format(".onnx", _damage_onnx, _load_onnx)
+
+
+def _load_tflite(path: Path) -> Any:
+    from tvmq.frontends.tflite.load import load_tflite
+
+    exact = path.stat().st_size % 2 == 0  # both ways, and the same way each time
+    return load_tflite(path, exact=exact)
+
+
+TFLITE = Format(".tflite", mutate_bytes, _load_tflite)

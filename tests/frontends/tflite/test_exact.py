@@ -11,94 +11,9 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes.hub.layers import get_layers
 
+from .models import eight_bits, integers
 from .reference import reference
 from .writer import Writer
-
-SAME, VALID = 0, 1
-RELU, RELU6 = 1, 3
-RNG = np.random.default_rng(0)
-
-
-def integers(dtype: str, *shape: int) -> np.ndarray:
-    info = np.iinfo(dtype)
-    return np.random.default_rng(sum(shape)).integers(info.min, info.max + 1, shape).astype(dtype)
-
-
-def weighted(
-    w: Writer, data: int, name: str, out: int, weight: np.ndarray, axis: int, dtype: str, **options
-) -> int:
-    """Add a product with a bias: per channel of int8, with a zero point for uint8."""
-    channels = weight.shape[axis]
-    data_scale = float(w.tensors[data]["scale"][0])
-    if dtype == "int8":
-        scale, zero = np.linspace(0.002, 0.02, channels, dtype=np.float32), np.zeros(channels)
-        factor = w.constant(weight, "int8", scale=scale, zero_point=zero, axis=axis)
-    else:
-        scale = np.float32(0.01)
-        factor = w.constant(weight, "uint8", scale=scale, zero_point=118)
-    bias = np.random.default_rng(5).integers(-4000, 4000, channels)
-    bias_scale = np.broadcast_to(data_scale * scale, channels) if np.ndim(scale) else data_scale * scale
-    offset = w.constant(bias, "int32", scale=bias_scale, zero_point=np.zeros(np.size(bias_scale)))
-    return w.op(name, [data, factor, offset], out, **options)
-
-
-def eight_bits(dtype: str) -> tuple[Writer, list[int], dict[str, np.ndarray]]:
-    """Return a graph of every operator whose exact integers of a dtype are known, and its inputs."""
-    w = Writer()
-    low = np.iinfo(dtype).min
-    shape, scale, zero = (1, 7, 6, 8), 0.05, low + 115
-    x, y = w.input("x", shape, dtype, scale, zero), w.input("y", shape, dtype, 0.031, low + 140)
-    rows = w.input("rows", (3, 21), dtype, 0.11, low + 128)
-
-    def out(extents=shape, scale=0.06, zero=low + 120) -> int:
-        return w.tensor(f"t{len(w.tensors)}", extents, dtype, scale, zero)
-
-    outputs = [
-        weighted(w, x, "CONV_2D", out((1, 4, 3, 5), 0.2), integers(dtype, 5, 3, 3, 8), 0, dtype,
-                 padding=SAME, stride_w=2, stride_h=2, fused_activation_function=RELU6),
-        weighted(w, x, "CONV_2D", out((1, 7, 6, 24), 0.02), integers(dtype, 24, 1, 1, 8), 0, dtype,
-                 padding=VALID, stride_w=1, stride_h=1),
-        weighted(w, x, "DEPTHWISE_CONV_2D", out((1, 7, 6, 8), 0.3), integers(dtype, 1, 3, 3, 8), 3, dtype,
-                 padding=SAME, stride_w=1, stride_h=1, depth_multiplier=1, fused_activation_function=RELU),
-        weighted(w, rows, "FULLY_CONNECTED", out((3, 10), 0.4), integers(dtype, 10, 21), 0, dtype),
-        w.op("ADD", [x, y], out(), fused_activation_function=RELU),
-        w.op("SUB", [x, y], out(scale=0.08)),
-        w.op("MUL", [x, y], out(scale=0.3)),
-        w.op("AVERAGE_POOL_2D", [x], out((1, 4, 3, 8), scale, zero), padding=SAME, stride_w=2, stride_h=2,
-             filter_width=3, filter_height=3, fused_activation_function=RELU),
-        w.op("MAX_POOL_2D", [x], out((1, 3, 3, 8), scale, zero), padding=VALID, stride_w=2, stride_h=2,
-             filter_width=2, filter_height=2),
-        w.op("SOFTMAX", [rows], out((3, 21), 1 / 256, low), beta=1.0),
-        w.op("LOGISTIC", [x], out(scale=1 / 256, zero=low)),
-        w.op("TANH", [x], out(scale=1 / 128, zero=low + 128)),
-        w.op("HARD_SWISH", [x], out(scale=0.04, zero=low + 12)),
-        w.op("LEAKY_RELU", [x], out(), alpha=0.1),
-        w.op("RELU6", [x], out(scale=0.024, zero=low)),
-        w.op("CONCATENATION", [x, x], out((1, 7, 6, 16), scale, zero), axis=3),
-        w.op("RESHAPE", [x, w.constant([3, 112])], out((3, 112), scale, zero), new_shape=[3, 112]),
-        w.op("PAD", [x, w.constant([[0, 0], [1, 0], [0, 2], [0, 0]])], out((1, 8, 8, 8), scale, zero)),
-        w.op("MEAN", [x, w.constant([1, 2])], out((1, 1, 1, 8), 0.04), keep_dims=True),
-        w.op("QUANTIZE", [x], out(scale=0.03, zero=low + 77)),
-    ]  # fmt: skip
-    if dtype == "int8":
-        slope = w.constant(integers("int8", 1, 1, 8), "int8", scale=0.01, zero_point=3)
-        kernel = w.constant(
-            integers("int8", 4, 3, 3, 8), "int8", scale=np.full(4, 0.01), zero_point=np.zeros(4)
-        )
-        size = w.constant([11, 9])
-        outputs += [
-            w.op("PRELU", [x, slope], out()),
-            w.op("RESIZE_BILINEAR", [x, size], out((1, 11, 9, 8), scale, zero), half_pixel_centers=True),
-            w.op("RESIZE_BILINEAR", [x, size], out((1, 11, 9, 8), scale, zero), align_corners=True),
-            w.op("TRANSPOSE_CONV", [w.constant([1, 14, 12, 4]), kernel, x], out((1, 14, 12, 4), 0.1),
-                 padding=SAME, stride_w=2, stride_h=2),
-        ]  # fmt: skip
-    fed = {
-        "x": integers(dtype, *shape),
-        "y": integers(dtype, *shape)[:, ::-1].copy(),
-        "rows": integers(dtype, 3, 21),
-    }
-    return w, outputs, fed
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])

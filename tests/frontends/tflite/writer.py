@@ -103,9 +103,14 @@ class Writer:
         return outputs[0]
 
     def bytes(self, outputs: Sequence[int]) -> bytes:
-        """Return the file."""
+        """Return the file, with the operators that the outputs need."""
         b = flatbuffers.Builder(1024)
-        codes = sorted({name for name, *_ in self.operators})
+        needed, used = set(outputs), []
+        for operator in reversed(self.operators):
+            if needed.intersection(operator[2]):
+                needed.update(operator[1])
+                used.insert(0, operator)
+        codes = sorted({name for name, *_ in used})
         buffers = [_table(b, "Buffer")]
         tensors = []
         for tensor in self.tensors:
@@ -119,7 +124,7 @@ class Writer:
                 b, "Operator", OpcodeIndex=codes.index(name), Inputs=_ints(b, inputs), Outputs=_ints(b, given),
                 **_options(b, name, options),
             )
-            for name, inputs, given, options in self.operators
+            for name, inputs, given, options in used
         ]  # fmt: skip
         graph = _table(
             b, "SubGraph", Tensors=_offsets(b, tensors), Inputs=_ints(b, self.inputs), Outputs=_ints(b, outputs),
