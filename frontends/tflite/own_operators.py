@@ -18,6 +18,7 @@ from ...passes.hub.graph import constant, dtype_of, shape_of
 from ...passes.hub.op_patterns import INJECTIVE, OPAQUE
 from ...passes.hub.row_pairs import emit_row_pair
 from ...passes.realize.compute import elementwise, fixed_point, pool
+from .detection import Limits, detections
 
 DOMAIN = "tvmq"
 
@@ -76,6 +77,20 @@ class DynamicRows(stock.OnnxOpConverter):
         return emit_row_pair(bb, inputs[0], symmetric=bool(attr["symmetric"]))
 
 
+class Detections(stock.OnnxOpConverter):
+    """Boxes ``[N, 4]``, scores and labels ``[C, N]`` to those that remain (``detection.py``)."""
+
+    @classmethod
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        limits = Limits(*(int(attr[name]) for name in ("of_class", "of_all")), attr["score"], attr["overlap"])
+        classes, count = shape_of(inputs[1])
+        function = bb.add_func(detections(classes, count, limits), "detections")
+        shapes = ((1, limits.of_all, 4), (1, limits.of_all), (1, limits.of_all), (1,))
+        results = [relax.TensorType(shape, "float32") for shape in shapes]
+        return bb.emit(relax.call_tir(function, list(inputs), results))
+
+
 OPERATORS: dict[str, type[stock.OnnxOpConverter]] = {
-    f"{DOMAIN}.{kind.__name__}": kind for kind in (AveragePool, DynamicRows, LookUp, Rescale, Softmax)
+    f"{DOMAIN}.{kind.__name__}": kind
+    for kind in (AveragePool, Detections, DynamicRows, LookUp, Rescale, Softmax)
 }

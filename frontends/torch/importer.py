@@ -11,12 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import tvm
-from tvm import relax
-
 import torch
+import tvm
 from torch import fx
 from torch.utils import _pytree
+from tvm import relax
 
 from ...errors import TvmqError
 from ...passes.hub.graph import OUTPUTS, dtype_of, main_function, shape_of

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tvm import relax
-from tvm.relax.frontend.onnx import onnx_frontend as stock
-
 import torch
 from torch import fx
+from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend as stock
 
 from ...passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..onnx.converters.table import CONVERTERS

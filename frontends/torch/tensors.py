@@ -5,11 +5,10 @@ What TVM's kernels cannot read where it lies is copied once: what is on another 
 
 from __future__ import annotations
 
+import torch
 import tvm
 from tvm import relax
 from tvm.ir import GenericConst
-
-import torch
 
 ALIGNED = 64
 """Bytes: TVM's own constants start at multiples of it, and kernels may count on that."""

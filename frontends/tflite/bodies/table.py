@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from .detection import detection_postprocess
 from .elementwise import ELEMENTWISE
 from .moves import MOVES
 from .pooling import POOLING
@@ -31,5 +32,6 @@ BODIES: dict[str, Write] = {
     "CONV_3D": conv_3d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "FULLY_CONNECTED": fully_connected,
+    "TFLite_Detection_PostProcess": detection_postprocess,
     "TRANSPOSE_CONV": transpose_conv,
 }

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from tvm import relax
-
 import torch
+from tvm import relax
 
 from ....passes.hub.graph import dtype_of
 from ..scope import Scope

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-from tvm import relax
-
 import torch
+from tvm import relax
 
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
 from ..scope import Scope

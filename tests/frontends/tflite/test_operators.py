@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
 import tvmq
 from tvmq.errors import TvmqError
@@ -150,3 +151,33 @@ def test_a_float_model_is_quantized_here(tmp_path: Path):
     quantized = tvmq.quantize(str(path), "int8", calibration=samples)
     statuses = {layer.op: layer.status for layer in get_layers(quantized.mod)}
     assert statuses["CONV_2D"] == "int8"
+
+
+@pytest.mark.parametrize("regular", [False, True])
+@pytest.mark.parametrize("background", [0, 1])
+def test_detections(tmp_path: Path, regular: bool, background: int):
+    count, classes = 40, 5
+    rng = np.random.default_rng(7)
+    anchors = rng.uniform(0.2, 0.8, (count, 4)).astype(np.float32)
+    g = Graph()
+    boxes, scores = g.input("boxes", (1, count, 4)), g.input("scores", (1, count, classes + background))
+    given = [
+        g.tensor(f"out{at}", shape, "float32") for at, shape in enumerate(((1, 9, 4), (1, 9), (1, 9), (1,)))
+    ]
+    options = {
+        "max_detections": 9, "max_classes_per_detection": 1, "detections_per_class": 3, "use_regular_nms": regular,
+        "nms_score_threshold": 0.4, "nms_iou_threshold": 0.5, "num_classes": classes, "y_scale": 10.0, "x_scale": 10.0,
+        "h_scale": 5.0, "w_scale": 5.0,
+    }  # fmt: skip
+    g.op(
+        "TFLite_Detection_PostProcess",
+        [boxes, scores, g.constant(anchors, "float32")],
+        *given,
+        custom=flexbuffers.Dumps(options),
+    )
+    g.outputs += given
+    fed = {
+        "boxes": rng.normal(0, 2, (1, count, 4)).astype(np.float32),
+        "scores": rng.uniform(0, 1, (1, count, classes + background)).astype(np.float32),
+    }
+    compare(g, tmp_path / "model.tflite", fed, 1e-6)
