@@ -89,7 +89,8 @@ def next_power_of_two(values: np.ndarray) -> np.ndarray:
 def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
     """Return one value in all, or one for each index of ``axis``, in a shape that multiplies an array of ``rank``."""
     shape = [1] * rank
-    shape[axis] = -1
+    if scale.size > 1:
+        shape[axis] = -1
     return scale.reshape(shape)
 
 

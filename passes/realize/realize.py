@@ -56,6 +56,7 @@ from .realizers.moves import move, move_inputs, moved_parameters
 from .realizers.product import plan_matrix_product
 from .realizers.quantized import STORED_DTYPES, Parameters, Plan, Rows, Rule
 from .realizers.weighted import FIXED, OPERATORS, plan_weighted
+from .realizers.weights import dequantized
 from .recurrences import realize_recurrences
 
 RULES: tuple[Rule, ...] = (
@@ -329,12 +330,7 @@ def _folded(pair: relax.Call) -> relax.Expr | None:
     """Return weights that float operators read as the floats that they are; None where one of the operands varies."""
     if not all(is_constant(argument) for argument in pair.args):
         return None
-    values, scale, zero_point = (to_numpy(argument) for argument in pair.args)
-    shape = [1] * values.ndim
-    if scale.size > 1:
-        shape[int(pair.attrs.axis)] = -1
-    zeros = zero_point.reshape(shape if zero_point.size > 1 else (1,) * values.ndim)
-    return constant(arithmetic.dequantize(values, scale.reshape(shape), zeros))
+    return constant(dequantized(*map(to_numpy, pair.args), int(pair.attrs.axis)))
 
 
 def _gives_integers(var: relax.Var) -> bool:

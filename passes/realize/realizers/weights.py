@@ -21,6 +21,7 @@ from tvm import relax
 
 from ...hub import arithmetic
 from ...hub.graph import is_constant, op_name, shape_of, to_numpy
+from ...hub.parameters import along
 from .quantized import Facts
 
 MAX_BIAS = float(2**29)
@@ -63,11 +64,7 @@ def constant_value(facts: Facts, expr: relax.Expr) -> np.ndarray | None:
         parts = [constant_value(facts, argument) for argument in value.args]
         if any(part is None for part in parts):
             return None
-        data, scale, zero_point = parts
-        shape = [1] * data.ndim
-        if scale.size > 1:
-            shape[value.attrs.axis] = -1
-        return arithmetic.dequantize(data, scale.reshape(shape), zero_point.reshape(shape))
+        return dequantized(*parts, int(value.attrs.axis))
     if name in ("relax.reshape", "relax.permute_dims"):
         inner = constant_value(facts, value.args[0])
         if inner is None:
@@ -76,6 +73,11 @@ def constant_value(facts: Facts, expr: relax.Expr) -> np.ndarray | None:
             return inner.reshape([int(extent) for extent in value.args[1].values])
         return inner.transpose(None if value.attrs.axes is None else [int(a) for a in value.attrs.axes])
     return None
+
+
+def dequantized(values: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, axis: int) -> np.ndarray:
+    """Return what integers stand for, whose scale and zero point are of all of them or of each place on an axis."""
+    return arithmetic.dequantize(values, *(along(each, axis, values.ndim) for each in (scale, zero_point)))
 
 
 def weight_of(facts: Facts, expr: relax.Expr, axis: int, takes_wide: bool = False) -> Weight | str:
@@ -99,14 +101,9 @@ def weight_of(facts: Facts, expr: relax.Expr, axis: int, takes_wide: bool = Fals
     if values.dtype not in (np.int8, np.uint8):
         return f"its weight is {values.dtype}, not 8 bits wide"
     channels = values.shape[axis]
-    shape = [1] * values.ndim
-    if scale.size > 1:
-        if value.attrs.axis % values.ndim != axis:
-            return f"its weight is quantized along axis {value.attrs.axis}, not along the output channels"
-        shape[axis] = -1
-    centred = values.astype(np.int32) - zero_point.astype(np.int32).reshape(
-        shape if zero_point.size > 1 else ()
-    )
+    if max(scale.size, zero_point.size) > 1 and value.attrs.axis % values.ndim != axis:
+        return f"its weight is quantized along axis {value.attrs.axis}, not along the output channels"
+    centred = values.astype(np.int32) - along(zero_point.astype(np.int32), axis, values.ndim)
     is_wide = centred.size > 0 and np.abs(centred + 0.5).max() > 128
     if is_wide and not (takes_wide and np.ptp(centred) < 256):
         return "its asymmetric weight does not fit int8 without the zero point"

@@ -106,3 +106,17 @@ def test_what_is_taken_off_is_as_little_as_can_be(low: int, high: int, shift: in
     narrow, taken = Weight(values, np.ones(2), 0).split()
     assert taken == shift and narrow.values.dtype == np.int8
     np.testing.assert_array_equal(narrow.values.astype(np.int16) + taken, values)
+
+
+def test_one_scale_with_a_zero_point_for_each_channel():
+    data, weight = bytes_of(2, 16), bytes_of(16, 4, seed=1)
+    zeros = np.uint8([0, 100, 128, 255])
+    model, fed = one_node(
+        "QLinearMatMul",
+        *(data, F32(0.02), np.uint8(90), weight // 2 + 64, F32(0.01), zeros, F32(0.1), np.uint8(128)),
+        constants=range(1, 8),
+    )
+    (got,) = tvmq.compile(model).run(fed).values()
+    total = (data.astype(np.int64) - 90) @ ((weight // 2 + 64).astype(np.int64) - zeros)
+    # In float where the weights less their zero points fit no 8 bits together: half a step, at ties alone.
+    assert np.abs(got - requantized(total, 0, (0.02, 0.01, 0.1)).astype(int)).max() <= 1
