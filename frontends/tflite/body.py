@@ -9,7 +9,7 @@ Tensors keep TFLite's layout, channels last; an operator of images has a transpo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,9 @@ from .file import Quantization
 DOMAIN = "tflite"
 TENSORS = "tensors"
 """The attribute with dtypes and quantization of a node's inputs and results, and whether it is exact, in JSON."""
+
+Write = Callable[..., "str | Iterable[str]"]
+"""``(body, names of inputs, options by name) -> names of results``: what writes an operator."""
 
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 

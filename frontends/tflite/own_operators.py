@@ -82,7 +82,7 @@ class Detections(stock.OnnxOpConverter):
 
     @classmethod
     def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
-        limits = Limits(*(int(attr[name]) for name in ("of_class", "of_all")), attr["score"], attr["overlap"])
+        limits = Limits(int(attr["of_class"]), int(attr["of_all"]), attr["score"], attr["overlap"])
         classes, count = shape_of(inputs[1])
         function = bb.add_func(detections(classes, count, limits), "detections")
         shapes = ((1, limits.of_all, 4), (1, limits.of_all), (1, limits.of_all), (1,))

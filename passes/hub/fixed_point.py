@@ -17,6 +17,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from tvm import IRModule
@@ -86,7 +87,9 @@ def fixed_points_of(mod: IRModule) -> dict[str, FixedPoint]:
     if attrs is None or ATTRIBUTE not in attrs:
         return {}
     records = json.loads(str(attrs[ATTRIBUTE]))
-    return {
-        name: FixedPoint(*(tuple(record[key]) for key in ("bias", "multiplier", "shift")), record["once"])
-        for name, record in records.items()
-    }
+    return {name: _from_record(record) for name, record in records.items()}
+
+
+def _from_record(record: dict[str, Any]) -> FixedPoint:
+    bias, multiplier, shift = (tuple(record[key]) for key in ("bias", "multiplier", "shift"))
+    return FixedPoint(bias, multiplier, shift, record["once"])

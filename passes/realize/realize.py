@@ -330,7 +330,8 @@ def _folded(pair: relax.Call) -> relax.Expr | None:
     """Return weights that float operators read as the floats that they are; None where one of the operands varies."""
     if not all(is_constant(argument) for argument in pair.args):
         return None
-    return constant(dequantized(*map(to_numpy, pair.args), int(pair.attrs.axis)))
+    values, scale, zero_point = map(to_numpy, pair.args)
+    return constant(dequantized(values, scale, zero_point, int(pair.attrs.axis)))
 
 
 def _gives_integers(var: relax.Var) -> bool:

@@ -61,8 +61,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "compile",
         help="compile a model, quantized where asked, to one file",
-        description="Compile an ONNX or TFLite model, quantized where asked, to one file for tvmc run and tvmq.load, or "
-        "to a C library (--output-format).",
+        description="Compile an ONNX or TFLite model, quantized where asked, to one file for tvmc run and tvmq.load, "
+        "or to a C library (--output-format).",
         usage="tvmc compile [options] FILE",
         allow_abbrev=False,
     )

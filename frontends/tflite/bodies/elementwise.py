@@ -6,7 +6,7 @@ from functools import partial
 
 from tflite import ActivationFunctionType
 
-from ..body import LIMITS, OperatorBody
+from ..body import LIMITS, OperatorBody, Write
 from . import exact
 
 
@@ -157,7 +157,7 @@ UNARY = {
 }
 """TFLite's operators of one input to ONNX's."""
 
-EXACT = {
+EXACT: dict[str, exact.Table] = {
     "HardSwish": exact.hard_swish,
     "Relu": partial(exact.limited_to, ActivationFunctionType.RELU),
     "Sigmoid": exact.logistic,
@@ -187,7 +187,7 @@ COMPARED = {
 }
 """Those whose result is of truth values."""
 
-ELEMENTWISE = {
+ELEMENTWISE: dict[str, Write] = {
     **{name: partial(unary, operator) for name, operator in UNARY.items()},
     **{name: partial(binary, operator) for name, operator in BINARY.items()},
     **{name: partial(compared, operator) for name, operator in COMPARED.items()},

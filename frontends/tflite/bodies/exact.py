@@ -159,9 +159,11 @@ def softmax(body: OperatorBody, data: str, beta: float) -> str:
     return body(f"{DOMAIN}.Softmax", data, body.constant(table, "int32"), domain=DOMAIN)
 
 
-def of_table(
-    body: OperatorBody, data: str, function: Callable[[np.ndarray, Stored, Stored], np.ndarray]
-) -> str:
+Table = Callable[[np.ndarray, Stored, Stored], np.ndarray]
+"""``(integers less their zero point, what is said of them, and of the result) -> steps of the result's scale``."""
+
+
+def of_table(body: OperatorBody, data: str, function: Table) -> str:
     """Write a function of single 8-bit integers as the table of its results.
 
     ``function`` gives them in steps of the result's scale, zero point included, for integers less their zero point.

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from tflite import MirrorPadMode
 
 from ...onnx.tensors import storage_of
-from ..body import OperatorBody
+from ..body import OperatorBody, Write
 from ..file import DTYPES
 
 
@@ -302,7 +302,7 @@ def top_k(body: OperatorBody, data: str, k: str, **_) -> tuple[str, str]:
     return body.result(values), body("Cast", places, to=TensorProto.INT32)
 
 
-MOVES = {
+MOVES: dict[str, Write] = {
     "BATCH_TO_SPACE_ND": batch_to_space,
     "BROADCAST_TO": broadcast_to,
     "CAST": cast,

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from tflite import Padding
 
-from ..body import OperatorBody
+from ..body import OperatorBody, Write
 from . import exact
 from .weighted import auto_pad
 
@@ -83,7 +83,7 @@ def cumsum(body: OperatorBody, data: str, axis: str, *, exclusive: int = 0, reve
     return body("CumSum", data, place, exclusive=exclusive, reverse=reverse)
 
 
-POOLING = {
+POOLING: dict[str, Write] = {
     "ARG_MAX": partial(position, "ArgMax"),
     "ARG_MIN": partial(position, "ArgMin"),
     "AVERAGE_POOL_2D": partial(pool, "AveragePool"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from ..body import OperatorBody
+from ..body import OperatorBody, Write
 from . import exact
 
 
@@ -44,4 +44,4 @@ def fake_quant(
     return body("DequantizeLinear", body("QuantizeLinear", value, *parameters), *parameters)
 
 
-QUANTIZATION = {"DEQUANTIZE": dequantize, "FAKE_QUANT": fake_quant, "QUANTIZE": quantize}
+QUANTIZATION: dict[str, Write] = {"DEQUANTIZE": dequantize, "FAKE_QUANT": fake_quant, "QUANTIZE": quantize}

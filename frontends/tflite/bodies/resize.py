@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..body import OperatorBody
+from ..body import OperatorBody, Write
 from . import exact
 from .moves import numbers
 
@@ -23,7 +23,7 @@ def resize(
     height, width = numbers(body, size, "size")
     if mode == "linear" and body.exact and body.is_quantized(data):
         return exact.resize_bilinear(body, data, (height, width), align_corners, half_pixel_centers)
-    batch, _, _, channels = body.shapes[data]
+    batch, *_size, channels = body.shapes[data]
     where = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"
     # Between the centres of pixels it is the floor of (x + 1/2) * scale, from which ONNX takes a half off first.
     nearest = "floor" if where == "asymmetric" else "round_prefer_ceil"
@@ -44,7 +44,7 @@ def resize(
     return body.result_of_image(data, on_channels_first)
 
 
-RESIZE = {
+RESIZE: dict[str, Write] = {
     "RESIZE_BILINEAR": partial(resize, "linear"),
     "RESIZE_NEAREST_NEIGHBOR": partial(resize, "nearest"),
 }

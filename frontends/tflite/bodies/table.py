@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
+from ..body import Write
 from .detection import detection_postprocess
 from .elementwise import ELEMENTWISE
 from .moves import MOVES
@@ -18,8 +17,6 @@ from .weighted import (
     fully_connected,
     transpose_conv,
 )
-
-Write = Callable[..., str | Iterable[str]]
 
 BODIES: dict[str, Write] = {
     **ELEMENTWISE,

@@ -95,33 +95,29 @@ def transpose_conv(
     stride_h: int = 1, fused_activation_function: int = 0, **_,
 ) -> str:  # fmt: skip
     _expect_ranks(body, data, weight)
-    _, height, width, _ = (int(extent) for extent in body.known(shape, "output shape"))
-    kernel = body.shapes[weight][1:3]
-    # The padding is that of the convolution which this one undoes.
-    pads: list[int] = []
-    for extent, out, stride, taps in zip(
-        body.shapes[data][1:3], (height, width), (stride_h, stride_w), kernel, strict=True
-    ):
-        total = (extent - 1) * stride + taps - out if padding == Padding.SAME else 0
-        pads.append(total)
-    before = [max(total, 0) // 2 for total in pads]
-    after = [total - front for total, front in zip(pads, before, strict=True)]
-    outside = [max(-behind, 0) for behind in after]
-    sizes = [
-        (extent - 1) * stride + taps
-        for extent, stride, taps in zip(body.shapes[data][1:3], (stride_h, stride_w), kernel, strict=True)
+    out = [int(extent) for extent in body.known(shape, "output shape")][1:3]
+    extents, kernel = body.shapes[data][1:3], body.shapes[weight][1:3]
+    pads = [
+        _cut_off((extent - 1) * stride + taps - length, padding == Padding.SAME)
+        for extent, stride, taps, length in zip(extents, (stride_h, stride_w), kernel, out, strict=True)
     ]
-    if padding != Padding.SAME:
-        outside = [out - size for out, size in zip((height, width), sizes, strict=True)]
+    before, after, added = zip(*pads, strict=True)
 
     def on_channels_first(image: str) -> str:
         value = body(
             *("ConvTranspose", image, body.permuted(weight, (3, 0, 1, 2)), *([body.real(bias)] if bias else [])),
-            strides=(stride_h, stride_w), pads=(*before, *(max(behind, 0) for behind in after)), output_padding=outside,
+            strides=(stride_h, stride_w), pads=(*before, *after), output_padding=added,
         )  # fmt: skip
         return body.activated(value, fused_activation_function)
 
     return body.result_of_image(data, on_channels_first)
+
+
+def _cut_off(surplus: int, is_same: bool) -> tuple[int, int, int]:
+    """Return what is cut off before and behind a result that is larger than asked for, and what is added behind."""
+    before = max(surplus, 0) // 2 if is_same else 0
+    after = surplus - before
+    return before, max(after, 0), max(-after, 0)
 
 
 def batch_matmul(body: OperatorBody, left: str, right: str, *, adj_x: int = 0, adj_y: int = 0, **_) -> str:

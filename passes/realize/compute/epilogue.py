@@ -282,3 +282,7 @@ class Epilogue(Protocol):
     def __call__(
         self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]
     ) -> tirx.Expr: ...
+
+
+Converted = Requantize | RequantizeAdd | Dequantize
+"""Those of one conversion, by way of floats."""

@@ -98,14 +98,21 @@ class RoundedQuotient:
     """sum of a window --> its mean, an integer of ``out``, halves away from 0; the multiplier is their number."""
 
     out: Output
+    operands: int = 0
 
     @property
     def dtype(self) -> str:
         return self.out.dtype
 
-    def __call__(self, value: tirx.Expr, count: tirx.Expr, index, operands):
-        half = count >> _int(1)
-        mean = tirx.truncdiv(tirx.Select(value > _int(0), value + half, value - half), count)
+    def __call__(
+        self,
+        value: tirx.Expr,
+        multiplier: tirx.Expr,
+        index: Sequence[tirx.Expr],
+        operands: Sequence[te.Tensor],
+    ):
+        half = multiplier >> _int(1)
+        mean = tirx.truncdiv(tirx.Select(value > _int(0), value + half, value - half), multiplier)
         return narrowed(mean, self.out)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tvm import te, tirx
 
 from .annotations import KERNEL
-from .epilogue import Dequantize, Requantize
+from .epilogue import Epilogue
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def average_pool2d(
     *,
     window: Window,
     zero_point: int,
-    epilogue: Requantize | Dequantize,
+    epilogue: Epilogue,
 ) -> te.Tensor:
     """Return the average of quantized NHWC data over a window.
 

@@ -25,7 +25,15 @@ from ...hub.op_patterns import OPAQUE, OUT_ELEMWISE_FUSABLE
 from ...hub.parameters import bits_of
 from ..compute import contraction, depthwise
 from ..compute.contraction import Conv2d
-from ..compute.epilogue import Conversion, Dequantize, Epilogue, Requantize, RequantizeAdd, WithRowSums
+from ..compute.epilogue import (
+    Conversion,
+    Converted,
+    Dequantize,
+    Epilogue,
+    Requantize,
+    RequantizeAdd,
+    WithRowSums,
+)
 from ..compute.fixed_point import RequantizeFixed
 from ..compute.naming import kernel_name
 from ..compute.row_sums import row_sums, window_sums
@@ -231,7 +239,7 @@ def _is_per_channel(constant: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 def choose_epilogue(
     facts: Facts, match: Match, steps: np.ndarray, target: Parameters | None, largest: np.ndarray
-) -> tuple[Epilogue, np.ndarray] | str:
+) -> tuple[Converted, np.ndarray] | str:
     """Return the epilogue and its multipliers (float64), or why there is none; ``largest`` accumulators are ``[O]``."""
     lower, upper = match.limited.lower, match.limited.upper
     if target is None:

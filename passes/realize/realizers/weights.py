@@ -64,7 +64,8 @@ def constant_value(facts: Facts, expr: relax.Expr) -> np.ndarray | None:
         parts = [constant_value(facts, argument) for argument in value.args]
         if any(part is None for part in parts):
             return None
-        return dequantized(*parts, int(value.attrs.axis))
+        values, scale, zero_point = parts
+        return dequantized(values, scale, zero_point, int(value.attrs.axis))
     if name in ("relax.reshape", "relax.permute_dims"):
         inner = constant_value(facts, value.args[0])
         if inner is None:
