@@ -196,7 +196,7 @@ def _symbol(program):
 
 def test_dynamic_dimensions_are_asked_for(lengths):
     with pytest.raises(
-        TvmqError, match=r"shapes must be static, and input 'x' .*such as input_shapes=\{x:\[1,1,4\],"
+        TvmqError, match=r"input 'x' has the shape .*such as input_shapes=\{'x': \[1,1,4\], 'y'"
     ):
         load_exported_program(lengths)
 
