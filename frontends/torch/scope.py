@@ -9,7 +9,7 @@ expressions, what else there is as Python's. They give a tensor, or a tuple of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,17 +46,29 @@ class Scope:
             self._made[key] = self.emit(make())
         return self._made[key]
 
-    def onnx(
-        self, op_type: str, *inputs: relax.Expr | None, outputs: int = 1, **attributes: Any
-    ) -> relax.Expr:
+    def onnx(self, op_type: str, *inputs: relax.Expr | None, **attributes: Any) -> relax.Expr:
         """Return what an operator of ONNX's standard gives, by the converter that ONNX files are imported by."""
+        return self.builder.normalize(self._onnx(op_type, inputs, attributes, 1))
+
+    def onnx_outputs(
+        self, op_type: str, count: int, *inputs: relax.Expr | None, **attributes: Any
+    ) -> list[relax.Expr]:
+        """Return the first outputs of an operator that has several."""
+        value = self._onnx(op_type, inputs, attributes, count)
+        if isinstance(value, relax.Tuple):
+            return [self.emit(field) for field in value.fields]
+        whole = self.emit(value)
+        return [self.emit(relax.TupleGetItem(whole, at)) for at in range(count)]
+
+    def _onnx(
+        self, op_type: str, inputs: Sequence[relax.Expr | None], attributes: Mapping[str, Any], count: int
+    ) -> relax.Expr:
         attrs: dict[str, Any] = {
             key: value.encode() if isinstance(value, str) else value for key, value in attributes.items()
         }
-        attrs["tvm_custom"] = {"name": "", "num_outputs": outputs}
+        attrs["tvm_custom"] = {"name": "", "num_outputs": count}
         convert = CONVERTERS[op_type].get_converter(OPSET)
-        value = convert(self.builder, stock.onnx_input([*inputs]), attrs, [{}, {}])
-        return self.builder.normalize(value) if isinstance(value, relax.Expr) else value
+        return convert(self.builder, stock.onnx_input([*inputs]), attrs, [{}, {}])
 
     def tensor(self, value: torch.Tensor | relax.Expr) -> relax.Expr:
         """Return a tensor as an expression; one that several operators read is one constant."""

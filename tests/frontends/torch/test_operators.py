@@ -262,6 +262,7 @@ def test_layers_of_images():
         nn.RMSNorm(8),
         nn.MaxPool2d(3, 2, 1),
         nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, 1, return_indices=True),
         nn.AvgPool2d(2),
         nn.AvgPool2d(3, 2, 1, count_include_pad=False),
         nn.AvgPool2d(3, 2, 1, ceil_mode=True),
