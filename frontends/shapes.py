@@ -7,7 +7,7 @@ that the user does; others, on the same axis of several inputs, where their rang
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -45,8 +45,16 @@ class OpenShapes:
         }
 
 
+def as_flag(shapes: Mapping[str, str]) -> str:
+    """Return shapes as the command line takes them."""
+    listed = ",".join(f"{repr(name)[1:-1]}:{shape}" for name, shape in shapes.items())
+    return f'--input-shapes "{listed}"'
+
+
 def complete(
-    declared: Mapping[str, Declared], given: Given | None, how: str = '--input-shapes "{}"'
+    declared: Mapping[str, Declared],
+    given: Given | None,
+    how: Callable[[Mapping[str, str]], str] = as_flag,
 ) -> OpenShapes:
     """Return the shape of each input.
 
@@ -54,7 +62,7 @@ def complete(
     ----------
     declared : the shape of each input in the model.
     given : as in ``--input-shapes``; it need not name inputs that are static already.
-    how : how shapes are given, with the place where they go.
+    how : gives the words that a message proposes shapes in.
 
     Raises
     ------
@@ -175,19 +183,19 @@ class _Known:
         return name
 
 
-def _dynamic_error(dynamic: Mapping[str, Declared], how: str) -> TvmqError:
+def _dynamic_error(dynamic: Mapping[str, Declared], how: Callable[[Mapping[str, str]], str]) -> TvmqError:
     """Name the dynamic inputs, and propose shapes with 1 for each unknown extent."""
     shown = ", ".join(
         f"{name!r} has the shape {_show(shape)}" if shape is not None else f"{name!r} has no shape at all"
         for name, shape in dynamic.items()
     )
-    proposal = ",".join(
-        f"{repr(name)[1:-1]}:{_show(1 if isinstance(extent, str) else extent for extent in shape)}"
-        if shape is not None
-        else f"{repr(name)[1:-1]}:[...]"
+    proposal = {
+        name: "[...]"
+        if shape is None
+        else _show(1 if isinstance(extent, str) else extent for extent in shape)
         for name, shape in dynamic.items()
-    )
-    return TvmqError(f"shapes must be static, and input {shown}: give them, such as {how.format(proposal)}")
+    }
+    return TvmqError(f"shapes must be static, and input {shown}: give them, such as {how(proposal)}")
 
 
 def _show(shape) -> str:

@@ -14,8 +14,6 @@ from ...ranges import Range
 from ..shapes import Declared, Given, OpenShapes, complete
 from .signature import Signature
 
-HOW = "input_shapes={{{}}}"
-
 
 def shapes_of_program(program: ExportedProgram, signature: Signature, given: Given | None) -> OpenShapes:
     """Return the shape of each input; a dynamic dimension has torch's symbol as its name, such as ``s0``.
@@ -30,9 +28,13 @@ def shapes_of_program(program: ExportedProgram, signature: Signature, given: Giv
     for node, name in signature.inputs.items():
         shape = node.meta["val"].shape
         declared[name] = tuple(_extent(extent, symbols) for extent in shape)
-    shapes = complete(declared, given, HOW)
+    shapes = complete(declared, given, _as_argument)
     _check(program, declared, shapes, symbols)
     return shapes
+
+
+def _as_argument(shapes: Mapping[str, str]) -> str:
+    return "input_shapes={" + ", ".join(f"{name!r}: {shape}" for name, shape in shapes.items()) + "}"
 
 
 def _extent(extent: int | torch.SymInt, symbols: dict[str, Any]) -> int | str:

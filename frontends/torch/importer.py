@@ -96,13 +96,11 @@ class Importer:
             if node.op != "call_function" or not any(each in reached for each in node.all_input_nodes):
                 continue
             name = str(node.target)
-            if isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool | int):
-                continue  # of shapes, which are known
-            reached.add(node)
-            if isinstance(node.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator) and (
-                name not in CONVERTERS and name not in NOTHING
-            ):
+            is_operator = isinstance(node.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
+            if is_operator and name not in CONVERTERS and name not in NOTHING:
                 missing.setdefault(name, []).append(self._names.of(node))
+            elif not isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool | int):
+                reached.add(node)  # others are of shapes, which are known
         if missing:
             listed = "; ".join(f"{op} ({', '.join(nodes)})" for op, nodes in sorted(missing.items()))
             raise TvmqError(f"the model has operators that cannot be imported: {listed}")

@@ -9,7 +9,7 @@ expressions, what else there is as Python's. They give a tensor, or a tuple of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,22 +45,29 @@ class Scope:
             self._made[key] = self.emit(make())
         return self._made[key]
 
-    def onnx(
-        self, op_type: str, *inputs: relax.Expr | None, outputs: int = 1, **attributes: Any
-    ) -> relax.Expr:
+    def onnx(self, op_type: str, *inputs: relax.Expr | None, **attributes: Any) -> relax.Expr:
         """Return what an operator of ONNX's standard gives, by the converter that ONNX files are imported by."""
+        return self.builder.normalize(self._onnx(op_type, inputs, attributes, 1))
+
+    def onnx_outputs(
+        self, op_type: str, count: int, *inputs: relax.Expr | None, **attributes: Any
+    ) -> list[relax.Expr]:
+        """Return the first outputs of an operator that has several."""
+        value = self._onnx(op_type, inputs, attributes, count)
+        if isinstance(value, relax.Tuple):
+            return [self.emit(field) for field in value.fields]
+        whole = self.emit(value)
+        return [self.emit(relax.TupleGetItem(whole, at)) for at in range(count)]
+
+    def _onnx(
+        self, op_type: str, inputs: Sequence[relax.Expr | None], attributes: Mapping[str, Any], count: int
+    ) -> relax.Expr:
         attrs: dict[str, Any] = {
-            key: value.encode()
-            if isinstance(value, str)
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-            for key, value in attributes.items()
+            key: value.encode() if isinstance(value, str) else value for key, value in attributes.items()
         }
-        attrs["tvm_custom"] = {"name": "", "num_outputs": outputs}
+        attrs["tvm_custom"] = {"name": "", "num_outputs": count}
         convert = CONVERTERS[op_type].get_converter(OPSET)
-        value = convert(self.builder, stock.onnx_input([*inputs]), attrs, [{}, {}])
-        return self.builder.normalize(value) if isinstance(value, relax.Expr) else value
+        return convert(self.builder, stock.onnx_input([*inputs]), attrs, [{}, {}])
 
     def tensor(self, value: torch.Tensor | relax.Expr) -> relax.Expr:
         """Return a tensor as an expression; one that several operators read is one constant."""
@@ -91,14 +98,12 @@ class Scope:
         value = self.node.meta["val"]
         return dtype_name((value[0] if isinstance(value, tuple | list) else value).dtype)
 
-    def common_dtype(self, *positions: int) -> str:
-        """Return the dtype that torch computes the node's operands in: all of them, or those at some positions."""
-        operands = [self.node.args[at] for at in positions] if positions else list(self.node.args[:2])
-        values = [value.meta["val"] if isinstance(value, fx.Node) else value for value in operands]
-        dtype = values[0].dtype if isinstance(values[0], torch.Tensor) else None
-        for value in values[1:]:
-            dtype = torch.result_type(values[0], value)
-        return dtype_name(dtype)
+    def common_dtype(self) -> str:
+        """Return the dtype that torch computes the node's first two operands in."""
+        operands = [_example(value) for value in self.node.args[:2]]
+        if len(operands) == 1:
+            return dtype_name(operands[0].dtype)
+        return dtype_name(torch.result_type(*operands))
 
     def alike(self, *values: relax.Expr | float, dtype: str = "") -> list[relax.Expr]:
         """Return the operands in the dtype that torch computes in, or in the one that is given."""
@@ -125,3 +130,10 @@ class Scope:
     def axis(self, value: relax.Expr, axis: int) -> int:
         """Return an axis as a number that is not negative; a scalar has one axis, as torch has it."""
         return axis % max(len(shape_of(value)), 1)
+
+
+def _example(operand: Any) -> Any:
+    """Return what stands for an operand where dtypes are decided: a tensor without values, or a number of its kind."""
+    value = operand.meta["val"] if isinstance(operand, fx.Node) else operand
+    kinds = {torch.SymInt: 1, torch.SymFloat: 1.0, torch.SymBool: True}
+    return kinds.get(type(value), value)

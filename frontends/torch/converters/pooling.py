@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from tvm import relax
@@ -11,7 +12,7 @@ from ..scope import Scope
 
 
 def max_pool(rank: int, indices: bool = False) -> Callable:
-    """Return the converter of maxima in windows; with their positions, which must not be read."""
+    """Return the converter of maxima in windows, and where asked for of their positions within a channel."""
 
     def convert(
         s: Scope, x: relax.Expr, kernel: Sequence[int], stride: Sequence[int] = (),
@@ -23,7 +24,9 @@ def max_pool(rank: int, indices: bool = False) -> Callable:
             return _pooled(s, "MaxPool", x, rank, attributes)
         if len(shape_of(x)) == rank + 1:
             raise ValueError("positions of maxima are supported in batches alone")
-        return s.onnx("MaxPool", x, outputs=2, **attributes)
+        maxima, places = s.onnx_outputs("MaxPool", 2, x, **attributes)
+        size = s.number(math.prod(shape_of(x)[2:]), "int64")  # ONNX's are those in the whole tensor
+        return maxima, relax.op.floor_mod(places, size)
 
     return convert
 

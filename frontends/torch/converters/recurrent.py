@@ -80,9 +80,10 @@ def _layer(
         attributes["linear_before_reset"] = 1
     if activation:
         attributes["activations"] = [activation.encode()] * directions
-    outputs = 3 if cell == "LSTM" else 2
-    found = s.onnx(cell, x, of_input, recurrent_weights, bias, None, *states, outputs=outputs, **attributes)
-    steps, *ends = found.fields
+    count = 3 if cell == "LSTM" else 2
+    steps, *ends = s.onnx_outputs(
+        cell, count, x, of_input, recurrent_weights, bias, None, *states, **attributes
+    )
     time, _, batch, hidden = shape_of(steps)
     merged = s.reshape(s.permute(steps, [0, 2, 1, 3]), (time, batch, directions * hidden))
     return [merged, *ends]

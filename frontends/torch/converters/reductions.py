@@ -98,19 +98,12 @@ def topk(
     s: Scope, x: relax.Expr, k: int, axis: int = -1, largest: bool = True, is_sorted: bool = True
 ) -> tuple[relax.Expr, ...]:
     count = constant(np.array([k], np.int64))
-    result = s.onnx("TopK", x, count, outputs=2, axis=s.axis(x, axis), largest=int(largest), sorted=1)
-    return _pair(s, result)
+    how = {"axis": s.axis(x, axis), "largest": int(largest), "sorted": 1}
+    return tuple(s.onnx_outputs("TopK", 2, x, count, **how))
 
 
 def sort(s: Scope, x: relax.Expr, axis: int = -1, descending: bool = False) -> tuple[relax.Expr, ...]:
     return topk(s, x, shape_of(x)[s.axis(x, axis)], axis, descending)
-
-
-def _pair(s: Scope, result: relax.Expr) -> tuple[relax.Expr, ...]:
-    if isinstance(result, relax.Tuple):
-        return tuple(result.fields)
-    whole = s.emit(result)
-    return tuple(s.emit(relax.TupleGetItem(whole, at)) for at in range(2))
 
 
 def _axes(s: Scope, x: relax.Expr, axes: Axes) -> list[int]:

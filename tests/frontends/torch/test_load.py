@@ -180,7 +180,7 @@ class Lengths(nn.Module):
 
     def forward(self, x, y):
         n = x.shape[1]
-        return self.layer(x).reshape(x.shape[0], n * 4) + y + torch.arange(n * 4)
+        return self.layer(x).reshape(x.shape[0], n * 4) + y + torch.arange(n * 4) * n + y / n
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def _symbol(program):
 
 def test_dynamic_dimensions_are_asked_for(lengths):
     with pytest.raises(
-        TvmqError, match=r"shapes must be static, and input 'x' .*such as input_shapes=\{x:\[1,1,4\],"
+        TvmqError, match=r"input 'x' has the shape .*such as input_shapes=\{'x': \[1,1,4\], 'y'"
     ):
         load_exported_program(lengths)
 
@@ -277,6 +277,21 @@ class Unknown(nn.Module):
         return x.cummax(0)[0], (2 * x).cummax(0)[0]
 
 
+class Item(nn.Module):
+    def forward(self, x):
+        return x * x.sum().item()
+
+
+class Selected(nn.Module):
+    def forward(self, x):
+        return x[x > 0]
+
+
+class Branch(nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,))
+
+
 class Number(nn.Module):
     def forward(self, x):
         return x, 3
@@ -294,6 +309,9 @@ class Complex(nn.Module):
         (Changes(), "the model changes its input 'x' while it runs"),
         (Noise(), r"layer 'randn' \(aten.randn.default\) cannot be imported: it gives random numbers"),
         (Unknown(), r"operators that cannot be imported: aten\.cummax\.default \(cummax, cummax_1\)"),
+        (Item(), r"cannot be imported: aten\._local_scalar_dense\.default \(item\)"),
+        (Selected(), "it selects by booleans, so its shape depends on its data"),
+        (Branch(), r"operators that cannot be imported: cond \(cond\)"),
         (Number(), "output 1 is no tensor but a ConstantArgument"),
         (Complex(), "operators that cannot be imported: aten._fft_"),
         (

@@ -155,6 +155,11 @@ def test_moves():
 
 
 def test_places():
+    def changed(x, places, value):
+        x = x.clone()
+        x[places] = value
+        return x
+
     check_functions(
         [_floats(4, 5, 6), _integers(3, low=0, high=4), _integers(2, 3, low=-4, high=4)],
         taken=lambda x, i, j: (
@@ -182,7 +187,10 @@ def test_places():
         ),
         put=lambda x, i, j: (
             x.index_put((i[:1],), x[:1]),
-            x.index_put((None, i[:1], i[1:2]), torch.tensor(3.0)),
+            changed(x, (slice(None), i[:1], i[1:2]), 3.0),
+            changed(x, (i[:1], slice(None), i[:1]), x[0, :, :1].T),
+            changed(x, x > 1, -1.0),
+            changed(x, (slice(1, 3), 2), x[0, 0]),
             x.index_put((i[:1], i[:1]), x[:1, 0] * 2, accumulate=True),
             torch.select_scatter(x, x[0], 0, 1),
         ),
@@ -254,6 +262,7 @@ def test_layers_of_images():
         nn.RMSNorm(8),
         nn.MaxPool2d(3, 2, 1),
         nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(3, 2, 1, return_indices=True),
         nn.AvgPool2d(2),
         nn.AvgPool2d(3, 2, 1, count_include_pad=False),
         nn.AvgPool2d(3, 2, 1, ceil_mode=True),
