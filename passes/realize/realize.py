@@ -269,6 +269,10 @@ class _Analysis:
 
     def refuse_inexact(self) -> None:
         """Raise ``TvmqError`` where a layer whose integers the model's file fixes has no plan that computes them."""
+        if self._fixed_points and self.row.gpu is not None:
+            raise TvmqError(
+                "exact integers that a model's file fixes (--tflite-exact) have kernels for CPUs alone"
+            )
         planned = {plan.layer for plan in self.plans.values() if FIXED in plan.details}
         for binding in self.bindings:
             name = layer_name(binding.value)

@@ -11,7 +11,7 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes.hub.layers import get_layers
 
-from .models import eight_bits, integers
+from .models import eight_bits, integers, weighted
 from .reference import reference
 from .writer import Writer
 
@@ -82,3 +82,22 @@ def test_exactness_of_a_model_that_is_none(tmp_path: Path):
 
     with pytest.raises(TvmqError, match="are for TFLite models, and this is none"):
         load_model(tmp_path / "model.onnx", tflite_exact=True)
+
+
+def test_a_gpu_has_no_kernels_of_them(tmp_path: Path):
+    w = Writer()
+    x = w.input("x", (1, 4, 4, 8), "int8", 0.1, 0)
+    y = weighted(
+        w, x, "CONV_2D", w.tensor("y", (1, 4, 4, 4), "int8", 0.1, 0), integers("int8", 4, 1, 1, 8), 0, "int8"
+    )
+    mod = tvmq.load_tflite(w.save(tmp_path / "model.tflite", [y]), exact=True)
+    with pytest.raises(TvmqError, match="have kernels for CPUs alone"):
+        tvmq.compile(mod, "cuda -arch=sm_80")
+
+
+def test_an_output_in_the_middle_keeps_the_rest_exact(tmp_path: Path):
+    w, outputs, fed = eight_bits("int8")
+    path = w.save(tmp_path / "model.tflite", outputs[:2])
+    names = [w.tensors[place]["name"] for place in outputs[:2]]
+    package = tvmq.compile(tvmq.load_tflite(path, outputs=names[1:], exact=True))
+    np.testing.assert_array_equal(package.run({"x": fed["x"]})[names[1]], reference(path, fed)[1])
