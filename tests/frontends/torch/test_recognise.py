@@ -59,7 +59,8 @@ def test_a_saved_program_is_not_unpickled():
 def test_what_is_for_onnx_alone(given):
     program = _object("torch.export.exported_program", "ExportedProgram")
     with pytest.raises(
-        TvmqError, match="bind and outputs are for ONNX models and have no effect on an exported program"
+        TvmqError,
+        match="bind, input_dtypes and outputs are for ONNX models and have no effect on an exported",
     ):
         imported(program, given)
 
