@@ -9,7 +9,7 @@ them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -147,6 +147,20 @@ def _gemm(request: Request) -> Found | None:
         request.result.zero,
     ]
     return Found("QGemm", inputs, True, {"alpha": 1.0, "transA": 0, "transB": 0})
+
+
+def unrounded(request: Request) -> Found | None:
+    """Return a product of a matrix of weights whose result stays float: nothing rounds it behind.
+
+    Parameters
+    ----------
+    request : its ``result`` is the data.
+    """
+    stored = request.array(request.operands[1].name) if len(request.operands) > 1 else None
+    if request.node.op_type not in ("Gemm", "MatMul") or stored is None or stored.ndim != 2:
+        return None
+    found = _gemm(request)
+    return None if found is None else replace(found, inputs=found.inputs[:-2])
 
 
 def _is_product(request: Request, data: Operand, weight: Operand, axis: int) -> bool:

@@ -1,6 +1,7 @@
 """A Q/DQ file as one of operators on integers, for runtimes that know no other (onnxruntime's QOperator format).
 
     Q(Relu(Conv(DQ(x), DQ(w), DQ(b))))   -->  QLinearConv(x, x_scale, x_zero, w, .., y_scale, y_zero, b)
+    Add(MatMul(DQ(x), DQ(w)), b)         -->  QGemm(x, x_scale, x_zero, w, .., b), whose result is float
     Conv(MaxPool(DQ(x)), ..)             -->  QLinearConv(MaxPool(x), ..)
     LayerNormalization(DQ(x), ..)        -->  the same: what has no operator on integers stays float, between Q and DQ
 
@@ -22,7 +23,7 @@ from onnx import helper, numpy_helper
 
 from ..errors import TvmqError
 from ..passes.hub.layers import free_name
-from .integer_operators import DATA_INPUTS, MOVES, OPERATORS, Found, Operand, Request
+from .integer_operators import DATA_INPUTS, MOVES, OPERATORS, Found, Operand, Request, unrounded
 
 MICROSOFT = "com.microsoft"
 
@@ -171,7 +172,7 @@ class _Rewriter:
             quantized.append(bias)
         rounding = self._rounding(value)
         if rounding is None:
-            return False
+            return self._unrounded(node, quantized, value)
         found = OPERATORS[op_type](Request(node, quantized, rounding.result, self._array, self._weights))
         if found is None:
             return False
@@ -185,6 +186,16 @@ class _Rewriter:
             self._done.update(each.output[0] for each in (*rounding.activations, rounding.node))
         else:
             self._dequantized(value, written, rounding.result)
+        return True
+
+    def _unrounded(self, node: onnx.NodeProto, operands: list[Operand], value: str) -> bool:
+        """Write a product whose result is read in float, or given out; tell whether there is one."""
+        found = unrounded(Request(node, operands, operands[0], self._array, self._weights))
+        if found is None:
+            return False
+        self._emit_found(found, node, value, value)
+        self._count += 1
+        self._done.add(value)
         return True
 
     def _emit_found(self, found: Found, node: onnx.NodeProto, value: str, written: str) -> None:
