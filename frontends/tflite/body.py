@@ -153,7 +153,7 @@ LIMITS = {ActivationFunctionType.RELU6: (0.0, 6.0), ActivationFunctionType.RELU_
 
 
 def has_tflite_body(op_type: str) -> bool:
-    """Tell whether the operator is known."""
+    """Tell whether the operator is known; the table's files import this one."""
     from .bodies.table import BODIES
 
     return op_type in BODIES

@@ -176,6 +176,33 @@ def of_table(body: OperatorBody, data: str, function: Table) -> str:
     return body(f"{DOMAIN}.LookUp", data, body.constant(table, result.dtype), domain=DOMAIN)
 
 
+def concatenation(body: OperatorBody, data: Sequence[str], axis: int) -> str:
+    """Write ``CONCATENATION`` of 8-bit tensors, those of another scale than the result's requantized."""
+    parts = []
+    for name in data:
+        _expect(body, name)
+        if body.stored[name] == body.results[0]:
+            parts.append(name)
+        elif body.results[0].dtype == "uint8":
+            parts.append(of_table(body, name, _joined))
+        else:
+            raise ValueError(
+                "its data have other scales than its result, and exact integers of int8 have one"
+            )
+    return body("Concat", *parts, axis=axis)
+
+
+def _joined(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
+    """Return integers at another scale, by a product and a sum in float32, halves away from 0."""
+    ratio = np.float32(scale_of(stored.quantization)) * (
+        np.float32(1) / np.float32(scale_of(result.quantization))
+    )
+    zero = stored.quantization.zero_point[0]
+    scaled = (values + zero).astype(np.float32) * ratio + np.float32(-zero) * ratio
+    nearest = np.trunc(scaled) + np.sign(scaled) * (np.abs(scaled - np.trunc(scaled)) >= 0.5)
+    return nearest.astype(np.int64) + result.quantization.zero_point[0]
+
+
 def requantized(values: np.ndarray, stored: Stored, result: Stored) -> np.ndarray:
     ratio = scale_of(stored.quantization) / scale_of(result.quantization)
     return multiplied(values, *quantized_multiplier(ratio)) + result.quantization.zero_point[0]

@@ -11,6 +11,7 @@ from tflite import MirrorPadMode
 from ...onnx.tensors import storage_of
 from ..body import OperatorBody, Write
 from ..file import DTYPES
+from . import exact
 
 
 def numbers(body: OperatorBody, name: str, what: str) -> list[int]:
@@ -136,6 +137,8 @@ def _parts(body: OperatorBody, data: str, sizes: Sequence[int], axis: int) -> li
 def concatenation(
     body: OperatorBody, *data: str, axis: int = 0, fused_activation_function: int = 0, **_
 ) -> str:
+    if body.exact and body.is_quantized(*data) and not fused_activation_function:
+        return exact.concatenation(body, data, axis)
     value = body("Concat", *(body.real(name) for name in data), axis=axis)
     return body.result(body.activated(value, fused_activation_function))
 

@@ -74,19 +74,25 @@ def eight_bits(dtype: str) -> tuple[Writer, list[int], dict[str, np.ndarray]]:
         w.op("MEAN", [x, w.constant([1, 2])], out((1, 1, 1, 8), 0.04), keep_dims=True),
         w.op("QUANTIZE", [x], out(scale=0.03, zero=low + 77)),
     ]  # fmt: skip
-    if dtype == "int8":
-        slope = w.constant(integers("int8", 1, 1, 8), "int8", scale=0.01, zero_point=3)
-        kernel = w.constant(
-            integers("int8", 4, 3, 3, 8), "int8", scale=np.full(4, 0.01), zero_point=np.zeros(4)
-        )
+    slope = w.constant(integers(dtype, 1, 1, 8), dtype, scale=0.01, zero_point=low + 131)
+    values = integers(dtype, 4, 3, 3, 8)
+    per_filter = {"scale": np.full(4, 0.01), "zero_point": np.zeros(4)}
+    kernel = w.constant(
+        values, dtype, **(per_filter if dtype == "int8" else {"scale": 0.01, "zero_point": 118})
+    )
+    outputs += [
+        w.op("PRELU", [x, slope], out()),
+        w.op("TRANSPOSE_CONV", [w.constant([1, 14, 12, 4]), kernel, x], out((1, 14, 12, 4), 0.1),
+             padding=SAME, stride_w=2, stride_h=2),
+    ]  # fmt: skip
+    if dtype == "uint8":
+        outputs.append(w.op("CONCATENATION", [x, y], out((1, 7, 6, 16), scale, zero), axis=3))
+    else:
         size = w.constant([11, 9])
         outputs += [
-            w.op("PRELU", [x, slope], out()),
             w.op("RESIZE_BILINEAR", [x, size], out((1, 11, 9, 8), scale, zero), half_pixel_centers=True),
             w.op("RESIZE_BILINEAR", [x, size], out((1, 11, 9, 8), scale, zero), align_corners=True),
-            w.op("TRANSPOSE_CONV", [w.constant([1, 14, 12, 4]), kernel, x], out((1, 14, 12, 4), 0.1),
-                 padding=SAME, stride_w=2, stride_h=2),
-        ]  # fmt: skip
+        ]
     fed = {
         "x": integers(dtype, *shape),
         "y": integers(dtype, *shape)[:, ::-1].copy(),
