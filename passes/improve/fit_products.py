@@ -66,9 +66,10 @@ class FitProducts(ReadsSamples):
 
         Raises
         ------
-        TvmqError : there are no samples; as ``watch`` does.
+        TvmqError : there are no samples; weights that hold NaN or infinity; as ``watch`` does.
         """
         readers = _readers(mod)
+        _check_weights(readers)
         if self.scales == DYNAMIC:
             choice = ProductChoice(DYNAMIC, "on request")
             names = [layer_name(call) for calls in readers.values() for call in calls]
@@ -119,6 +120,12 @@ def _readers(mod: IRModule) -> dict[relax.Var, list[relax.Call]]:
         ):
             found.setdefault(call.args[0], []).append(call)
     return found
+
+
+def _check_weights(readers: dict[relax.Var, list[relax.Call]]) -> None:
+    for call in (call for calls in readers.values() for call in calls):
+        if not np.isfinite(to_numpy(call.args[1])).all():
+            raise TvmqError(f"the weights of layer {layer_name(call)!r} hold NaN or infinity")
 
 
 def _smoothing(error: ProductError) -> tuple[float, float, np.ndarray | None]:

@@ -83,6 +83,13 @@ def test_without_samples_it_says_what_needs_none():
         FitProducts([])(MODULE)
 
 
+def test_weights_that_are_no_numbers_are_named():
+    weight = np.full((8, 4), np.nan, np.float32)
+    mod = module({"x": (2, 8)}, lambda b, x: b.add(relax.op.matmul(x, relax.const(weight)), "product"))
+    with pytest.raises(TvmqError, match="the weights of layer 'product' hold NaN or infinity"):
+        FitProducts([], None)(mod)
+
+
 def observed(*arrays):
     sample = RowSample()
     for array in arrays:
