@@ -19,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ...errors import TvmqError
+from ...passes.hub.layers import free_name
 from ..onnx.contrib.body import OPSET
 from .body import DOMAIN, TENSORS, has_tflite_body
 from .file import Model, Operator, Tensor, unique_names
@@ -38,7 +39,11 @@ def to_graph(model: Model, input_shapes: Mapping[str, Any], exact: bool) -> onnx
     """
     names = unique_names(model.tensors)
     _refuse_unknown(model, names)
-    nodes = [_node(operator, model.tensors, names, exact) for operator in model.operators]
+    taken: set[str] = set()
+    nodes = [
+        _node(operator, free_name(_name_of(operator, names), taken), model.tensors, names, exact)
+        for operator in model.operators
+    ]
     given = {place for operator in model.operators for place in operator.outputs}
     constants = [
         numpy_helper.from_array(_constant(tensor), names[place])
@@ -66,11 +71,17 @@ def _refuse_unknown(model: Model, names: list[str]) -> None:
 
 
 def _name_of(operator: Operator, names: list[str]) -> str:
-    """Return an operator's name, which is that of its first result: the file has no other."""
-    return next((names[place] for place in operator.outputs if place >= 0), operator.name)
+    """Return an operator's name, which is that of its first result: the file has no other.
+
+    Converters name the result of a fused operator by all that went into it, joined by semicolons; the first will do.
+    """
+    whole = next((names[place] for place in operator.outputs if place >= 0), operator.name)
+    return whole.split(";")[0] or whole
 
 
-def _node(operator: Operator, tensors: tuple[Tensor, ...], names: list[str], exact: bool) -> onnx.NodeProto:
+def _node(
+    operator: Operator, name: str, tensors: tuple[Tensor, ...], names: list[str], exact: bool
+) -> onnx.NodeProto:
     inputs, outputs = (
         [names[place] if place >= 0 else "" for place in places]
         for places in (operator.inputs, operator.outputs)
@@ -81,9 +92,7 @@ def _node(operator: Operator, tensors: tuple[Tensor, ...], names: list[str], exa
     ]
     options = {key: value for key, value in operator.options.items() if value != []}
     attributes = {**options, TENSORS: json.dumps([*described, exact])}
-    return helper.make_node(
-        operator.name, inputs, outputs, name=_name_of(operator, names), domain=DOMAIN, **attributes
-    )
+    return helper.make_node(operator.name, inputs, outputs, name=name, domain=DOMAIN, **attributes)
 
 
 def _described(tensor: Tensor) -> dict[str, Any]:

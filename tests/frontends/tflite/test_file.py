@@ -14,6 +14,8 @@ from tvmq.errors import TvmqError
 from tvmq.frontends.files import load_model
 from tvmq.frontends.tflite.file import read
 from tvmq.frontends.tflite.load import is_tflite_file
+from tvmq.passes.hub.graph import output_names
+from tvmq.passes.hub.layers import get_layers
 
 from .writer import Writer
 
@@ -56,6 +58,18 @@ def test_a_name_twice(tmp_path: Path):
     (got,) = tvmq.compile(str(path)).run({"a": np.float32([1, -1, 2, -2])}).items()
     assert got[0] == "a_3"
     np.testing.assert_array_equal(got[1], [-1, 0, -2, 0])
+
+
+def test_names_of_fused_operators_are_cut(tmp_path: Path):
+    w = Writer()
+    first = w.op("RELU", [w.input("x", (4,))], w.tensor("net/relu;net/bias;net/conv", (4,), "float32"))
+    path = w.save(
+        tmp_path / "m.tflite", [w.op("NEG", [first], w.tensor("net/relu;net/neg", (4,), "float32"))]
+    )
+    mod = tvmq.load_tflite(path)
+    assert [layer.name for layer in get_layers(mod)] == ["net/relu", "net/relu_2"]
+    assert output_names(mod) == ["net/relu;net/neg"]
+    assert len(get_layers(tvmq.load_tflite(path, outputs=["net/relu"]))) == 1
 
 
 def test_a_file_is_told_by_its_first_bytes(tmp_path: Path):
