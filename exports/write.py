@@ -21,6 +21,7 @@ from tvm import relax
 
 from ..errors import TvmqError
 from ..passes.hub.bits import get_bits
+from ..passes.hub.fixed_point import fixed_points_of
 from ..passes.hub.graph import (
     bindings_of,
     consumers_of,
@@ -56,8 +57,12 @@ def to_onnx(mod: tvm.IRModule) -> onnx.ModelProto:
 
     Raises
     ------
-    TvmqError : an operator has no form in ONNX, or a dimension is open.
+    TvmqError : an operator has no form in ONNX, or a dimension is open; the model's file fixes other integers.
     """
+    if fixed_points_of(mod):
+        raise TvmqError(
+            "exact integers of TFLite (--tflite-exact) cannot be written as ONNX, which has others"
+        )
     return _Writer(mod).model()
 
 

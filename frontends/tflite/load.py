@@ -41,8 +41,8 @@ def load_tflite(
 
     Parameters
     ----------
-    input_shapes, bind, outputs, input_dtypes : as for ``load_onnx``; an operator has the name of its first result, up to
-        a semicolon.
+    input_shapes, bind, outputs, input_dtypes : as for ``load_onnx``; an operator has the name of its first result, up
+        to a semicolon.
     exact : operators on quantized tensors give the integers that TFLite's reference kernels give.
 
     Raises
