@@ -17,7 +17,8 @@ from ...passes.hub.arithmetic import Output, bounds_of
 from ...passes.hub.graph import constant, dtype_of, shape_of
 from ...passes.hub.op_patterns import INJECTIVE, OPAQUE
 from ...passes.hub.row_pairs import emit_row_pair
-from ...passes.realize.compute import elementwise, fixed_point, pool
+from ...passes.realize.compute import elementwise, fixed_point, pool, wide_sums
+from ...passes.realize.compute.contraction import Conv2d
 from .detection import Limits, detections
 
 DOMAIN = "tvmq"
@@ -90,7 +91,20 @@ class Detections(stock.OnnxOpConverter):
         return bb.emit(relax.call_tir(function, list(inputs), results))
 
 
+class WideConv(stock.OnnxOpConverter):
+    """Convolution of 16-bit images, channels last, with sums of int64 (``wide_sums.py``)."""
+
+    @classmethod
+    def _impl_v1(cls, bb, inputs, attr: dict[str, Any], params) -> relax.Expr:
+        filters, _, height, width = shape_of(inputs[1])
+        strides, padding, dilation = (tuple(attr[name]) for name in ("strides", "pads", "dilations"))
+        geometry = Conv2d(strides, padding, dilation, int(attr["group"]), (height, width), filters)
+        out = Output("int16", 0, int(attr["lower"]), int(attr["upper"]))
+        define = partial(wide_sums.conv2d, geometry=geometry, bits=int(attr["bits"]), out=out)
+        return bb.call_te(define, *inputs, primfunc_name_hint="qconv2d_16")
+
+
 OPERATORS: dict[str, type[stock.OnnxOpConverter]] = {
     f"{DOMAIN}.{kind.__name__}": kind
-    for kind in (AveragePool, Detections, DynamicRows, LookUp, Rescale, Softmax)
+    for kind in (AveragePool, Detections, DynamicRows, LookUp, Rescale, Softmax, WideConv)
 }

@@ -15,7 +15,7 @@ from tflite import ActivationFunctionType
 
 from ...errors import TvmqError
 from ...passes.hub.fixed_point import FixedPoint, quantized_multiplier
-from .file import Model, Operator, Tensor
+from .file import Model, Operator, Quantization, Tensor
 
 CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 """The operators, and the axis of their weights that the results' channels are on."""
@@ -31,12 +31,14 @@ def fixed_points(model: Model, names: Sequence[str]) -> dict[str, FixedPoint]:
     return {
         name: _fixed_point(operator, model.tensors, name)
         for operator, name in zip(model.operators, names, strict=True)
-        if operator.name in CHANNEL_AXES and _is_quantized(operator, model.tensors)
+        if operator.name in CHANNEL_AXES and _is_of_eight_bits(operator, model.tensors)
     }
 
 
-def _is_quantized(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
-    return tensors[_operands(operator)[0]].quantization is not None
+def _is_of_eight_bits(operator: Operator, tensors: tuple[Tensor, ...]) -> bool:
+    """Tell whether the data are quantized, and not of 16 bits, whose products are kernels of their own."""
+    data = tensors[_operands(operator)[0]]
+    return data.quantization is not None and data.dtype != "int16"
 
 
 def _operands(operator: Operator) -> tuple[int, int, int]:
@@ -54,14 +56,12 @@ def _fixed_point(operator: Operator, tensors: tuple[Tensor, ...], name: str) -> 
     why = _unknown(operator, data, weight, result, bias)
     if why:
         raise TvmqError(f"TFLite operator {name!r} ({operator.name}) has no exact integers here: {why}")
-    scales = [np.array(each.quantization.scale, np.float32) for each in (data, weight, result)]
     channels = weight.shape[CHANNEL_AXES[operator.name]]
-    if data.dtype == "uint8" or operator.name == "FULLY_CONNECTED" and scales[1].size == 1:
-        products = (scales[0] * scales[1]).astype(np.float64)  # these kernels multiply in float32 first
-    else:
-        products = scales[0].astype(np.float64) * scales[1].astype(np.float64)
-    ratios = np.broadcast_to(products / scales[2].astype(np.float64), channels)
-    multipliers, shifts = zip(*map(quantized_multiplier, ratios.tolist()), strict=True)
+    in_float32 = (
+        data.dtype == "uint8" or operator.name == "FULLY_CONNECTED" and len(weight.quantization.scale) == 1
+    )
+    ratios = ratios_of(data.quantization, weight.quantization, result.quantization, channels, in_float32)
+    multipliers, shifts = zip(*map(quantized_multiplier, ratios), strict=True)
     biases = np.zeros(channels, np.int64) if bias is None else bias.value.reshape(-1)
     once = operator.name == "FULLY_CONNECTED"  # the one kernel that does
     return FixedPoint(tuple(biases.tolist()), multipliers, shifts, once)
@@ -82,3 +82,15 @@ def _unknown(operator: Operator, data: Tensor, weight: Tensor, result: Tensor, b
     if operator.options.get("fused_activation_function", 0) == ActivationFunctionType.TANH:
         return "its activation is a tanh"
     return ""
+
+
+def ratios_of(
+    data: Quantization, weight: Quantization, result: Quantization, channels: int, in_float32: bool
+) -> list[float]:
+    """Return the ratio of scales of each output channel; some kernels multiply the first two in float32."""
+    scales = [np.array(each.scale, np.float32) for each in (data, weight, result)]
+    if in_float32:
+        products = (scales[0] * scales[1]).astype(np.float64)
+    else:
+        products = scales[0].astype(np.float64) * scales[1].astype(np.float64)
+    return np.broadcast_to(products / scales[2].astype(np.float64), channels).tolist()

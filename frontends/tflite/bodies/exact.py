@@ -21,8 +21,10 @@ from .. import gemmlowp
 from ..body import LIMITS, OperatorBody, Stored
 from ..file import Quantization
 from ..own_operators import DOMAIN
+from ..requantization import ratios_of
 
 SHORT = ("int8", "uint8")
+ANY = (*SHORT, "int16")
 
 
 def scale_of(quantization: Quantization) -> float:
@@ -87,10 +89,10 @@ _TYPES = {"int8": TensorProto.INT8, "int16": TensorProto.INT16, "uint8": TensorP
 
 
 def sum_of(operator: str, body: OperatorBody, left: str, right: str, function: int) -> str:
-    """Write ``ADD`` or ``SUB`` of 8-bit tensors."""
-    _expect(body, left, right)
+    """Write ``ADD`` or ``SUB`` of tensors of 8 or 16 bits."""
+    _expect(body, left, right, dtypes=ANY)
     scales = [scale_of(body.stored[name].quantization) for name in (left, right)]
-    most, bits = 2.0 * max(scales), 20
+    most, bits = 2.0 * max(scales), 15 if body.results[0].dtype == "int16" else 20
     terms = [
         rescaled(body, body("Mul", _centred(body, name), body.constant(1 << bits, "int32")), scale / most)
         for name, scale in zip((left, right), scales, strict=True)
@@ -101,17 +103,17 @@ def sum_of(operator: str, body: OperatorBody, left: str, right: str, function: i
 
 
 def product_of(body: OperatorBody, left: str, right: str, function: int) -> str:
-    """Write ``MUL`` of 8-bit tensors."""
-    _expect(body, left, right)
+    """Write ``MUL`` of tensors of 8 or 16 bits."""
+    _expect(body, left, right, dtypes=ANY)
     scales = [scale_of(body.stored[name].quantization) for name in (left, right)]
     ratio = scales[0] * scales[1] / scale_of(body.results[0].quantization)
     value = rescaled(body, body("Mul", _centred(body, left), _centred(body, right)), ratio)
     return _finished(body, value, integer_limits(body.results[0], function))
 
 
-def _expect(body: OperatorBody, *names: str) -> None:
+def _expect(body: OperatorBody, *names: str, dtypes: Sequence[str] = SHORT) -> None:
     for stored in (*(body.stored[name] for name in names), body.results[0]):
-        if stored.dtype not in SHORT or stored.quantization is None:
+        if stored.dtype not in dtypes or stored.quantization is None:
             raise ValueError(f"exact integers of {stored.dtype} are not supported for it")
 
 
@@ -125,11 +127,11 @@ def average_pool(
 ) -> str:
     """Write ``AVERAGE_POOL_2D`` of 8-bit images."""
     _expect(body, data)
-    before, after = [], []
-    for extent, taps, stride in zip(body.shapes[data][1:3], size, strides, strict=True):
-        total = max((-(-extent // stride) - 1) * stride + taps - extent, 0) if is_same else 0
-        before.append(total // 2)
-        after.append(total - total // 2)
+    pads = [
+        _same(*each) if is_same else (0, 0)
+        for each in zip(body.shapes[data][1:3], size, strides, strict=True)
+    ]
+    before, after = zip(*pads, strict=True)
     low, high = integer_limits(body.results[0], function)
     return body(
         f"{DOMAIN}.AveragePool", data, domain=DOMAIN, kernel_shape=size, strides=strides, pads=(*before, *after),
@@ -159,6 +161,75 @@ def softmax(body: OperatorBody, data: str, beta: float) -> str:
     return body(f"{DOMAIN}.Softmax", data, body.constant(table, "int32"), domain=DOMAIN)
 
 
+def is_wide(body: OperatorBody, data: str) -> bool:
+    """Tell whether an operator is to be exact on data of 16 bits."""
+    return body.exact and body.is_quantized(data) and body.stored[data].dtype == "int16"
+
+
+def wide_convolution(
+    body: OperatorBody, data: str, weight: str, order: Sequence[int], bias: str, groups: int, is_same: bool,
+    strides: Sequence[int], dilations: Sequence[int], function: int,
+) -> str:  # fmt: skip
+    """Write a product of 16-bit images and 8-bit weights.
+
+    ``order`` brings their axes to (O, C // groups, KH, KW), or (O, K) of rows, whose kernel is another: it has
+    multipliers of 32 bits.
+    """
+    _expect(body, data, dtypes=("int16",))
+    values, own = body.known(weight, "weight"), body.stored[weight].quantization
+    if values.dtype != np.int8 or own is None or any(own.zero_point):
+        raise ValueError("its weight is no constant of int8 without zero points")
+    filters = np.ascontiguousarray(values.transpose(order))
+    of_rows = filters.ndim == 2
+    if of_rows:
+        filters = filters[:, :, None, None]
+    offset = body.known(bias, "bias") if bias else np.zeros(len(filters), np.int64)
+    if offset.dtype != np.int64:
+        raise ValueError(
+            f"its bias is {offset.dtype}; with data of 16 bits exact integers are known for int64"
+        )
+    quantizations = body.stored[data].quantization, own, body.results[0].quantization
+    ratios = ratios_of(*quantizations, len(filters), in_float32=of_rows and len(own.scale) == 1)
+    multipliers, shifts = map(list, zip(*map(quantized_multiplier, ratios), strict=True))
+    if of_rows:
+        largest = 2**15 * np.abs(filters.astype(np.int64)).sum(axis=(1, 2, 3)) + np.abs(offset)
+        if largest.max(initial=0) >= 2**31:
+            raise ValueError(
+                "its sums can leave int32, and with data of 16 bits its exact integers are not known then"
+            )
+    else:
+        multipliers = [(each + 2**15) >> 16 if each < 0x7FFF0000 else 0x7FFF for each in multipliers]
+    pads = [
+        _same(*each) if is_same else (0, 0)
+        for each in zip(body.shapes[data][1:3], filters.shape[2:], strides, dilations, strict=True)
+    ]
+    low, high = integer_limits(body.results[0], function)
+    constants = (
+        body.constant(filters, "int8"),
+        *(body.constant(each) for each in (offset, multipliers, shifts)),
+    )
+    return body(
+        f"{DOMAIN}.WideConv", data, *constants, domain=DOMAIN, strides=strides, dilations=dilations, group=groups,
+        pads=[end for ends in zip(*pads, strict=True) for end in ends], lower=low, upper=high,
+        bits=31 if of_rows else 15,
+    )  # fmt: skip
+
+
+def wide_product(body: OperatorBody, data: str, weight: str, bias: str, function: int) -> str:
+    """Write a product of rows of 16 bits and 8-bit weights ``[O, K]``: images of one pixel, ``[R, 1, 1, O]``."""
+    depth, stored = body.shapes[weight][1], body.stored[data]
+    count = math.prod(body.shapes[data]) // depth
+    rows = body.describe(body.reshape(data, count, 1, 1, depth), (count, 1, 1, depth), stored.dtype)
+    body.stored[rows] = stored
+    return wide_convolution(body, rows, weight, (0, 1), bias, 1, False, (1, 1), (1, 1), function)
+
+
+def _same(extent: int, taps: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Return the padding before and behind an axis for as many windows as there are strides in it."""
+    total = max((-(-extent // stride) - 1) * stride + (taps - 1) * dilation + 1 - extent, 0)
+    return total // 2, total - total // 2
+
+
 Table = Callable[[np.ndarray, Stored, Stored], np.ndarray]
 """``(integers less their zero point, what is said of them, and of the result) -> steps of the result's scale``."""
 
@@ -168,8 +239,8 @@ def of_table(body: OperatorBody, data: str, function: Table) -> str:
 
     ``function`` gives them in steps of the result's scale, zero point included, for integers less their zero point.
     """
-    _expect(body, data)
     stored, result = body.stored[data], body.results[0]
+    _expect(body, data)
     low, high = bounds_of(stored.dtype)
     values = np.arange(low, high + 1, dtype=np.int64) - stored.quantization.zero_point[0]
     table = np.clip(function(values, stored, result), *bounds_of(result.dtype))
@@ -284,8 +355,8 @@ def _saturated_16(values: np.ndarray) -> np.ndarray:
 
 
 def mean(body: OperatorBody, data: str, axes: Sequence[int], keep_dims: int) -> str:
-    """Write ``MEAN`` of 8-bit tensors: one rescaling, whose multiplier holds the number of elements."""
-    _expect(body, data)
+    """Write ``MEAN`` of 8 or 16 bits: one rescaling, whose multiplier holds the number of elements."""
+    _expect(body, data, dtypes=ANY)
     count = math.prod(body.shapes[data][axis] for axis in axes)
     ratio = scale_of(body.stored[data].quantization) / scale_of(body.results[0].quantization)
     multiplier, shift = quantized_multiplier(ratio)

@@ -28,7 +28,7 @@ def conv_2d(
     if not depth or channels % depth:
         raise ValueError(f"its data has {channels} channels and its weight {depth}")
     return _convolution(
-        *(body, data, body.permuted(weight, (0, 3, 1, 2)), bias, channels // depth, padding),
+        *(body, data, weight, (0, 3, 1, 2), bias, channels // depth, padding),
         *((stride_h, stride_w), (dilation_h_factor, dilation_w_factor), fused_activation_function),
     )
 
@@ -39,7 +39,7 @@ def depthwise_conv_2d(
 ) -> str:  # fmt: skip
     _expect_ranks(body, data, weight)
     return _convolution(
-        *(body, data, body.permuted(weight, (3, 0, 1, 2)), bias, body.shapes[data][-1], padding),
+        *(body, data, weight, (3, 0, 1, 2), bias, body.shapes[data][-1], padding),
         *((stride_h, stride_w), (dilation_h_factor, dilation_w_factor), fused_activation_function),
     )
 
@@ -53,14 +53,20 @@ def _expect_ranks(body: OperatorBody, data: str, weight: str) -> None:
 
 
 def _convolution(
-    body: OperatorBody, data: str, weight: str, bias: str, groups: int, padding: int,
+    body: OperatorBody, data: str, weight: str, order: tuple[int, ...], bias: str, groups: int, padding: int,
     strides: tuple[int, int], dilations: tuple[int, int], function: int,
 ) -> str:  # fmt: skip
-    """Write a convolution; ``weight`` is the float value, in ONNX's order."""
+    """Write a convolution; ``order`` brings the axes of its weight into ONNX's."""
+    if exact.is_wide(body, data):
+        is_same = padding == Padding.SAME
+        return exact.wide_convolution(
+            body, data, weight, order, bias, groups, is_same, strides, dilations, function
+        )
+    filters = body.permuted(weight, order)
 
     def on_channels_first(image: str) -> str:
         value = body(
-            *("Conv", image, weight, *([body.real(bias)] if bias else [])),
+            *("Conv", image, filters, *([body.real(bias)] if bias else [])),
             auto_pad=auto_pad(padding), strides=strides, dilations=dilations, group=groups,
         )  # fmt: skip
         return body.activated(value, function)
@@ -77,6 +83,10 @@ def fully_connected(
     if len(body.shapes[weight]) != 2:
         raise ValueError(f"its weight has the shape {list(body.shapes[weight])}, and two axes were expected")
     depth = body.shapes[weight][1]
+    if exact.is_wide(body, data):
+        product = exact.wide_product(body, data, weight, bias, fused_activation_function)
+        lead = body.shapes[data][:-1] if keep_num_dims else (-1,)
+        return body.reshape(product, *lead, body.shapes[weight][0])
     rows = body.real(data)
     if not keep_num_dims or body.shapes[data][-1] != depth:
         rows = body.reshape(rows, -1, depth)

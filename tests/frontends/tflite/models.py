@@ -101,6 +101,43 @@ def eight_bits(dtype: str) -> tuple[Writer, list[int], dict[str, np.ndarray]]:
     return w, outputs, fed
 
 
+def sixteen_bits() -> tuple[Writer, list[int], dict[str, np.ndarray]]:
+    """Return a graph of every operator whose exact integers of int16 are known, and its inputs."""
+    w = Writer()
+    shape, scale = (1, 7, 6, 8), 2**-11
+    x, y = w.input("x", shape, "int16", scale), w.input("y", shape, "int16", 0.0007)
+    rows = w.input("rows", (3, 21), "int16", 0.001)
+
+    def out(extents=shape, scale=0.0009) -> int:
+        return w.tensor(f"t{len(w.tensors)}", extents, "int16", scale, 0)
+
+    def wide(data: int, name: str, out: int, weight: np.ndarray, axis: int, several: bool, **options) -> int:
+        channels = weight.shape[axis]
+        scales = np.linspace(0.002, 0.02, channels, dtype=np.float32) if several else np.float32([0.01])
+        zeros = np.zeros(scales.size)
+        factor = w.constant(weight, "int8", scale=scales, zero_point=zeros, axis=axis if several else 0)
+        bias = np.random.default_rng(5).integers(-(10**6), 10**6, channels)
+        offset = w.constant(bias, "int64", scale=w.tensors[data]["scale"][0] * scales, zero_point=zeros)
+        return w.op(name, [data, factor, offset], out, **options)
+
+    size = {"padding": SAME, "stride_w": 2, "stride_h": 1}
+    outputs = [
+        wide(x, "CONV_2D", out((1, 7, 3, 5), 0.02), integers("int8", 5, 3, 3, 8), 0, True, **size),
+        wide(x, "DEPTHWISE_CONV_2D", out((1, 7, 3, 8), 0.005), integers("int8", 1, 3, 3, 8), 3, True, **size,
+             depth_multiplier=1, fused_activation_function=RELU),
+        wide(rows, "FULLY_CONNECTED", out((3, 10), 0.01), integers("int8", 10, 21), 0, False,
+             quantized_bias_type=4),
+        w.op("ADD", [x, y], out(), pot_scale_int16=False),
+        w.op("SUB", [x, y], out(), pot_scale_int16=False),
+        w.op("MUL", [x, y], out(scale=0.002)),
+        w.op("MEAN", [x, w.constant([1, 2])], out((1, 8), 0.0004), keep_dims=False),
+        w.op("RESHAPE", [x, w.constant([3, 112])], out((3, 112), scale), new_shape=[3, 112]),
+        w.op("MAX_POOL_2D", [x], out((1, 7, 3, 8), scale), **size, filter_width=2, filter_height=2),
+    ]  # fmt: skip
+    fed = {"x": integers("int16", *shape), "y": integers("int16", *shape)[:, ::-1].copy()}
+    return w, outputs, {**fed, "rows": integers("int16", 3, 21)}
+
+
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.1, 2, shape).astype(np.float32)
 

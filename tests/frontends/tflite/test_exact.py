@@ -11,14 +11,14 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes.hub.layers import get_layers
 
-from .models import eight_bits, integers, weighted
+from .models import eight_bits, integers, sixteen_bits, weighted
 from .reference import reference
 from .writer import Writer
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
 def test_every_output_equals_the_reference_kernels(tmp_path: Path, dtype: str):
-    w, outputs, fed = eight_bits(dtype)
+    w, outputs, fed = sixteen_bits() if dtype == "int16" else eight_bits(dtype)
     path = w.save(tmp_path / "model.tflite", outputs)
     mod = tvmq.load_tflite(path, exact=True)
     package = tvmq.compile(mod)
@@ -29,7 +29,7 @@ def test_every_output_equals_the_reference_kernels(tmp_path: Path, dtype: str):
         assert wrong == []
         fed = {name: np.roll(array, 5) for name, array in fed.items()}
     statuses = {layer["status"] for layer in package.metadata["layers"]}
-    assert statuses <= {"int8", "folded"}
+    assert dtype == "int16" or statuses <= {"int8", "folded"}
 
 
 @pytest.mark.parametrize("name", ["ic_resnet8_int8", "kws_dscnn_int8"])
@@ -69,10 +69,11 @@ def test_a_product_without_exact_integers_is_refused(tmp_path: Path):
     w = Writer()
     x = w.input("x", (1, 8), "int16", 0.1, 0)
     weight = w.constant(integers("int8", 4, 8), "int8", scale=0.1)
+    bias = w.constant(np.arange(4), "int32", scale=0.01)
     y = w.tensor("y", (1, 4), "int16", 0.1, 0)
-    path = w.save(tmp_path / "model.tflite", [w.op("FULLY_CONNECTED", [x, weight], y)])
+    path = w.save(tmp_path / "model.tflite", [w.op("FULLY_CONNECTED", [x, weight, bias], y)])
     with pytest.raises(
-        TvmqError, match="'y' .FULLY_CONNECTED. has no exact integers here: it makes int16 of int16"
+        TvmqError, match="'y' .FULLY_CONNECTED. .* with data of 16 bits exact integers are known for"
     ):
         tvmq.load_tflite(path, exact=True)
 
