@@ -205,8 +205,8 @@ def test_a_quantized_model(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, p: tvmc.load("a.onnx", "tflite"), "^model_format: models are read in ONNX form"),
-        (lambda m, p: tvmc.load("a.tflite"), "'a.tflite' is a TFLite model by its suffix"),
+        (lambda m, p: tvmc.load("a.onnx", "keras"), "^model_format: models are read in ONNX and TFLite form"),
+        (lambda m, p: tvmc.load("a.tflite"), "TFLite file 'a.tflite' does not exist"),
         (lambda m, p: tvmc.load("no.onnx"), "'no.onnx' does not exist"),
         (lambda m, p: tvmc.compile("a.onnx", "llvm"), "needs what tvmc.load returned"),
         (lambda m, p: tvmc.compile(m, "vulkan"), "target kind 'vulkan' is not supported yet"),

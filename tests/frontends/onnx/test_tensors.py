@@ -65,7 +65,7 @@ def test_inputs_of_fewer_bits_are_fed_in_8(kind, dtype):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (0, "input 'x' has no known dtype (ONNX data type 0)"),
+        (0, "input 'x' has no known dtype (ONNX data type 0): give it, such as --input-dtypes \"x:float32\""),
         (99, "input 'x' has no known dtype (ONNX data type 99)"),
         (TensorProto.STRING, "input 'x' holds object values; float, integer and bool ones can be fed"),
         (

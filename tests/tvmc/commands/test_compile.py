@@ -272,7 +272,7 @@ def refused(result, tmp_path, *messages):
             "a C library's name must be letters, digits and underscores, got 'a-b'",
         ),
         (["--runtime", "crt"], "--runtime crt: TVM 0.27 has no microTVM"),
-        (["--model-format", "tflite"], "--model-format tflite: models are read in ONNX form"),
+        (["--model-format", "keras"], "--model-format keras: models are read in ONNX and TFLite form"),
     ],
 )
 def test_flags_that_are_refused(tvmc, model, tmp_path, flags, message):

@@ -1,4 +1,4 @@
-"""Files of other formats than ONNX."""
+"""Files of formats that are not read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tvmq.errors import TvmqError
 from tvmq.tvmc.old.formats import check_format
 
 
-@pytest.mark.parametrize(("name", "owner"), [("a.tflite", "TFLite"), ("a.H5", "Keras"), ("a.pth", "PyTorch")])
+@pytest.mark.parametrize(("name", "owner"), [("a.H5", "Keras"), ("a.pth", "PyTorch")])
 def test_by_their_suffix(name, owner):
     with pytest.raises(
-        TvmqError, match=f"'{name}' is a {owner} model by its suffix; models are read in ONNX form"
+        TvmqError, match=f"'{name}' is a {owner} model by its suffix; models are read in ONNX and TFLite form"
     ):
         check_format(Path(name), None)
     check_format(Path(name), "onnx")
@@ -26,6 +26,6 @@ def test_an_exported_program_is_not_unpickled():
         check_format(Path("a.pt2"), None)
 
 
-@pytest.mark.parametrize("name", ["a.onnx", "a.pb", "a", "a.zip"])
-def test_what_may_be_onnx(name):
+@pytest.mark.parametrize("name", ["a.onnx", "a.pb", "a", "a.tflite", "a.zip"])
+def test_what_may_be_read(name):
     check_format(Path(name), None)
