@@ -20,8 +20,7 @@ from tvm import relax
 
 from ...errors import TvmqError
 from ...passes.hub.graph import dtype_of, is_constant, shape_of, to_numpy
-from ..tflite.body import DOMAIN as TFLITE
-from ..tflite.body import has_tflite_body, tflite_body
+from ..tflite import DOMAIN as TFLITE
 from .contrib.body import OPSET as CONTRIB_OPSET
 from .contrib.body import Input
 from .contrib.table import CONTRIB, contrib_body
@@ -48,6 +47,9 @@ STANDARD: frozenset[str] = frozenset(
 def has_body(domain: str, op_type: str) -> bool:
     """Tell whether the operator is imported as its body."""
     if domain == TFLITE:
+        # Here and below not before there is one: it imports the schema's package.
+        from ..tflite.body import has_tflite_body
+
         return has_tflite_body(op_type)
     return op_type in CONTRIB.get(domain, ()) or (domain in ("", "ai.onnx") and op_type in STANDARD)
 
@@ -93,10 +95,13 @@ def expanded(
     call = onnx.NodeProto()
     call.CopyFrom(node)
     call.input[:] = names
-    if node.domain == TFLITE or node.op_type in CONTRIB.get(node.domain, ()):
-        known = {name: _input(value) for name, value in zip(names, inputs, strict=True) if value is not None}
-        write = tflite_body if node.domain == TFLITE else contrib_body
-        body, opset = write(call, known), CONTRIB_OPSET
+    known = {name: _input(value) for name, value in zip(names, inputs, strict=True) if value is not None}
+    if node.domain == TFLITE:
+        from ..tflite.body import tflite_body
+
+        body, opset = tflite_body(call, known), CONTRIB_OPSET
+    elif node.op_type in CONTRIB.get(node.domain, ()):
+        body, opset = contrib_body(call, known), CONTRIB_OPSET
     else:
         body, opset = _standard_body(call, inputs, opset)
     outer = dict(zip(names, node.input, strict=True)) | {name: name for name in node.output}

@@ -30,7 +30,7 @@ from ...passes.hub.graph import (
 )
 from ...passes.hub.layers import Layer, with_layers
 from ..spans import with_spans
-from ..tflite.body import DOMAIN as TFLITE
+from ..tflite import DOMAIN as TFLITE
 from .bodies import expanded, has_body
 from .constants import Constants
 from .control_flow import CONTROL_FLOW

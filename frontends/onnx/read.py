@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from ...errors import TvmqError
+from ..regular_file import content_of
 from .external_data import load_external_data
 from .limits import LARGEST_FILE
 
@@ -32,7 +31,12 @@ def read_model(path: Path) -> onnx.ModelProto:
     ------
     TvmqError : the file is missing, unreadable, packed, corrupt or no ONNX model, or its external data cannot be read.
     """
-    content = _content(path)
+    content = content_of(
+        path,
+        "ONNX",
+        LARGEST_FILE,
+        "an ONNX model has less than 2: larger weights lie beside it as external data",
+    )
     for start, mark, kind in ARCHIVES:
         if content[start : start + len(mark)] == mark:
             raise TvmqError(
@@ -44,25 +48,3 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise TvmqError(f"{str(path)!r} is no ONNX model, or a corrupt one: {error}") from error
     load_external_data(proto, path)
     return proto
-
-
-def _content(path: Path) -> bytes:
-    """Return the bytes of a regular file; a pipe or a device, which may never end, is not opened for reading."""
-    try:
-        # Without O_NONBLOCK a pipe that nobody writes to would wait forever.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise TvmqError(f"ONNX file {str(path)!r} cannot be read: it is no regular file")
-            if status.st_size > LARGEST_FILE:
-                raise TvmqError(
-                    f"ONNX file {str(path)!r} has {status.st_size / 2**30:.1f} GiB, and an ONNX model has less than 2: "
-                    "larger weights lie beside it as external data"
-                )
-            return file.read(status.st_size)
-    except FileNotFoundError:
-        raise TvmqError(f"ONNX file {str(path)!r} does not exist") from None
-    except OSError as error:
-        raise TvmqError(f"ONNX file {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError:  # a NUL in the path
-        raise TvmqError(f"ONNX file {str(path)!r} does not exist") from None

@@ -9,24 +9,19 @@ Tensors keep TFLite's layout, channels last; an operator of images has a transpo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 from tflite import ActivationFunctionType
 
-from ..onnx.contrib.body import Body, Input
+from ..onnx.contrib.body import Body, Input, attributes_of, written
 from .file import Quantization
 
-DOMAIN = "tflite"
 TENSORS = "tensors"
 """The attribute with dtypes and quantization of a node's inputs and results, and whether it is exact, in JSON."""
-
-Write = Callable[..., "str | Iterable[str]"]
-"""``(body, names of inputs, options by name) -> names of results``: what writes an operator."""
 
 CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
@@ -77,10 +72,24 @@ class OperatorBody(Body):
             raise ValueError(f"its {what} is no constant, which is not supported")
         return value
 
-    def is_quantized(self, *names: str) -> bool:
-        """Tell whether all of these inputs, and the first result, are quantized."""
-        stored = [*(self.stored[name] for name in names if name), self.results[0]]
-        return all(each.quantization is not None for each in stored)
+    def numbers(self, name: str, what: str) -> list[int]:
+        """Return the integers of a constant input; raise ``ValueError`` where it is none."""
+        return [int(number) for number in np.ravel(self.known(name, what))]
+
+    def ends(self, name: str, what: str) -> tuple[list[int], list[int]]:
+        """Return what a constant input has for both ends of each axis."""
+        numbers = self.numbers(name, what)
+        return numbers[::2], numbers[1::2]
+
+    @property
+    def has_quantized(self) -> bool:
+        """Whether an input or a result is quantized."""
+        return any(each.quantization is not None for each in (*self.stored.values(), *self.results))
+
+    def is_exact(self, *names: str) -> bool:
+        """Tell whether exact integers are asked for, and these inputs and the first result are quantized."""
+        stored = [*(self.stored[name] for name in names), self.results[0]]
+        return self.exact and all(each.quantization is not None for each in stored)
 
     def real(self, name: str) -> str:
         """Return what an input stands for, in float."""
@@ -170,19 +179,10 @@ def tflite_body(node: onnx.NodeProto, inputs: Mapping[str, Input]) -> list[onnx.
     ------
     ValueError : inputs or options that the operator does not have, or that are not supported.
     """
-    from .bodies.table import BODIES
+    from .bodies.table import BODIES, EXACT
 
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = attributes_of(node)
     body = OperatorBody(inputs, node.input, attributes.pop(TENSORS).decode())
-    try:
-        results = BODIES[node.op_type](body, *node.input, **attributes)
-    except TypeError as error:  # of the call: bodies take their inputs in order
-        count = sum(map(bool, node.input))
-        raise ValueError(f"it has {count} inputs, and another number was expected") from error
-    results = (results,) if isinstance(results, str) else tuple(results)
-    if len(results) < len(node.output):
-        raise ValueError(f"it has {len(node.output)} results, and {len(results)} are known")
-    for value, output in zip(results, node.output, strict=False):
-        if output:
-            body.nodes.append(helper.make_node("Identity", [value], [output]))
-    return body.nodes
+    if body.exact and body.has_quantized and node.op_type not in EXACT:
+        raise ValueError("its exact integers are not known here; without exactness it is computed in float")
+    return written(body, BODIES[node.op_type], node, attributes)

@@ -19,8 +19,11 @@ import tflite
 
 from ...errors import TvmqError
 from ...passes.hub.layers import free_name
+from ..regular_file import content_of
+from . import IDENTIFIER
 
-IDENTIFIER = b"TFL3"
+LARGEST_FILE = 2**35
+"""Bytes: a flatbuffer ends at 2 GiB, and weights may lie behind it."""
 MOST_AXES = 8
 """Of a tensor: TFLite's own kernels know no more."""
 MOST_READ = 64
@@ -107,11 +110,6 @@ class Model:
     outputs: tuple[int, ...]
 
 
-def is_tflite(data: bytes) -> bool:
-    """Tell whether a file's bytes are those of a TFLite model, by the identifier in front."""
-    return data[4:8] == IDENTIFIER
-
-
 def read(path: Path) -> Model:
     """Return the model in the file.
 
@@ -120,13 +118,8 @@ def read(path: Path) -> Model:
     TvmqError : the file is missing or unreadable; it is no TFLite model, a truncated or a corrupt one; it holds what no
         model here can hold: sparse tensors, text, states.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise TvmqError(f"TFLite file {str(path)!r} does not exist") from None
-    except OSError as error:
-        raise TvmqError(f"TFLite file {str(path)!r} cannot be read: {error.strerror}") from error
-    if not is_tflite(data):
+    data = content_of(path, "TFLite", LARGEST_FILE, "TFLite models beyond that are not read")
+    if data[4:8] != IDENTIFIER:
         raise TvmqError(
             f"{str(path)!r} is no TFLite model: it does not start with the identifier {IDENTIFIER.decode()}"
         )

@@ -21,7 +21,8 @@ from onnx import helper, numpy_helper
 from ...errors import TvmqError
 from ...passes.hub.layers import free_name
 from ..onnx.contrib.body import OPSET
-from .body import DOMAIN, TENSORS, has_tflite_body
+from . import DOMAIN
+from .body import TENSORS, has_tflite_body
 from .file import Model, Operator, Tensor, unique_names
 
 

@@ -12,21 +12,9 @@ from tvm import IRModule
 from ...passes.hub.fixed_point import with_fixed_points
 from ..onnx.load import load_onnx
 from ..onnx.shapes import Given
-from .file import IDENTIFIER, read
+from .file import read
 from .graph import to_graph
 from .requantization import fixed_points
-
-
-def is_tflite_file(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a TFLite model, by its name or by what it starts with."""
-    path = Path(path)
-    if path.suffix == ".tflite":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(8)[4:] == IDENTIFIER
-    except OSError:
-        return False
 
 
 def load_tflite(

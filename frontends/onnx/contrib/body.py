@@ -5,8 +5,10 @@ body("Mul", x, body("Sigmoid", x))  -->  body_0 = Sigmoid(x); body_1 = Mul(x, bo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,3 +103,54 @@ class Body:
             raise ValueError(
                 f"its {what} has the shape [{','.join(map(str, given.shape))}]; expected {wanted}"
             )
+
+
+Write = Callable[..., "str | Iterable[str]"]
+"""``(body, names of inputs, attributes by name) -> names of results``: what writes the body of an operator."""
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return a node's attributes by name."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def written(
+    body: Body, write: Write, node: onnx.NodeProto, attributes: Mapping[str, Any]
+) -> list[onnx.NodeProto]:
+    """Return nodes that compute what the node does, from its inputs to its outputs.
+
+    Raises
+    ------
+    ValueError : inputs or attributes that the operator does not have, or an output that is not computed.
+    """
+    _check_call(write, len(node.input), attributes)
+    try:
+        found = write(body, *node.input, **attributes)
+    except TypeError as error:  # an attribute of another kind, such as a text where a number belongs
+        raise ValueError(f"an attribute is of the wrong kind ({error})") from error
+    results = (found,) if isinstance(found, str) else tuple(found)
+    for position, output in enumerate(node.output):
+        if output:
+            if not results[position : position + 1] or not results[position]:
+                raise ValueError(f"its output {position} is not supported")
+            body.nodes.append(helper.make_node("Identity", [results[position]], [output]))
+    return body.nodes
+
+
+def _check_call(write: Write, count: int, attributes: Mapping[str, object]) -> None:
+    """Raise ``ValueError`` for attributes that an operator does not have or lacks, and for another number of inputs."""
+    parameters = list(inspect.signature(write).parameters.values())[1:]
+    places = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    needed = sum(each.default is each.empty for each in places)
+    is_open = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    if count < needed or (count > len(places) and not is_open):
+        limit = " or more" if is_open else f" to {len(places)}" if needed < len(places) else ""
+        raise ValueError(f"it has {count} inputs; expected {needed}{limit}")
+    own = {each.name: each for each in parameters if each.kind is each.KEYWORD_ONLY}
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        for name in attributes:
+            if name not in own:
+                raise ValueError(f"attribute {name!r} is unknown; valid: {', '.join(sorted(own)) or 'none'}")
+    for name, each in own.items():
+        if each.default is each.empty and name not in attributes:
+            raise ValueError(f"it lacks the attribute {name!r}")

@@ -11,14 +11,12 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import onnx
-from onnx import helper
 
 from .attention import attention, multi_head_attention
-from .body import Body, Input
+from .body import Body, Input, Write, attributes_of, written
 from .few_bits import matmul_nbits
 from .grouped_attention import group_query_attention
 from .norms import (
@@ -59,8 +57,6 @@ from .quantized import (
 )
 from .recurrent import dynamic_quantize_lstm
 from .rotary import rotary_embedding, standard_rotary_embedding
-
-Write = Callable[..., str | tuple[str, ...]]
 
 QONNX: dict[str, Write] = {
     "BipolarQuant": bipolar_quant,
@@ -131,37 +127,4 @@ def contrib_body(node: onnx.NodeProto, inputs: Mapping[str, Input]) -> list[onnx
     ------
     ValueError : inputs or attributes that the operator does not have, or an output that is not computed.
     """
-    body = Body(inputs)
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    write = CONTRIB[node.domain][node.op_type]
-    _check_call(write, len(node.input), attributes)
-    try:
-        results = write(body, *node.input, **attributes)
-    except TypeError as error:  # an attribute of another kind, such as a text where a number belongs
-        raise ValueError(f"an attribute is of the wrong kind ({error})") from error
-    results = (results,) if isinstance(results, str) else results
-    for position, output in enumerate(node.output):
-        if output:
-            if not results[position : position + 1] or not results[position]:
-                raise ValueError(f"its output {position} is not supported")
-            body.nodes.append(helper.make_node("Identity", [results[position]], [output]))
-    return body.nodes
-
-
-def _check_call(write: Write, count: int, attributes: Mapping[str, object]) -> None:
-    """Raise ``ValueError`` for attributes that an operator does not have or lacks, and for another number of inputs."""
-    parameters = list(inspect.signature(write).parameters.values())[1:]
-    places = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
-    needed = sum(each.default is each.empty for each in places)
-    is_open = any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    if count < needed or (count > len(places) and not is_open):
-        limit = " or more" if is_open else f" to {len(places)}" if needed < len(places) else ""
-        raise ValueError(f"it has {count} inputs; expected {needed}{limit}")
-    own = {each.name: each for each in parameters if each.kind is each.KEYWORD_ONLY}
-    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
-        for name in attributes:
-            if name not in own:
-                raise ValueError(f"attribute {name!r} is unknown; valid: {', '.join(sorted(own)) or 'none'}")
-    for name, each in own.items():
-        if each.default is each.empty and name not in attributes:
-            raise ValueError(f"it lacks the attribute {name!r}")
+    return written(Body(inputs), CONTRIB[node.domain][node.op_type], node, attributes_of(node))

@@ -65,16 +65,27 @@ class QuantizeLinear(stock.OnnxOpConverter):
         if block:
             return _by_blocks(bb, x, scale, zero_point, axis, block, dtype)
         zero_point = relax.const(0, stored) if zero_point is None else zero_point
-        if dtype not in NARROW:
-            return relax.op.quantize(x, scale, zero_point, axis=axis, out_dtype=dtype)
-        low, high = NARROW[dtype]
-        if is_constant(scale) and is_constant(zero_point) and to_numpy(scale).size == 1:
-            step, zero = float(to_numpy(scale).reshape(())), int(to_numpy(zero_point).reshape(()))
-            x = bb.emit(relax.op.clip(x, (low - zero) * step, (high - zero) * step))
-            return relax.op.quantize(x, scale, zero_point, axis=axis, out_dtype=stored)
-        q = bb.emit(relax.op.quantize(x, scale, zero_point, axis=axis, out_dtype=stored))
-        at_least = bb.emit(relax.op.maximum(q, relax.const(low, stored)))
-        return relax.op.minimum(at_least, relax.const(high, stored))
+        return quantized(bb, x, scale, zero_point, axis, stored, NARROW.get(dtype))
+
+
+def quantized(
+    bb: relax.BlockBuilder, x: relax.Expr, scale: relax.Expr, zero_point: relax.Expr, axis: int, dtype: str,
+    limits: tuple[int, int] | None = None,
+) -> relax.Expr:  # fmt: skip
+    """Return float32 values as integers of a dtype, within limits where those are narrower than it.
+
+    With one scale that is known the values are limited in front, as the passes expect it of fewer bits.
+    """
+    if limits is None:
+        return relax.op.quantize(x, scale, zero_point, axis=axis, out_dtype=dtype)
+    low, high = limits
+    if is_constant(scale) and is_constant(zero_point) and to_numpy(scale).size == 1:
+        step, zero = float(to_numpy(scale).reshape(())), int(to_numpy(zero_point).reshape(()))
+        x = bb.emit(relax.op.clip(x, (low - zero) * step, (high - zero) * step))
+        return relax.op.quantize(x, scale, zero_point, axis=axis, out_dtype=dtype)
+    q = bb.emit(relax.op.quantize(x, scale, zero_point, axis=axis, out_dtype=dtype))
+    at_least = bb.emit(relax.op.maximum(q, relax.const(low, dtype)))
+    return relax.op.minimum(at_least, relax.const(high, dtype))
 
 
 def _by_blocks(

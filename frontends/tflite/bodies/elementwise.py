@@ -6,16 +6,15 @@ from functools import partial
 
 from tflite import ActivationFunctionType
 
-from ..body import LIMITS, OperatorBody, Write
-from . import exact
+from ...onnx.contrib.body import Write
+from ..body import LIMITS, OperatorBody
+from . import exact, tables
 
 
 def unary(operator: str, body: OperatorBody, data: str, **_) -> str:
     """Write an operator of one input that ONNX has."""
-    if body.exact and body.is_quantized(data):
-        if operator not in EXACT:
-            exact.refuse(body, [data])
-        return exact.of_table(body, data, EXACT[operator])
+    if body.is_exact(data):
+        return tables.of_table(body, data, TABLES[operator])
     return body.result(body(operator, body.real(data)))
 
 
@@ -23,13 +22,11 @@ def binary(
     operator: str, body: OperatorBody, left: str, right: str, *, fused_activation_function: int = 0, **_
 ) -> str:
     """Write an operator of two inputs that ONNX has."""
-    if body.exact and body.is_quantized(left, right):
+    if body.is_exact(left, right):
         if operator in ("Add", "Sub"):
             return exact.sum_of(operator, body, left, right, fused_activation_function)
         if operator == "Mul":
             return exact.product_of(body, left, right, fused_activation_function)
-        if operator not in ("Max", "Min"):
-            exact.refuse(body, [left, right])
     value = body(operator, body.real(left), body.real(right))
     return body.result(body.activated(value, fused_activation_function))
 
@@ -45,45 +42,39 @@ def not_equal(body: OperatorBody, left: str, right: str, **_) -> str:
 
 def relu_between(low: float, high: float, body: OperatorBody, data: str, **_) -> str:
     """Write a limit of a tensor to a range."""
-    if body.exact and body.is_quantized(data):
-        function = next((each for each, limits in LIMITS.items() if limits == (low, high)), None)
-        if function is None:
-            exact.refuse(body, [data])
-        return exact.of_table(body, data, partial(exact.limited_to, function))
+    if body.is_exact(data):
+        function = next(each for each, limits in LIMITS.items() if limits == (low, high))
+        return tables.of_table(body, data, partial(tables.limited_to, function))
     return body.result(body.limited(body.real(data), low, high))
 
 
 def leaky_relu(body: OperatorBody, data: str, *, alpha: float = 0.0, **_) -> str:
-    if body.exact and body.is_quantized(data):
-        return exact.of_table(body, data, partial(exact.leaky_relu, alpha))
+    if body.is_exact(data):
+        return tables.of_table(body, data, partial(tables.leaky_relu, alpha))
     return body.result(body("LeakyRelu", body.real(data), alpha=alpha))
 
 
 def prelu(body: OperatorBody, data: str, alpha: str, **_) -> str:
-    if body.exact and body.is_quantized(data, alpha):
+    if body.is_exact(data, alpha):
         return exact.prelu(body, data, alpha)
     return body.result(body("PRelu", body.real(data), body.real(alpha)))
 
 
 def square(body: OperatorBody, data: str, **_) -> str:
-    exact.refuse(body, [data])
     value = body.real(data)
     return body.result(body("Mul", value, value))
 
 
 def squared_difference(body: OperatorBody, left: str, right: str, **_) -> str:
-    exact.refuse(body, [left, right])
     difference = body("Sub", body.real(left), body.real(right))
     return body.result(body("Mul", difference, difference))
 
 
 def rsqrt(body: OperatorBody, data: str, **_) -> str:
-    exact.refuse(body, [data])
     return body.result(body("Reciprocal", body("Sqrt", body.real(data))))
 
 
 def gelu(body: OperatorBody, data: str, *, approximate: int = 0, **_) -> str:
-    exact.refuse(body, [data])
     return body.result(body("Gelu", body.real(data), approximate="tanh" if approximate else "none"))
 
 
@@ -103,7 +94,6 @@ def floor_mod(body: OperatorBody, left: str, right: str, **_) -> str:
 
 
 def add_n(body: OperatorBody, *data: str, **_) -> str:
-    exact.refuse(body, data)
     return body.result(body("Sum", *(body.real(name) for name in data)))
 
 
@@ -115,7 +105,7 @@ def select(body: OperatorBody, condition: str, chosen: str, other: str, **_) -> 
 
 
 def softmax(body: OperatorBody, data: str, *, beta: float = 1.0, **_) -> str:
-    if body.exact and body.is_quantized(data):
+    if body.is_exact(data):
         return exact.softmax(body, data, beta)
     value = body.real(data)
     if beta != 1.0:
@@ -124,12 +114,10 @@ def softmax(body: OperatorBody, data: str, *, beta: float = 1.0, **_) -> str:
 
 
 def log_softmax(body: OperatorBody, data: str, **_) -> str:
-    exact.refuse(body, [data])
     return body.result(body("LogSoftmax", body.real(data), axis=-1))
 
 
 def l2_normalization(body: OperatorBody, data: str, **_) -> str:
-    exact.refuse(body, [data])
     value = body.real(data)
     norm = body("ReduceL2", value, body.constant([-1]), keepdims=1)
     floor = body.constant(1e-6, "float32")
@@ -157,11 +145,11 @@ UNARY = {
 }
 """TFLite's operators of one input to ONNX's."""
 
-EXACT: dict[str, exact.Table] = {
-    "HardSwish": exact.hard_swish,
-    "Relu": partial(exact.limited_to, ActivationFunctionType.RELU),
-    "Sigmoid": exact.logistic,
-    "Tanh": exact.tanh,
+TABLES: dict[str, tables.Table] = {
+    "HardSwish": tables.hard_swish,
+    "Relu": partial(tables.limited_to, ActivationFunctionType.RELU),
+    "Sigmoid": tables.logistic,
+    "Tanh": tables.tanh,
 }
 """Tables of those whose exact integers are known, by ONNX's names."""
 

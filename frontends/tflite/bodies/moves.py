@@ -8,15 +8,11 @@ import numpy as np
 from onnx import TensorProto, helper
 from tflite import MirrorPadMode
 
+from ...onnx.contrib.body import Write
 from ...onnx.tensors import storage_of
-from ..body import OperatorBody, Write
+from ..body import OperatorBody
 from ..file import DTYPES
-from . import exact
-
-
-def numbers(body: OperatorBody, name: str, what: str) -> list[int]:
-    """Return the integers of a constant input."""
-    return [int(number) for number in np.ravel(body.known(name, what))]
+from . import tables
 
 
 def reshape(body: OperatorBody, data: str, shape: str = "", *, new_shape: Sequence[int] = (), **_) -> str:
@@ -37,19 +33,19 @@ def squeeze(body: OperatorBody, data: str, *, squeeze_dims: Sequence[int] = (), 
 
 def expand_dims(body: OperatorBody, data: str, axis: str, **_) -> str:
     shape = list(body.shapes[data])
-    (place,) = numbers(body, axis, "axis")
+    (place,) = body.numbers(axis, "axis")
     shape.insert(place + len(shape) + 1 if place < 0 else place, 1)
     return body.result(body.reshape(body.real(data), *shape))
 
 
 def transpose(body: OperatorBody, data: str, perm: str, **_) -> str:
     rank = len(body.shapes[data])
-    axes = [axis % max(rank, 1) for axis in numbers(body, perm, "order of axes")]
+    axes = [axis % max(rank, 1) for axis in body.numbers(perm, "order of axes")]
     return body.result(body("Transpose", body.real(data), perm=axes))
 
 
 def sliced(body: OperatorBody, data: str, begin: str, size: str, **_) -> str:
-    starts, sizes = numbers(body, begin, "begin"), numbers(body, size, "size")
+    starts, sizes = body.numbers(begin, "begin"), body.numbers(size, "size")
     ends = [
         start + count if count >= 0 else extent
         for start, count, extent in zip(starts, sizes, body.shapes[data], strict=True)
@@ -70,60 +66,66 @@ def strided_slice(
     ellipsis_mask: int = 0, new_axis_mask: int = 0, shrink_axis_mask: int = 0, offset: int = 0, **_,
 ) -> str:  # fmt: skip
     shape = body.shapes[data]
-    bounds = [numbers(body, *each) for each in ((begin, "begin"), (end, "end"), (strides, "strides"))]
-    count = len(bounds[0])
-    starts, ends, steps, result, axis = [], [], [], [], 0
-    for place, (first, last, step) in enumerate(zip(*bounds, strict=True)):
-
-        def has(mask: int, place: int = place) -> bool:
-            return bool(mask >> place & 1)
-
-        if has(new_axis_mask) and not has(ellipsis_mask):
+    bounds = (body.numbers(*each) for each in ((begin, "begin"), (end, "end"), (strides, "strides")))
+    entries = list(zip(*bounds, strict=True))
+    masks = begin_mask, end_mask, shrink_axis_mask
+    places = _places(len(entries), len(shape), ellipsis_mask, new_axis_mask)
+    if sum(place != NEW for place in places) > len(shape):
+        raise ValueError(f"it has more entries than its data of the shape {list(shape)} has axes")
+    slices, result = [], []
+    extents = iter(shape)
+    for place in places:
+        if place == NEW:
             result.append(1)
             continue
-        # An ellipsis stands for the axes that no other entry names.
-        whole = (
-            len(shape) - (count - 1 - (new_axis_mask & ~ellipsis_mask).bit_count())
-            if has(ellipsis_mask)
-            else 1
-        )
-        if not whole:
+        extent = next(extents)
+        if place == WHOLE:
+            slices.append((0, extent, 1))
+            result.append(extent)
             continue
-        for _each in range(whole):
-            if axis >= len(shape):
-                raise ValueError(f"it has more entries than its data of the shape {list(shape)} has axes")
-            extent = shape[axis]
-            if has(ellipsis_mask):
-                first, last, step = 0, extent, 1
-            elif has(shrink_axis_mask):
-                first = first + extent if first < 0 else first
-                last, step = first + 1, 1
-            else:
-                last = last + first if offset else last
-                first = (0 if step > 0 else extent - 1) if has(begin_mask) else first
-                last = (extent if step > 0 else -extent - 1) if has(end_mask) else last
-            starts.append(first)
-            ends.append(last)
-            steps.append(step)
-            if not has(shrink_axis_mask) or has(ellipsis_mask):
-                result.append(len(range(*slice(first, last, step).indices(extent))))
-            axis += 1
-    result += shape[axis:]
-    value = (
-        _cut(body, body.real(data), starts, ends, range(len(starts)), steps) if starts else body.real(data)
-    )
+        first, last, step = entries[place]
+        from_start, to_end, shrinks = (bool(mask >> place & 1) for mask in masks)
+        if shrinks:
+            first = first + extent if first < 0 else first
+            slices.append((first, first + 1, 1))
+            continue
+        last = last + first if offset else last
+        first = (0 if step > 0 else extent - 1) if from_start else first
+        last = (extent if step > 0 else -extent - 1) if to_end else last
+        slices.append((first, last, step))
+        result.append(len(range(*slice(first, last, step).indices(extent))))
+    value = body.real(data)
+    if slices:
+        starts, ends, steps = zip(*slices, strict=True)
+        value = _cut(body, value, starts, ends, range(len(slices)), steps)
     return body.result(body.reshape(value, *result))
 
 
+NEW, WHOLE = -1, -2
+"""In place of an entry: an axis of extent 1 that the data do not have, and one that stays as it is."""
+
+
+def _places(count: int, rank: int, ellipsis_mask: int, new_axis_mask: int) -> list[int]:
+    """Return of each axis of a slice which of ``count`` entries it has, or ``NEW`` or ``WHOLE``."""
+    found: list[int] = []
+    new = (new_axis_mask & ~ellipsis_mask & ((1 << count) - 1)).bit_count()
+    for place in range(count):
+        if ellipsis_mask >> place & 1:
+            found += [WHOLE] * (rank - (count - 1 - new))
+        else:
+            found.append(NEW if new_axis_mask >> place & 1 else place)
+    return found + [WHOLE] * (rank - sum(place != NEW for place in found))
+
+
 def split(body: OperatorBody, axis: str, data: str, *, num_splits: int = 1, **_) -> list[str]:
-    (place,) = numbers(body, axis, "axis")
+    (place,) = body.numbers(axis, "axis")
     extent = body.shapes[data][place]
     return _parts(body, data, [extent // num_splits] * num_splits, place)
 
 
 def split_v(body: OperatorBody, data: str, sizes: str, axis: str, **_) -> list[str]:
-    (place,) = numbers(body, axis, "axis")
-    given = numbers(body, sizes, "sizes")
+    (place,) = body.numbers(axis, "axis")
+    given = body.numbers(sizes, "sizes")
     rest = body.shapes[data][place] - sum(size for size in given if size >= 0)
     return _parts(body, data, [rest if size < 0 else size for size in given], place)
 
@@ -137,8 +139,8 @@ def _parts(body: OperatorBody, data: str, sizes: Sequence[int], axis: int) -> li
 def concatenation(
     body: OperatorBody, *data: str, axis: int = 0, fused_activation_function: int = 0, **_
 ) -> str:
-    if body.exact and body.is_quantized(*data) and not fused_activation_function:
-        return exact.concatenation(body, data, axis)
+    if body.is_exact(*data) and not fused_activation_function:
+        return tables.concatenation(body, data, axis)
     value = body("Concat", *(body.real(name) for name in data), axis=axis)
     return body.result(body.activated(value, fused_activation_function))
 
@@ -160,11 +162,11 @@ def unpack(body: OperatorBody, data: str, *, num: int = 1, axis: int = 0, **_) -
 
 
 def pad(body: OperatorBody, data: str, paddings: str, value: str = "", **_) -> str:
-    before, after = np.reshape(body.known(paddings, "paddings"), (-1, 2)).T
+    before, after = body.ends(paddings, "paddings")
     inside = [body.real(value)] if value else []
 
     def padded(data: str, axes: Sequence[int]) -> str:
-        widths = [int(each[axis]) for each in (before, after) for axis in axes]
+        widths = [each[axis] for each in (before, after) for axis in axes]
         return body("Pad", data, body.constant(widths), *inside)
 
     if len(before) != 4:
@@ -173,10 +175,10 @@ def pad(body: OperatorBody, data: str, paddings: str, value: str = "", **_) -> s
 
 
 def mirror_pad(body: OperatorBody, data: str, paddings: str, *, mode: int = 0, **_) -> str:
-    before, after = np.reshape(body.known(paddings, "paddings"), (-1, 2)).T
+    before, after = body.ends(paddings, "paddings")
     value = body.real(data)
     if mode == MirrorPadMode.REFLECT:
-        widths = body.constant([*map(int, before), *map(int, after)])
+        widths = body.constant([*before, *after])
         return body.result(body("Pad", value, widths, mode="reflect"))
     for axis, extent in enumerate(body.shapes[data]):  # symmetric: the edge comes twice
         if before[axis] or after[axis]:
@@ -224,14 +226,14 @@ def depth_to_space(body: OperatorBody, data: str, *, block_size: int = 1, **_) -
 
 
 def space_to_batch(body: OperatorBody, data: str, block: str, paddings: str, **_) -> str:
-    sizes = numbers(body, block, "block shape")
-    before, after = np.reshape(body.known(paddings, "paddings"), (-1, 2)).T
+    sizes = body.numbers(block, "block shape")
+    before, after = body.ends(paddings, "paddings")
     n, *extents = body.shapes[data]
     axes = len(sizes)
     rest = extents[axes:]
     widths = [0, *before, *[0] * len(rest), 0, *after, *[0] * len(rest)]
-    value = body("Pad", body.real(data), body.constant([int(width) for width in widths]))
-    padded = [extent + int(b + a) for extent, b, a in zip(extents, before, after, strict=False)]
+    value = body("Pad", body.real(data), body.constant(widths))
+    padded = [extent + b + a for extent, b, a in zip(extents, before, after, strict=False)]
     parts = [part for extent, size in zip(padded, sizes, strict=True) for part in (extent // size, size)]
     value = body.reshape(value, n, *parts, *rest)
     order = [
@@ -246,8 +248,8 @@ def space_to_batch(body: OperatorBody, data: str, block: str, paddings: str, **_
 
 
 def batch_to_space(body: OperatorBody, data: str, block: str, crops: str, **_) -> str:
-    sizes = numbers(body, block, "block shape")
-    before, after = np.reshape(body.known(crops, "crops"), (-1, 2)).T
+    sizes = body.numbers(block, "block shape")
+    before, after = body.ends(crops, "crops")
     n, *extents = body.shapes[data]
     axes = len(sizes)
     rest = extents[axes:]
@@ -258,12 +260,12 @@ def batch_to_space(body: OperatorBody, data: str, block: str, crops: str, **_) -
     value = body("Transpose", value, perm=order)
     larger = [extent * size for extent, size in zip(extents, sizes, strict=False)]
     value = body.reshape(value, outer, *larger, *rest)
-    ends = [extent - int(behind) for extent, behind in zip(larger, after, strict=True)]
-    return body.result(_cut(body, value, [int(front) for front in before], ends, range(1, axes + 1)))
+    ends = [extent - behind for extent, behind in zip(larger, after, strict=True)]
+    return body.result(_cut(body, value, before, ends, range(1, axes + 1)))
 
 
 def reverse(body: OperatorBody, data: str, axes: str, **_) -> str:
-    places = numbers(body, axes, "axes")
+    places = body.numbers(axes, "axes")
     ends = [-extent - 1 for extent in (body.shapes[data][axis] for axis in places)]
     return body.result(_cut(body, body.real(data), [-1] * len(places), ends, places, [-1] * len(places)))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 from tflite import Padding
 
-from ..body import OperatorBody, Write
+from ...onnx.contrib.body import Write
+from ..body import OperatorBody
 from . import exact
 from .weighted import auto_pad
 
@@ -17,7 +17,7 @@ def pool(
     filter_width: int = 1, filter_height: int = 1, fused_activation_function: int = 0, **_,
 ) -> str:  # fmt: skip
     """Write a pooling that ONNX has; what is outside of the image does not count."""
-    if operator == "AveragePool" and body.exact and body.is_quantized(data):
+    if operator == "AveragePool" and body.is_exact(data):
         size, strides = (filter_height, filter_width), (stride_h, stride_w)
         return exact.average_pool(
             body, data, size, strides, padding == Padding.SAME, fused_activation_function
@@ -36,14 +36,11 @@ def pool(
 def axes_of(body: OperatorBody, data: str, axes: str) -> list[int]:
     """Return the axes that an input names, not negative and in order."""
     rank = len(body.shapes[data])
-    found = sorted({int(axis) % max(rank, 1) for axis in np.ravel(body.known(axes, "list of axes"))})
-    return found
+    return sorted({axis % max(rank, 1) for axis in body.numbers(axes, "list of axes")})
 
 
 def reduced(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
     """Write a reduction that ONNX has."""
-    if operator not in ("ReduceMax", "ReduceMin"):
-        exact.refuse(body, [data])
     found = axes_of(body, data, axes)
     if not found:
         return body.result(body("Identity", body.real(data)))
@@ -51,16 +48,14 @@ def reduced(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dim
 
 
 def mean(body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
-    if body.exact and body.is_quantized(data):
+    if body.is_exact(data):
         return exact.mean(body, data, axes_of(body, data, axes), keep_dims)
     if len(body.shapes[data]) != 4 or axes_of(body, data, axes) != [1, 2]:
         return reduced("ReduceMean", body, data, axes, keep_dims=keep_dims)
-    image = body("Transpose", body.real(data), perm=[0, 3, 1, 2])
-    value = body("ReduceMean", image, body.constant([2, 3]), keepdims=1)
-    value = body("Transpose", value, perm=[0, 2, 3, 1])
-    if not keep_dims:
-        value = body.reshape(value, body.shapes[data][0], body.shapes[data][3])
-    return body.result(value)
+    image = body.result_of_image(
+        data, lambda first: body("ReduceMean", first, body.constant([2, 3]), keepdims=1)
+    )
+    return image if keep_dims else body.reshape(image, body.shapes[data][0], body.shapes[data][3])
 
 
 def of_truth(operator: str, body: OperatorBody, data: str, axes: str, *, keep_dims: int = 0, **_) -> str:
@@ -79,8 +74,8 @@ def position(operator: str, body: OperatorBody, data: str, axis: str, *, output_
 
 
 def cumsum(body: OperatorBody, data: str, axis: str, *, exclusive: int = 0, reverse: int = 0, **_) -> str:
-    place = body.constant(int(np.ravel(body.known(axis, "axis"))[0]))
-    return body("CumSum", data, place, exclusive=exclusive, reverse=reverse)
+    (place,) = body.numbers(axis, "axis")
+    return body("CumSum", data, body.constant(place), exclusive=exclusive, reverse=reverse)
 
 
 POOLING: dict[str, Write] = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from ..body import OperatorBody, Write
-from . import exact
+from ...onnx.contrib.body import Write
+from ..body import OperatorBody
+from . import exact, tables
 
 
 def quantize(body: OperatorBody, data: str, **_) -> str:
@@ -14,7 +15,7 @@ def quantize(body: OperatorBody, data: str, **_) -> str:
         raise ValueError("its result has no scale")
     if body.exact:
         if body.stored[data].quantization is not None:
-            return exact.of_table(body, data, exact.requantized)
+            return tables.of_table(body, data, tables.requantized)
         return exact.quantized(body, data)
     return body.result(body.real(data))
 
@@ -32,7 +33,7 @@ def fake_quant(
     max: float = 0.0,
     num_bits: int = 8,
     narrow_range: int = 0,
-    **_,  # noqa: A002
+    **_,
 ) -> str:
     low, high = int(narrow_range), 2**num_bits - 1
     if not min < max or not 2 <= num_bits <= 8:

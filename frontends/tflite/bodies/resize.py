@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..body import OperatorBody, Write
+from ...onnx.contrib.body import Write
+from ..body import OperatorBody
 from . import exact
-from .moves import numbers
 
 
 def resize(
@@ -20,8 +20,8 @@ def resize(
     **_,
 ) -> str:
     """Write a resizing by ONNX's; the nearest pixel is the one below, or the rounded one."""
-    height, width = numbers(body, size, "size")
-    if mode == "linear" and body.exact and body.is_quantized(data):
+    height, width = body.numbers(size, "size")
+    if mode == "linear" and body.is_exact(data):
         return exact.resize_bilinear(body, data, (height, width), align_corners, half_pixel_centers)
     batch, *_size, channels = body.shapes[data]
     where = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"

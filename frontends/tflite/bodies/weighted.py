@@ -11,7 +11,7 @@ from tflite import Padding
 
 from ..body import OperatorBody
 from ..own_operators import DOMAIN
-from . import exact
+from . import wide
 
 
 def auto_pad(padding: int) -> str:
@@ -57,9 +57,9 @@ def _convolution(
     strides: tuple[int, int], dilations: tuple[int, int], function: int,
 ) -> str:  # fmt: skip
     """Write a convolution; ``order`` brings the axes of its weight into ONNX's."""
-    if exact.is_wide(body, data):
+    if wide.is_wide(body, data):
         is_same = padding == Padding.SAME
-        return exact.wide_convolution(
+        return wide.wide_convolution(
             body, data, weight, order, bias, groups, is_same, strides, dilations, function
         )
     filters = body.permuted(weight, order)
@@ -83,8 +83,8 @@ def fully_connected(
     if len(body.shapes[weight]) != 2:
         raise ValueError(f"its weight has the shape {list(body.shapes[weight])}, and two axes were expected")
     depth = body.shapes[weight][1]
-    if exact.is_wide(body, data):
-        product = exact.wide_product(body, data, weight, bias, fused_activation_function)
+    if wide.is_wide(body, data):
+        product = wide.wide_product(body, data, weight, bias, fused_activation_function)
         lead = body.shapes[data][:-1] if keep_num_dims else (-1,)
         return body.reshape(product, *lead, body.shapes[weight][0])
     rows = body.real(data)
@@ -131,7 +131,6 @@ def _cut_off(surplus: int, is_same: bool) -> tuple[int, int, int]:
 
 
 def batch_matmul(body: OperatorBody, left: str, right: str, *, adj_x: int = 0, adj_y: int = 0, **_) -> str:
-    exact.refuse(body, [left, right])
     return body.result(body("MatMul", _adjoint(body, left, adj_x), _adjoint(body, right, adj_y)))
 
 
@@ -147,7 +146,6 @@ def conv_3d(
     stride_w: int = 1, stride_h: int = 1, fused_activation_function: int = 0, dilation_d_factor: int = 1,
     dilation_w_factor: int = 1, dilation_h_factor: int = 1, **_,
 ) -> str:  # fmt: skip
-    exact.refuse(body, [data])
     first = body("Transpose", body.real(data), perm=[0, 4, 1, 2, 3])
     value = body(
         *("Conv", first, body.permuted(weight, (4, 3, 0, 1, 2)), *([body.real(bias)] if bias else [])),

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from tvm import relax
 
+from ....passes.hub.arithmetic import bounds_of
 from ....passes.hub.graph import constant, dtype_of, is_constant, shape_of, to_numpy
+from ...onnx.converters.quantization import quantized
 from ..scope import Scope
 from ..tensors import dtype_name
 
@@ -122,17 +124,9 @@ def _quantized(
         raise ValueError(f"values cannot be quantized to {dtype}; valid: {', '.join(STORED)}")
     step, zero = _parameters(s, scale, zero_point, dtype)
     x = s.cast(x, "float32")
-    limits = np.iinfo(dtype)
-    if (low, high) == (limits.min, limits.max):
-        return relax.op.quantize(x, step, zero, axis=axis, out_dtype=dtype)
-    low, high = max(low, limits.min), min(high, limits.max)
-    if is_constant(step) and is_constant(zero) and shape_of(step) == ():
-        number, middle = float(to_numpy(step)), int(to_numpy(zero))
-        x = s.emit(relax.op.clip(x, (low - middle) * number, (high - middle) * number))
-        return relax.op.quantize(x, step, zero, axis=axis, out_dtype=dtype)
-    q = s.emit(relax.op.quantize(x, step, zero, axis=axis, out_dtype=dtype))
-    at_least = s.emit(relax.op.maximum(q, s.number(low, dtype)))
-    return relax.op.minimum(at_least, s.number(high, dtype))
+    least, most = bounds_of(dtype)
+    limits = None if (low, high) == (least, most) else (max(low, least), min(high, most))
+    return quantized(s.builder, x, step, zero, axis, dtype, limits)
 
 
 def _dequantized(s: Scope, q: relax.Expr, scale: Parameter, zero_point: Parameter, axis: int) -> relax.Expr:

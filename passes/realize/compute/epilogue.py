@@ -153,24 +153,30 @@ def weighed(value: tirx.Expr, addend: Addend) -> tirx.Expr:
     return centred * tirx.const(addend.multiplier, "int32")
 
 
+class OfOutput:
+    """An epilogue whose result is integers of ``out``."""
+
+    out: Output
+
+    @property
+    def dtype(self) -> str:
+        return self.out.dtype
+
+
 @dataclass(frozen=True)
-class Requantize:
+class Requantize(OfOutput):
     """accumulator --> integers of ``out``."""
 
     out: Output
     conversion: Conversion = Conversion()
     operands: int = 0
 
-    @property
-    def dtype(self) -> str:
-        return self.out.dtype
-
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
         return self.conversion.to_output(self.conversion.to_float(value) * multiplier, self.out)
 
 
 @dataclass(frozen=True)
-class RequantizeAdd:
+class RequantizeAdd(OfOutput):
     """accumulator, quantized residual of the result's shape --> integers of ``out``.
 
     The kernel's multipliers hold ``2**shift``.
@@ -181,10 +187,6 @@ class RequantizeAdd:
     shift: int
     conversion: Conversion = Conversion()
     operands: int = 1
-
-    @property
-    def dtype(self) -> str:
-        return self.out.dtype
 
     def __call__(self, value: tirx.Expr, multiplier: tirx.Expr, index: Index, operands: Sequence[te.Tensor]):
         steps = self.conversion.to_int(self.conversion.to_float(value) * multiplier)

@@ -12,7 +12,7 @@ from tvm import te, tirx
 
 from ...hub.arithmetic import Output
 from .annotations import ROWS
-from .epilogue import narrowed
+from .epilogue import OfOutput, narrowed
 
 
 def high_product(value: tirx.Expr, factor: tirx.Expr) -> tirx.Expr:
@@ -42,7 +42,7 @@ def _int(value: int) -> tirx.Expr:
 
 
 @dataclass(frozen=True)
-class RequantizeFixed:
+class RequantizeFixed(OfOutput):
     """accumulator, shift of each channel --> integers of ``out``; the multipliers are int32.
 
     Attributes
@@ -55,10 +55,6 @@ class RequantizeFixed:
     shifts: tuple[int, int]
     once: bool = False
     operands: int = 1
-
-    @property
-    def dtype(self) -> str:
-        return self.out.dtype
 
     def __call__(
         self,
@@ -94,15 +90,11 @@ class RequantizeFixed:
 
 
 @dataclass(frozen=True)
-class RoundedQuotient:
+class RoundedQuotient(OfOutput):
     """sum of a window --> its mean, an integer of ``out``, halves away from 0; the multiplier is their number."""
 
     out: Output
     operands: int = 0
-
-    @property
-    def dtype(self) -> str:
-        return self.out.dtype
 
     def __call__(
         self,

@@ -95,61 +95,65 @@ def plan_weighted(facts: Facts, value: relax.Expr, target: Parameters | None) ->
     bounds = integer_bounds(facts, call.args[0])
     largest = largest_accumulators(weight, offset, bounds)
     fixed = facts.fixed_point(call)
-    if fixed is not None and target is not None and match.residual is None:
-        out = target.output(match.limited.lower, match.limited.upper)
-        return _plan_fixed(call, data, weight, fixed, out, bounds, match.names)
-    chosen = choose_epilogue(facts, match, steps, target, largest)
+    is_fixed = fixed is not None and target is not None and match.residual is None
+    chosen = (
+        _fixed_form(data, weight, fixed, target.output(match.limited.lower, match.limited.upper))
+        if is_fixed
+        else _float_form(facts, match, steps, target, offset, largest)
+    )
     if isinstance(chosen, str):
         facts.refuse(call, chosen)
         return None
-    epilogue, multiplier = chosen
     operands = () if match.residual is None else (match.residual,)
     build = partial(
-        _build,
-        call=call,
-        data=data,
-        weight=weight,
-        arrays=(epilogue.conversion.start(offset), multiplier.astype(np.float32)),
-        operands=operands,
-        epilogue=epilogue,
-        bounds=bounds,
+        _build, call=call, data=data, weight=weight, form=chosen, operands=operands, bounds=bounds
     )
     details = {
         "data_scale": data.scale,
         "data_zero_point": data.zero_point,
+        **({FIXED: True} if is_fixed else {}),
         **weight_details(call, weight),
     }
     return Plan(layer_name(call), (call.args[0], *operands), build, match.names, details)
 
 
-def _plan_fixed(
-    call: relax.Call, data: Parameters, weight: Weight, fixed: FixedPoint, out: arithmetic.Output,
-    bounds: tuple[int, int], names: tuple[str, ...],
-) -> Plan:  # fmt: skip
-    """Plan an operator whose integers the model's file fixes."""
+@dataclass(frozen=True)
+class _Form:
+    """How accumulators become the result.
+
+    Attributes
+    ----------
+    arrays : of each output channel: where its sums start, and what its accumulator is multiplied by.
+    constants : operands of the epilogue that are known, in front of those that the model computes.
+    """
+
+    epilogue: Epilogue
+    arrays: tuple[np.ndarray, np.ndarray]
+    constants: tuple[np.ndarray, ...] = ()
+
+
+def _float_form(
+    facts: Facts, match: Match, steps: np.ndarray, target: Parameters | None, offset: np.ndarray,
+    largest: np.ndarray,
+) -> _Form | str:  # fmt: skip
+    """Return the requantization in float32, or why there is none."""
+    chosen = choose_epilogue(facts, match, steps, target, largest)
+    if isinstance(chosen, str):
+        return chosen
+    epilogue, multiplier = chosen
+    return _Form(epilogue, (epilogue.conversion.start(offset), multiplier.astype(np.float32)))
+
+
+def _fixed_form(data: Parameters, weight: Weight, fixed: FixedPoint, out: arithmetic.Output) -> _Form:
+    """Return the requantization by integers that the model's file fixes."""
     # A transposed convolution has the channels of its result once for each phase.
     phases = weight.values.shape[weight.axis] // len(fixed.shift)
     bias, multiplier, shift = (np.tile(each, phases) for each in (fixed.bias, fixed.multiplier, fixed.shift))
     others = tuple(axis for axis in range(weight.values.ndim) if axis != weight.axis)
     offset = bias - data.zero_point * weight.values.astype(np.int64).sum(axis=others)
-    build = partial(
-        _build,
-        call=call,
-        data=data,
-        weight=weight,
-        arrays=(offset.astype(np.int32), multiplier.astype(np.int32)),
-        operands=(),
-        constants=(shift.astype(np.int32),),
-        epilogue=RequantizeFixed(out, (int(shift.min()), int(shift.max())), fixed.once),
-        bounds=bounds,
-    )
-    details = {
-        "data_scale": data.scale,
-        "data_zero_point": data.zero_point,
-        FIXED: True,
-        **weight_details(call, weight),
-    }
-    return Plan(layer_name(call), (call.args[0],), build, names, details)
+    epilogue = RequantizeFixed(out, (int(shift.min()), int(shift.max())), fixed.once)
+    arrays = offset.astype(np.int32), multiplier.astype(np.int32)
+    return _Form(epilogue, arrays, (shift.astype(np.int32),))
 
 
 def _takes_wide(row: TargetRow, call: relax.Call) -> bool:
@@ -273,13 +277,11 @@ def _build(
     call: relax.Call,
     data: Parameters,
     weight: Weight,
-    arrays: tuple[np.ndarray, np.ndarray],
+    form: _Form,
     operands: tuple[relax.Expr, ...],
-    epilogue: Epilogue,
     bounds: tuple[int, int],
-    constants: tuple[np.ndarray, ...] = (),
 ) -> relax.Var:
-    layer = layer_name(call)
+    layer, epilogue = layer_name(call), form.epilogue
     integers = [emitter.integers(value) for value in (call.args[0], *operands)]
     if weight.is_wide and not _is_depthwise(call, weight.values):
         weight, shift = weight.split()
@@ -317,9 +319,9 @@ def _build(
             )
             operation = "qconv2d"
         name = kernel_name(operation, data_shape, values.shape[0], geometry.kernel)
-    packed_arrays = [packing.pack_channels(array, groups, lanes) for array in arrays]
+    packed_arrays = [packing.pack_channels(array, groups, lanes) for array in form.arrays]
     first = (relax.const(array) for array in (packed, *packed_arrays))
-    given = [integers[0], *first, *map(relax.const, constants), *integers[1:]]
+    given = [integers[0], *first, *map(relax.const, form.constants), *integers[1:]]
     result = emitter.call(define, *given, name=name, layer=layer, pattern=OUT_ELEMWISE_FUSABLE)
     if shape_of(result) == shape_of(call):
         return result

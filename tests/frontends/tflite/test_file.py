@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -11,9 +12,8 @@ import pytest
 
 import tvmq
 from tvmq.errors import TvmqError
-from tvmq.frontends.files import load_model
+from tvmq.frontends.files import is_tflite, load_model
 from tvmq.frontends.tflite.file import read
-from tvmq.frontends.tflite.load import is_tflite_file
 from tvmq.passes.hub.graph import output_names
 from tvmq.passes.hub.layers import get_layers
 
@@ -75,8 +75,15 @@ def test_names_of_fused_operators_are_cut(tmp_path: Path):
 def test_a_file_is_told_by_its_first_bytes(tmp_path: Path):
     w, outputs = small()
     path = w.save(tmp_path / "model.bin", outputs)
-    assert is_tflite_file(path) and not is_tflite_file(tmp_path / "missing")
+    assert is_tflite(path) and not is_tflite(tmp_path / "missing")
     assert load_model(path)["main"].params[0].name == "x"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    for name in ("pipe.onnx", "pipe.tflite"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(TvmqError, match="cannot be read: it is no regular file"):
+            load_model(tmp_path / name)
 
 
 def test_truncated_files_are_refused_at_once(tmp_path: Path):
