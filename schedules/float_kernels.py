@@ -1,6 +1,7 @@
 """Float convolution, matrix multiplication and quantization as the kernels that the schedules know.
 
     conv2d(x, constant)  -->  conv2d[float32](x, packed constant)
+    conv2d(x, w)         -->  conv2d[float32](x, pack(w))
 
 Relax's own legalization is used for every operator that is not in ``FLOAT_KERNELS``, and where a call does not fit.
 """
@@ -20,7 +21,15 @@ from ..passes.hub.arithmetic import Output, bounds_of
 from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
 from ..passes.hub.op_patterns import INJECTIVE, OPAQUE, OUT_ELEMWISE_FUSABLE
 from ..passes.hub.power import legalize_power
-from ..passes.realize.compute import concat, contraction, depthwise, elementwise, functions, product
+from ..passes.realize.compute import (
+    concat,
+    contraction,
+    depthwise,
+    elementwise,
+    functions,
+    product,
+)
+from ..passes.realize.compute import packing as computed_packing
 from ..passes.realize.compute.bfloat16 import BFLOAT16, bits_of
 from ..passes.realize.compute.contraction import Conv2d
 from ..passes.realize.compute.dots import Dot
@@ -76,8 +85,10 @@ def _dot(row: TargetRow, depth: int, data_dtype: str, weight_dtype: str) -> Dot:
 def legalize_map(row: TargetRow) -> dict[str, Legalize]:
     """Return the legalizations of ``relax.transform.LegalizeOps`` that replace TVM's own."""
     return {
-        "relax.nn.conv2d": partial(_weighted, dot=float_dot(row)),
-        "relax.matmul": partial(_product, dot=float_dot(row), few_rows=float32_dot(row)),
+        "relax.nn.conv2d": partial(_weighted, dot=float_dot(row), varying=_varying_dot(row)),
+        "relax.matmul": partial(
+            _product, dot=float_dot(row), few_rows=float32_dot(row), varying=_varying_dot(row)
+        ),
         "relax.quantize": partial(_quantize, conversion=Conversion(row.converts_by)),
         "relax.concat": _concat,
         "relax.cumprod": partial(cumprod, gpu=row.gpu),
@@ -96,6 +107,11 @@ def legalize_map(row: TargetRow) -> dict[str, Legalize]:
         },
         **{name: partial(_approximated, name=name, define=define) for name, define in APPROXIMATIONS.items()},
     }
+
+
+def _varying_dot(row: TargetRow) -> Dot | None:
+    """Return how products with weights that vary are laid out; None where they are left to Relax."""
+    return None if row.gpu is not None or row.is_sample else float32_dot(row)
 
 
 def _stock(name: str) -> Legalize:
@@ -118,6 +134,7 @@ class WeightedKernel:
     ----------
     layout : what the arrangement of the weights depends on, beside their shape.
     arrange : brings weights, and whatever has their output channels, to the kernel's layout; padding is zero.
+    pack : the same of weights that are computed while the model runs.
     define, name : what it computes of data and arranged weights.
     shape : of the result.
     weight_dtype : ``"float32"`` or ``"bfloat16"``.
@@ -126,6 +143,7 @@ class WeightedKernel:
 
     layout: tuple[str | int, ...]
     arrange: Callable[[np.ndarray], np.ndarray]
+    pack: Callable[[te.Tensor], te.Tensor]
     define: Callable[..., te.Tensor]
     name: str
     shape: tuple[int, ...]
@@ -153,16 +171,36 @@ def weighted_kernel(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     return (_conv2d if op_name(call) == "relax.nn.conv2d" else _matmul)(call, dot)
 
 
-def _weighted(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot) -> relax.Expr:
+def _weighted(
+    builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, varying: Dot | None = None
+) -> relax.Expr:
+    """Legalize an operator with weights; ``varying`` is the layout of those that are no constants."""
     data, weight = call.args
-    kernel = weighted_kernel(call, dot) if is_constant(weight) else None
-    if kernel is None:
-        return _stock(op_name(call))(builder, call)
-    return kernel.call(builder, data, relax.const(kernel.stored(to_numpy(weight))))
+    if is_constant(weight):
+        kernel = weighted_kernel(call, dot)
+        if kernel is not None:
+            return kernel.call(builder, data, relax.const(kernel.stored(to_numpy(weight))))
+    elif varying is not None and not {0} & {*shape_of(data), *shape_of(weight)}:
+        kernel = _pointwise(call, varying) or weighted_kernel(call, varying)
+        if kernel is not None:
+            return kernel.call(builder, data, _packed(builder, weight, kernel))
+    return _stock(op_name(call))(builder, call)
 
 
-def _product(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, few_rows: Dot) -> relax.Expr:
+def _packed(builder: relax.BlockBuilder, weight: relax.Expr, kernel: WeightedKernel) -> relax.Expr:
+    """Emit the packing of weights that vary; what is elementwise or moves elements before it is fused with it."""
+    attrs = {"op_pattern": INJECTIVE}
+    return builder.emit(
+        builder.call_te(kernel.pack, weight, primfunc_name_hint="pack_weights", primfunc_attrs=attrs)
+    )
+
+
+def _product(
+    builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, few_rows: Dot, varying: Dot | None
+) -> relax.Expr:
     """Legalize a product; a few rows of one take the other operand as it lies, in float32.
+
+    A matrix for all of a batch is packed by a kernel of its own: then rows of the whole batch share register tiles.
 
     Constants with leading axes, one matrix for each element of a batch, are an operand like activations.
     """
@@ -172,6 +210,9 @@ def _product(builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, few_row
     of_two = not is_weight and all(len(shape) > 1 and 0 not in shape for shape in shapes)
     if not of_two or {dtype_of(data), dtype_of(other)} != {"float32"}:
         return _weighted(builder, call, dot=dot)
+    is_shared = len(shapes[0]) > 2 == len(shapes[1])
+    if varying is not None and is_shared and math.prod(shapes[0][:-1]) >= product.PACKING_ROWS:
+        return _weighted(builder, call, dot=dot, varying=varying)
     if shapes[0][-2] < product.PACKING_ROWS and not dot.any_extent:
         dot = few_rows
     name = kernel_name("matmul", shapes[0], shapes[1][-1])
@@ -189,6 +230,7 @@ def _conv2d(call: relax.Call, dot: Dot) -> WeightedKernel | None:
         return WeightedKernel(
             ("depthwise_conv2d",),
             partial(depthwise.pack_depthwise, lanes=dot.lanes),
+            partial(computed_packing.pack_depthwise, lanes=dot.lanes),
             partial(depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32"),
             kernel_name("depthwise_conv2d", shape_of(data), channels, geometry.kernel),
             shape_of(call),
@@ -197,11 +239,30 @@ def _conv2d(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     return WeightedKernel(
         ("conv2d", groups),
         partial(packing.pack_conv2d, groups=groups, lanes=dot.lanes, depth=dot.depth),
+        partial(computed_packing.pack_conv2d, groups=groups, lanes=dot.lanes, depth=dot.depth),
         partial(contraction.conv2d, geometry=geometry, dot=dot),
         kernel_name("conv2d", shape_of(data), channels, geometry.kernel),
         shape_of(call),
         dot.weight_dtype,
         groups > 1,
+    )
+
+
+def _pointwise(call: relax.Call, dot: Dot) -> WeightedKernel | None:
+    """Return the product that a convolution of single pixels is: all rows of the batch share its register tiles."""
+    data, weight = call.args
+    if op_name(call) != "relax.nn.conv2d" or len(shape_of(weight)) != 4:
+        return None
+    kernel, geometry = weighted_kernel(call, dot), Conv2d.of(call, shape_of(weight))
+    one_by_one = (geometry.kernel, geometry.strides, geometry.groups) == ((1, 1), (1, 1), 1)
+    if kernel is None or not one_by_one or any(geometry.padding):
+        return None
+    return replace(
+        kernel,
+        layout=("matmul",),
+        arrange=lambda array: packing.pack_matmul(array[:, :, 0, 0].T, dot.lanes, dot.depth),
+        pack=partial(computed_packing.pack_pointwise, lanes=dot.lanes, depth=dot.depth),
+        define=partial(contraction.matmul, out_channels=geometry.out_channels, dot=dot),
     )
 
 
@@ -213,6 +274,7 @@ def _matmul(call: relax.Call, dot: Dot) -> WeightedKernel | None:
     return WeightedKernel(
         ("matmul",),
         partial(packing.pack_matmul, lanes=dot.lanes, depth=dot.depth),
+        partial(computed_packing.pack_matmul, lanes=dot.lanes, depth=dot.depth),
         partial(contraction.matmul, out_channels=columns, dot=dot),
         kernel_name("matmul", shape_of(data), columns),
         shape_of(call),

@@ -154,3 +154,42 @@ def test_concat_copies_each_part_by_a_loop_without_conditions():
     text = func.script()
     assert "if_then_else" not in text
     assert text.count("T.vectorized") == 2
+
+
+@pytest.mark.parametrize(
+    ("data_shape", "weight_shape", "strides", "padding", "groups", "kernel"),
+    [
+        ((2, 5, 6, 7), (10, 7, 1, 1), 1, 0, 1, "conv2d_1x1_2x5x6x7_10ch"),
+        ((2, 9, 8, 8), (16, 8, 3, 3), 1, 1, 1, "conv2d_3x3_2x9x8x8_16ch"),
+        ((2, 9, 9, 6), (8, 3, 3, 3), 2, 1, 2, "conv2d_3x3_2x9x9x6_8ch"),
+        ((1, 9, 9, 20), (20, 1, 3, 3), 2, 1, 20, "depthwise_conv2d_3x3_1x9x9x20_20ch"),
+    ],
+)
+def test_weights_that_vary_are_packed_for_the_kernels_of_constants(
+    data_shape, weight_shape, strides, padding, groups, kernel
+):
+    rng = np.random.default_rng(0)
+    data, weight = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (data_shape, weight_shape))
+    x, w = var("x", data), var("w", weight)
+
+    def conv(weight):
+        return relax.op.nn.conv2d(
+            *(x, weight, strides, padding, 1, groups), data_layout="NHWC", kernel_layout="OIHW"
+        )
+
+    varying = run(conv(w), (x, data), (w, weight))
+    np.testing.assert_array_equal(varying, run(conv(relax.const(weight)), (x, data)))
+    assert [name for name, _ in build(conv(w), x, w).kernels][:2] == ["pack_weights", kernel]
+    # Arithmetic of weights is a part of their packing.
+    doubled = relax.op.multiply(w, relax.const(np.float32(2)))
+    kernels = [name for name, _ in build(conv(doubled), x, w).kernels]
+    assert len(kernels) == len([name for name, _ in build(conv(w), x, w).kernels])
+
+
+def test_a_matrix_that_varies_takes_rows_of_the_whole_batch():
+    rng = np.random.default_rng(0)
+    left, right = (rng.integers(-4, 5, shape).astype(np.float32) for shape in ((2, 5, 7), (7, 9)))
+    x, y = var("x", left), var("y", right)
+    call = relax.op.matmul(x, y)
+    np.testing.assert_array_equal(run(call, (x, left), (y, right)), left @ right)
+    assert [name for name, _ in build(call, x, y).kernels] == ["pack_weights", "matmul_2x5x7_9ch"]

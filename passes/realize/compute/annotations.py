@@ -77,3 +77,6 @@ and how many neighbours share a scale.
 
 UNPACK = "tvmq.unpack"
 """Marks the block that unpacks weights; its value is how many neighbouring steps lie in one word."""
+
+WINDOWS = "tvmq.windows"
+"""Of the sums of a gradient by weights: the convolution's geometry, the JSON of ``compute.contraction.Conv2d``."""

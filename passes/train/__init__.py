@@ -1,0 +1,1 @@
+"""Training: the gradients of a float module's parameters."""
