@@ -1,0 +1,139 @@
+"""Gradients of a Relax function, by a walk from its results back to what they depend on.
+
+    y = f(a, b)      da += J_a^T dy,  db += J_b^T dy          by the operator's rule (``rules``)
+
+Both directions become one function: what the way back needs of the way forth is a variable of it, so memory is planned,
+and kernels are fused, as in any other. Constants get no gradient, and neither does what no wanted value leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tvm import relax
+
+from ...errors import TvmqError
+from ..hub.graph import activations, layer_name, op_name, substitute
+from .rules import Backward, rule_of
+
+
+class NoGradient(TvmqError):
+    """An operator has no gradient; the message names it and its layer."""
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A function's bindings as they are emitted, in order, with what emits more.
+
+    Attributes
+    ----------
+    builder : in the function's dataflow block.
+    bindings : variables and what they are bound to, in terms of the new variables.
+    env : the new variable of each old one.
+    """
+
+    builder: relax.BlockBuilder
+    bindings: list[tuple[relax.Var, relax.Expr]]
+    env: dict[relax.Var, relax.Expr]
+
+    @classmethod
+    def of(
+        cls,
+        builder: relax.BlockBuilder,
+        bindings: Sequence[relax.VarBinding],
+        env: Mapping[relax.Var, relax.Expr],
+    ) -> Tape:
+        """Emit the bindings; ``env`` has what replaces the old function's parameters."""
+        tape = cls(builder, [], dict(env))
+        for binding in bindings:
+            value = substitute(binding.value, tape.env)
+            if not isinstance(value, relax.Call | relax.TupleGetItem | relax.Tuple):
+                tape.env[binding.var] = value
+                continue
+            var = builder.emit(value)
+            tape.env[binding.var] = var
+            tape.bindings.append((var, value))
+        return tape
+
+    def gradients(
+        self, seeds: Mapping[relax.Var, relax.Expr], wanted: Collection[relax.Var]
+    ) -> dict[relax.Var, relax.Expr]:
+        """Emit the way back; return the gradient of each wanted value that the seeded ones depend on.
+
+        Parameters
+        ----------
+        seeds : gradients of results, in their shapes.
+        wanted : parameters, or bound variables.
+
+        Raises
+        ------
+        NoGradient : an operator between them has no rule.
+        """
+        moving = set(wanted)
+        for var, value in self.bindings:
+            if any(read in moving for read in activations(value)):
+                moving.add(var)
+        shares: dict[relax.Var, list[relax.Expr]] = {
+            var: [seed] for var, seed in seeds.items() if var in moving
+        }
+        items: dict[relax.Var, dict[int, relax.Expr]] = {}
+        found: dict[relax.Var, relax.Expr] = {}
+
+        def give(var: relax.Expr, share: relax.Expr | None) -> None:
+            if share is not None and isinstance(var, relax.Var) and var in moving:
+                shares.setdefault(var, []).append(share)
+
+        for var, value in reversed(self.bindings):
+            if var in items:
+                self._through(var, value, self._whole(var, items.pop(var)), moving, give)
+                continue
+            if var not in shares:
+                continue
+            gradient = self._total(shares.pop(var))
+            if var in wanted:
+                found[var] = gradient
+            if isinstance(value, relax.TupleGetItem):
+                items.setdefault(value.tuple_value, {})[value.index] = gradient
+            else:
+                self._through(var, value, gradient, moving, give)
+        found.update({var: self._total(shares[var]) for var in wanted if var in shares})
+        return found
+
+    def _through(self, var, value, gradient, moving, give) -> None:  # noqa: ANN001
+        if isinstance(value, relax.Tuple):
+            for place, item in enumerate(value.fields):
+                give(item, gradient.fields[place])
+            return
+        wanted = tuple(isinstance(arg, relax.Var) and arg in moving for arg in _operands(value))
+        try:
+            shares = rule_of(value)(Backward(self.builder, var, value, gradient, wanted))
+        except NotImplementedError:
+            what = op_name(value).removeprefix("relax.") or "a kernel of its own"
+            raise NoGradient(f"{what} of layer {layer_name(value)!r} has no gradient") from None
+        for operand, share in zip(_operands(value), shares, strict=False):
+            give(operand, share)
+
+    def _whole(self, var: relax.Var, parts: Mapping[int, relax.Expr]) -> relax.Tuple:
+        """Return the gradient of a tuple: zeros for the items that have none."""
+        types = var.ty.fields
+        return relax.Tuple(
+            [
+                parts[place] if place in parts else relax.op.zeros([int(n) for n in ty.shape], str(ty.dtype))
+                for place, ty in enumerate(types)
+            ]
+        )
+
+    def _total(self, shares: Sequence[relax.Expr]) -> relax.Var:
+        total, *others = shares
+        for share in others:
+            total = self.builder.emit(relax.op.add(total, share))
+        return total if isinstance(total, relax.Var) else self.builder.emit(total)
+
+
+def _operands(value: relax.Expr) -> list[relax.Expr]:
+    """Return the tensors that a call reads: those of a tuple one by one, and of a call of a function its arguments."""
+    found: list[relax.Expr] = []
+    for argument in value.args:
+        found.extend(argument.fields if isinstance(argument, relax.Tuple) else [argument])
+    return found

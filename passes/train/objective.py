@@ -1,0 +1,116 @@
+"""A student's function --> one that gives losses and the gradients of its parameters.
+
+    main(inputs, parameters) -> (results, watched)
+        -->    main(inputs, targets, parameters, drops) -> (losses, results, gradients)
+
+Each term compares one of the results, or of what is watched, with a target of its own. Both ways are one function in NHWC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ..hub.graph import bindings_of, main_function, op_name, results_of, shape_of
+from ..realize.layout import TO_NCHW, Layout
+from .gradient import Tape
+from .kernels.steps import DROPS
+from .losses import Loss
+from .steps import fold_steps
+from .student import Student
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of what is minimized.
+
+    Attributes
+    ----------
+    result : the place, among the function's results and what is watched, of what is compared.
+    loss : with what is given for it.
+    weight : its factor.
+    """
+
+    result: int
+    loss: Loss
+    weight: float
+
+
+def channels_last(mod: IRModule) -> tuple[IRModule, list[relax.Expr]]:
+    """Return the module in NHWC, and its results: images as they are before they would become NCHW again."""
+    laid = Layout()(mod)
+    values = {binding.var: binding.value for binding in bindings_of(laid)}
+
+    def before(result: relax.Expr) -> relax.Expr:
+        value = values.get(result) if isinstance(result, relax.Var) else None
+        if op_name(value) == "relax.permute_dims" and tuple(map(int, value.attrs.axes)) == TO_NCHW:
+            return value.args[0]
+        return result
+
+    return laid, [before(result) for result in results_of(laid)]
+
+
+def images_last(mod: IRModule) -> IRModule:
+    """Return the module, whose results are a tuple, in NHWC, with images among the results so too."""
+    laid, results = channels_last(mod)
+    from ..hub.graph import rebuild
+
+    return relax.transform.DeadCodeElimination()(
+        rebuild(laid, lambda builder, var, value: value, result=relax.Tuple(results))
+    )
+
+
+def objective(student: Student, terms: Sequence[Term], inputs: int, drops: bool = False) -> IRModule:
+    """Return the function.
+
+    Parameters
+    ----------
+    inputs : how many of the student's function's parameters are inputs.
+    drops : whether activations of fewer than 8 bits may stay float: adds the parameters ``kernels.steps.DROPS``.
+
+    Raises
+    ------
+    NoGradient : an operator on the way has no gradient.
+    """
+    names = [relax.Var(name, relax.TensorType((), "int32")) for name in DROPS] if drops else []
+    mod = fold_steps(images_last(student.mod), tuple(names))
+    results = results_of(mod)
+    params = list(mod["main"].params)
+    targets = [
+        relax.Var(f"target:{place}", relax.TensorType(shape_of(results[term.result]), "float32"))
+        for place, term in enumerate(terms)
+    ]
+    new = {param: relax.Var(param.name, param.ty) for param in params}
+    order = [*map(new.get, params[:inputs]), *targets, *map(new.get, params[inputs:]), *names]
+    kernels = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
+    builder = relax.BlockBuilder(IRModule(kernels))
+    with main_function(builder, order):
+        with builder.dataflow():
+            tape = Tape.of(builder, bindings_of(mod), new)
+            found = [tape.env.get(result, result) for result in results]
+            losses, seeds = [], {}
+            for term, target in zip(terms, targets, strict=True):
+                value, gradient = term.loss(builder, found[term.result], target)
+                losses.append(value)
+                weighted = builder.emit(relax.op.multiply(gradient, relax.const(np.float32(term.weight))))
+                earlier = seeds.get(found[term.result])
+                seeds[found[term.result]] = (
+                    weighted if earlier is None else builder.emit(relax.op.add(earlier, weighted))
+                )
+            wanted = [new[param] for param in params[inputs:]]
+            gradients = tape.gradients(seeds, wanted)
+            given = [gradients.get(var) for var in wanted]
+            zeros = [relax.op.zeros(shape_of(var), "float32") for var in wanted]
+            output = relax.Tuple(
+                [
+                    *losses,
+                    *found,
+                    *(zero if item is None else item for item, zero in zip(given, zeros, strict=True)),
+                ]
+            )
+            output = builder.emit_output(builder.normalize(output))
+        builder.emit_func_output(output)
+    return relax.transform.DeadCodeElimination()(builder.get())

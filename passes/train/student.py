@@ -1,0 +1,276 @@
+"""The quantized network with parameters that move: the hub as a float function of its inputs and of them.
+
+    weights       dequantize(quantize(w))   -->   s clip(round(z), -L, L)         z, s: parameters
+    activations   dequantize(quantize(x))   -->   s clip(round(x / s), l, h)      s
+    biases        W x                       -->   W x + b                         b: what is added to the bias
+    constants     x + c, x c, norm(x, c)    -->   the same of a parameter
+
+A float ``z`` in units of steps stands for each integer and moves until it is nearer to another one; scale and integers
+then have gradients of their own (Cheng et al., "Optimize weight rounding via signed gradient descent", 2024). Rounding
+passes gradients on (``rules``), so those of all parameters follow from these formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ..hub.graph import (
+    bindings_of,
+    constant,
+    dtype_of,
+    is_constant,
+    op_name,
+    rebuild,
+    results_of,
+    shape_of,
+    to_numpy,
+)
+from ..hub.pairs import (
+    ActivationPair,
+    ActivationParameters,
+    WeightPair,
+    WeightParameters,
+    activation_pairs,
+    edit,
+    members,
+    weight_pairs,
+)
+from ..hub.parameters import activation_limits, along
+from ..hub.steps import stepped
+from ..improve.bias_correction import biases_of, shift_results
+from ..prepare.affine import CHANNEL_AXIS
+
+PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
+KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS)
+
+NEAR = 0.25
+"""Of a step: how far from its integer a weight begins at most, towards its float value."""
+
+WITHIN = 0.499
+"""Beyond the last integer, up to where a weight still moves."""
+
+AFFINE = {
+    "relax.add": (0, 1),
+    "relax.subtract": (0, 1),
+    "relax.multiply": (0, 1),
+    "relax.divide": (1,),
+    "relax.nn.layer_norm": (1, 2),
+    "relax.nn.rms_norm": (1,),
+    "relax.nn.conv2d": (1,),
+    "relax.matmul": (1,),
+}
+"""Operands that are learned where they are float constants of several numbers."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Numbers that are learned.
+
+    Attributes
+    ----------
+    name : of the pair, layer or operand, behind the kind.
+    kind : one of ``KINDS``.
+    values : float32, as they begin.
+    unit : of a change, a number or an array of the values' shape: rates of learning are in such units.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray
+    unit: np.ndarray | float
+
+    @property
+    def key(self) -> str:
+        """The name of the function's parameter."""
+        return f"{self.kind}:{self.name}"
+
+
+ValueOf = Callable[[str, str, np.ndarray], relax.Expr]
+"""``(kind, name, what it is otherwise) -> the parameter, or a constant``."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """The function, and what its parameters are.
+
+    Attributes
+    ----------
+    mod : of ``main(inputs, parameters)``, which gives the hub's results and then what was watched, a tuple.
+    parameters : in the order of the function's.
+    """
+
+    mod: IRModule
+    parameters: list[Parameter]
+
+    @classmethod
+    def of(
+        cls,
+        mod: IRModule,
+        *,
+        watched: Sequence[relax.Var] = (),
+        spreads: Mapping[relax.Var, np.ndarray] | None = None,
+        learns: Callable[[Parameter], bool] = lambda parameter: True,
+    ) -> Student:
+        """Return the function of a calibrated hub.
+
+        Parameters
+        ----------
+        watched : variables of the hub that are given behind its results.
+        spreads : standard deviations ``[O]`` of results of weighted operators, by their variables: the units of their
+            biases; a result that has none is given none.
+        learns : which parameters there are; the others stay constants.
+        """
+        weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
+        steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
+        skipped = members(mod)
+        found = [parameter for parameter in _parameters(mod, spreads or {}) if learns(parameter)]
+        env = {
+            each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
+        }
+        places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
+        biased = {reader: pair for pair in weights.values() for reader in pair.readers}
+
+        def value_of(kind: str, name: str, otherwise: np.ndarray) -> relax.Expr:
+            key = f"{kind}:{name}"
+            return env[key] if key in env else constant(np.asarray(otherwise, np.float32))
+
+        def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+            if var in weights:
+                return _weights(builder, weights[var], value_of)
+            if var in steps:
+                return _step(builder, steps[var], value.args[0], value_of)
+            if var in skipped:
+                return value.args[0]
+            if not isinstance(value, relax.Call):
+                return value
+            if var not in biased:
+                return _with_constants(value, places[var], value_of)
+            key = f"{BIASES}:{biased[var].name}:{biased[var].readers.index(var)}"
+            if key not in env:
+                return value
+            rank, axis = len(shape_of(var)), CHANNEL_AXIS[op_name(value)] % len(shape_of(var))
+            shape = tuple(-1 if place == axis else 1 for place in range(rank))
+            result = builder.emit(value)
+            return relax.op.add(result, builder.emit(relax.op.reshape(env[key], shape)))
+
+        params = [*mod["main"].params, *env.values()]
+        result = relax.Tuple([*results_of(mod), *watched])
+        built = rebuild(mod, rewrite, params=params, result=result)
+        return cls(relax.transform.DeadCodeElimination()(built), found)
+
+
+def _parameters(mod: IRModule, spreads: Mapping[relax.Var, np.ndarray]) -> Iterator[Parameter]:
+    """Give all that could be learned."""
+    pairs = weight_pairs(mod)
+    for pair in pairs:
+        if not pair.readers:
+            continue
+        # A step of weights of many bits is a smaller part of them.
+        yield Parameter(pair.name, PLACES, _starting_places(pair), max(1.0, pair.limits[1] / 7.0))
+        yield Parameter(pair.name, WEIGHT_SCALES, pair.scales, pair.scales)
+        for index, reader in enumerate(pair.readers):
+            if reader in spreads:
+                spread = np.asarray(spreads[reader], np.float32)
+                yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
+    for pair in activation_pairs(mod):
+        yield Parameter(pair.name, STEPS, np.array(pair.scale, np.float32), np.float32(pair.scale))
+    biased = {var for var, bias in biases_of(mod).items() if bias.weighted in spreads}
+    others = members(mod) | biased
+    for place, binding in enumerate(bindings_of(mod)):
+        if binding.var in others:
+            continue
+        for index in AFFINE.get(op_name(binding.value), ()):
+            if _is_learned(binding.value.args[index]):
+                values = to_numpy(binding.value.args[index])
+                size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
+                yield Parameter(f"{place}:{index}", CONSTANTS, values, np.float32(size))
+
+
+def _is_learned(operand: relax.Expr) -> bool:
+    return is_constant(operand) and dtype_of(operand) == "float32" and to_numpy(operand).size > 1
+
+
+def _starting_places(pair: WeightPair) -> np.ndarray:
+    wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
+    integers = pair.integers.astype(np.float32)
+    return np.clip(wanted, integers - NEAR, integers + NEAR).astype(np.float32)
+
+
+def _weights(builder: relax.BlockBuilder, pair: WeightPair, value_of: ValueOf) -> relax.Expr:
+    low, high = pair.limits
+    places = value_of(PLACES, pair.name, _starting_places(pair))
+    scales = value_of(WEIGHT_SCALES, pair.name, pair.scales)
+    integers = builder.emit(relax.op.round(builder.emit(relax.op.clip(places, low - WITHIN, high + WITHIN))))
+    shape = along(pair.scales, pair.axis, pair.values.ndim).shape
+    return relax.op.multiply(integers, builder.emit(relax.op.reshape(scales, shape)))
+
+
+def _step(
+    builder: relax.BlockBuilder, pair: ActivationPair, data: relax.Expr, value_of: ValueOf
+) -> relax.Expr:
+    first, last = activation_limits(pair.dtype, pair.bits)
+    limits = [constant(np.array(limit - pair.zero_point, np.float32)) for limit in (first, last)]
+    return stepped(builder, data, [value_of(STEPS, pair.name, np.array(pair.scale)), *limits])
+
+
+def _with_constants(call: relax.Call, place: int, value_of: ValueOf) -> relax.Expr:
+    """Return a call with those of its constant operands that are learned as parameters."""
+    args = list(call.args)
+    for index in AFFINE.get(op_name(call), ()):
+        if _is_learned(args[index]):
+            args[index] = value_of(CONSTANTS, f"{place}:{index}", to_numpy(args[index]))
+    return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
+
+
+def put_into(mod: IRModule, values: Mapping[str, np.ndarray]) -> IRModule:
+    """Return the hub with learned parameters, by their keys.
+
+    Weights get their integers, activations their steps, and what is added to biases and constants is in them.
+    """
+    places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
+    shifts = {
+        places[reader]: values[f"{BIASES}:{pair.name}:{index}"]
+        for pair in weight_pairs(mod)
+        for index, reader in enumerate(pair.readers)
+        if f"{BIASES}:{pair.name}:{index}" in values
+    }
+
+    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        if not isinstance(value, relax.Call):
+            return value
+        args = list(value.args)
+        for index in AFFINE.get(op_name(value), ()):
+            learned = values.get(f"{CONSTANTS}:{places[var]}:{index}")
+            if learned is not None:
+                args[index] = constant(learned.astype(np.float32))
+        return relax.Call(value.op, args, value.attrs, value.ty_args, span=value.span)
+
+    mod = rebuild(mod, rewrite)  # binding by binding, so each stays in its place
+    now = [binding.var for binding in bindings_of(mod)]
+    mod = shift_results(mod, {now[place]: shift for place, shift in shifts.items()})
+    return edit(mod, _learned_steps(mod, values), _learned_weights(mod, values))
+
+
+def _learned_steps(mod: IRModule, values: Mapping[str, np.ndarray]) -> dict[str, ActivationParameters]:
+    return {
+        pair.name: ActivationParameters(float(values[f"{STEPS}:{pair.name}"]), pair.zero_point)
+        for pair in activation_pairs(mod)
+        if f"{STEPS}:{pair.name}" in values
+    }
+
+
+def _learned_weights(mod: IRModule, values: Mapping[str, np.ndarray]) -> dict[str, WeightParameters]:
+    found = {}
+    for pair in weight_pairs(mod):
+        scales, places = (values.get(f"{kind}:{pair.name}") for kind in (WEIGHT_SCALES, PLACES))
+        if scales is None and places is None:
+            continue
+        integers = np.clip(np.rint(_starting_places(pair) if places is None else places), *pair.limits)
+        found[pair.name] = WeightParameters(
+            pair.scales if scales is None else scales.astype(np.float32), integers.astype(np.int8)
+        )
+    return found
