@@ -17,6 +17,7 @@ from .cpu.attention import attention_kernel
 from .cpu.contraction import schedule_contraction
 from .cpu.loops import schedule_loops
 from .cpu.rows import schedule_rows
+from .cpu.weight_sums import weight_sums_kernel
 from .cuda.kernels import cuda_kernel
 from .schedule import Schedule
 from .tables import table_kernel
@@ -63,7 +64,12 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
     """
     if row.gpu is not None:
         return cuda_kernel(func, row)
-    ready = table_kernel(func, row) or bits_kernel(func) or attention_kernel(func, row, threads)
+    ready = (
+        table_kernel(func, row)
+        or bits_kernel(func)
+        or attention_kernel(func, row, threads)
+        or weight_sums_kernel(func, row, threads)
+    )
     if ready is not None:
         return ready
     for rule in RULES:

@@ -35,7 +35,13 @@ def load(buffer: tirx.Buffer, index: Sequence[tirx.Expr | int], lanes: int) -> t
 def store(buffer: tirx.Buffer, value: tirx.Expr, index: Sequence[tirx.Expr | int]) -> None:
     """Emit the store of a vector that begins at ``index``."""
     *outer, first = index
-    T.buffer_store(buffer, value, [*outer, T.ramp(first, 1, value.ty.dtype.lanes)])
+    lanes = value.ty.dtype.lanes
+    T.buffer_store(buffer, value, [*outer, T.ramp(first, 1, lanes) if lanes > 1 else first])
+
+
+def broadcast(value: tirx.Expr, lanes: int) -> tirx.Expr:
+    """Return a number in all lanes."""
+    return tirx.Broadcast(value, lanes) if lanes > 1 else value
 
 
 def transposed(rows: Sequence[tirx.Expr]) -> list[tirx.Expr]:
