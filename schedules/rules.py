@@ -15,6 +15,7 @@ from ..targets.row import TargetRow
 from .bits import bits_kernel
 from .cpu.attention import attention_kernel
 from .cpu.contraction import schedule_contraction
+from .cpu.depthwise_weight_sums import depthwise_weight_sums_kernel
 from .cpu.loops import schedule_loops
 from .cpu.rows import schedule_rows
 from .cpu.weight_sums import weight_sums_kernel
@@ -69,6 +70,7 @@ def schedule(func: tirx.PrimFunc, row: TargetRow, threads: int, name: str) -> ti
         or bits_kernel(func)
         or attention_kernel(func, row, threads)
         or weight_sums_kernel(func, row, threads)
+        or depthwise_weight_sums_kernel(func, row, threads)
     )
     if ready is not None:
         return ready

@@ -20,6 +20,9 @@ from ...realize.compute.contraction import Conv2d, or_outside
 CONV2D, DEPTHWISE, PRODUCT = "conv2d weight sums", "depthwise weight sums", "product weight sums"
 """Values of the annotation ``KERNEL``."""
 
+PIXELS = Conv2d((1, 1), (0, 0, 0, 0), (1, 1), 1, (1, 1), 0)
+"""A product is a convolution of single pixels."""
+
 
 def conv2d(data: te.Tensor, gradient: te.Tensor, *, geometry: Conv2d) -> te.Tensor:
     """Return the gradient (O, I/G, KH, KW) of a convolution's weights.
@@ -54,7 +57,7 @@ def product(data: te.Tensor, gradient: te.Tensor) -> te.Tensor:
         (data.shape[1], gradient.shape[1]),
         lambda inner, column: te.sum(data(row, inner) * gradient(row, column), axis=[row]),
         name="sums",
-        attrs={KERNEL: PRODUCT},
+        attrs={KERNEL: PRODUCT, WINDOWS: _text(PIXELS)},
     )
 
 
@@ -66,8 +69,12 @@ def _sums(shape, gradient: te.Tensor, body, kind: str, geometry: Conv2d) -> te.T
         shape,
         lambda *index: te.sum(body(*index, place), axis=place),
         name="sums",
-        attrs={KERNEL: kind, WINDOWS: json.dumps(asdict(geometry))},
+        attrs={KERNEL: kind, WINDOWS: _text(geometry)},
     )
+
+
+def _text(geometry: Conv2d) -> str:
+    return json.dumps(asdict(geometry))
 
 
 def _seen(
