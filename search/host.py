@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..passes.weight_only.restore import RestoreWeights
 from ..runtime.workers import run_kernels
 from ..schedules import pipeline
 from ..schedules.blame import run_explained
+from ..schedules.lowering import ALIGNMENT
 from ..schedules.open.instances import FEW
 from ..schedules.pipeline import Built, build_open
 from ..targets.features import row_of
@@ -65,6 +67,33 @@ def _make_code(built: Built) -> None:
                 return
 
     in_parallel(make, built.executable.mod.imports)
+
+
+def function_on_host(
+    mod: tvm.IRModule, cores: int | None = None
+) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """Compile a float module in NHWC whose ``main`` returns a tuple, for many runs.
+
+    The result takes the arrays of the parameters, which are read where they lie.
+    """
+    target = parse_target("llvm -mcpu=native")
+    built = run_explained(pipeline.build, mod, target, row_of(target))
+    _make_code(built)
+    main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        tensors = [_tensor(array) for array in arrays]
+        return [np.from_dlpack(value) for value in run_kernels(cores, lambda: main(*tensors))]
+
+    return run
+
+
+def _tensor(array: np.ndarray) -> tvm_ffi.Tensor:
+    """Return an array as a tensor: in place where kernels can read it there."""
+    is_aligned = array.ctypes.data % ALIGNMENT == 0
+    if is_aligned and array.flags.c_contiguous and array.flags.writeable:
+        return tvm_ffi.from_dlpack(array, require_alignment=ALIGNMENT)
+    return tvm.runtime.tensor(np.require(array, requirements="C"))
 
 
 class KeepsLast:

@@ -58,9 +58,9 @@ def depthwise(
         return image, row * strides[0] + top, column * strides[1] + left, channel
 
     def forward() -> None:
-        count, height, width, rows, columns = _extents("n h w oh ow")
-        data, weight = _array("x", count, height, width, channels), _array("w", *taps, channels)
-        result = _array("y", count, rows, columns, channels)
+        count, height, width, rows, columns = extents("n h w oh ow")
+        data, weight = array("x", count, height, width, channels), array("w", *taps, channels)
+        result = array("y", count, rows, columns, channels)
         with (
             T.grid(count, rows, columns, blocks) as (image, row, column, block),
             T.vectorized(0, lanes) as lane,
@@ -73,9 +73,9 @@ def depthwise(
             T.buffer_store(result, sum(products, zero), [image, row, column, channel])
 
     def to_data() -> None:
-        count, height, width, rows, columns = _extents("n h w oh ow")
-        weight, gradient = _array("w", *taps, channels), _array("dy", count, rows, columns, channels)
-        of_data = _array("dx", count, height, width, channels)
+        count, height, width, rows, columns = extents("n h w oh ow")
+        weight, gradient = array("w", *taps, channels), array("dy", count, rows, columns, channels)
+        of_data = array("dx", count, height, width, channels)
         with T.serial(0, count) as image:
             with T.grid(height, width, blocks) as (row, column, block), T.vectorized(0, lanes) as lane:
                 T.buffer_store(of_data, zero, [image, row, column, block * lanes + lane])
@@ -86,10 +86,10 @@ def depthwise(
                     _add(of_data, share, seen(image, row, column, place, channel))
 
     def to_weight() -> None:
-        count, height, width, rows, columns = _extents("n h w oh ow")
-        data = _array("x", count, height, width, channels)
-        gradient = _array("dy", count, rows, columns, channels)
-        of_weight = _array("dw", count, *taps, channels)
+        count, height, width, rows, columns = extents("n h w oh ow")
+        data = array("x", count, height, width, channels)
+        gradient = array("dy", count, rows, columns, channels)
+        of_weight = array("dw", count, *taps, channels)
         # By channels first, so that the sums of all taps stay in registers.
         with T.grid(count, blocks) as (image, block):
             with T.vectorized(0, lanes) as lane:
@@ -103,7 +103,7 @@ def depthwise(
                     )
                     _add(of_weight, product, (image, *place, channel))
 
-    return _compiled(forward), _compiled(to_data), _compiled(to_weight)
+    return compiled(forward), compiled(to_data), compiled(to_weight)
 
 
 @cache
@@ -123,7 +123,7 @@ def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
     """
 
     def dropped(size: Any) -> list[Any]:
-        return [_array("k", size, dtype="uint8"), *_numbers("t", "int32")] if drops else []
+        return [array("k", size, dtype="uint8"), *numbers("t", "int32")] if drops else []
 
     def in_steps(
         value: Any, place: Any, inverse: Any, low: Any, high: Any, random: Any = None, limit: Any = None
@@ -136,10 +136,10 @@ def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
         return steps, tirx.Select(random[place].astype("int32") < limit, steps, rounded) if drops else rounded
 
     def forward() -> None:
-        (size,) = _extents("size")
+        (size,) = extents("size")
         drop = dropped(size)
-        data, result = _array("x", size), _array("y", size)
-        inverse, scale, low, high = _numbers("inverse scale low high")
+        data, result = array("x", size), array("y", size)
+        inverse, scale, low, high = numbers("inverse scale low high")
 
         def body(place: Any, _: Any) -> None:
             rounded = in_steps(data[place], place, inverse, low, high, *drop)[1]
@@ -148,11 +148,11 @@ def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
         _in_runs(size, body)
 
     def backward() -> None:
-        (size,) = _extents("size")
+        (size,) = extents("size")
         drop = dropped(size)
-        data, gradient = _array("x", size), _array("dy", size)
-        of_data, of_scale = _array("dx", size), _array("ds", sums_of(size))
-        inverse, low, high = _numbers("inverse low high")
+        data, gradient = array("x", size), array("dy", size)
+        of_data, of_scale = array("dx", size), array("ds", sums_of(size))
+        inverse, low, high = numbers("inverse low high")
 
         def body(place: Any, sum_place: Any) -> None:
             steps, rounded = in_steps(data[place], place, inverse, low, high, *drop)
@@ -166,7 +166,7 @@ def quantizer(drops: bool) -> tuple[Kernel, Kernel]:
             T.buffer_store(of_scale, tirx.const(0.0, "float32"), [place])
         _in_runs(size, body)
 
-    return _compiled(forward), _compiled(backward)
+    return compiled(forward), compiled(backward)
 
 
 def sums_of(size: Any) -> Any:
@@ -189,15 +189,18 @@ def _runs(size: Any) -> Any:
     return (size + (RUN - 1)) // RUN
 
 
-def _extents(names: str) -> list[Any]:
+def extents(names: str) -> list[Any]:
+    """Return variables of extents that are known when the kernel runs."""
     return [tirx.Var(name, "int32") for name in names.split()]
 
 
-def _numbers(names: str, dtype: str = "float32") -> list[Any]:
+def numbers(names: str, dtype: str = "float32") -> list[Any]:
+    """Return arguments of the function that is being written: numbers."""
     return [T.arg(name, tirx.Var(name, dtype)) for name in names.split()]
 
 
-def _array(name: str, *shape: Any, dtype: str = "float32") -> Any:
+def array(name: str, *shape: Any, dtype: str = "float32") -> Any:
+    """Return one that is an array."""
     return T.arg(name, T.buffer(shape, dtype, align=_ALIGNMENT))
 
 
@@ -205,7 +208,7 @@ def _add(buffer: Any, value: Any, place: tuple[Any, ...]) -> None:
     T.buffer_store(buffer, buffer[place] + value, list(place))
 
 
-def _compiled(body: Callable[[], None]) -> Kernel:
+def compiled(body: Callable[[], None]) -> Kernel:
     """Compile the function that ``body`` writes for this machine."""
     with IRBuilder() as builder, T.prim_func(s_tir=False):
         T.func_name("main")

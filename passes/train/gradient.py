@@ -8,18 +8,16 @@ and kernels are fused, as in any other. Constants get no gradient, and neither d
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tvm import relax
 
-from ...errors import TvmqError
 from ..hub.graph import activations, layer_name, op_name, substitute
 from .rules import Backward, rule_of
 
-
-class NoGradient(TvmqError):
-    """An operator has no gradient; the message names it and its layer."""
+Give = Callable[[relax.Expr, "relax.Expr | None"], None]
+"""``(value, share of its gradient) -> None``."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,13 @@ class Tape:
     builder : in the function's dataflow block.
     bindings : variables and what they are bound to, in terms of the new variables.
     env : the new variable of each old one.
+    missing : operators without a gradient that the way back met, with their layers: it goes no further there.
     """
 
     builder: relax.BlockBuilder
     bindings: list[tuple[relax.Var, relax.Expr]]
     env: dict[relax.Var, relax.Expr]
+    missing: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -65,10 +65,6 @@ class Tape:
         ----------
         seeds : gradients of results, in their shapes.
         wanted : parameters, or bound variables.
-
-        Raises
-        ------
-        NoGradient : an operator between them has no rule.
         """
         moving = set(wanted)
         for var, value in self.bindings:
@@ -100,18 +96,27 @@ class Tape:
         found.update({var: self._total(shares[var]) for var in wanted if var in shares})
         return found
 
-    def _through(self, var, value, gradient, moving, give) -> None:  # noqa: ANN001
+    def _through(
+        self,
+        var: relax.Var,
+        value: relax.Expr,
+        gradient: relax.Expr,
+        moving: Collection[relax.Var],
+        give: Give,
+    ) -> None:
         if isinstance(value, relax.Tuple):
             for place, item in enumerate(value.fields):
                 give(item, gradient.fields[place])
             return
-        wanted = tuple(isinstance(arg, relax.Var) and arg in moving for arg in _operands(value))
+        operands = _operands(value)
+        wanted = tuple(isinstance(operand, relax.Var) and operand in moving for operand in operands)
         try:
             shares = rule_of(value)(Backward(self.builder, var, value, gradient, wanted))
         except NotImplementedError:
             what = op_name(value).removeprefix("relax.") or "a kernel of its own"
-            raise NoGradient(f"{what} of layer {layer_name(value)!r} has no gradient") from None
-        for operand, share in zip(_operands(value), shares, strict=False):
+            self.missing.append(f"{what} of layer {layer_name(value)!r}")
+            return
+        for operand, share in zip(operands, shares, strict=False):
             give(operand, share)
 
     def _whole(self, var: relax.Var, parts: Mapping[int, relax.Expr]) -> relax.Tuple:

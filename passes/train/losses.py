@@ -4,8 +4,8 @@
     classes    mean over rows of KL(softmax(t / T) | softmax(y / T)) T^2     (Hinton et al., "Distilling", 2015)
     labels     mean over rows of -log softmax(y)[t]
 
-``p`` is a place of an image, or a row: each counts by its relative error. Some networks have places whose values are tens of
-times as large as all others', and that later layers clip; without the weights only those would be learned.
+``p`` is a place of an image, or a row: each counts by its relative error. Some networks have places whose values are
+tens of times as large as all others', and that later layers clip; without the weights only those would be learned.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def classes(temperature: float = 1.0) -> Loss:
 def labels(
     builder: relax.BlockBuilder, result: relax.Expr, target: relax.Expr
 ) -> tuple[relax.Expr, relax.Expr]:
-    """Return the cross entropy of logits ``[N, C]`` with classes as float32 ``[N, C]``, one 1 or several shares a row."""
+    """Return the cross entropy of logits ``[N, C]`` with shares of classes, float32 ``[N, C]``."""
     emit = builder.emit
     rows = _number(1.0 / shape_of(result)[0])
     logs = emit(relax.op.nn.log_softmax(result))

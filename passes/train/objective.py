@@ -1,9 +1,10 @@
 """A student's function --> one that gives losses and the gradients of its parameters.
 
-    main(inputs, parameters) -> (results, watched)
-        -->    main(inputs, targets, parameters, drops) -> (losses, results, gradients)
+    main(inputs, parameters, finer) -> (results, watched)
+        -->    main(inputs, targets, parameters, finer, drops) -> (losses, results, gradients)
 
-Each term compares one of the results, or of what is watched, with a target of its own. Both ways are one function in NHWC.
+Each term compares one of the results, or of what is watched, with a target of its own. Both ways are one function in
+NHWC.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, main_function, op_name, results_of, shape_of
+from ..hub.graph import bindings_of, main_function, op_name, rebuild, results_of, shape_of
 from ..realize.layout import TO_NCHW, Layout
 from .gradient import Tape
 from .kernels.steps import DROPS
@@ -56,31 +57,40 @@ def channels_last(mod: IRModule) -> tuple[IRModule, list[relax.Expr]]:
 def images_last(mod: IRModule) -> IRModule:
     """Return the module, whose results are a tuple, in NHWC, with images among the results so too."""
     laid, results = channels_last(mod)
-    from ..hub.graph import rebuild
-
     return relax.transform.DeadCodeElimination()(
         rebuild(laid, lambda builder, var, value: value, result=relax.Tuple(results))
     )
 
 
-def objective(student: Student, terms: Sequence[Term], inputs: int, drops: bool = False) -> IRModule:
-    """Return the function.
+@dataclass(frozen=True)
+class Objective:
+    """The function.
+
+    Attributes
+    ----------
+    mod : in NHWC, ready to be compiled.
+    missing : what stopped gradients: operators that have none, with their layers.
+    """
+
+    mod: IRModule
+    missing: tuple[str, ...]
+
+
+def objective(student: Student, terms: Sequence[Term], results: int, drops: bool = False) -> Objective:
+    """Return the function that trains a student.
 
     Parameters
     ----------
-    inputs : how many of the student's function's parameters are inputs.
+    results : how many of the student's results are given, from the first.
     drops : whether activations of fewer than 8 bits may stay float: adds the parameters ``kernels.steps.DROPS``.
-
-    Raises
-    ------
-    NoGradient : an operator on the way has no gradient.
     """
     names = [relax.Var(name, relax.TensorType((), "int32")) for name in DROPS] if drops else []
     mod = fold_steps(images_last(student.mod), tuple(names))
-    results = results_of(mod)
+    compared = results_of(mod)
     params = list(mod["main"].params)
+    inputs = len(params) - len(student.parameters) - 1
     targets = [
-        relax.Var(f"target:{place}", relax.TensorType(shape_of(results[term.result]), "float32"))
+        relax.Var(f"target:{place}", relax.TensorType(shape_of(compared[term.result]), "float32"))
         for place, term in enumerate(terms)
     ]
     new = {param: relax.Var(param.name, param.ty) for param in params}
@@ -89,28 +99,33 @@ def objective(student: Student, terms: Sequence[Term], inputs: int, drops: bool 
     builder = relax.BlockBuilder(IRModule(kernels))
     with main_function(builder, order):
         with builder.dataflow():
-            tape = Tape.of(builder, bindings_of(mod), new)
-            found = [tape.env.get(result, result) for result in results]
-            losses, seeds = [], {}
-            for term, target in zip(terms, targets, strict=True):
-                value, gradient = term.loss(builder, found[term.result], target)
-                losses.append(value)
-                weighted = builder.emit(relax.op.multiply(gradient, relax.const(np.float32(term.weight))))
-                earlier = seeds.get(found[term.result])
-                seeds[found[term.result]] = (
-                    weighted if earlier is None else builder.emit(relax.op.add(earlier, weighted))
-                )
-            wanted = [new[param] for param in params[inputs:]]
+            tape = Tape.of(builder, bindings_of(mod), {**new, **{name: name for name in names}})
+            found = [tape.env.get(result, result) for result in compared]
+            losses, seeds = _losses(builder, terms, found, targets)
+            wanted = [new[param] for param in params[inputs:-1]]
             gradients = tape.gradients(seeds, wanted)
-            given = [gradients.get(var) for var in wanted]
-            zeros = [relax.op.zeros(shape_of(var), "float32") for var in wanted]
-            output = relax.Tuple(
-                [
-                    *losses,
-                    *found,
-                    *(zero if item is None else item for item, zero in zip(given, zeros, strict=True)),
-                ]
-            )
-            output = builder.emit_output(builder.normalize(output))
+            each = [
+                gradients[var] if var in gradients else relax.op.zeros(shape_of(var), "float32")
+                for var in wanted
+            ]
+            whole = relax.Tuple([*losses, *found[:results], *each])
+            output = builder.emit_output(builder.normalize(whole))
         builder.emit_func_output(output)
-    return relax.transform.DeadCodeElimination()(builder.get())
+    return Objective(relax.transform.DeadCodeElimination()(builder.get()), tuple(tape.missing))
+
+
+def _losses(
+    builder: relax.BlockBuilder,
+    terms: Sequence[Term],
+    found: Sequence[relax.Expr],
+    targets: Sequence[relax.Expr],
+) -> tuple[list[relax.Expr], dict[relax.Var, relax.Expr]]:
+    """Return each term's loss, and the gradients of what they compare."""
+    losses, seeds = [], {}
+    for term, target in zip(terms, targets, strict=True):
+        value, gradient = term.loss(builder, found[term.result], target)
+        losses.append(value)
+        share = builder.emit(relax.op.multiply(gradient, relax.const(np.float32(term.weight))))
+        earlier = seeds.get(found[term.result])
+        seeds[found[term.result]] = share if earlier is None else builder.emit(relax.op.add(earlier, share))
+    return losses, seeds

@@ -1,10 +1,10 @@
 """The gradient of each operator's operands from that of its result.
 
-Rules here are those of operators that TVM has none for, or whose own would be slow: operators that compare with constants,
-sums over what has been broadcast, convolutions and products with weights, whose kernels are in ``kernels``. For all others
-TVM's ``FPrimalGradient`` serves. Rounding passes gradients on as if it were not there (the straight-through estimator,
-Bengio et al., 2013): whatever is written with ``round`` and ``clip`` has the gradients that one writes down for
-quantizers (``schemes``).
+Rules here are those of operators that TVM has none for, or whose own would be slow: operators that compare with
+constants, sums over what has been broadcast, convolutions and products with weights, whose kernels are in ``kernels``.
+For all others TVM's ``FPrimalGradient`` serves. Rounding passes gradients on as if it were not there (the
+straight-through estimator, Bengio et al., 2013): whatever is written with ``round`` and ``clip`` has the gradients that
+one writes down for quantizers.
 """
 
 from __future__ import annotations

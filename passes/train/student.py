@@ -39,13 +39,15 @@ from ..hub.pairs import (
     members,
     weight_pairs,
 )
-from ..hub.parameters import activation_limits, along
+from ..hub.parameters import MAX_BITS, activation_limits, along
 from ..hub.steps import stepped
 from ..improve.bias_correction import biases_of, shift_results
 from ..prepare.affine import CHANNEL_AXIS
 
 PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
 KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS)
+
+FINER = "finer"
 
 NEAR = 0.25
 """Of a step: how far from its integer a weight begins at most, towards its float value."""
@@ -99,7 +101,8 @@ class Student:
 
     Attributes
     ----------
-    mod : of ``main(inputs, parameters)``, which gives the hub's results and then what was watched, a tuple.
+    mod : of ``main(inputs, parameters, FINER)``, which gives the hub's results and then what was watched, a tuple.
+        Steps of fewer than 8 bits are divided by ``FINER``, float32: with 4 they are 2 bits more, with many float.
     parameters : in the order of the function's.
     """
 
@@ -112,7 +115,6 @@ class Student:
         mod: IRModule,
         *,
         watched: Sequence[relax.Var] = (),
-        spreads: Mapping[relax.Var, np.ndarray] | None = None,
         learns: Callable[[Parameter], bool] = lambda parameter: True,
     ) -> Student:
         """Return the function of a calibrated hub.
@@ -120,17 +122,16 @@ class Student:
         Parameters
         ----------
         watched : variables of the hub that are given behind its results.
-        spreads : standard deviations ``[O]`` of results of weighted operators, by their variables: the units of their
-            biases; a result that has none is given none.
         learns : which parameters there are; the others stay constants.
         """
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
-        found = [parameter for parameter in _parameters(mod, spreads or {}) if learns(parameter)]
+        found = [parameter for parameter in _parameters(mod) if learns(parameter)]
         env = {
             each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
         }
+        finer = relax.Var(FINER, relax.TensorType((), "float32"))
         places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
         biased = {reader: pair for pair in weights.values() for reader in pair.readers}
 
@@ -140,9 +141,9 @@ class Student:
 
         def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
             if var in weights:
-                return _weights(builder, weights[var], value_of)
+                return _weights(builder, weights[var], value_of, finer)
             if var in steps:
-                return _step(builder, steps[var], value.args[0], value_of)
+                return _step(builder, steps[var], value.args[0], value_of, finer)
             if var in skipped:
                 return value.args[0]
             if not isinstance(value, relax.Call):
@@ -157,15 +158,16 @@ class Student:
             result = builder.emit(value)
             return relax.op.add(result, builder.emit(relax.op.reshape(env[key], shape)))
 
-        params = [*mod["main"].params, *env.values()]
+        params = [*mod["main"].params, *env.values(), finer]
         result = relax.Tuple([*results_of(mod), *watched])
         built = rebuild(mod, rewrite, params=params, result=result)
         return cls(relax.transform.DeadCodeElimination()(built), found)
 
 
-def _parameters(mod: IRModule, spreads: Mapping[relax.Var, np.ndarray]) -> Iterator[Parameter]:
+def _parameters(mod: IRModule) -> Iterator[Parameter]:
     """Give all that could be learned."""
     pairs = weight_pairs(mod)
+    spreads = _spreads(mod)
     for pair in pairs:
         if not pair.readers:
             continue
@@ -173,9 +175,8 @@ def _parameters(mod: IRModule, spreads: Mapping[relax.Var, np.ndarray]) -> Itera
         yield Parameter(pair.name, PLACES, _starting_places(pair), max(1.0, pair.limits[1] / 7.0))
         yield Parameter(pair.name, WEIGHT_SCALES, pair.scales, pair.scales)
         for index, reader in enumerate(pair.readers):
-            if reader in spreads:
-                spread = np.asarray(spreads[reader], np.float32)
-                yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
+            spread = spreads[reader]
+            yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
     for pair in activation_pairs(mod):
         yield Parameter(pair.name, STEPS, np.array(pair.scale, np.float32), np.float32(pair.scale))
     biased = {var for var, bias in biases_of(mod).items() if bias.weighted in spreads}
@@ -190,6 +191,23 @@ def _parameters(mod: IRModule, spreads: Mapping[relax.Var, np.ndarray]) -> Itera
                 yield Parameter(f"{place}:{index}", CONSTANTS, values, np.float32(size))
 
 
+def _spreads(mod: IRModule) -> dict[relax.Var, np.ndarray]:
+    """Return about how far the results of weighted operators spread, float32 ``[O]``, by their variables.
+
+    It is the length of a filter times a quarter of the range of what it reads: independent values add up to that.
+    """
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    ranges = {pair.dequantize: max(map(abs, pair.range)) for pair in activation_pairs(mod)}
+    found = {}
+    for pair in weight_pairs(mod):
+        others = tuple(axis for axis in range(pair.values.ndim) if axis != pair.axis)
+        lengths = np.sqrt(np.square(pair.values).sum(axis=others))
+        for reader in pair.readers:
+            spread = lengths * ranges.get(values[reader].args[0], 4.0) / 4.0
+            found[reader] = np.maximum(spread, 1e-6).astype(np.float32)
+    return found
+
+
 def _is_learned(operand: relax.Expr) -> bool:
     return is_constant(operand) and dtype_of(operand) == "float32" and to_numpy(operand).size > 1
 
@@ -200,21 +218,32 @@ def _starting_places(pair: WeightPair) -> np.ndarray:
     return np.clip(wanted, integers - NEAR, integers + NEAR).astype(np.float32)
 
 
-def _weights(builder: relax.BlockBuilder, pair: WeightPair, value_of: ValueOf) -> relax.Expr:
+def _weights(
+    builder: relax.BlockBuilder, pair: WeightPair, value_of: ValueOf, finer: relax.Expr
+) -> relax.Expr:
     low, high = pair.limits
     places = value_of(PLACES, pair.name, _starting_places(pair))
     scales = value_of(WEIGHT_SCALES, pair.name, pair.scales)
-    integers = builder.emit(relax.op.round(builder.emit(relax.op.clip(places, low - WITHIN, high + WITHIN))))
+    steps = builder.emit(relax.op.clip(places, low - WITHIN, high + WITHIN))
+    if pair.bits < MAX_BITS:
+        whole = builder.emit(relax.op.round(builder.emit(relax.op.multiply(steps, finer))))
+        integers = builder.emit(relax.op.divide(whole, finer))
+    else:
+        integers = builder.emit(relax.op.round(steps))
     shape = along(pair.scales, pair.axis, pair.values.ndim).shape
     return relax.op.multiply(integers, builder.emit(relax.op.reshape(scales, shape)))
 
 
 def _step(
-    builder: relax.BlockBuilder, pair: ActivationPair, data: relax.Expr, value_of: ValueOf
+    builder: relax.BlockBuilder, pair: ActivationPair, data: relax.Expr, value_of: ValueOf, finer: relax.Expr
 ) -> relax.Expr:
     first, last = activation_limits(pair.dtype, pair.bits)
-    limits = [constant(np.array(limit - pair.zero_point, np.float32)) for limit in (first, last)]
-    return stepped(builder, data, [value_of(STEPS, pair.name, np.array(pair.scale)), *limits])
+    low, high = (constant(np.array(limit - pair.zero_point, np.float32)) for limit in (first, last))
+    scale = value_of(STEPS, pair.name, np.array(pair.scale))
+    if pair.bits < MAX_BITS:
+        scale = builder.emit(relax.op.divide(scale, finer))
+        low, high = (builder.emit(relax.op.multiply(limit, finer)) for limit in (low, high))
+    return stepped(builder, data, [scale, low, high])
 
 
 def _with_constants(call: relax.Call, place: int, value_of: ValueOf) -> relax.Expr:

@@ -4,15 +4,15 @@
     where rint(v) is within the limits     dx = dy (0 where the clip has changed x),    ds += dy (r - v)
     below and above them                   dx = 0,    dl += s dy,  ds += l dy,           dh += s dy,  ds += h dy
 
-``ds`` is that of learned step sizes (Esser et al., "Learned step size quantization", 2020), ``dl`` and ``dh`` those of
-learned offsets (Bhalgat et al., "LSQ+", 2020) and of learned clips (Choi et al., "PACT", 2018): whoever computes the three
-numbers from parameters of his own gets the gradients of these by the chain rule.
+``ds`` is that of learned step sizes (Esser et al., "Learned step size quantization", 2020), ``dl`` and ``dh`` those
+of learned offsets (Bhalgat et al., "LSQ+", 2020) and of learned clips (Choi et al., "PACT", 2018): whoever computes the
+three numbers from parameters of his own gets the gradients of these by the chain rule.
 
 With a drop, a random share of the values stays float in this pass (Wei et al., "QDrop", 2022): those whose hash of
 place and seed is below a limit. For them y = c, and dx = dy.
 
-One pass over memory reads and writes all of it; sums of more than ``RUN`` values are added up from those of runs, so that
-they neither lose digits nor depend on threads.
+One pass over memory reads and writes all of it; sums of more than ``RUN`` values are added up from those of runs, so
+that they neither lose digits nor depend on threads.
 """
 
 from __future__ import annotations

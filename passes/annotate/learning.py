@@ -1,0 +1,85 @@
+"""What a user may say about fine-tuning (``passes.train``)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ...errors import TvmqError, unknown
+
+AUGMENTATIONS = ("crop", "mirror", "mix")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+LEARNED = ("weights", "scales", "biases", "steps", "constants")
+"""What of a model moves: the integers of weights, their scales, biases, the steps of activations, and other constants."""
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """Choices of fine-tuning.
+
+    Attributes
+    ----------
+    steps : of the optimizer.
+    budget : seconds that it may take; fewer steps are taken where they would take longer. None is no limit.
+    batch : samples a step.
+    rate : of learning, the first; it falls to zero along a cosine. In steps of 4 bits for weights.
+    optimizer : one of ``OPTIMIZERS``.
+    decay : of weights towards zero, each step, as a share of the rate; of ``"adamw"`` and ``"sgd"``.
+    learns : of ``LEARNED``.
+    features : weight of what sections of the network give, beside 1 for its results; 0 compares results alone.
+    drop : share of the activations of fewer than 8 bits that stay float in the first step; it falls to zero.
+    progressive : bits that weights and activations of fewer begin with, such as ``(8, 6)``, for an equal share of the
+        steps each; empty begins with their own.
+    freeze : share of the last steps in which a weight's integer goes to and fro, from which on it stays as it is; None
+        freezes none.
+    stochastic : round weights up or down at random, with chances that are right on average, while learning.
+    augment : of ``AUGMENTATIONS``, for images; None takes all, without mirror images where there are labels.
+    held_out : share of the samples that is not learned from: the best state is what is best on these.
+    seed : of all that is random; with the same one and the same ``steps`` the result has the same bits.
+    checkpoint : a file for the state, written every minute; where it exists, fine-tuning goes on from it.
+    """
+
+    steps: int = 1000
+    budget: float | None = None
+    batch: int = 8
+    rate: float = 0.001
+    optimizer: str = "adamw"
+    decay: float = 0.0
+    learns: tuple[str, ...] = LEARNED
+    features: float = 1.0
+    drop: float = 0.0
+    progressive: tuple[int, ...] = ()
+    freeze: float | None = None
+    stochastic: bool = False
+    augment: tuple[str, ...] | None = None
+    held_out: float = 0.15
+    seed: int = 0
+    checkpoint: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        for which in ("steps", "batch"):
+            if getattr(self, which) < 1:
+                raise TvmqError(f"{which} of fine-tuning must be at least 1, got {getattr(self, which)}")
+        if self.budget is not None and not self.budget > 0.0:
+            raise TvmqError(f"the budget of fine-tuning must be a time, got {self.budget} seconds")
+        for which in ("rate", "decay", "features"):
+            if not 0.0 <= getattr(self, which) < float("inf"):
+                raise TvmqError(f"{which} of fine-tuning must be at least 0, got {getattr(self, which)}")
+        for which, most in (("drop", 1.0), ("held_out", 0.5)):
+            if not 0.0 <= getattr(self, which) <= most:
+                raise TvmqError(
+                    f"{which} of fine-tuning must be from 0 to {most}, got {getattr(self, which)}"
+                )
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        for which, known in (("learns", LEARNED), ("augment", AUGMENTATIONS)):
+            for name in getattr(self, which) or ():
+                if name not in known:
+                    raise unknown(f"word for what fine-tuning {_VERBS[which]}", name, known)
+        if not all(3 <= bits <= 8 for bits in self.progressive):
+            raise TvmqError(f"progressive bits must be from 3 to 8, got {list(self.progressive)}")
+        if self.freeze is not None and not 0.0 < self.freeze < 1.0:
+            raise TvmqError(f"freeze of fine-tuning must be between 0 and 1, got {self.freeze}")
+
+
+_VERBS = {"learns": "learns", "augment": "sees"}

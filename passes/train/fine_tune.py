@@ -1,0 +1,196 @@
+"""A quantized network learns to give what its float model gives: all parameters at once, through the whole network.
+
+    teacher(x)  <-->  student(x; weights, scales, biases, steps)         no labels are needed, and they help
+
+``Reconstruct`` goes section by section; here errors of all sections meet in the loss, so each layer learns for the result.
+What the samples that are held out say is worse than the start is not taken. (Hinton et al., 2015; Finkelstein et al., "QFT",
+2022: all degrees of freedom of post-training quantization at once.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tvm
+from tvm import IRModule
+
+from ..annotate.learning import FineTuneOptions
+from ..calibrate.on_samples import ReadsSamples
+from ..calibrate.sample_check import Sample
+from ..hub.annotation import scheme_of
+from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.contract import module_pass
+from ..hub.fingerprint import fingerprint
+from ..hub.graph import bindings_of, input_specs, results_of, shape_of
+from ..hub.lane_sums import is_merged, limit_sums
+from ..hub.pairs import WeightParameters, activation_pairs, edit, weight_pairs
+from ..hub.schemes import Scheme
+from .augment import AUGMENTATIONS, MIRROR, Augment
+from .batches import Data
+from .checkpoint import Checkpoint
+from .loop import Found, Loop
+from .network import Compile, network
+from .student import BIASES, CONSTANTS, PLACES, STEPS, WEIGHT_SCALES, Parameter, put_into
+
+logger = logging.getLogger(__name__)
+
+_KINDS = {
+    "weights": PLACES,
+    "scales": WEIGHT_SCALES,
+    "biases": BIASES,
+    "steps": STEPS,
+    "constants": CONSTANTS,
+}
+"""What users call each kind of parameter."""
+
+
+@dataclass
+class Teacher:
+    """Keeps the module of which the float form teaches: behind ``Calibrate``, before anything is rounded."""
+
+    mod: IRModule | None = None
+
+
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES)
+@dataclass(frozen=True)
+class KeepTeacher:
+    """Leave the module as it is, and keep it for ``FineTune``.
+
+    Attributes
+    ----------
+    teacher : takes it.
+    """
+
+    teacher: Teacher
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        self.teacher.mod = mod
+        return mod
+
+
+@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
+@dataclass(frozen=True)
+class FineTune(ReadsSamples):
+    """Move the weights' integers, scales, biases and steps by gradients; requires calibrated activations.
+
+    Attributes
+    ----------
+    compile_function : compiles what is trained; ``tvmq.search.host.function_on_host`` has this machine's kernels.
+    options : how.
+    teacher : what ``KeepTeacher`` kept; without it the float form of the module itself teaches, which is not the
+        float model any more where biases have been corrected.
+    labelled : samples with labels, instead of ``samples``; None learns from the teacher alone.
+    """
+
+    compile_function: Compile = field(kw_only=True)
+    options: FineTuneOptions = FineTuneOptions()
+    teacher: Teacher = field(default_factory=Teacher)
+    labelled: Iterable[tuple[Sample, np.ndarray]] | None = None
+
+    def transform_module(self, mod: IRModule, ctx: tvm.transform.PassContext) -> IRModule:
+        """Return the module with what has been learned; as it was where samples held out say that this is worse.
+
+        Raises
+        ------
+        TvmqError : too few samples, or one that does not fit the model's inputs; labels that are no classes of the
+            model's; a loss that is no number whatever the rate; a checkpoint that cannot be read or written.
+        """
+        if not any(pair.readers for pair in weight_pairs(mod)) and not activation_pairs(mod):
+            return mod
+        options, scheme = self.options, scheme_of(mod)
+        with_labels = self.labelled is not None
+        samples = self.labelled if with_labels else ((sample, None) for sample in self.samples)
+        made = network(
+            mod,
+            self.teacher.mod or mod,
+            self.compile_function,
+            batch=options.batch,
+            with_labels=with_labels,
+            drops=options.drop > 0.0,
+            features=options.features,
+            learns=_learns(options, scheme),
+        )
+        data = Data.of(
+            samples,
+            input_specs(mod),
+            share=options.held_out,
+            augment=_augment(options, with_labels),
+            seed=options.seed,
+            classes=_classes(mod, made.scores, made.results) if with_labels else 0,
+        )
+        path = None if options.checkpoint is None else Path(options.checkpoint)
+        checkpoint = Checkpoint(path, _key(mod, options, data))
+        found = Loop(made, data, options, checkpoint, self.progress).run()
+        _say(found)
+        return mod if found.after >= found.before else _within_lanes(put_into(mod, found.values), scheme)
+
+
+def _learns(options: FineTuneOptions, scheme: Scheme | None):
+    kinds = {_KINDS[name] for name in options.learns}
+    if scheme is not None and scheme.power_of_two:
+        kinds -= {WEIGHT_SCALES, STEPS}
+
+    def learns(parameter: Parameter) -> bool:
+        return parameter.kind in kinds
+
+    return learns
+
+
+def _augment(options: FineTuneOptions, with_labels: bool) -> Augment:
+    if options.augment is not None:
+        return Augment(tuple(options.augment))
+    return Augment(tuple(kind for kind in AUGMENTATIONS if not (with_labels and kind == MIRROR)))
+
+
+def _classes(mod: IRModule, scores: int | None, results: int) -> int:
+    return shape_of(results_of(mod)[scores - results])[-1]
+
+
+def _key(mod: IRModule, options: FineTuneOptions, data: Data) -> str:
+    """Return what tells this fine-tuning from others."""
+    said = {name: value for name, value in asdict(options).items() if name not in ("checkpoint", "budget")}
+    digest = hashlib.sha256(json.dumps([fingerprint(mod), said, data.spool.count], default=str).encode())
+    for pair in weight_pairs(mod):
+        digest.update(pair.integers.tobytes() + pair.scales.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _within_lanes(mod: IRModule, scheme: Scheme | None) -> IRModule:
+    """Return the module with scales that have grown until what meets in a lane keeps the scheme's limit."""
+    if scheme is None or scheme.lane_sums is None:
+        return mod
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    changed = {}
+    for pair in weight_pairs(mod):
+        if not pair.readers:
+            continue
+        integers, scales = limit_sums(
+            *(pair.restored, pair.scales, pair.axis, scheme.lane_sums),
+            *(is_merged(values[pair.readers[0]], pair.values), pair.limits, scheme.power_of_two),
+        )
+        if not np.array_equal(scales, pair.scales):
+            changed[pair.name] = WeightParameters(scales, integers)
+    return edit(mod, weights=changed)
+
+
+def _say(found: Found) -> None:
+    same = ""
+    if found.agreement is not None:
+        same = ", of the classes {:.1f} % -> {:.1f} % agree".format(
+            *(100 * share for share in found.agreement)
+        )
+    if found.after < found.before:
+        logger.info(
+            "fine-tuned in %d steps: held out %.4f -> %.4f%s", found.steps, found.before, found.after, same
+        )
+    else:
+        logger.warning(
+            "fine-tuning made nothing better in %d steps on the samples held out, so the model stays as it was",
+            found.steps,
+        )

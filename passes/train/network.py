@@ -1,0 +1,217 @@
+"""A hub and its teacher as compiled functions of batches.
+
+    teacher(inputs)                                     -->   targets
+    step(inputs, targets, parameters, finer, drops)     -->   losses, results, gradients
+
+The teacher is the float model before anything was rounded. What is compared: each result, by classes where it has the
+scores of classes, and what goes on from section to section, so that early layers hear of their errors without the noise
+of all that follows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ...errors import TvmqError
+from ..hub.graph import bindings_of, dtype_of, op_name, results_of, shape_of
+from ..hub.pairs import activation_pairs, float_form, weight_pairs
+from ..hub.parameters import MAX_BITS
+from ..improve.blocks import sections_of
+from .batch import batch_of, batched
+from .losses import classes, labels, squares
+from .objective import Term, images_last, objective
+from .student import Parameter, Student
+
+logger = logging.getLogger(__name__)
+
+Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+"""Takes the arrays of ``main``'s parameters, which it may read where they lie, and returns those of its results."""
+Compile = Callable[[IRModule], Function]
+"""Compiles a float module in NHWC."""
+
+LAYERS = 3
+"""Weighted operators of a section, at least."""
+FEATURES = 1.0
+"""Weight of all features together, where each result has 1."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained.
+
+    Attributes
+    ----------
+    student : its function, of ``batch`` times the samples.
+    names : of the model's inputs.
+    terms : of the loss; one of labels, where there is one, is the last.
+    results : how many there are.
+    scores : the first result, before its softmax, that has scores of classes, by its place among what the teacher gives;
+        None where none has.
+    fewest : bits of a tensor, at least.
+    teacher, step : compiled.
+    missing : operators without a gradient.
+    """
+
+    student: Student
+    names: list[str]
+    terms: list[Term]
+    results: int
+    scores: int | None
+    fewest: int
+    batch: int
+    teacher: Function
+    step: Function
+    missing: tuple[str, ...]
+    with_labels: bool
+    drops: bool
+
+    def targets(self, inputs: Mapping[str, np.ndarray], known: np.ndarray | None = None) -> list[np.ndarray]:
+        """Return what each term compares with, for inputs of a batch."""
+        given = self.taught(inputs)
+        own = self.terms[:-1] if self.with_labels else self.terms
+        targets = [given[term.result] for term in own]
+        return targets if known is None or not self.with_labels else [*targets, known]
+
+    def taught(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the teacher's results, and what is compared inside."""
+        return self.teacher([inputs[name] for name in self.names])
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        targets: Sequence[np.ndarray],
+        parameters: Sequence[np.ndarray],
+        finer: float = 1.0,
+        seed: int = 0,
+        drop: float = 0.0,
+    ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        """Return losses ``[terms]``, the model's results, and the parameters' gradients."""
+        scalars = [np.array(finer, np.float32)]
+        if self.drops:
+            scalars += [np.array(seed, np.int32), np.array(round(drop * 2**24), np.int32)]
+        found = self.step([*(inputs[name] for name in self.names), *targets, *parameters, *scalars])
+        count = len(self.terms)
+        losses = np.array([float(loss) for loss in found[:count]])
+        return losses, found[count : count + self.results], found[count + self.results :]
+
+
+def network(
+    mod: IRModule,
+    teacher: IRModule,
+    compile_function: Compile,
+    *,
+    batch: int,
+    with_labels: bool = False,
+    drops: bool = False,
+    features: float = FEATURES,
+    learns: Callable[[Parameter], bool] = lambda parameter: True,
+) -> Network:
+    """Return the compiled functions.
+
+    Parameters
+    ----------
+    mod : a calibrated hub, whose weights are still float.
+    teacher : the hub as it was when only its ranges were known.
+    batch : samples at a time; one where the model's operators do not take several.
+    with_labels : labels are a target too.
+    features : weight of what is compared inside; 0 for nothing.
+    learns : as for ``Student.of``.
+
+    Raises
+    ------
+    TvmqError : labels, and no result with scores of classes; nothing to compare.
+    """
+    inside = _inside(mod) if features > 0.0 else []
+    count = fitting_batch(mod, batch)
+    own = batched(mod, count)
+    watched = _watched(own, inside)
+    student = Student.of(own, watched=watched, learns=learns)
+    results = results_of(own)
+    terms, scores = _terms(results, watched, len(inside), features)
+    if with_labels:
+        if scores is None:
+            raise TvmqError("labels are for models with an output [batch, classes], and this one has none")
+        terms.append(Term(scores, labels, 1.0))
+    if not terms:
+        raise TvmqError("fine-tuning has nothing to compare: no output of the model is float32")
+    made = objective(student, terms, len(results), drops)
+    for missing in made.missing:
+        logger.warning("no gradient of %s: layers before it learn from what is compared before it", missing)
+    seen = batched(teacher, count)
+    return Network(
+        student,
+        [param.name for param in mod["main"].params],
+        terms,
+        len(results),
+        scores,
+        min((pair.bits for pair in [*activation_pairs(mod), *weight_pairs(mod)]), default=MAX_BITS),
+        count,
+        compile_function(images_last(_float_with(seen, _watched(seen, inside)))),
+        compile_function(made.mod),
+        made.missing,
+        with_labels,
+        drops,
+    )
+
+
+def fitting_batch(mod: IRModule, wanted: int) -> int:
+    """Return how many samples a module takes at a time: as many as are wanted, or one."""
+    if wanted == 1 or batch_of(mod) is None:
+        return 1
+    try:
+        grown = batched(mod, wanted)
+    except Exception:  # noqa: BLE001 (whatever TVM raises of shapes that do not fit)
+        return 1
+    pairs = zip(results_of(grown), results_of(mod), strict=True)
+    fits = all(shape_of(old) and shape_of(new)[0] == wanted * shape_of(old)[0] for new, old in pairs)
+    return wanted if fits else 1
+
+
+def _inside(mod: IRModule) -> list[str]:
+    """Return what goes on from each section, by the names of activation pairs."""
+    pairs = {pair.source: pair.name for pair in reversed(activation_pairs(mod))}
+    onward = [section.onward for section in sections_of(mod, LAYERS, lambda block: True)]
+    inputs = set(mod["main"].params)
+    single = [found[0] for found in onward if len(found) == 1 and found[0] not in inputs]
+    return [pairs[var] for var in single if var in pairs]
+
+
+def _watched(mod: IRModule, inside: Sequence[str]) -> list[relax.Var]:
+    """Return the values before each result's softmax, or the results themselves, and those of pairs."""
+    values = {binding.var: binding.value for binding in bindings_of(mod)}
+    ends = [values[result].args[0] if _is_softmax(result, values) else result for result in results_of(mod)]
+    sources = {pair.name: pair.source for pair in activation_pairs(mod)}
+    return [*ends, *(sources[name] for name in inside)]
+
+
+def _is_softmax(result: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:
+    return isinstance(result, relax.Var) and op_name(values.get(result)) == "relax.nn.softmax"
+
+
+def _terms(
+    results: Sequence[relax.Expr], watched: Sequence[relax.Var], inside: int, features: float
+) -> tuple[list[Term], int | None]:
+    """Return what is compared, by its place among results and watched values, and the first scores of classes."""
+    terms: list[Term] = []
+    scores = None
+    for place, end in enumerate(watched[: len(results)], start=len(results)):
+        if dtype_of(end) != "float32":
+            continue
+        terms.append(Term(place, squares, 1.0))
+        shape = shape_of(end)
+        if len(shape) == 2 and shape[1] > 1:
+            terms.append(Term(place, classes(), 1.0))
+            scores = place if scores is None else scores
+    first = 2 * len(results)
+    terms.extend(Term(first + place, squares, features / inside) for place in range(inside))
+    return terms, scores
+
+
+def _float_with(mod: IRModule, watched: Sequence[relax.Var]) -> IRModule:
+    """Return the float form with what is watched behind its results."""
+    return float_form(mod, relax.Tuple([*results_of(mod), *watched]))
