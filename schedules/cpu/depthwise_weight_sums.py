@@ -14,7 +14,7 @@ Where all columns of the filter see data nothing is asked; at the ends of a row 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
@@ -84,7 +84,11 @@ class _Kernel:
 
         def taps(vectors: Sequence[tirx.Expr | int], columns: Sequence[tirx.Expr | int]) -> None:
             with T.serial(0, self.form.kernel[0]) as tap:
-                own = [[at, tap, each, vector * lanes] for each in range(self.form.kernel[1]) for vector in vectors]
+                own = [
+                    [at, tap, each, vector * lanes]
+                    for each in range(self.form.kernel[1])
+                    for vector in vectors
+                ]
                 self._tile(chunk, start, stop, tap, own, columns)
 
         with T.serial(0, whole) as group:

@@ -17,6 +17,7 @@ where there are few places, tiles of their own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,8 +37,11 @@ from .taps import Places, conv2d_of
 PLACES_A_THREAD = 512
 """From so many on threads have places of their own: adding up their sums then costs a few hundredths of the time."""
 
-MOST_PLACES = 256
-"""Of a chunk: a tile's share of them still fits the first-level cache."""
+MOST_PLACES = 160
+"""Of a chunk: what a tile reads of them still fits the first-level cache."""
+
+COPYING_TILES = 8
+"""From so many tiles on that read the same columns, these are copied first, one place behind the other."""
 
 
 def weight_sums_kernel(func: tirx.PrimFunc, row: TargetRow, threads: int) -> tirx.PrimFunc | None:
@@ -90,9 +94,7 @@ class _Kernel:
         self.sizes = data[3] // form.groups, gradient[3] // form.groups
         self.taps, lanes = form.kernel[0] * form.kernel[1], row.vector_bits // 32
 
-        cuts = [
-            (Vectors.of(width, lanes), extent) for extent, width in (self.sizes, self.sizes[::-1])
-        ]
+        cuts = [(Vectors.of(width, lanes), extent) for extent, width in (self.sizes, self.sizes[::-1])]
         by_data, by_gradient = (
             tile_of(extent, vectors.count, row.vector_registers) for vectors, extent in cuts
         )
@@ -104,13 +106,17 @@ class _Kernel:
 
         batch, out_h, out_w = gradient[:3]
         self.rows, row_places = (batch * out_h * out_w, 1) if self.places.are_same else (batch * out_h, out_w)
-        fitting = row.l2_bytes // 2 // (4 * (data[3] + gradient[3]))
-        most = max(1, min(MOST_PLACES, fitting) // row_places)
+        most = max(1, MOST_PLACES // row_places)
         self.slices = threads if self.rows * row_places >= PLACES_A_THREAD * threads else 1
         own = ceil_div(self.rows, self.slices)
         self.chunks = ceil_div(own, most)
         self.chunk = ceil_div(own, self.chunks)
         self.parts = 1 if self.slices > 1 else threads
+        # Rows of a block stay in the second-level cache from one tile of columns to the next.
+        a_tile = 4 * self.tile.rows * self.chunk * row_places
+        self.block_tiles = max(1, row.l2_bytes // 2 // a_tile)
+        self.copies = self.places.are_same and self.extent >= COPYING_TILES * self.tile.rows
+        self.in_order = self.by_data == is_product
 
     def emit(self) -> tirx.PrimFunc:
         groups = self.form.groups
@@ -130,12 +136,19 @@ class _Kernel:
                     _Side(buffer, size * groups, size) for buffer, size in zip(flat, self.sizes, strict=True)
                 ]
                 self.a, self.b = sides if self.by_data else sides[::-1]
-                self.sums = T.alloc_buffer(
-                    (self.slices, self.taps * groups, self.extent, self.vectors.stored), "float32"
+                shape = (self.slices, self.taps * groups, self.extent, self.vectors.stored)
+                is_result = (
+                    self.in_order and self.taps == 1 and math.prod(shape) == size_of(self.buffers[2].shape)
+                )
+                self.sums = (
+                    T.decl_buffer(shape, "float32", data=result.data)
+                    if is_result
+                    else T.alloc_buffer(shape, "float32")
                 )
                 with loop(0, self.slices * self.parts) as piece:
                     self._piece(tirx.floordiv(piece, self.parts), tirx.floormod(piece, self.parts))
-                self._finish(result, loop)
+                if not is_result:
+                    self._finish(result, loop)
         return builder.get()
 
     def _piece(self, at: tirx.Expr, part: tirx.Expr) -> None:
@@ -146,7 +159,9 @@ class _Kernel:
         own_tiles = tiles if by_planes else ceil_div(tiles, self.parts)
         first = 0 if by_planes else part * own_tiles
         count = tiles if by_planes else T.max(0, T.min(own_tiles, tiles - first))
-        has_rest = by_planes or part == self.parts - 1
+        has_rest = by_planes or self.parts == 1 or part == self.parts - 1
+        if self.copies:
+            self.copy = T.alloc_buffer((self.chunk, self.tile.together * self.vectors.lanes), "float32")
         with T.serial(0, self.chunks) as chunk:
             start = (at * self.chunks + chunk) * self.chunk
             places = chunk, start, T.min(start + self.chunk, self.rows)
@@ -160,28 +175,58 @@ class _Kernel:
 
     def _plane(self, at, plane, places, first, count, has_rest) -> None:
         """Emit ``count`` tiles of rows of one tap of one group, and the rows behind the last tile where it has them."""
+        block = self.block_tiles
+        if isinstance(count, int) and count <= block:
+            self._block(at, plane, places, first, count, has_rest)
+            return
+        with T.serial(0, tirx.floordiv(count + (block - 1), block)) as each:
+            done = each * block
+            self._block(at, plane, places, first + done, T.min(block, count - done), False)
+        self._block(at, plane, places, first, 0, has_rest)
+
+    def _block(self, at, plane, places, first, count, has_rest) -> None:
+        """Emit tiles of rows that share a pass over the columns."""
         together, lanes, rest = self.tile.together, self.vectors.lanes, self.extent % self.tile.rows
+        has_tiles, has_rest = not (isinstance(count, int) and count == 0), has_rest if rest else False
 
         def tiles(vectors: Sequence[tirx.Expr | int], columns: Sequence[tirx.Expr | int]) -> None:
-            with T.serial(0, count) as each:
-                row = (first + each) * self.tile.rows
-                self._tile(_Sums(at, plane, row, self.tile.rows, vectors, columns), *places)
-            if rest and has_rest is True:
+            if self.copies:
+                self._copy(plane, places, columns)
+            if has_tiles:
+                with T.serial(0, count) as each:
+                    row = (first + each) * self.tile.rows
+                    self._tile(_Sums(at, plane, row, self.tile.rows, vectors, columns), *places)
+            if has_rest is not False:
                 self._tile(_Sums(at, plane, self.extent - rest, rest, vectors, columns), *places)
-            elif rest:
-                with T.If(has_rest), T.Then():
-                    self._tile(_Sums(at, plane, self.extent - rest, rest, vectors, columns), *places)
 
-        whole, left = self.vectors.groups(together)
-        with T.serial(0, whole) as group:
-            vectors = [group * together + vector for vector in range(together)]
-            tiles(vectors, [vector * lanes for vector in vectors])
-        if left:
-            tiles(left, [self.vectors.first_column(vector) for vector in left])
+        def all_columns() -> None:
+            whole, left = self.vectors.groups(together)
+            with T.serial(0, whole) as group:
+                vectors = [group * together + vector for vector in range(together)]
+                tiles(vectors, [vector * lanes for vector in vectors])
+            if left:
+                tiles(left, [self.vectors.first_column(vector) for vector in left])
+
+        if has_tiles or has_rest is True:
+            all_columns()
+        elif has_rest is not False:
+            with T.If(has_rest), T.Then():
+                all_columns()
+
+    def _copy(self, group, places, columns) -> None:
+        """Emit the copy of the columns of a chunk's places, one place behind the other."""
+        lanes, (_, start, stop) = self.vectors.lanes, places
+        with T.serial(0, stop - start) as each:
+            base = self.b.base(start + each, group)
+            for vector, column in enumerate(columns):
+                store(self.copy, load(self.b.buffer, [base + column], lanes), [each, vector * lanes])
 
     def _tile(self, tile: _Sums, chunk: tirx.Expr, start: tirx.Expr, stop: tirx.Expr) -> None:
         """Emit the sums of a register tile over a chunk."""
-        lanes, cells = self.vectors.lanes, [(row, each) for row in range(tile.rows) for each in range(len(tile.vectors))]
+        lanes, cells = (
+            self.vectors.lanes,
+            [(row, each) for row in range(tile.rows) for each in range(len(tile.vectors))],
+        )
         sums = {cell: T.alloc_buffer((lanes,), "float32") for cell in cells}
 
         def in_memory(row: int, each: int) -> list[tirx.Expr]:
@@ -195,8 +240,13 @@ class _Kernel:
                 for cell in cells:
                     store(sums[cell], load(self.sums, in_memory(*cell), lanes), [0])
 
-        def products(base_a: tirx.Expr, base_b: tirx.Expr) -> None:
-            factors = [load(self.b.buffer, [base_b + column], lanes) for column in tile.columns]
+        def products(base_a: tirx.Expr, base_b: tirx.Expr, place: tirx.Expr) -> None:
+            if self.copies:
+                factors = [
+                    load(self.copy, [place, vector * lanes], lanes) for vector in range(len(tile.columns))
+                ]
+            else:
+                factors = [load(self.b.buffer, [base_b + column], lanes) for column in tile.columns]
             for row in range(tile.rows):
                 value = broadcast(tirx.BufferLoad(self.a.buffer, [base_a + tile.row + row]), lanes)
                 for each, factor in enumerate(factors):
@@ -211,19 +261,25 @@ class _Kernel:
         tap, group = (operator(plane, self.form.groups) for operator in (tirx.floordiv, tirx.floormod))
         tap_h, tap_w = (operator(tap, self.form.kernel[1]) for operator in (tirx.floordiv, tirx.floormod))
 
-        def at(of_data: tirx.Expr, of_result: tirx.Expr) -> None:
+        def at(of_data: tirx.Expr, of_result: tirx.Expr, row: tirx.Expr) -> None:
             places = (of_data, of_result) if self.by_data else (of_result, of_data)
-            emit(*(side.base(place, group) for side, place in zip((self.a, self.b), places, strict=True)))
+            emit(
+                *(side.base(place, group) for side, place in zip((self.a, self.b), places, strict=True)), row
+            )
 
         def along(of_data: tirx.Expr, of_result: tirx.Expr) -> None:
             first = self.places.first_column(tap_w)
             with T.serial(0, self.places.end_column(tap_w) - first) as each:
                 column = first + each
-                at(of_data + column * self.form.strides[1] + self.places.shift(tap_w), of_result + column)
+                at(
+                    of_data + column * self.form.strides[1] + self.places.shift(tap_w),
+                    of_result + column,
+                    row,
+                )
 
         with T.serial(0, stop - start) as row:
             if self.places.are_same:
-                at(start + row, start + row)
+                at(start + row, start + row, row)
             else:
                 self.places.in_row(start + row, tap_h, along)
 
@@ -233,7 +289,7 @@ class _Kernel:
         first, second = (inner, outer) if self.is_product else (outer, inner)
         with loop(0, groups * first) as each, T.serial(0, second) as other:
             group, along = tirx.floordiv(each, first), tirx.floormod(each, first)
-            row, column = (along, other) if self.by_data == self.is_product else (other, along)
+            row, column = (along, other) if self.in_order else (other, along)
             for tap in range(self.taps):
                 index = [tap * groups + group, row, self.vectors.place_of(column)]
                 total = tirx.BufferLoad(self.sums, [0, *index])
