@@ -71,10 +71,10 @@ class _Kernel:
                     T.decl_buffer((size_of(buffer.shape),), "float32", data=buffer.data) for buffer in args
                 )
                 self.sums = T.alloc_buffer((self.slices, *self.form.kernel, self.vectors.stored), "float32")
-                with (T.parallel if self.threads > 1 else T.serial)(0, self.slices) as at:
-                    with T.serial(0, self.chunks) as chunk:
-                        start = (at * self.chunks + chunk) * self.chunk
-                        self._chunk(at, chunk, start, T.min(start + self.chunk, self.rows))
+                loop = T.parallel if self.threads > 1 else T.serial
+                with loop(0, self.slices) as at, T.serial(0, self.chunks) as chunk:
+                    start = (at * self.chunks + chunk) * self.chunk
+                    self._chunk(at, chunk, start, T.min(start + self.chunk, self.rows))
                 self._finish(result)
         return builder.get()
 

@@ -11,7 +11,14 @@ from tvm.s_tir import Schedule
 
 from ...passes.realize.compute.annotations import PHASES
 from ...targets.row import TargetRow
-from ..blocks import PARALLEL_WORK, extent_of_all, inline_elementwise, is_elementwise, root_blocks, split_vector
+from ..blocks import (
+    PARALLEL_WORK,
+    extent_of_all,
+    inline_elementwise,
+    is_elementwise,
+    root_blocks,
+    split_vector,
+)
 
 
 def schedule_phases(sch: Schedule, row: TargetRow, threads: int) -> str:

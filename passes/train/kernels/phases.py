@@ -124,9 +124,7 @@ def depthwise(
     """
     batch, out_h, out_w, channels = (int(extent) for extent in gradient.shape)
 
-    def seen(
-        place: tirx.Expr, axis: int, tap: int, extent: int
-    ) -> tuple[tirx.Expr, list[tirx.Expr]]:
+    def seen(place: tirx.Expr, axis: int, tap: int, extent: int) -> tuple[tirx.Expr, list[tirx.Expr]]:
         """Return which place of the result reads this place by a tap, and when there is one."""
         stride = geometry.strides[axis]
         shifted = place + (geometry.padding[axis] - tap * geometry.dilation[axis])
@@ -143,6 +141,4 @@ def depthwise(
                 total = total + or_outside(product, [*in_rows, *in_columns])
         return total
 
-    return te.compute(
-        (batch, *size, channels), body, name="by_data", attrs={PHASES: list(geometry.strides)}
-    )
+    return te.compute((batch, *size, channels), body, name="by_data", attrs={PHASES: list(geometry.strides)})
