@@ -14,7 +14,7 @@ Where all columns of the filter see data nothing is asked; at the ends of a row 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
@@ -71,10 +71,10 @@ class _Kernel:
                     T.decl_buffer((size_of(buffer.shape),), "float32", data=buffer.data) for buffer in args
                 )
                 self.sums = T.alloc_buffer((self.slices, *self.form.kernel, self.vectors.stored), "float32")
-                with (T.parallel if self.threads > 1 else T.serial)(0, self.slices) as at:
-                    with T.serial(0, self.chunks) as chunk:
-                        start = (at * self.chunks + chunk) * self.chunk
-                        self._chunk(at, chunk, start, T.min(start + self.chunk, self.rows))
+                loop = T.parallel if self.threads > 1 else T.serial
+                with loop(0, self.slices) as at, T.serial(0, self.chunks) as chunk:
+                    start = (at * self.chunks + chunk) * self.chunk
+                    self._chunk(at, chunk, start, T.min(start + self.chunk, self.rows))
                 self._finish(result)
         return builder.get()
 
@@ -84,7 +84,11 @@ class _Kernel:
 
         def taps(vectors: Sequence[tirx.Expr | int], columns: Sequence[tirx.Expr | int]) -> None:
             with T.serial(0, self.form.kernel[0]) as tap:
-                own = [[at, tap, each, vector * lanes] for each in range(self.form.kernel[1]) for vector in vectors]
+                own = [
+                    [at, tap, each, vector * lanes]
+                    for each in range(self.form.kernel[1])
+                    for vector in vectors
+                ]
                 self._tile(chunk, start, stop, tap, own, columns)
 
         with T.serial(0, whole) as group:

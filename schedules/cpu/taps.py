@@ -1,6 +1,6 @@
 """What the taps of a convolution see, in loops over the rows and columns of its result.
 
-    tap (i, j) at (n, h, w) of the result sees (n, h s + i d - p, w s + j d - p) of the data
+tap (i, j) at (n, h, w) of the result sees (n, h s + i d - p, w s + j d - p) of the data
 """
 
 from __future__ import annotations

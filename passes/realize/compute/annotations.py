@@ -80,3 +80,6 @@ UNPACK = "tvmq.unpack"
 
 WINDOWS = "tvmq.windows"
 """Of the sums of a gradient by weights: the convolution's geometry, the JSON of ``compute.contraction.Conv2d``."""
+
+PHASES = "tvmq.phases"
+"""Marks a block whose rows and columns take turns in what they read: every so manieth, down and across, reads alike."""

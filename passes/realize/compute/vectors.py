@@ -44,6 +44,14 @@ def broadcast(value: tirx.Expr, lanes: int) -> tirx.Expr:
     return tirx.Broadcast(value, lanes) if lanes > 1 else value
 
 
+def fetch(buffer: tirx.Buffer, place: tirx.Expr) -> None:
+    """Emit the fetching of what lies at a place, or behind the end, of a flat buffer into the second-level cache."""
+    reads, near, is_data = (tirx.const(value, "int32") for value in (0, 2, 1))
+    T.evaluate(
+        tirx.call_llvm_intrin("void", "llvm.prefetch", T.address_of(buffer[place]), reads, near, is_data)
+    )
+
+
 def transposed(rows: Sequence[tirx.Expr]) -> list[tirx.Expr]:
     """Return the columns of a square of numbers, given as vectors."""
     side = len(rows)

@@ -1,6 +1,6 @@
 """Gradients of convolutions and matrix products by what they read.
 
-    y = conv2d(x, w)    -->    dx = conv2d(dy, w turned around),    dw = sums of x times dy over all places (weight_sums)
+    y = conv2d(x, w)    -->    dx = conv2d(dy, w turned around),    dw = sums of dy times x over all places
     y = x @ w           -->    dx = dy @ w^T,                       dw = x^T @ dy
 
 Everything is float32 of static shape: images NHWC, convolution weights OIHW, weights of products [K, N].
@@ -14,11 +14,16 @@ from functools import partial
 from tvm import relax
 
 from ...hub.graph import op_name, shape_of
-from ...hub.op_patterns import INJECTIVE, OPAQUE
+from ...hub.op_patterns import INJECTIVE, OPAQUE, OUT_ELEMWISE_FUSABLE
+from ...hub.packing import ceil_div
 from ...realize.compute.contraction import Conv2d
 from ...realize.compute.naming import kernel_name
+from . import phases as phase_kernels
 from . import weight_sums
 from .phases import Phase, interleave, phases, turned
+
+FEW_TAPS = 9
+"""Of a depthwise convolution's phase, at most, where one kernel of all is as fast as those of forward convolutions."""
 
 
 def data_gradient(
@@ -40,7 +45,10 @@ def data_gradient(
     if op_name(call) == "relax.matmul":
         return relax.op.matmul(gradient, builder.emit(relax.op.permute_dims(weight, (1, 0))))
     geometry = Conv2d.of(call, shape_of(weight))
-    _, height, width, _ = shape_of(data)
+    _, height, width, channels = shape_of(data)
+    is_depthwise = geometry.groups == channels == geometry.out_channels > 1
+    if is_depthwise and _taps_a_phase(geometry) <= FEW_TAPS:
+        return _depthwise(builder, weight, gradient, geometry, (height, width))
     (top, left, _, _), (out_h, out_w) = geometry.padding, geometry.out_size(height, width)
     down, across = (
         phases(extent, *sizes)
@@ -66,6 +74,29 @@ def data_gradient(
         *found,
         primfunc_name_hint="interleave",
         primfunc_attrs={"op_pattern": INJECTIVE},
+    )
+
+
+def _taps_a_phase(geometry: Conv2d) -> int:
+    return math.prod(map(ceil_div, geometry.kernel, geometry.strides))
+
+
+def _depthwise(
+    builder: relax.BlockBuilder,
+    weight: relax.Expr,
+    gradient: relax.Expr,
+    geometry: Conv2d,
+    size: tuple[int, int],
+) -> relax.Expr:
+    """Return the gradient of a depthwise convolution by its data, all phases in one kernel."""
+    by_taps = builder.emit(relax.op.permute_dims(weight, (2, 3, 0, 1)))
+    return builder.call_te(
+        partial(phase_kernels.depthwise, geometry=geometry, size=size),
+        *(gradient, builder.emit(relax.op.squeeze(by_taps, [3]))),
+        primfunc_name_hint=kernel_name(
+            "depthwise_data", (*shape_of(gradient)[:1], *size), geometry.out_channels, geometry.kernel
+        ),
+        primfunc_attrs={"op_pattern": OUT_ELEMWISE_FUSABLE},
     )
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 from tvm import te, tirx
 
+from ...realize.compute.annotations import PHASES
+from ...realize.compute.contraction import Conv2d, or_outside
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -105,4 +108,37 @@ def interleave(
                 value = tirx.if_then_else(is_own, part(n, h // down, w // across, c), value)
         return value
 
-    return te.compute(tuple(shape), body, name="interleaved")
+    return te.compute(tuple(shape), body, name="interleaved", attrs={PHASES: list(strides)})
+
+
+def depthwise(
+    gradient: te.Tensor, weight: te.Tensor, *, geometry: Conv2d, size: tuple[int, int]
+) -> te.Tensor:
+    """Return the gradient (N, H, W, C) by the data of a depthwise convolution, where its phases are too little work.
+
+    Parameters
+    ----------
+    gradient : (N, OH, OW, C).
+    weight : (KH, KW, C).
+    size : H and W.
+    """
+    batch, out_h, out_w, channels = (int(extent) for extent in gradient.shape)
+
+    def seen(place: tirx.Expr, axis: int, tap: int, extent: int) -> tuple[tirx.Expr, list[tirx.Expr]]:
+        """Return which place of the result reads this place by a tap, and when there is one."""
+        stride = geometry.strides[axis]
+        shifted = place + (geometry.padding[axis] - tap * geometry.dilation[axis])
+        whole = tirx.floordiv(shifted, stride)
+        return whole, [tirx.floormod(shifted, stride) == 0, whole >= 0, whole < extent]
+
+    def body(n, h, w, c):
+        total = tirx.const(0, "float32")
+        for i in range(geometry.kernel[0]):
+            row, in_rows = seen(h, 0, i, out_h)
+            for j in range(geometry.kernel[1]):
+                column, in_columns = seen(w, 1, j, out_w)
+                product = gradient(n, row, column, c) * weight(i, j, c)
+                total = total + or_outside(product, [*in_rows, *in_columns])
+        return total
+
+    return te.compute((batch, *size, channels), body, name="by_data", attrs={PHASES: list(geometry.strides)})

@@ -13,6 +13,7 @@ from tvmq.passes.train.kernels.convolution import data_gradient, weight_gradient
 from tvmq.schedules import pipeline
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
+from tvmq.targets.rows import PORTABLE
 
 GRADIENTS = {"data": data_gradient, "weight": weight_gradient}
 
@@ -32,6 +33,12 @@ class Case:
             data_layout="NHWC",
             kernel_layout="OIHW",
         )
+
+    def operands(self):
+        """Return data, weights and the gradient by the result."""
+        data, weight = integers(*self.data), integers(*self.weight)
+        call = relax.BlockBuilder().normalize(self.call(relax.const(data), relax.const(weight)))
+        return data, weight, integers(*map(int, call.ty.shape))
 
     def windows(self, padded, out_h, out_w):
         """Yield each tap and what it sees."""
@@ -87,6 +94,15 @@ CASES = {
     "depthwise": Case((2, 11, 9, 16), (16, 1, 3, 3), padding=(1, 1, 1, 1), groups=16),
     "depthwise, stride 2": Case((2, 9, 10, 20), (20, 1, 3, 3), (2, 2), (1, 1, 1, 1), groups=20),
     "depthwise, 5x5, stride 2": Case((1, 14, 14, 24), (24, 1, 5, 5), (2, 2), (2, 2, 2, 2), groups=24),
+    "many places": Case((3, 30, 30, 20), (33, 20, 1, 1)),
+    "many channels": Case((2, 9, 9, 150), (330, 150, 1, 1)),
+    "many channels, 3x3": Case((1, 9, 9, 200), (40, 200, 3, 3), padding=(1, 1, 1, 1)),
+    "many images' rows": Case((2, 40, 41, 6), (14, 6, 3, 3), padding=(1, 1, 1, 1)),
+    "one channel": Case((2, 8, 8, 1), (5, 1, 3, 3)),
+    "one filter": Case((2, 9, 9, 4), (1, 4, 3, 3)),
+    "groups of pixels": Case((1, 9, 9, 64), (64, 8, 1, 1), groups=8),
+    "depthwise, many rows": Case((2, 60, 40, 37), (37, 1, 3, 3), padding=(1, 1, 1, 1), groups=37),
+    "depthwise, 5x5": Case((1, 9, 9, 24), (24, 1, 5, 5), padding=(2, 2, 2, 2), groups=24),
     "depthwise, dilated": Case((1, 9, 9, 5), (5, 1, 3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 5),
 }
 
@@ -95,8 +111,8 @@ def integers(*shape):
     return np.random.default_rng(sum(shape)).integers(-4, 5, shape).astype(np.float32)
 
 
-def run(emit, arrays, cpu):
-    """Compile what ``emit`` returns of a builder and parameters, and run it."""
+def run(emit, arrays, cores=2, row=None):
+    """Compile what ``emit`` returns of a builder and parameters, and run it; return its kernels' names too."""
     params = [
         relax.Var(f"p{place}", relax.TensorType(array.shape, "float32")) for place, array in enumerate(arrays)
     ]
@@ -105,8 +121,8 @@ def run(emit, arrays, cpu):
         with builder.dataflow():
             out = builder.emit_output(builder.normalize(emit(builder, *params)))
         builder.emit_func_output(out)
-    target = parse_target(f"llvm -mcpu={cpu} -num-cores=2")
-    built = pipeline.build(builder.get(), target, row_of(target))
+    target = parse_target(f"llvm -mcpu=x86-64-v3 -num-cores={cores}")
+    built = pipeline.build(builder.get(), target, row_of(target) if row is None else row)
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
     return main(*map(tvm.runtime.tensor, arrays)).numpy(), [name for name, _ in built.kernels]
 
@@ -115,14 +131,28 @@ def run(emit, arrays, cpu):
 @pytest.mark.parametrize("name", CASES)
 def test_convolution(name, kind):
     case = CASES[name]
-    data, weight = integers(*case.data), integers(*case.weight)
-    shape = case.call(*(relax.const(array) for array in (data, weight)))
-    gradient = integers(*map(int, relax.BlockBuilder().normalize(shape).ty.shape))
+    data, weight, gradient = case.operands()
 
     def emit(builder, x, w, dy):
         return GRADIENTS[kind](builder, case.call(x, w), x, w, dy)
 
-    result, _ = run(emit, [data, weight, gradient], "x86-64-v3")
+    result, _ = run(emit, [data, weight, gradient])
+    np.testing.assert_array_equal(result, case.gradients(data, weight, gradient)[kind])
+
+
+@pytest.mark.parametrize("kind", GRADIENTS)
+@pytest.mark.parametrize("name", ["1x1", "3x3, stride 2", "groups", "many channels", "depthwise, stride 2"])
+@pytest.mark.parametrize(
+    ("cores", "row"), [(1, None), (3, None), (16, None), (2, PORTABLE)], ids=["1", "3", "16", "portable"]
+)
+def test_threads_and_short_vectors(cores, row, name, kind):
+    case = CASES[name]
+    data, weight, gradient = case.operands()
+
+    def emit(builder, x, w, dy):
+        return GRADIENTS[kind](builder, case.call(x, w), x, w, dy)
+
+    result, _ = run(emit, [data, weight, gradient], cores, row)
     np.testing.assert_array_equal(result, case.gradients(data, weight, gradient)[kind])
 
 
@@ -138,7 +168,7 @@ def test_product(lead, inner, columns, kind):
     def emit(builder, x, w, dy):
         return GRADIENTS[kind](builder, relax.op.matmul(x, w), x, w, dy)
 
-    result, _ = run(emit, [data, weight, gradient], "x86-64-v3")
+    result, _ = run(emit, [data, weight, gradient])
     expected = {
         "data": gradient @ weight.T,
         "weight": data.reshape(-1, inner).T @ gradient.reshape(-1, columns),
@@ -149,16 +179,14 @@ def test_product(lead, inner, columns, kind):
 @pytest.mark.parametrize("name", ["1x1", "3x3", "3x3, stride 2", "depthwise", "depthwise, stride 2"])
 def test_a_mask_behind_the_gradient_by_the_data_is_a_part_of_its_last_kernel(name):
     case = CASES[name]
-    data, weight = integers(*case.data), integers(*case.weight)
-    shape = case.call(*(relax.const(array) for array in (data, weight)))
-    gradient = integers(*map(int, relax.BlockBuilder().normalize(shape).ty.shape))
+    data, weight, gradient = case.operands()
 
     def emit(builder, x, w, dy):
         found = builder.emit(data_gradient(builder, case.call(x, w), x, w, dy))
         zero = relax.const(np.float32(0))
         return relax.op.where(builder.emit(relax.op.greater(x, zero)), found, zero)
 
-    result, kernels = run(emit, [data, weight, gradient], "x86-64-v3")
+    result, kernels = run(emit, [data, weight, gradient])
     expected = case.gradients(data, weight, gradient)["data"]
     np.testing.assert_array_equal(result, np.where(data > 0, expected, 0))
     assert not [name for name in kernels if name.startswith(("where", "greater"))]
