@@ -17,7 +17,7 @@ from .errors import TvmqError, unknown
 from .exports.formats import FORMATS
 from .exports.write import save_onnx, to_onnx
 from .frontends.samples.files import Samples as FileSamples
-from .given import Bound, Dtypes, Given, Model, Samples, Shapes, imported, samples_for
+from .given import Bound, Dtypes, Given, Model, Samples, Shapes, imported, labelled_samples, samples_for
 from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.hub.annotation import has_pairs, scheme_of
@@ -53,7 +53,7 @@ from .schedules.options import CompileOptions
 from .schedules.pipeline import Built, build_open
 from .schedules.sources import LoweredKernels, check_formats, sources_of
 from .search.accuracy_control import Controlled, control_accuracy
-from .search.host import KeepsLast, run_on_host
+from .search.host import KeepsLast, function_on_host, run_on_host
 from .search.metrics import Metric
 from .search.options import SearchOptions, check_drop
 from .search.recipe import Recipe
@@ -441,6 +441,7 @@ def calibration_data(
         runner=KeepsLast(partial(run_on_host, cores=1, samples=count)),
         progress=progress,
         serial_runner=partial(run_on_host, cores=1),
+        compile_function=function_on_host,
         outputs=KeptOutputs(),
     )
 
@@ -519,7 +520,8 @@ def _start(
                 "schemes 'dynamic' and 'weight-only' need none"
             )
         calibration = ()  # where the cache has every range, only the passes that look at values need samples
-    recipe = Recipe(chosen, row, options, calibration_data(calibration, mod, progress))
+    data = replace(calibration_data(calibration, mod, progress), labelled=labelled_samples(options, mod))
+    recipe = Recipe(chosen, row, options, data)
     if chosen.searched:
         found = search_bits(
             mod,

@@ -18,9 +18,11 @@ from .frontends.files import load_model
 from .frontends.relax_module import adopt
 from .frontends.samples.files import CalibrationFiles
 from .frontends.samples.given import given_samples
+from .frontends.samples.labelled import LabelledFiles
 from .frontends.shapes import Given as GivenShapes
 from .frontends.torch.recognise import is_exported_program, refuse_others
 from .memory import give_back
+from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.spool import repeatable
 from .passes.hub.annotation import has_pairs
 from .passes.hub.ffi_errors import explained
@@ -91,3 +93,11 @@ def samples_for(calibration: Samples, mod: tvm.IRModule) -> Iterable[Mapping[str
     if isinstance(calibration, CalibrationFiles):
         return calibration.open(input_specs(mod))
     return given_samples(repeatable(calibration), input_specs(mod))
+
+
+def labelled_samples(
+    options: QuantizeOptions, mod: tvm.IRModule
+) -> Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]] | None:
+    """Return the samples with labels that are to be learned from; None where there are none."""
+    labels = None if options.fine_tune is None else options.fine_tune.labels
+    return labels.open(input_specs(mod)) if isinstance(labels, LabelledFiles) else labels

@@ -20,6 +20,9 @@ from .table import (
     CALIBRATION_PATH,
     CALIBRATION_SAMPLES,
     CALIBRATION_TYPE,
+    FINE_TUNE,
+    FINE_TUNE_LABELS,
+    FINE_TUNES,
     HARDWARE,
     IMAGE,
     MAX_DROP,
@@ -37,7 +40,9 @@ from .toml_file import TomlFile, read_toml
 
 if TYPE_CHECKING:
     from ..frontends.samples.files import CalibrationFiles
+    from ..frontends.samples.images import ImageOptions
     from ..frontends.samples.labelled import LabelledFiles
+    from ..passes.annotate.learning import FineTuneOptions
     from ..passes.annotate.options import QuantizeOptions
     from ..search.options import SearchOptions
 
@@ -139,9 +144,9 @@ def make_config(values: Mapping[Option, Any]) -> Config:
         fields["calibration_cache"] = values[CALIBRATION_CACHE]
     if HARDWARE in values:
         fields["hardware"] = read_hardware(values[HARDWARE])
-    options = QuantizeOptions(**fields)
     images = _fields(values, IMAGE)
     image_options = ImageOptions(**images) if images else None
+    options = QuantizeOptions(**fields, fine_tune=_fine_tuning(values, image_options))
     calibration = None
     if CALIBRATION_PATH in values:
         calibration = CalibrationFiles(
@@ -163,6 +168,20 @@ def make_config(values: Mapping[Option, Any]) -> Config:
         max_drop,
         values.get(ACCURACY_OUTPUT),
     )
+
+
+def _fine_tuning(values: Mapping[Option, Any], images: ImageOptions | None) -> FineTuneOptions | None:
+    """Return what is said of fine-tuning; None where nothing is, or it is off."""
+    from ..frontends.samples.labelled import LabelledFiles
+    from ..passes.annotate.learning import FineTuneOptions
+
+    fields = _fields(values, FINE_TUNE)
+    is_on = fields.pop(FINE_TUNES.key, bool(fields))
+    if not is_on:
+        return None
+    if FINE_TUNE_LABELS in values:
+        fields["labels"] = LabelledFiles(values[FINE_TUNE_LABELS], images)
+    return FineTuneOptions(**fields)
 
 
 def _fields(values: Mapping[Option, Any], section: str) -> dict[str, Any]:

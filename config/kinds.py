@@ -142,6 +142,19 @@ def _parse_bits(text: str) -> dict[str, Any]:
     return found
 
 
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _time(value: Any) -> float:
+    """Return the seconds of ``90``, ``"90s"``, ``"20min"`` or ``"1.5h"``."""
+    if not isinstance(value, str):
+        return _number(value)
+    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|min|h|)\s*", value)
+    if match is None:
+        raise ValueError(value)
+    return _number(float(match[1])) * _SECONDS[match[2] or "s"]
+
+
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -191,6 +204,7 @@ NUMBER = Kind("a number", _number, float, "X")
 SHARE = Kind("a number from 0 to 1", _share, float, "X")
 NUMBERS = Kind("a number or numbers, such as 0.485,0.456,0.406", _numbers, _parse_numbers, "X,X,X")
 COUNTS = Kind("whole numbers, such as 2,4,8", _counts, _parse_counts, "N,N,N")
+TIME = Kind("a time, such as 90s, 20min or 1h", _time, metavar="TIME")
 SIZE = Kind("a number of pixels or HEIGHT,WIDTH", _size, _parse_size, "SIZE")
 NAMES = Kind("names", _names, _split, "NAMES", _together)
 BITS = Kind("bits by layer, such as conv1=4 or conv1=4/8", _bits, _parse_bits, "LAYER=N", _merged)

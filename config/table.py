@@ -12,13 +12,14 @@ from . import kinds
 from .kinds import Kind
 
 TOP, QUANTIZATION, CALIBRATION, IMAGE = "", "quantization", "calibration", "image"
-SEARCH, ACCURACY = "search", "accuracy"
+SEARCH, ACCURACY, FINE_TUNE = "search", "accuracy", "fine_tune"
 
 SECTIONS = {
     TOP: "Before the first section.",
     QUANTIZATION: "A file with this section quantizes, to int8 unless it says otherwise.",
     CALIBRATION: "What the ranges of the activations are taken from.",
     SEARCH: "How the scheme `mixed` finds the bits of each layer, within one budget ([search.md](search.md)).",
+    FINE_TUNE: "Learning from the float model, by gradients through all of it ([fine-tuning.md](fine-tuning.md)).",
     ACCURACY: "What the quantized model keeps: layers go back to float until it does, or `mixed` finds bits that do.",
     IMAGE: "How an image becomes the model's input: resized, cropped in the centre, `(pixel * scale - mean) / std`.",
 }
@@ -32,7 +33,8 @@ class Option:
     Attributes
     ----------
     section, key : where it stands in a file. In the section ``quantization`` the key is a field of
-        ``QuantizeOptions``, in ``search`` of ``SearchOptions``, in ``image`` of ``ImageOptions``; the rows that have
+        ``QuantizeOptions``, in ``search`` of ``SearchOptions``, in ``fine_tune`` of ``FineTuneOptions``, in ``image``
+        of ``ImageOptions``; the rows that have
         names below are used by name.
     flag : of the command line; one that turns a switch on.
     kind : of its values.
@@ -72,6 +74,12 @@ def _quantization(
 
 def _search(key: str, kind: Kind, help: str, default: str = "", flag: str = "") -> Option:
     return Option(SEARCH, key, flag or f"--search-{key}", kind, help, default)
+
+
+def _fine_tune(key: str, kind: Kind, help: str, default: str = "") -> Option:
+    flag = f"--fine-tune-{key.replace('_', '-')}"
+    off = flag.replace("--fine-tune-", "--no-fine-tune-") if kind.is_switch else ""
+    return Option(FINE_TUNE, key, flag, kind, help, default, off)
 
 
 def _image(key: str, kind: Kind, help: str, default: str) -> Option:
@@ -140,7 +148,28 @@ SEARCH_STATE = _search(
 )
 SEARCH_OUTPUT = _search("output", kinds.PATH, "write the bits that were found to this .toml, for --config")
 
-WRITTEN = (CALIBRATION_CACHE, SEARCH_STATE, SEARCH_OUTPUT)
+FINE_TUNES = Option(
+    FINE_TUNE,
+    "on",
+    "--fine-tune",
+    kinds.SWITCH,
+    "let all weights, scales and biases learn from the float model; the options below do so by themselves",
+    "false",
+    "--no-fine-tune",
+)
+FINE_TUNE_LABELS = _fine_tune(
+    "labels",
+    kinds.PATH,
+    "learn from these and their labels too: a .txt with an image and its label a line, or an .npz with an array an "
+    "input and one of labels; without, from the calibration data alone",
+)
+FINE_TUNE_CHECKPOINT = _fine_tune(
+    "checkpoint",
+    kinds.PATH,
+    "a file for the state, written every minute: fine-tuning that was broken off goes on from it",
+)
+
+WRITTEN = (CALIBRATION_CACHE, SEARCH_STATE, SEARCH_OUTPUT, FINE_TUNE_CHECKPOINT)
 """Files that are written late."""
 
 ACCURACY_DATA = Option(
@@ -357,6 +386,54 @@ OPTIONS: tuple[Option, ...] = (
     _search("trials", kinds.integer(0), "mixtures that are measured after the single layers", "40"),
     SEARCH_STATE,
     SEARCH_OUTPUT,
+    FINE_TUNES,
+    _fine_tune("steps", kinds.integer(1), "steps of the optimizer", "1000"),
+    _fine_tune(
+        "budget", kinds.TIME, "fewer steps, where they would take longer than this: 90s, 20min, 1h", "none"
+    ),
+    _fine_tune("batch", kinds.integer(1), "samples a step", "8"),
+    _fine_tune(
+        "rate",
+        kinds.NUMBER,
+        "rate of learning at first, in steps of 4 bits; it falls to zero along a cosine",
+        "0.001",
+    ),
+    _fine_tune("optimizer", kinds.choice("adamw", "adam", "sgd"), "what moves the parameters", "adamw"),
+    _fine_tune("decay", kinds.NUMBER, "of weights towards zero each step, as a share of the rate", "0"),
+    _fine_tune(
+        "learns",
+        kinds.NAMES,
+        "what moves: weights, scales (theirs), biases, steps (of activations), constants (norms' and others)",
+        "all",
+    ),
+    _fine_tune(
+        "features", kinds.NUMBER, "weight of what sections of the network give, beside 1 for its outputs", "1"
+    ),
+    _fine_tune(
+        "drop", kinds.SHARE, "activations of fewer than 8 bits that stay float in the first step (QDrop)", "0"
+    ),
+    _fine_tune(
+        "progressive",
+        kinds.COUNTS,
+        "bits to begin with, for an equal share of the steps each, such as 8,6",
+        "none",
+    ),
+    _fine_tune(
+        "freeze",
+        kinds.SHARE,
+        "weights whose integers go to and fro in this share of the steps stay as they are",
+        "none",
+    ),
+    _fine_tune("stochastic", kinds.SWITCH, "round weights up or down at random while learning", "false"),
+    _fine_tune(
+        "augment", kinds.NAMES, "how images are seen: crop, mirror, mix", "all; no mirror with labels"
+    ),
+    _fine_tune("held_out", kinds.SHARE, "samples not learned from, which say what state is the best", "0.15"),
+    _fine_tune(
+        "seed", kinds.integer(0), "of all that is random: the same seed and steps, the same bits", "0"
+    ),
+    FINE_TUNE_LABELS,
+    FINE_TUNE_CHECKPOINT,
     ACCURACY_DATA,
     MAX_DROP,
     ACCURACY_OUTPUT,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from tvm.ir.transform import Pass
 from tvm.target import Target
 
@@ -45,6 +46,8 @@ from .improve.tune_mixed_bits import TuneMixedBits
 from .prepare.prepare import Prepare
 from .realize.fold_weights import FoldWeights
 from .scripting.pass_list import Pipeline
+from .train.fine_tune import FineTune, KeepTeacher, Teacher
+from .train.network import Compile, compile_in_place
 from .weight_only.compress import CompressWeights
 
 
@@ -57,10 +60,14 @@ class CalibrationData(ReadsSamples):
     samples : can be walked through more than once: each pass runs the model on them anew.
     serial_runner : a runner on one thread, for passes that multiply matrices between two runs: the threads that NumPy
         has for that go on spinning on all cores for a while. None takes ``runner``.
+    compile_function : as for ``FineTune``.
+    labelled : as for ``FineTune``.
     outputs : as for ``Calibrate``.
     """
 
     serial_runner: Runner | None = field(default=None, kw_only=True)
+    compile_function: Compile = field(default=compile_in_place, kw_only=True)
+    labelled: Iterable[tuple[Sample, np.ndarray]] | None = field(default=None, kw_only=True)
     outputs: KeptOutputs | None = field(default=None, kw_only=True)
 
     @property
@@ -115,11 +122,14 @@ def quantization_passes(
     check_samples(scheme, options, data.samples != ())
     if scheme.weight_only:
         return Pipeline([CompressWeights(scheme, options, **data.arguments)])
+    teacher = Teacher()
     return Pipeline(
         [
             *calibration_passes(scheme, row, options, data),
             *_sparing_passes(scheme, options, data),
+            *([KeepTeacher(teacher)] if options.fine_tune is not None else []),
             *_rounding_passes(scheme, options, data),
+            *_learning_passes(options, data, teacher),
             FoldWeights(),
         ]
     )
@@ -156,6 +166,14 @@ def calibration_passes(
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
     return Pipeline(passes)
+
+
+def _learning_passes(options: QuantizeOptions, data: CalibrationData, teacher: Teacher) -> list[Pass]:
+    """Return the pass that lets all parameters learn, where that is wanted."""
+    if options.fine_tune is None:
+        return []
+    learned = {"options": options.fine_tune, "teacher": teacher, "labelled": data.labelled}
+    return [FineTune(compile_function=data.compile_function, **learned, **data.arguments)]
 
 
 def _has_scales(options: QuantizeOptions, data: CalibrationData) -> bool:

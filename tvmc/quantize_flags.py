@@ -19,6 +19,7 @@ _TITLES = {
     table.QUANTIZATION: "quantization",
     table.CALIBRATION: "calibration",
     table.SEARCH: "search for bits",
+    table.FINE_TUNE: "fine-tuning",
     table.ACCURACY: "accuracy",
     table.IMAGE: "images as calibration data",
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from ...errors import TvmqError, unknown
 
 AUGMENTATIONS = ("crop", "mirror", "mix")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 LEARNED = ("weights", "scales", "biases", "steps", "constants")
-"""What of a model moves: the integers of weights, their scales, biases, the steps of activations, and other constants."""
+"""What of a model moves: weights, their scales, biases, the steps of activations, and other constants."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class FineTuneOptions:
     stochastic : round weights up or down at random, with chances that are right on average, while learning.
     augment : of ``AUGMENTATIONS``, for images; None takes all, without mirror images where there are labels.
     held_out : share of the samples that is not learned from: the best state is what is best on these.
+    labels : samples with their labels, to learn from both: each ``(sample, int64 labels)``, or
+        ``frontends.samples.labelled.LabelledFiles``; None learns from the calibration samples and the float model.
     seed : of all that is random; with the same one and the same ``steps`` the result has the same bits.
     checkpoint : a file for the state, written every minute; where it exists, fine-tuning goes on from it.
     """
@@ -53,6 +56,7 @@ class FineTuneOptions:
     stochastic: bool = False
     augment: tuple[str, ...] | None = None
     held_out: float = 0.15
+    labels: Any = None
     seed: int = 0
     checkpoint: str | os.PathLike[str] | None = None
 

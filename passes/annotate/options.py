@@ -11,6 +11,7 @@ from ...targets.hardware import SYMMETRIES, Hardware
 from ..hub.calibration_cache import CalibrationCache
 from ..hub.codes import MAX_BITS, MAX_CODEBOOK_BITS
 from ..hub.schemes import ROUNDINGS
+from .learning import FineTuneOptions
 
 START_SCALE = 0.02
 """Of mixed bits, where nothing is said."""
@@ -84,6 +85,7 @@ class QuantizeOptions:
     skip_ops : nodes that stay in float, by operator type.
     quantize_only : where not empty, only these nodes are quantized.
     quantize_first, quantize_last : quantize the model's first and last weighted layer too.
+    fine_tune : how all parameters learn by gradients in the end (``passes.train``); None lets none learn.
     hardware : the accelerator that the model is for; what it cannot do stays in float. None restricts nothing.
     """
 
@@ -119,6 +121,7 @@ class QuantizeOptions:
     quantize_only: tuple[str, ...] = ()
     quantize_first: bool = True
     quantize_last: bool = True
+    fine_tune: FineTuneOptions | None = None
     hardware: Hardware | None = None
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ REFUSED_BY_DYNAMIC = {
 
 NEED_SAMPLES = (
     *("observer", "rounding", "equalize", "absorb_bias", "equalize_activations", "smooth"),
-    *("bias_correction", "float_below"),
+    *("bias_correction", "float_below", "fine_tune"),
 )
 """Options that look at values."""
 

@@ -1,7 +1,8 @@
 """Samples on disk --> batches: shuffled, seen anew each time, some of them held out.
 
 Everything that is random in a step follows from the seed and the step's number, so whoever goes on later goes on with
-the same batches. Samples are walked through once, into a temporary file (``passes.calibrate.spool``), and read from there.
+the same batches. Samples are walked through once, into a temporary file (``passes.calibrate.spool``), and read from
+there.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     teacher(x)  <-->  student(x; weights, scales, biases, steps)         no labels are needed, and they help
 
-``Reconstruct`` goes section by section; here errors of all sections meet in the loss, so each layer learns for the result.
-What the samples that are held out say is worse than the start is not taken. (Hinton et al., 2015; Finkelstein et al., "QFT",
-2022: all degrees of freedom of post-training quantization at once.)
+``Reconstruct`` goes section by section; here errors of all sections meet in the loss, so each layer learns for the
+result. What the samples held out say is worse than the start is not taken. (Hinton et al., 2015; Finkelstein et
+al., "QFT", 2022: all degrees of freedom of post-training quantization at once.)
 """
 
 from __future__ import annotations

@@ -29,12 +29,14 @@ class Tape:
     builder : in the function's dataflow block.
     bindings : variables and what they are bound to, in terms of the new variables.
     env : the new variable of each old one.
+    straight : values whose gradients go to another value as they are, whatever they are computed by.
     missing : operators without a gradient that the way back met, with their layers: it goes no further there.
     """
 
     builder: relax.BlockBuilder
     bindings: list[tuple[relax.Var, relax.Expr]]
     env: dict[relax.Var, relax.Expr]
+    straight: dict[relax.Var, relax.Var] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
     @classmethod
@@ -89,7 +91,9 @@ class Tape:
             gradient = self._total(shares.pop(var))
             if var in wanted:
                 found[var] = gradient
-            if isinstance(value, relax.TupleGetItem):
+            if var in self.straight:
+                give(self.straight[var], gradient)
+            elif isinstance(value, relax.TupleGetItem):
                 items.setdefault(value.tuple_value, {})[value.index] = gradient
             else:
                 self._through(var, value, gradient, moving, give)

@@ -3,8 +3,8 @@
     for each step:   targets of the teacher  ->  losses and gradients  ->  the optimizer moves all parameters
     now and then:    the error on samples held out; the state with the least is what is taken
 
-A state with NaN or infinity is not gone on from: the last good one is, with half the rate. The error held out is that of
-the network as it will be, all weights rounded and no activation dropped.
+A state with NaN or infinity is not gone on from: the last good one is, with half the rate. The error held out is that
+of the network as it will be, all weights rounded and no activation dropped.
 """
 
 from __future__ import annotations

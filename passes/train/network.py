@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
@@ -34,6 +35,17 @@ Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 Compile = Callable[[IRModule], Function]
 """Compiles a float module in NHWC."""
 
+
+def compile_in_place(mod: IRModule) -> Function:
+    """Compile a function with TVM's default pipeline."""
+    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [value.numpy() for value in main(*map(tvm.runtime.tensor, arrays))]
+
+    return run
+
+
 LAYERS = 3
 """Weighted operators of a section, at least."""
 FEATURES = 1.0
@@ -50,8 +62,8 @@ class Network:
     names : of the model's inputs.
     terms : of the loss; one of labels, where there is one, is the last.
     results : how many there are.
-    scores : the first result, before its softmax, that has scores of classes, by its place among what the teacher gives;
-        None where none has.
+    scores : the first result, before its softmax, that has scores of classes, by its place among what the teacher
+        gives; None where none has.
     fewest : bits of a tensor, at least.
     teacher, step : compiled.
     missing : operators without a gradient.

@@ -16,6 +16,7 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ..hub.graph import bindings_of, main_function, op_name, rebuild, results_of, shape_of
+from ..hub.row_pairs import row_pairs
 from ..realize.layout import TO_NCHW, Layout
 from .gradient import Tape
 from .kernels.steps import DROPS
@@ -100,6 +101,8 @@ def objective(student: Student, terms: Sequence[Term], results: int, drops: bool
     with main_function(builder, order):
         with builder.dataflow():
             tape = Tape.of(builder, bindings_of(mod), {**new, **{name: name for name in names}})
+            for var, pair in row_pairs(mod).items():  # rounded, and nothing of them is clipped
+                tape.straight[tape.env[var]] = tape.env[pair.source]
             found = [tape.env.get(result, result) for result in compared]
             losses, seeds = _losses(builder, terms, found, targets)
             wanted = [new[param] for param in params[inputs:-1]]
