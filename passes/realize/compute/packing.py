@@ -63,3 +63,10 @@ def pack_depthwise(weight: te.Tensor, *, lanes: int) -> te.Tensor:
         return or_outside(weight(channel, tirx.const(0, "int32"), tap_h, tap_w), conditions)
 
     return te.compute((*kernel, ceil_div(channels, lanes), lanes), body, name="packed")
+
+
+def by_taps(weight: te.Tensor) -> te.Tensor:
+    """Return a ``[C, 1, KH, KW]`` weight as ``[KH, KW, C]``."""
+    channels, _, *kernel = weight.shape
+    zero = tirx.const(0, "int32")
+    return te.compute((*kernel, channels), lambda i, j, channel: weight(channel, zero, i, j), name="by_taps")
