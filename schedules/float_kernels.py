@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,20 +18,15 @@ from tvm import relax, te, topi
 
 from ..passes.hub import packing
 from ..passes.hub.arithmetic import Output, bounds_of
-from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy, with_layer_name
-from ..passes.hub.op_patterns import INJECTIVE, OPAQUE, OUT_ELEMWISE_FUSABLE
+from ..passes.hub.graph import dtype_of, is_constant, op_name, shape_of, to_numpy
+from ..passes.hub.op_patterns import INJECTIVE, OPAQUE
 from ..passes.hub.power import legalize_power
 from ..passes.realize.compute import (
     concat,
-    contraction,
-    depthwise,
     elementwise,
     functions,
     product,
 )
-from ..passes.realize.compute import packing as computed_packing
-from ..passes.realize.compute.bfloat16 import BFLOAT16, bits_of
-from ..passes.realize.compute.contraction import Conv2d
 from ..passes.realize.compute.dots import Dot
 from ..passes.realize.compute.epilogue import Conversion
 from ..passes.realize.compute.naming import kernel_name
@@ -41,6 +36,8 @@ from .norms import legalize_group_norm, legalize_norm
 from .reductions import REDUCTIONS, legalize_reduction
 from .scan_kernels import cumprod, cumsum, topk
 from .softmax import softmax
+from .varying_weights import varying_kernel
+from .weighted_kernels import kernel_call, weighted_kernel
 
 APPROXIMATIONS: dict[str, Callable[[te.Tensor], te.Tensor]] = {
     "relax.erf": topi.fast_erf,
@@ -120,57 +117,6 @@ def _stock(name: str) -> Legalize:
     return Op.get(name).get_attr("FLegalize")
 
 
-def _kernel(builder: relax.BlockBuilder, define: Callable[..., te.Tensor], args: list[relax.Expr], name: str):
-    return builder.call_te(
-        define, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": OUT_ELEMWISE_FUSABLE}
-    )
-
-
-@dataclass(frozen=True)
-class WeightedKernel:
-    """A kernel with weights.
-
-    Attributes
-    ----------
-    layout : what the arrangement of the weights depends on, beside their shape.
-    arrange : brings weights, and whatever has their output channels, to the kernel's layout; padding is zero.
-    pack : the same of weights that are computed while the model runs.
-    define, name : what it computes of data and arranged weights.
-    shape : of the result.
-    weight_dtype : ``"float32"`` or ``"bfloat16"``.
-    is_grouped : the kernel's result has its groups apart, and is to be reshaped.
-    """
-
-    layout: tuple[str | int, ...]
-    arrange: Callable[[np.ndarray], np.ndarray]
-    pack: Callable[[te.Tensor], te.Tensor]
-    define: Callable[..., te.Tensor]
-    name: str
-    shape: tuple[int, ...]
-    weight_dtype: str
-    is_grouped: bool = False
-
-    def stored(self, weight: np.ndarray) -> np.ndarray:
-        """Return float32 weights as the kernel takes them."""
-        arranged = self.arrange(weight)
-        return bits_of(arranged) if self.weight_dtype == BFLOAT16 else arranged
-
-    def call(
-        self, builder: relax.BlockBuilder, data: relax.Expr, weight: relax.Expr, layer: str = ""
-    ) -> relax.Expr:
-        """Return the call with arranged weights."""
-        call = with_layer_name(_kernel(builder, self.define, [data, weight], self.name), layer)
-        return relax.op.reshape(builder.emit(call), self.shape) if self.is_grouped else call
-
-
-def weighted_kernel(call: relax.Call, dot: Dot) -> WeightedKernel | None:
-    """Return the kernel of a convolution or a matrix product; None where only Relax's own fits."""
-    data, weight = call.args
-    if dtype_of(data) != "float32" or dtype_of(weight) != "float32":
-        return None
-    return (_conv2d if op_name(call) == "relax.nn.conv2d" else _matmul)(call, dot)
-
-
 def _weighted(
     builder: relax.BlockBuilder, call: relax.Call, *, dot: Dot, varying: Dot | None = None
 ) -> relax.Expr:
@@ -181,18 +127,10 @@ def _weighted(
         if kernel is not None:
             return kernel.call(builder, data, relax.const(kernel.stored(to_numpy(weight))))
     elif varying is not None and not {0} & {*shape_of(data), *shape_of(weight)}:
-        kernel = _pointwise(call, varying) or weighted_kernel(call, varying)
+        kernel = varying_kernel(call, varying)
         if kernel is not None:
-            return kernel.call(builder, data, _packed(builder, weight, kernel))
+            return kernel.call(builder, data, kernel.packed(builder, weight))
     return _stock(op_name(call))(builder, call)
-
-
-def _packed(builder: relax.BlockBuilder, weight: relax.Expr, kernel: WeightedKernel) -> relax.Expr:
-    """Emit the packing of weights that vary; what is elementwise or moves elements before it is fused with it."""
-    attrs = {"op_pattern": INJECTIVE}
-    return builder.emit(
-        builder.call_te(kernel.pack, weight, primfunc_name_hint="pack_weights", primfunc_attrs=attrs)
-    )
 
 
 def _product(
@@ -216,70 +154,7 @@ def _product(
     if shapes[0][-2] < product.PACKING_ROWS and not dot.any_extent:
         dot = few_rows
     name = kernel_name("matmul", shapes[0], shapes[1][-1])
-    return _kernel(builder, partial(product.matmul, dot=dot), [data, other], name)
-
-
-def _conv2d(call: relax.Call, dot: Dot) -> WeightedKernel | None:
-    data, weight = call.args
-    if (call.attrs.data_layout, call.attrs.kernel_layout) != ("NHWC", "OIHW"):
-        return None
-    channels, inputs = shape_of(weight)[:2]
-    geometry = Conv2d.of(call, shape_of(weight))
-    groups = geometry.groups
-    if groups == channels > 1 and inputs == 1:
-        return WeightedKernel(
-            ("depthwise_conv2d",),
-            partial(depthwise.pack_depthwise, lanes=dot.lanes),
-            partial(computed_packing.pack_depthwise, lanes=dot.lanes),
-            partial(depthwise.depthwise_conv2d, geometry=geometry, accumulator_dtype="float32"),
-            kernel_name("depthwise_conv2d", shape_of(data), channels, geometry.kernel),
-            shape_of(call),
-            "float32",
-        )
-    return WeightedKernel(
-        ("conv2d", groups),
-        partial(packing.pack_conv2d, groups=groups, lanes=dot.lanes, depth=dot.depth),
-        partial(computed_packing.pack_conv2d, groups=groups, lanes=dot.lanes, depth=dot.depth),
-        partial(contraction.conv2d, geometry=geometry, dot=dot),
-        kernel_name("conv2d", shape_of(data), channels, geometry.kernel),
-        shape_of(call),
-        dot.weight_dtype,
-        groups > 1,
-    )
-
-
-def _pointwise(call: relax.Call, dot: Dot) -> WeightedKernel | None:
-    """Return the product that a convolution of single pixels is: all rows of the batch share its register tiles."""
-    data, weight = call.args
-    if op_name(call) != "relax.nn.conv2d" or len(shape_of(weight)) != 4:
-        return None
-    kernel, geometry = weighted_kernel(call, dot), Conv2d.of(call, shape_of(weight))
-    one_by_one = (geometry.kernel, geometry.strides, geometry.groups) == ((1, 1), (1, 1), 1)
-    if kernel is None or not one_by_one or any(geometry.padding):
-        return None
-    return replace(
-        kernel,
-        layout=("matmul",),
-        arrange=lambda array: packing.pack_matmul(array[:, :, 0, 0].T, dot.lanes, dot.depth),
-        pack=partial(computed_packing.pack_pointwise, lanes=dot.lanes, depth=dot.depth),
-        define=partial(contraction.matmul, out_channels=geometry.out_channels, dot=dot),
-    )
-
-
-def _matmul(call: relax.Call, dot: Dot) -> WeightedKernel | None:
-    data, weight = call.args
-    if len(shape_of(weight)) != 2 or not shape_of(data):
-        return None
-    columns = shape_of(weight)[1]
-    return WeightedKernel(
-        ("matmul",),
-        partial(packing.pack_matmul, lanes=dot.lanes, depth=dot.depth),
-        partial(computed_packing.pack_matmul, lanes=dot.lanes, depth=dot.depth),
-        partial(contraction.matmul, out_channels=columns, dot=dot),
-        kernel_name("matmul", shape_of(data), columns),
-        shape_of(call),
-        dot.weight_dtype,
-    )
+    return kernel_call(builder, partial(product.matmul, dot=dot), [data, other], name)
 
 
 def rounding_of(call: relax.Call) -> tuple[float, Output] | None:
@@ -356,5 +231,5 @@ def _softmax(builder: relax.BlockBuilder, call: relax.Call, *, lanes: int, any_e
     axis = int(call.attrs.axis) % len(shape)
     if axis == len(shape) - 1 > 0:
         define = partial(softmax, lanes=lanes, any_extent=any_extent)
-        return _kernel(builder, define, [call.args[0]], "softmax")
+        return kernel_call(builder, define, [call.args[0]], "softmax")
     return builder.call_te(topi.nn.fast_softmax, call.args[0], axis, primfunc_name_hint="softmax")

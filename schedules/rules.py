@@ -17,6 +17,7 @@ from .cpu.attention import attention_kernel
 from .cpu.contraction import schedule_contraction
 from .cpu.depthwise_weight_sums import depthwise_weight_sums_kernel
 from .cpu.loops import schedule_loops
+from .cpu.packing import schedule_packing
 from .cpu.phases import schedule_phases
 from .cpu.rows import schedule_rows
 from .cpu.weight_sums import weight_sums_kernel
@@ -29,7 +30,13 @@ logger = logging.getLogger(__name__)
 Rule = Callable[[Schedule, TargetRow, int], str]
 """``(schedule, row, threads) -> ""`` and the schedule is done; or the reason why the rule does not apply."""
 
-RULES: tuple[Rule, ...] = (schedule_contraction, schedule_phases, schedule_rows, schedule_loops)
+RULES: tuple[Rule, ...] = (
+    schedule_contraction,
+    schedule_packing,
+    schedule_phases,
+    schedule_rows,
+    schedule_loops,
+)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvmq.ScheduleKernels")

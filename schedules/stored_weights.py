@@ -18,7 +18,7 @@ from ..passes.hub.graph import bindings_of, layer_name, op_name, rebuild
 from ..passes.hub.operators import WEIGHT_AXIS
 from ..passes.realize.compute.dots import Dot
 from ..passes.weight_only.emit import emit
-from .float_kernels import WeightedKernel, weighted_kernel
+from .weighted_kernels import WeightedKernel, weighted_kernel
 
 LOADER = "load_weights"
 INPUTS = "num_input"

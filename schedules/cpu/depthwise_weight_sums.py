@@ -47,14 +47,14 @@ class _Kernel:
 
     def __init__(self, form: Conv2d, buffers: list[tirx.Buffer], row: TargetRow, threads: int) -> None:
         self.form, self.buffers, self.threads = form, buffers, threads
-        data, gradient = (tuple(int(extent) for extent in buffer.shape) for buffer in buffers[:2])
-        self.places, self.channels = Places(form, data[:3], gradient[:3]), data[3]
+        self.places, self.channels = Places.of(form, *buffers[:2]), int(buffers[0].shape[-1])
+        (_, _, width), (images, out_h, out_w) = self.places.data, self.places.result
         self.vectors = Vectors.of(self.channels, row.vector_bits // 32)
         self.together = max(1, min(self.vectors.count, MOST_SUMS // form.kernel[1]))
-        self.rows = gradient[0] * gradient[1]
+        self.rows = images * out_h
         self.slices = min(threads, self.rows)
         own = ceil_div(self.rows, self.slices)
-        a_row = 4 * self.channels * (gradient[2] + data[2] * form.strides[0])
+        a_row = 4 * self.channels * (out_w + width * form.strides[0])
         self.chunks = ceil_div(own, max(1, row.l2_bytes // 2 // a_row))
         self.chunk = ceil_div(own, self.chunks)
 

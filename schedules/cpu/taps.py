@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tvm_ffi
 from tvm import tirx
@@ -33,7 +34,7 @@ def conv2d_of(func: tirx.PrimFunc, kind: str) -> Conv2d | None:
     return Conv2d(**{name: _hashable(value) for name, value in fields.items()})
 
 
-def _hashable(value: object) -> object:
+def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -50,6 +51,15 @@ class Places:
     form: Conv2d
     data: tuple[int, int, int]
     result: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, form: Conv2d, data: tirx.Buffer, result: tirx.Buffer) -> Places:
+        """Return the places of two tensors; a matrix has its rows in one row of one image."""
+        shapes = []
+        for buffer in (data, result):
+            images, height, width, _ = (1,) * (4 - len(buffer.shape)) + tuple(map(int, buffer.shape))
+            shapes.append((images, height, width))
+        return cls(form, *shapes)
 
     @property
     def are_same(self) -> bool:

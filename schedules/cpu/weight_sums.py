@@ -86,12 +86,9 @@ class _Kernel:
         self, form: Conv2d, is_product: bool, buffers: list[tirx.Buffer], row: TargetRow, threads: int
     ) -> None:
         self.form, self.is_product, self.buffers = form, is_product, buffers
-        data, gradient = (
-            (1,) * (4 - len(buffer.shape)) + tuple(int(extent) for extent in buffer.shape)
-            for buffer in buffers[:2]
-        )
-        self.places = Places(form, data[:3], gradient[:3])
-        self.sizes = data[3] // form.groups, gradient[3] // form.groups
+        self.places = Places.of(form, *buffers[:2])
+        inner, outer = (int(buffer.shape[-1]) // form.groups for buffer in buffers[:2])
+        self.sizes = inner, outer
         self.taps = form.kernel[0] * form.kernel[1]
         # The result's rows are the data's channels in a product, and the gradient's in a convolution.
         self.plan = Plan.of(self.places, self.sizes, is_product, row, threads)

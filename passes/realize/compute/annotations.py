@@ -83,3 +83,8 @@ WINDOWS = "tvmq.windows"
 
 PHASES = "tvmq.phases"
 """Marks a block whose rows and columns take turns in what they read: every so manieth, down and across, reads alike."""
+
+PACKED = "tvmq.packed"
+"""Marks the block of a function that only brings weights into a kernel's layout, ``[..., taps, steps, lanes, depth]``;
+its value is how many axes are in front of the taps.
+"""

@@ -26,8 +26,8 @@ from tvm import te, tirx
 
 from ...hub.arithmetic import bounds_of, largest_sums
 from ...hub.packing import ceil_div, padded_rows
-from .annotations import HELD, KERNEL
-from .contraction import Conv2d, finish
+from .annotations import HELD, KERNEL, PHASES
+from .contraction import Conv2d, finish, or_outside
 from .epilogue import Epilogue
 
 
@@ -115,6 +115,35 @@ def depthwise_conv2d(
         return [n, h, w, channel // lanes, channel % lanes], channel, index
 
     return finish(accumulator, (batch, out_h, out_w, channels), position, arrays, epilogue)
+
+
+FEW_TAPS = 9
+"""Of a kernel, at most, that is faster without a padded copy: each output then reads all of its inputs again."""
+
+
+def unpadded_conv2d(data: te.Tensor, weight: te.Tensor, *, geometry: Conv2d) -> te.Tensor:
+    """Return the depthwise convolution (N, OH, OW, C) of data (N, H, W, C) of floats with a weight (KH, KW, C).
+
+    Taps that see padding are left out, so data are read as they lie.
+    """
+    batch, height, width, channels = (int(extent) for extent in data.shape)
+    right, (down, across) = geometry.padding[3], geometry.strides
+
+    def body(n, h, w, channel):
+        total = tirx.const(0, "float32")
+        for i in range(geometry.kernel[0]):
+            for j in range(geometry.kernel[1]):
+                row, column, conditions = geometry.locate(
+                    h * down + i * geometry.dilation[0],
+                    w * across + j * geometry.dilation[1],
+                    *(height, width, width + right),
+                )
+                product = data(n, row, column, channel) * weight(i, j, channel)
+                total = total + or_outside(product, conditions)
+        return total
+
+    shape = (batch, *geometry.out_size(height, width), channels)
+    return te.compute(shape, body, name="result", attrs={PHASES: [1, 1]})
 
 
 MOST_HELD = 12

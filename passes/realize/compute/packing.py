@@ -8,6 +8,7 @@ from __future__ import annotations
 from tvm import te, tirx
 
 from ...hub.packing import ceil_div
+from .annotations import PACKED
 from .contraction import or_outside
 
 
@@ -23,7 +24,7 @@ def pack_conv2d(weight: te.Tensor, *, groups: int, lanes: int, depth: int) -> te
         conditions += [channel < in_channels] if in_channels % depth else []
         return or_outside(weight(group * group_out + out, channel, tap_h, tap_w), conditions)
 
-    return te.compute((groups, blocks, *kernel, steps, lanes, depth), body, name="packed")
+    return te.compute((groups, blocks, *kernel, steps, lanes, depth), body, name="packed", attrs={PACKED: 2})
 
 
 def pack_pointwise(weight: te.Tensor, *, lanes: int, depth: int) -> te.Tensor:
@@ -37,7 +38,12 @@ def pack_pointwise(weight: te.Tensor, *, lanes: int, depth: int) -> te.Tensor:
         conditions += [row < inner] if inner % depth else []
         return or_outside(weight(column, row, zero, zero), conditions)
 
-    return te.compute((ceil_div(columns, lanes), ceil_div(inner, depth), lanes, depth), body, name="packed")
+    return te.compute(
+        (ceil_div(columns, lanes), ceil_div(inner, depth), lanes, depth),
+        body,
+        name="packed",
+        attrs={PACKED: 1},
+    )
 
 
 def pack_matmul(weight: te.Tensor, *, lanes: int, depth: int) -> te.Tensor:
@@ -50,7 +56,12 @@ def pack_matmul(weight: te.Tensor, *, lanes: int, depth: int) -> te.Tensor:
         conditions += [row < inner] if inner % depth else []
         return or_outside(weight(row, column), conditions)
 
-    return te.compute((ceil_div(columns, lanes), ceil_div(inner, depth), lanes, depth), body, name="packed")
+    return te.compute(
+        (ceil_div(columns, lanes), ceil_div(inner, depth), lanes, depth),
+        body,
+        name="packed",
+        attrs={PACKED: 1},
+    )
 
 
 def pack_depthwise(weight: te.Tensor, *, lanes: int) -> te.Tensor:
@@ -63,3 +74,10 @@ def pack_depthwise(weight: te.Tensor, *, lanes: int) -> te.Tensor:
         return or_outside(weight(channel, tirx.const(0, "int32"), tap_h, tap_w), conditions)
 
     return te.compute((*kernel, ceil_div(channels, lanes), lanes), body, name="packed")
+
+
+def by_taps(weight: te.Tensor) -> te.Tensor:
+    """Return a ``[C, 1, KH, KW]`` weight as ``[KH, KW, C]``."""
+    channels, _, *kernel = weight.shape
+    zero = tirx.const(0, "int32")
+    return te.compute((*kernel, channels), lambda i, j, channel: weight(channel, zero, i, j), name="by_taps")

@@ -16,14 +16,13 @@ from tvm import relax
 from ...hub.graph import op_name, shape_of
 from ...hub.op_patterns import INJECTIVE, OPAQUE, OUT_ELEMWISE_FUSABLE
 from ...hub.packing import ceil_div
+from ...realize.compute import packing
 from ...realize.compute.contraction import Conv2d
+from ...realize.compute.depthwise import FEW_TAPS
 from ...realize.compute.naming import kernel_name
 from . import phases as phase_kernels
 from . import weight_sums
 from .phases import Phase, interleave, phases, turned
-
-FEW_TAPS = 9
-"""Of a depthwise convolution's phase, at most, where one kernel of all is as fast as those of forward convolutions."""
 
 
 def data_gradient(
@@ -89,10 +88,15 @@ def _depthwise(
     size: tuple[int, int],
 ) -> relax.Expr:
     """Return the gradient of a depthwise convolution by its data, all phases in one kernel."""
-    by_taps = builder.emit(relax.op.permute_dims(weight, (2, 3, 0, 1)))
+    by_taps = builder.call_te(
+        packing.by_taps,
+        weight,
+        primfunc_name_hint="weights_by_taps",
+        primfunc_attrs={"op_pattern": INJECTIVE},
+    )
     return builder.call_te(
         partial(phase_kernels.depthwise, geometry=geometry, size=size),
-        *(gradient, builder.emit(relax.op.squeeze(by_taps, [3]))),
+        *(gradient, builder.emit(by_taps)),
         primfunc_name_hint=kernel_name(
             "depthwise_data", (*shape_of(gradient)[:1], *size), geometry.out_channels, geometry.kernel
         ),

@@ -15,6 +15,8 @@ from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
 from tvmq.targets.rows import PORTABLE
 
+AVX512 = row_of(parse_target("llvm -mcpu=skylake-avx512"))
+"""LLVM makes two vectors of each of its own where registers are shorter."""
 GRADIENTS = {"data": data_gradient, "weight": weight_gradient}
 
 
@@ -143,9 +145,11 @@ def test_convolution(name, kind):
 @pytest.mark.parametrize("kind", GRADIENTS)
 @pytest.mark.parametrize("name", ["1x1", "3x3, stride 2", "groups", "many channels", "depthwise, stride 2"])
 @pytest.mark.parametrize(
-    ("cores", "row"), [(1, None), (3, None), (16, None), (2, PORTABLE)], ids=["1", "3", "16", "portable"]
+    ("cores", "row"),
+    [(1, None), (3, None), (16, None), (2, PORTABLE), (2, AVX512)],
+    ids=["1", "3", "16", "portable", "512 bits"],
 )
-def test_threads_and_short_vectors(cores, row, name, kind):
+def test_threads_and_vectors_of_any_length(cores, row, name, kind):
     case = CASES[name]
     data, weight, gradient = case.operands()
 
@@ -174,6 +178,22 @@ def test_product(lead, inner, columns, kind):
         "weight": data.reshape(-1, inner).T @ gradient.reshape(-1, columns),
     }
     np.testing.assert_array_equal(result, expected[kind])
+
+
+def test_sums_of_several_threads_are_the_same_bits_each_time():
+    rng = np.random.default_rng(0)
+    data, gradient = (rng.standard_normal((1500, width)).astype(np.float32) for width in (40, 24))
+    weight = np.zeros((40, 24), np.float32)
+
+    def emit(builder, x, w, dy):
+        return weight_gradient(builder, relax.op.matmul(x, w), x, w, dy)
+
+    first, _ = run(emit, [data, weight, gradient])
+    # 1500 products of two parts and their sum round once each.
+    bound = 1502 * 2.0**-24 * np.abs(data.T) @ np.abs(gradient)
+    assert (np.abs(first - data.astype(np.float64).T @ gradient) <= bound).all()
+    for _ in range(3):
+        np.testing.assert_array_equal(run(emit, [data, weight, gradient])[0], first)
 
 
 @pytest.mark.parametrize("name", ["1x1", "3x3", "3x3, stride 2", "depthwise", "depthwise, stride 2"])
