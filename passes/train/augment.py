@@ -23,7 +23,7 @@ SMALL = 64
 """Pixels a side below which a part is the whole image, shifted by an eighth at most: less of it shows nothing."""
 MIXED = 0.5
 """Share of the samples that are mixtures."""
-IMAGE_CHANNELS, LEAST_SIZE = (1, 3, 4), 16
+IMAGE_CHANNELS, LEAST_SIZE = (1, 3, 4), 8
 
 
 def is_image(shape: Sequence[int], dtype: str) -> bool:

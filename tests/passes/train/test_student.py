@@ -1,0 +1,162 @@
+"""The student begins as the hub's simulation, has the gradients of the engine in NumPy, and goes back into the hub."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tvm import relax
+
+from tvmq.passes.hub.graph import bindings_of, op_name, rebuild, results_of
+from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
+from tvmq.passes.hub.parameters import along
+from tvmq.passes.hub.steps import simulated_form
+from tvmq.passes.improve.backward import channels_last
+from tvmq.passes.improve.trainable import Trainable
+from tvmq.passes.train.batch import batched
+from tvmq.passes.train.losses import squares
+from tvmq.passes.train.objective import Term, images_last, objective
+from tvmq.passes.train.student import BIASES, CONSTANTS, PLACES, STEPS, WEIGHT_SCALES, Student, put_into
+from tvmq.search.host import function_on_host, run_on_host
+
+from ..modules import const, module
+from .networks import CLASSES, FINE, calibrated, samples
+
+BATCH = 3
+
+
+@pytest.fixture(scope="module")
+def hub():
+    return _tupled(calibrated())
+
+
+def _tupled(mod):
+    return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple(results_of(mod)))
+
+
+@pytest.fixture(scope="module")
+def student(hub):
+    return Student.of(batched(hub, BATCH))
+
+
+@pytest.fixture(scope="module")
+def function(student):
+    return function_on_host(images_last(student.mod))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.concatenate([sample["x"] for sample in samples(BATCH, seed=5)])
+
+
+def _given(student, **new):
+    values = {parameter.key: parameter.values for parameter in student.parameters} | new
+    return [values[parameter.key] for parameter in student.parameters]
+
+
+def _run(function, student, images, finer=1.0, **new):
+    return function([images, *_given(student, **new), np.array(finer, np.float32)])[0]
+
+
+def _simulated(hub, images):
+    run = run_on_host(simulated_form(hub))
+    return np.concatenate([run({"x": image[None]})[0] for image in images])
+
+
+def test_it_begins_as_the_simulation(hub, student, function, images):
+    np.testing.assert_allclose(_run(function, student, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
+
+
+def test_finer_steps_come_to_the_float_model(hub, student, function, images):
+    # The places of weights begin a quarter of a step from their integers at most: those are the float weights here.
+    own = {
+        f"{PLACES}:{pair.name}": pair.values / along(pair.scales, pair.axis, pair.values.ndim)
+        for pair in weight_pairs(hub)
+    }
+    run = run_on_host(float_form(hub))
+    exact = np.concatenate([run({"x": image[None]})[0] for image in images])
+    far, near = (
+        np.abs(_run(function, student, images, finer, **own) - exact).max() for finer in (1.0, 2.0**12)
+    )
+    assert near < 0.1 * far
+
+
+def test_gradients_are_those_of_the_engine_in_numpy(images):
+    # Of 8 bits in activations: where a value on the edge of two steps falls to the other side, little follows.
+    hub = _tupled(calibrated(FINE))
+    student = Student.of(batched(hub, BATCH))
+    target = np.random.default_rng(1).standard_normal((BATCH, CLASSES)).astype(np.float32)
+    made = objective(student, [Term(0, squares, 1.0)], 1)
+    assert made.missing == ()
+    loss, result, *gradients = function_on_host(made.mod)(
+        [images, target, *_given(student), np.array(1.0, np.float32)]
+    )
+    found = dict(zip([parameter.key for parameter in student.parameters], gradients, strict=True))
+    learns = {pair.dequantize for pair in [*weight_pairs(hub), *activation_pairs(hub)]}
+    other = Trainable(hub, learns)
+    (own,) = other.forward([channels_last(images)])
+    np.testing.assert_allclose(result, own, rtol=1e-2, atol=1e-2 * np.abs(own).max())
+    energy = np.square(target).mean(-1, keepdims=True)
+    shares = 1.0 / (energy + 0.1 * energy.mean())
+    shares /= (shares * energy).sum() * CLASSES
+    np.testing.assert_allclose(loss, (shares * np.square(result - target)).sum(), rtol=1e-4)
+    for parameter in other.parameters:
+        parameter.restart()
+    other.backward([2.0 * shares * (own - target)])
+
+    def same(given, wanted):
+        assert np.linalg.norm(given - wanted) < 0.02 * np.linalg.norm(wanted)
+
+    for name, learned in other.weights.items():
+        same(found[f"{PLACES}:{name}"], learned.places.gradient)
+        same(found[f"{WEIGHT_SCALES}:{name}"] * learned.scales, learned.growth.gradient)
+        shift = other.shifts[name][0]
+        same(found[f"{BIASES}:{name}:0"] * shift._unit, shift.share.gradient)
+    for name, step in other.steps.items():
+        same(found[f"{STEPS}:{name}"] * step.scale, step.growth.gradient)
+
+
+def test_what_is_learned_goes_back_into_the_hub(hub, student, function, images):
+    rng = np.random.default_rng(2)
+    new = {
+        parameter.key: np.asarray(
+            parameter.values + parameter.unit * rng.uniform(-0.2, 0.2, parameter.values.shape), np.float32
+        )
+        for parameter in student.parameters
+    }
+    assert {parameter.kind for parameter in student.parameters} == {PLACES, WEIGHT_SCALES, BIASES, STEPS}
+    learned = put_into(hub, new)
+    np.testing.assert_allclose(
+        _simulated(learned, images), _run(function, student, images, **new), rtol=1e-3, atol=1e-3
+    )
+    assert not np.allclose(_simulated(learned, images), _simulated(hub, images), rtol=1e-2, atol=1e-2)
+    for old, found in zip(weight_pairs(hub), weight_pairs(learned), strict=True):
+        assert found.integers.min() >= old.limits[0]
+        assert found.integers.max() <= old.limits[1]
+
+
+def test_constants_of_float_operators_learn_too(images):
+    def body(b, x):
+        scaled = b.add(relax.op.multiply(x, const(1, 3, 1, 1)))
+        moved = b.add(relax.op.add(scaled, const(1, 3, 1, 1, seed=2)))
+        return b.add(relax.op.multiply(moved, relax.const(2.0, "float32")))
+
+    mod = module({"x": images.shape}, body)
+    student = Student.of(mod)
+    assert [parameter.kind for parameter in student.parameters] == [CONSTANTS, CONSTANTS]
+    new = {parameter.key: parameter.values + 1 for parameter in student.parameters}
+    changed = put_into(mod, new)
+    constants = [
+        binding.value.args[1].value.numpy()
+        for binding in bindings_of(changed)
+        if op_name(binding.value) in ("relax.multiply", "relax.add")
+    ]
+    assert np.array_equal(constants[0], const(1, 3, 1, 1).value.numpy() + 1)
+    assert np.array_equal(constants[1], const(1, 3, 1, 1, seed=2).value.numpy() + 1)
+    assert constants[2] == 2.0
+
+
+def test_what_does_not_learn_is_a_constant(hub, images):
+    student = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == STEPS)
+    assert {parameter.kind for parameter in student.parameters} == {STEPS}
+    function = function_on_host(images_last(student.mod))
+    np.testing.assert_allclose(_run(function, student, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
