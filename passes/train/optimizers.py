@@ -98,10 +98,11 @@ def _adam() -> None:
         share = gradient[at]
         moved = mean[at] + _number(1.0 - BETA1) * (share - mean[at])
         squared = square[at] + _number(1.0 - BETA2) * (share * share - square[at])
+        change = units[at] * moved * correction / (tirx.sqrt(squared) + _number(EPSILON))
+        # First what reads the moments as they were: an expression is computed anew wherever it stands.
+        T.buffer_store(values, values[at] - rate * (change + decays[at] * values[at]), [at])
         T.buffer_store(mean, moved, [at])
         T.buffer_store(square, squared, [at])
-        change = units[at] * moved * correction / (tirx.sqrt(squared) + _number(EPSILON))
-        T.buffer_store(values, values[at] - rate * (change + decays[at] * values[at]), [at])
 
     _each(size, body)
 
@@ -113,8 +114,8 @@ def _sgd() -> None:
 
     def body(at: Any) -> None:
         moved = _number(MOMENTUM) * momentum[at] + gradient[at]
-        T.buffer_store(momentum, moved, [at])
         T.buffer_store(values, values[at] - rate * (units[at] * moved + decays[at] * values[at]), [at])
+        T.buffer_store(momentum, moved, [at])
 
     _each(size, body)
 

@@ -11,15 +11,26 @@ from PIL import Image
 
 import tvmq
 from tvmq.config.config import DEFAULT_SCHEME, read_config, read_values
-from tvmq.config.table import CALIBRATION, IMAGE, OPTIONS, QUANTIZATION, SCHEME, SEARCH, SECTIONS
+from tvmq.config.table import (
+    CALIBRATION,
+    FINE_TUNE,
+    FINE_TUNES,
+    IMAGE,
+    OPTIONS,
+    QUANTIZATION,
+    SCHEME,
+    SEARCH,
+    SECTIONS,
+)
 from tvmq.errors import TvmqError
 from tvmq.frontends.samples.files import CalibrationFiles
 from tvmq.frontends.samples.images import ImageOptions
 from tvmq.frontends.samples.labelled import LabelledFiles
+from tvmq.passes.annotate.learning import FineTuneOptions
 from tvmq.passes.annotate.options import QuantizeOptions
 from tvmq.search.options import SearchOptions
 
-ELSEWHERE = {"hardware", "calibration_cache", "parameters", "metric", "max_drop"}
+ELSEWHERE = {"hardware", "calibration_cache", "parameters", "metric", "max_drop", "fine_tune"}
 """Fields of the options whose rows are in other sections, and two that are for Python alone."""
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 WHOLE = """
@@ -76,6 +87,26 @@ trials = 10
 state = "search.json"
 output = "found.toml"
 
+[fine_tune]
+on = true
+steps = 200
+budget = "20min"
+batch = 16
+rate = 0.002
+optimizer = "sgd"
+decay = 0.01
+learns = ["scales", "biases"]
+features = 0.5
+drop = 0.3
+progressive = [8, 6]
+freeze = 0.02
+stochastic = true
+augment = "crop"
+held_out = 0.2
+seed = 3
+labels = "learned.txt"
+checkpoint = "state.npz"
+
 [accuracy]
 data = "labels.txt"
 max_drop = 1
@@ -121,6 +152,16 @@ def write(tmp_path):
 def test_every_key_reaches_its_option(write, tmp_path):
     write(HARDWARE, "npu.toml")
     config = read_config(write(WHOLE))
+    images = ImageOptions(
+        size=(256,),
+        resize="cubic",
+        views=3,
+        scale=1.0,
+        mean=(123.675, 116.28, 103.53),
+        std=(58.4,),
+        layout="NCHW",
+        color="bgr",
+    )
     assert (config.scheme, config.target) == ("w4a8", "llvm -mcpu=znver3")
     assert config.options.hardware.name == "npu"
     assert dataclasses.replace(config.options, hardware=None) == QuantizeOptions(
@@ -155,16 +196,25 @@ def test_every_key_reaches_its_option(write, tmp_path):
         allow_wider=True,
         quantize_first=False,
         quantize_last=False,
-    )
-    images = ImageOptions(
-        size=(256,),
-        resize="cubic",
-        views=3,
-        scale=1.0,
-        mean=(123.675, 116.28, 103.53),
-        std=(58.4,),
-        layout="NCHW",
-        color="bgr",
+        fine_tune=FineTuneOptions(
+            steps=200,
+            budget=1200.0,
+            batch=16,
+            rate=0.002,
+            optimizer="sgd",
+            decay=0.01,
+            learns=("scales", "biases"),
+            features=0.5,
+            drop=0.3,
+            progressive=(8, 6),
+            freeze=0.02,
+            stochastic=True,
+            augment=("crop",),
+            held_out=0.2,
+            seed=3,
+            labels=LabelledFiles(tmp_path / "learned.txt", images),
+            checkpoint=tmp_path / "state.npz",
+        ),
     )
     assert config.calibration == CalibrationFiles(tmp_path / "data/images.txt", images, 100, "images")
     assert config.search == SearchOptions(
@@ -190,11 +240,16 @@ def test_the_sample_has_every_key(write):
 
 @pytest.mark.parametrize(
     ("section", "options"),
-    [(QUANTIZATION, QuantizeOptions), (SEARCH, SearchOptions), (IMAGE, ImageOptions)],
+    [
+        (QUANTIZATION, QuantizeOptions),
+        (SEARCH, SearchOptions),
+        (FINE_TUNE, FineTuneOptions),
+        (IMAGE, ImageOptions),
+    ],
 )
 def test_the_table_has_every_field(section, options):
     fields = {field.name for field in dataclasses.fields(options)} - ELSEWHERE
-    assert {row.key for row in OPTIONS if row.section == section} - {SCHEME.key} == fields
+    assert {row.key for row in OPTIONS if row.section == section} - {SCHEME.key, FINE_TUNES.key} == fields
 
 
 def test_no_two_rows_share_a_name():
@@ -317,3 +372,27 @@ def test_quantize_says_what_it_skipped(write, tmp_path, caplog):
 def test_sections_of_the_table_in_order():
     sections = list(dict.fromkeys(row.section for row in OPTIONS))
     assert sections == list(SECTIONS) and CALIBRATION in sections
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"),
+    [("on = true", True), ("steps = 5", True), ("on = false\nsteps = 5", False), ("on = false", False)],
+)
+def test_what_is_said_of_fine_tuning_turns_it_on(write, text, is_on):
+    config = read_config(write(f"[quantization]\n[fine_tune]\n{text}\n"))
+    assert (config.options.fine_tune is not None) == is_on
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('budget = "soon"', "a time, such as 90s, 20min or 1h"),
+        ("budget = 0", "budget of fine-tuning must be a time"),
+        ('learns = ["colours"]', "'colours'"),
+        ("progressive = [9]", "from 3 to 8"),
+        ('optimizer = "lion"', "adamw or adam or sgd"),
+    ],
+)
+def test_what_fine_tuning_does_not_take(write, text, says):
+    with pytest.raises(TvmqError, match=says):
+        read_config(write(f"[quantization]\n[fine_tune]\n{text}\n"))
