@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .frontends.onnx.load import load_onnx as load_onnx
     from .frontends.samples.files import CalibrationFiles as CalibrationFiles
     from .frontends.tflite.load import load_tflite as load_tflite
+    from .passes.annotate.learning import FineTuneOptions as FineTuneOptions
     from .ranges import Range as Range
     from .runtime.package import load as load
     from .search.options import SearchOptions as SearchOptions
@@ -53,6 +54,7 @@ _LOCATIONS = {
     "CLibrary": "runtime.c_library.library",
     "CalibrationFiles": "frontends.samples.files",
     "CompileOptions": "schedules.options",
+    "FineTuneOptions": "passes.annotate.learning",
     "Package": "runtime.package",
     "QuantizeOptions": "passes.annotate.options",
     "QuantizedModel": "api",

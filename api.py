@@ -28,8 +28,10 @@ from .passes.hub.open_dims import at, ranges_of, top_of
 from .passes.hub.pairs import float_form
 from .passes.hub.schemes import get_scheme
 from .passes.pipeline import CalibrationData, quantization_passes
+from .passes.realize.fold_weights import FoldWeights
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
+from .passes.train.trainable import TrainableModel
 from .passes.weight_only.restore import RestoreWeights
 from .report.against_float import against_float, float_outputs
 from .report.collect import SAMPLES, collect
@@ -160,6 +162,29 @@ class QuantizedModel:
             found = samples_for(samples, self.mod)
             report = collect(stages, self.scheme, found, limit, run_on_host, progress)
             return report if package is None else with_package(report, package, next(iter(found)))
+
+    def trainable(self, batch: int = 16) -> TrainableModel:
+        """Return the model for a training loop of one's own: its parameters, and their gradients of any loss.
+
+        ``trained`` makes a model of what has been learned. Raises ``TvmqError`` where the model came quantized.
+
+        Parameters
+        ----------
+        batch : how many samples go through at a time.
+        """
+        if self.stages is None:
+            raise TvmqError(
+                "a model that came quantized has no float weights to train: give quantize the float model"
+            )
+        with explained("training"):
+            return TrainableModel(self.stages.simulated, function_on_host, batch)
+
+    def trained(self, model: TrainableModel) -> QuantizedModel:
+        """Return this model with what ``trainable`` has learned since."""
+        with explained("training"):
+            learned = model.learned()
+            stages = None if self.stages is None else replace(self.stages, simulated=learned)
+            return replace(self, mod=FoldWeights()(learned), stages=stages)
 
     def against_float(self, package: Package | None, samples: Samples = ()) -> AgainstFloat | None:
         """Return how near what ``compile`` made of this model is to float, by running it; None without samples.

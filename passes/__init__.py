@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..targets.features import row_of as row_of
     from ..targets.parse import parse_target as parse_target
     from .annotate.annotate import Annotate as Annotate
+    from .annotate.learning import FineTuneOptions as FineTuneOptions
     from .annotate.options import QuantizeOptions as QuantizeOptions
     from .calibrate.calibrate import Calibrate as Calibrate
     from .calibrate.on_samples import ReadsSamples as ReadsSamples
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
     from .scripting.instruments import PassTimes as PassTimes
     from .scripting.instruments import VerifyPasses as VerifyPasses
     from .scripting.pass_list import Pipeline as Pipeline
+    from .train.fine_tune import FineTune as FineTune
+    from .train.fine_tune import KeepTeacher as KeepTeacher
+    from .train.fine_tune import Teacher as Teacher
+    from .train.trainable import TrainableModel as TrainableModel
     from .weight_only.compress import CompressWeights as CompressWeights
     from .weight_only.restore import RestoreWeights as RestoreWeights
 
@@ -68,6 +73,7 @@ _LOCATIONS = {
     ".targets.parse": "parse_target",
     "prepare.prepare": "Prepare",
     "annotate.annotate": "Annotate",
+    "annotate.learning": "FineTuneOptions",
     "annotate.options": "QuantizeOptions",
     "calibrate.calibrate": "Calibrate",
     "calibrate.on_samples": "ReadsSamples RunsModel",
@@ -102,6 +108,8 @@ _LOCATIONS = {
     "realize.fold_weights": "FoldWeights",
     "realize.layout": "Layout",
     "realize.realize": "Realize",
+    "train.fine_tune": "FineTune KeepTeacher Teacher",
+    "train.trainable": "TrainableModel",
     "weight_only.compress": "CompressWeights",
     "weight_only.restore": "RestoreWeights",
 }

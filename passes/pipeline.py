@@ -172,8 +172,15 @@ def _learning_passes(options: QuantizeOptions, data: CalibrationData, teacher: T
     """Return the pass that lets all parameters learn, where that is wanted."""
     if options.fine_tune is None:
         return []
-    learned = {"options": options.fine_tune, "teacher": teacher, "labelled": data.labelled}
-    return [FineTune(compile_function=data.compile_function, **learned, **data.arguments)]
+    return [
+        FineTune(
+            options=options.fine_tune,
+            teacher=teacher,
+            labelled=data.labelled,
+            compile_function=data.compile_function,
+            **data.arguments,
+        )
+    ]
 
 
 def _has_scales(options: QuantizeOptions, data: CalibrationData) -> bool:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...ranges import Range
+
 CROP, MIRROR, MIX = AUGMENTATIONS = ("crop", "mirror", "mix")
 
 LEAST_AREA = 0.35
@@ -26,10 +28,14 @@ MIXED = 0.5
 IMAGE_CHANNELS, LEAST_SIZE = (1, 3, 4), 8
 
 
-def is_image(shape: Sequence[int], dtype: str) -> bool:
+def is_image(shape: Sequence[int | Range], dtype: str) -> bool:
     """Tell whether an input takes images ``[N, C, H, W]``."""
+    fixed = [extent for extent in shape if isinstance(extent, int)]
     return (
-        len(shape) == 4 and dtype == "float32" and shape[1] in IMAGE_CHANNELS and min(shape[2:]) >= LEAST_SIZE
+        len(fixed) == len(shape) == 4
+        and dtype == "float32"
+        and fixed[1] in IMAGE_CHANNELS
+        and min(fixed[2:]) >= LEAST_SIZE
     )
 
 

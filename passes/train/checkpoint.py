@@ -57,7 +57,7 @@ class Checkpoint:
         text = np.array(json.dumps({"key": self.key, **numbers}))
         try:
             with replacing(self.path) as place, open(place, "wb") as file:
-                np.savez(file, numbers=text, **arrays)
+                np.savez(file, **{"numbers": text, **arrays})  # type: ignore[arg-type]
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

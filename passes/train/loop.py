@@ -29,13 +29,10 @@ from .checkpoint import Checkpoint
 from .network import Network
 from .optimizers import Optimizer, schedule
 from .oscillation import Oscillations
-from .student import BIASES, CONSTANTS, PLACES, STEPS, WEIGHT_SCALES
+from .student import PLACES, RATES
 from .vector import Vector
 
 logger = logging.getLogger(__name__)
-
-RATES = {PLACES: 1.0, WEIGHT_SCALES: 0.2, BIASES: 1.0, STEPS: 0.2, CONSTANTS: 0.2}
-"""Of each kind of parameter, in its units, where the rate is 1."""
 
 LOOKS = 20
 """How often the samples held out are looked at."""

@@ -161,7 +161,7 @@ def network(
         terms,
         len(results),
         scores,
-        min((pair.bits for pair in [*activation_pairs(mod), *weight_pairs(mod)]), default=MAX_BITS),
+        _fewest_bits(mod),
         count,
         compile_function(images_last(_float_with(seen, _watched(seen, inside)))),
         compile_function(made.mod),
@@ -169,6 +169,11 @@ def network(
         with_labels,
         drops,
     )
+
+
+def _fewest_bits(mod: IRModule) -> int:
+    bits = [pair.bits for pair in activation_pairs(mod)] + [pair.bits for pair in weight_pairs(mod)]
+    return min(bits, default=MAX_BITS)
 
 
 def fitting_batch(mod: IRModule, wanted: int) -> int:

@@ -124,7 +124,8 @@ def _losses(
     targets: Sequence[relax.Expr],
 ) -> tuple[list[relax.Expr], dict[relax.Var, relax.Expr]]:
     """Return each term's loss, and the gradients of what they compare."""
-    losses, seeds = [], {}
+    losses: list[relax.Expr] = []
+    seeds: dict[relax.Var, relax.Expr] = {}
     for term, target in zip(terms, targets, strict=True):
         value, gradient = term.loss(builder, found[term.result], target)
         losses.append(value)

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, consumers_of, dtype_of, op_name, rebuild
+from ..hub.graph import bindings_of, consumers_of, dtype_of, is_constant, op_name, rebuild
 from .kernels.steps import step
 
 _FORMULA = ("relax.multiply", "relax.minimum", "relax.maximum", "relax.round", "relax.divide")
@@ -21,44 +22,41 @@ _FORMULA = ("relax.multiply", "relax.minimum", "relax.maximum", "relax.round", "
 def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = ()) -> IRModule:
     """Return the module with each formula, and a clip that it alone reads, as one call.
 
-    ``drops`` are the parameters of ``kernels.steps.DROPS``, where values are dropped; those of 8 bits never are.
+    ``drops`` are the parameters of ``kernels.steps.DROPS``, where values are dropped: those of fewer than 8 bits, whose
+    limits are computed (``student``).
     """
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     readers = consumers_of(mod)
+    new: dict[relax.Var, relax.Expr] = {}
 
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         found = _formula(var, values)
-        if found is None:
-            return value
-        data, scale, low, high = found
-        bounds = -math.inf, math.inf
-        if isinstance(data, relax.Var) and len(readers[data]) == 1:
-            clip = values.get(data)
-            if op_name(clip) == "relax.nn.relu":
-                data, bounds = clip.args[0], (0.0, math.inf)
-            elif op_name(clip) == "relax.clip":
-                data, bounds = clip.args[0], tuple(float(limit.value) for limit in clip.args[1:])
-        new = builder_of(data), *map(builder_of, (scale, low, high))
-        data, scale, low, high = new
-        inverse = builder.emit(relax.op.divide(relax.const(np.float32(1.0)), scale))
-        return step(builder, data, [scale, inverse, low, high, *drops], bounds)
+        if found is not None:
+            data, *scalars = found
+            data, bounds = _unclipped(data, values, readers)
+            scale, low, high = (new.get(scalar, scalar) for scalar in scalars)
+            inverse = builder.emit(relax.op.divide(relax.const(np.float32(1.0)), scale))
+            dropped = () if is_constant(low) else drops
+            value = step(builder, new.get(data, data), [scale, inverse, low, high, *dropped], bounds)
+        if isinstance(value, relax.Call | relax.TupleGetItem):
+            value = builder.emit(value)
+        new[var] = value
+        return value
 
-    env: dict[relax.Var, relax.Expr] = {}
+    return relax.transform.DeadCodeElimination()(rebuild(mod, rewrite))
 
-    def builder_of(expr: relax.Expr) -> relax.Expr:
-        return env.get(expr, expr) if isinstance(expr, relax.Var) else expr
 
-    def noting(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        new = rewrite(builder, var, value)
-        new = (
-            new
-            if isinstance(new, relax.Var) or not isinstance(new, relax.Call | relax.TupleGetItem)
-            else builder.emit(new)
-        )
-        env[var] = new
-        return new
-
-    return relax.transform.DeadCodeElimination()(rebuild(mod, noting))
+def _unclipped(
+    data: relax.Expr, values: Mapping[relax.Var, relax.Expr], readers: Mapping[relax.Var, list[relax.Expr]]
+) -> tuple[relax.Expr, tuple[float, float]]:
+    """Return what a clip that nothing else reads takes, and its limits; the data themselves where there is none."""
+    clip = values.get(data) if len(readers.get(data, ())) == 1 else None
+    if op_name(clip) == "relax.nn.relu":
+        return clip.args[0], (0.0, math.inf)
+    if op_name(clip) == "relax.clip":
+        low, high = (float(limit.value) for limit in clip.args[1:])
+        return clip.args[0], (low, high)
+    return data, (-math.inf, math.inf)
 
 
 def _formula(var: relax.Var, values: dict[relax.Var, relax.Expr]) -> tuple[relax.Expr, ...] | None:

@@ -47,6 +47,9 @@ from ..prepare.affine import CHANNEL_AXIS
 PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
 KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS)
 
+RATES = {PLACES: 1.0, WEIGHT_SCALES: 0.2, BIASES: 1.0, STEPS: 0.2, CONSTANTS: 0.2}
+"""Of learning, of each kind in its units, where the rate is 1."""
+
 FINER = "finer"
 
 NEAR = 0.25
@@ -177,8 +180,8 @@ def _parameters(mod: IRModule) -> Iterator[Parameter]:
         for index, reader in enumerate(pair.readers):
             spread = spreads[reader]
             yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
-    for pair in activation_pairs(mod):
-        yield Parameter(pair.name, STEPS, np.array(pair.scale, np.float32), np.float32(pair.scale))
+    for step in activation_pairs(mod):
+        yield Parameter(step.name, STEPS, np.array(step.scale, np.float32), step.scale)
     biased = {var for var, bias in biases_of(mod).items() if bias.weighted in spreads}
     others = members(mod) | biased
     for place, binding in enumerate(bindings_of(mod)):
