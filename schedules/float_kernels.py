@@ -138,7 +138,8 @@ def _product(
 ) -> relax.Expr:
     """Legalize a product; a few rows of one take the other operand as it lies, in float32.
 
-    A matrix for all of a batch is packed by a kernel of its own: then rows of the whole batch share register tiles.
+    A matrix for all of a batch is packed by a kernel of its own, with what comes before it: a transpose, for example.
+    Then rows of the whole batch share register tiles.
 
     Constants with leading axes, one matrix for each element of a batch, are an operand like activations.
     """
@@ -148,8 +149,8 @@ def _product(
     of_two = not is_weight and all(len(shape) > 1 and 0 not in shape for shape in shapes)
     if not of_two or {dtype_of(data), dtype_of(other)} != {"float32"}:
         return _weighted(builder, call, dot=dot)
-    is_shared = len(shapes[0]) > 2 == len(shapes[1])
-    if varying is not None and is_shared and math.prod(shapes[0][:-1]) >= product.PACKING_ROWS:
+    is_packed = len(shapes[1]) == 2 and math.prod(shapes[0][:-1]) >= product.PACKING_ROWS
+    if varying is not None and is_packed and dot.data_dtype == "float32":
         return _weighted(builder, call, dot=dot, varying=varying)
     if shapes[0][-2] < product.PACKING_ROWS and not dot.any_extent:
         dot = few_rows

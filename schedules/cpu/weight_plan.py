@@ -18,6 +18,12 @@ MOST_PLACES = 160
 COPYING_TILES = 8
 """From so many tiles on that read the same columns, these are copied first, one place behind the other."""
 
+TURNING = 4
+"""Cycles that a sum costs whose rows and columns are not those of the result."""
+
+FEW_PLACES = 64
+"""Up to so many the result is more than what it is made of: it is written along its rows."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,6 +39,7 @@ class Plan:
     chunks, chunk : of a slice: how many, and rows of each.
     block_tiles : tiles whose rows stay in the second-level cache from one tile of columns to the next.
     copies : whether the columns of a tile are copied first.
+    by_rows : whether tiles that follow each other have the same rows; else they have the same columns.
     """
 
     by_data: bool
@@ -46,34 +53,38 @@ class Plan:
     chunk: int
     block_tiles: int
     copies: bool
+    by_rows: bool
 
     @classmethod
     def of(
-        cls, places: Places, channels: tuple[int, int], prefers_data: bool, row: TargetRow, threads: int
+        cls, places: Places, channels: tuple[int, int], is_product: bool, row: TargetRow, threads: int
     ) -> Plan:
         """Return the cut.
 
         Parameters
         ----------
         channels : of a group of the data, and of the gradient.
-        prefers_data : what ``by_data`` is where both are as fast.
+        is_product : whether rows of the result are channels of the data; else those of the gradient.
         """
         cuts = []
         for extent, width in (channels, channels[::-1]):
             vectors = Vectors.of(width, row.vector_bits // 32)
             cuts.append((extent, vectors, tile_of(extent, vectors.count, row.vector_registers)))
-        faster = cuts[0][2].cycles - cuts[1][2].cycles
-        by_data = faster < 0 or (faster == 0 and prefers_data)
-        extent, vectors, tile = cuts[0 if by_data else 1]
-
         images, height, width = places.result
         rows, length = (images * height * width, 1) if places.are_same else (images * height, width)
+        faster = rows * length * (cuts[0][2].cycles - cuts[1][2].cycles)
+        turning = TURNING * channels[0] * channels[1]
+        by_data = faster < (turning if is_product else -turning)
+        extent, vectors, tile = cuts[0 if by_data else 1]
+
         slices = threads if rows * length >= PLACES_A_THREAD * threads else 1
         own = ceil_div(rows, slices)
         chunks = ceil_div(own, max(1, MOST_PLACES // length))
         chunk = ceil_div(own, chunks)
+        few = chunks == 1 and chunk * length <= FEW_PLACES
         return cls(
             *(by_data, extent, vectors, tile, rows, slices, 1 if slices > 1 else threads, chunks, chunk),
             block_tiles=max(1, row.l2_bytes // 2 // (4 * tile.rows * chunk * length)),
-            copies=places.are_same and extent >= COPYING_TILES * tile.rows,
+            copies=not few and places.are_same and extent >= COPYING_TILES * tile.rows,
+            by_rows=few,
         )

@@ -169,22 +169,30 @@ class _Kernel:
     def _block(self, chunk: _Chunk, first: tirx.Expr | int, count: tirx.Expr | int, rest: int) -> None:
         """Emit tiles of rows, and the ``rest`` behind the last, that share a pass over the columns."""
         plan, (whole, left) = self.plan, self.plan.vectors.groups(self.plan.tile.together)
-        lanes = plan.vectors.lanes
+
+        def all_columns(emit: Callable[[_Columns], None]) -> None:
+            with T.serial(0, whole) as group:
+                vectors = [group * plan.tile.together + each for each in range(plan.tile.together)]
+                emit(_Columns(vectors, [vector * plan.vectors.lanes for vector in vectors]))
+            if left:
+                emit(_Columns(left, [plan.vectors.first_column(vector) for vector in left]))
+
+        def all_rows(emit: Callable[[tirx.Expr, int], None]) -> None:
+            if not isinstance(count, int) or count:
+                with T.serial(0, count) as each:
+                    emit((first + each) * plan.tile.rows, plan.tile.rows)
+            if rest:
+                emit(tirx.const(plan.extent - rest, "int32"), rest)
 
         def tiles(columns: _Columns) -> None:
             if plan.copies:
                 self._copy(chunk, columns)
-            if not isinstance(count, int) or count:
-                with T.serial(0, count) as each:
-                    self._tile(chunk, (first + each) * plan.tile.rows, plan.tile.rows, columns)
-            if rest:
-                self._tile(chunk, tirx.const(plan.extent - rest, "int32"), rest, columns)
+            all_rows(lambda row, rows: self._tile(chunk, row, rows, columns))
 
-        with T.serial(0, whole) as group:
-            vectors = [group * plan.tile.together + each for each in range(plan.tile.together)]
-            tiles(_Columns(vectors, [vector * lanes for vector in vectors]))
-        if left:
-            tiles(_Columns(left, [plan.vectors.first_column(vector) for vector in left]))
+        if plan.by_rows:
+            all_rows(lambda row, rows: all_columns(lambda columns: self._tile(chunk, row, rows, columns)))
+        else:
+            all_columns(tiles)
 
     def _copy(self, chunk: _Chunk, columns: _Columns) -> None:
         """Emit the copy of the columns of a chunk's places, one place behind the other."""

@@ -51,8 +51,7 @@ def test_quantize_rounds_half_to_even():
     np.testing.assert_array_equal(run(call, (x, data)), [3, 5, 5, 3, 1, 127, -128])
 
 
-def test_a_weight_that_varies_is_left_to_relax():
-    """No packing ahead of time; the result is right all the same."""
+def test_a_matrix_that_varies_is_packed_while_the_model_runs():
     rng = np.random.default_rng(0)
     left, right = (
         rng.standard_normal((5, 7)).astype(np.float32),
@@ -61,6 +60,10 @@ def test_a_weight_that_varies_is_left_to_relax():
     x, y = var("x", left), var("y", right)
     result = run(relax.op.matmul(x, y), (x, left), (y, right))
     np.testing.assert_allclose(result, left @ right, atol=7 * 2.0**-24 * 20)
+    assert [name for name, _ in build(relax.op.matmul(x, y), x, y).kernels] == [
+        "pack_weights",
+        "matmul_5x7_3ch",
+    ]
 
 
 def test_constants_of_a_batch_are_multiplied_like_activations():
