@@ -125,9 +125,10 @@ def quantization_passes(
     teacher = Teacher()
     return Pipeline(
         [
+            *_keeping(teacher, options.fine_tune is not None and _has_bits(scheme, options)),
             *calibration_passes(scheme, row, options, data),
             *_sparing_passes(scheme, options, data),
-            *([KeepTeacher(teacher)] if options.fine_tune is not None else []),
+            *_keeping(teacher, options.fine_tune is not None and not _has_bits(scheme, options)),
             *_rounding_passes(scheme, options, data),
             *_learning_passes(options, data, teacher),
             FoldWeights(),
@@ -168,6 +169,15 @@ def calibration_passes(
     return Pipeline(passes)
 
 
+def _keeping(teacher: Teacher, wanted: bool) -> list[Pass]:
+    """Return the pass that keeps the float model, where that is wanted here."""
+    return [KeepTeacher(teacher)] if wanted else []
+
+
+def _has_bits(scheme: Scheme, options: QuantizeOptions) -> bool:
+    return scheme.binary or any(bits in ONE_BIT for bits in options.bits.values())
+
+
 def _learning_passes(options: QuantizeOptions, data: CalibrationData, teacher: Teacher) -> list[Pass]:
     """Return the pass that lets all parameters learn, where that is wanted."""
     if options.fine_tune is None:
@@ -206,7 +216,7 @@ def _float_passes(scheme: Scheme, options: QuantizeOptions, data: CalibrationDat
     if strength:
         passes.append(CenterActivations(**data.arguments))
         passes.append(EqualizeActivations(strength=strength, **data.arguments))
-    if scheme.binary or any(bits in ONE_BIT for bits in options.bits.values()):
+    if _has_bits(scheme, options):
         kept = data.outputs or KeptOutputs()
         passes.append(Binarize(options=options, all_layers=scheme.binary, outputs=kept, **data.arguments))
     return passes

@@ -29,7 +29,7 @@ from ..hub.contract import module_pass
 from ..hub.fingerprint import fingerprint
 from ..hub.graph import bindings_of, input_specs, results_of, shape_of
 from ..hub.lane_sums import is_merged, limit_sums
-from ..hub.pairs import WeightParameters, activation_pairs, edit, weight_pairs
+from ..hub.pairs import WeightParameters, edit, weight_pairs
 from ..hub.schemes import Scheme
 from .augment import AUGMENTATIONS, MIRROR, Augment
 from .batches import Data
@@ -52,12 +52,12 @@ _KINDS = {
 
 @dataclass
 class Teacher:
-    """Keeps the module of which the float form teaches: behind ``Calibrate``, before anything is rounded."""
+    """Keeps the module of which the float form teaches: before anything is rounded."""
 
     mod: IRModule | None = None
 
 
-@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES)
+@module_pass()
 @dataclass(frozen=True)
 class KeepTeacher:
     """Leave the module as it is, and keep it for ``FineTune``.
@@ -101,8 +101,6 @@ class FineTune(ReadsSamples):
         TvmqError : too few samples, or one that does not fit the model's inputs; labels that are no classes of the
             model's; a loss that is no number whatever the rate; a checkpoint that cannot be read or written.
         """
-        if not any(pair.readers for pair in weight_pairs(mod)) and not activation_pairs(mod):
-            return mod
         options, scheme = self.options, scheme_of(mod)
         with_labels = self.labelled is not None
         samples = self.labelled if with_labels else ((sample, None) for sample in self.samples)

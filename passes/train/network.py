@@ -24,6 +24,7 @@ from ..hub.pairs import activation_pairs, float_form, weight_pairs
 from ..hub.parameters import MAX_BITS
 from ..improve.blocks import sections_of
 from .batch import batch_of, batched
+from .binary import float_weights
 from .losses import classes, labels, squares
 from .objective import Term, images_last, objective
 from .student import Parameter, Student
@@ -138,11 +139,12 @@ def network(
     ------
     TvmqError : labels, and no result with scores of classes; nothing to compare.
     """
-    inside = _inside(mod) if features > 0.0 else []
+    taught = {pair.name for pair in activation_pairs(teacher)}
+    inside = [name for name in _inside(mod) if name in taught] if features > 0.0 else []
     count = fitting_batch(mod, batch)
     own = batched(mod, count)
     watched = _watched(own, inside)
-    student = Student.of(own, watched=watched, learns=learns)
+    student = Student.of(own, watched=watched, learns=learns, originals=float_weights(teacher))
     results = results_of(own)
     terms, scores = _terms(results, watched, len(inside), features)
     if with_labels:

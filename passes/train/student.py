@@ -4,6 +4,7 @@
     activations   dequantize(quantize(x))   -->   s clip(round(x / s), l, h)      s
     biases        W x                       -->   W x + b                         b: what is added to the bias
     constants     x + c, x c, norm(x, c)    -->   the same of a parameter
+    one bit       as ``binary`` has it
 
 A float ``z`` in units of steps stands for each integer and moves until it is nearer to another one; scale and integers
 then have gradients of their own (Cheng et al., "Optimize weight rounding via signed gradient descent", 2024). Rounding
@@ -28,6 +29,7 @@ from ..hub.graph import (
     results_of,
     shape_of,
     to_numpy,
+    with_layer_name_of,
 )
 from ..hub.pairs import (
     ActivationPair,
@@ -43,6 +45,8 @@ from ..hub.parameters import MAX_BITS, activation_limits, along
 from ..hub.steps import stepped
 from ..improve.bias_correction import biases_of, shift_results
 from ..prepare.affine import CHANNEL_AXIS
+from . import binary
+from .binary import BinaryLayers
 
 PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
 KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS)
@@ -51,6 +55,9 @@ RATES = {PLACES: 1.0, WEIGHT_SCALES: 0.2, BIASES: 1.0, STEPS: 0.2, CONSTANTS: 0.
 """Of learning, of each kind in its units, where the rate is 1."""
 
 FINER = "finer"
+
+SMALLEST = np.float32(1e-20)
+"""Size that bits stand for, at least."""
 
 NEAR = 0.25
 """Of a step: how far from its integer a weight begins at most, towards its float value."""
@@ -119,6 +126,7 @@ class Student:
         *,
         watched: Sequence[relax.Var] = (),
         learns: Callable[[Parameter], bool] = lambda parameter: True,
+        originals: Mapping[str, np.ndarray] | None = None,
     ) -> Student:
         """Return the function of a calibrated hub.
 
@@ -126,11 +134,14 @@ class Student:
         ----------
         watched : variables of the hub that are given behind its results.
         learns : which parameters there are; the others stay constants.
+        originals : float weights by the names of layers, for those of which the hub has signs alone.
         """
+        bits = BinaryLayers.of(mod)
+        originals = originals or {}
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
-        found = [parameter for parameter in _parameters(mod) if learns(parameter)]
+        found = [parameter for parameter in _parameters(mod, bits, originals) if learns(parameter)]
         env = {
             each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
         }
@@ -151,6 +162,20 @@ class Student:
                 return value.args[0]
             if not isinstance(value, relax.Call):
                 return value
+            if var in bits.steps:
+                step = bits.steps[var]
+                source = builder.lookup_binding(value.args[0]).args[0]
+                numbers = (
+                    value_of(STEPS, f"{step.name}:{which}", np.array(getattr(step, which)))
+                    for which in ("threshold", "high")
+                )
+                return binary.activation(builder, step, source, *numbers)
+            if var in bits.weights:
+                own = bits.weights[var]
+                signs = value_of(PLACES, own.name, own.starting(originals))
+                new = binary.weight(builder, own, signs, value_of(WEIGHT_SCALES, own.name, own.scales))
+                call = relax.Call(value.op, [value.args[0], builder.emit(new)], value.attrs, value.ty_args)
+                return with_layer_name_of(call, value)
             if var not in biased:
                 return _with_constants(value, places[var], value_of)
             key = f"{BIASES}:{biased[var].name}:{biased[var].readers.index(var)}"
@@ -167,8 +192,18 @@ class Student:
         return cls(relax.transform.DeadCodeElimination()(built), found)
 
 
-def _parameters(mod: IRModule) -> Iterator[Parameter]:
+def _parameters(
+    mod: IRModule, bits: BinaryLayers, originals: Mapping[str, np.ndarray]
+) -> Iterator[Parameter]:
     """Give all that could be learned."""
+    for step in bits.steps.values():
+        for which in ("threshold", "high"):
+            yield Parameter(
+                f"{step.name}:{which}", STEPS, np.array(getattr(step, which), np.float32), step.high
+            )
+    for signs in bits.weights.values():
+        yield Parameter(signs.name, PLACES, signs.starting(originals).astype(np.float32), 1.0)
+        yield Parameter(signs.name, WEIGHT_SCALES, signs.scales, signs.scales)
     pairs = weight_pairs(mod)
     spreads = _spreads(mod)
     for pair in pairs:
@@ -180,10 +215,10 @@ def _parameters(mod: IRModule) -> Iterator[Parameter]:
         for index, reader in enumerate(pair.readers):
             spread = spreads[reader]
             yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
-    for step in activation_pairs(mod):
-        yield Parameter(step.name, STEPS, np.array(step.scale, np.float32), step.scale)
+    for quantized in activation_pairs(mod):
+        yield Parameter(quantized.name, STEPS, np.array(quantized.scale, np.float32), quantized.scale)
     biased = {var for var, bias in biases_of(mod).items() if bias.weighted in spreads}
-    others = members(mod) | biased
+    others = members(mod) | biased | set(bits.weights)
     for place, binding in enumerate(bindings_of(mod)):
         if binding.var in others:
             continue
@@ -258,6 +293,33 @@ def _with_constants(call: relax.Call, place: int, value_of: ValueOf) -> relax.Ex
     return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
 
 
+def _with_bits(
+    call: relax.Call, bits: BinaryLayers, var: relax.Var, values: Mapping[str, np.ndarray]
+) -> relax.Call:
+    """Return a call with what a layer of one bit has learned."""
+
+    def learned(kind: str, name: str, otherwise: np.ndarray) -> np.ndarray:
+        return np.asarray(values.get(f"{kind}:{name}", otherwise), np.float32)
+
+    args = list(call.args)
+    decided = {step.reached: step for step in bits.steps.values()}
+    if var in bits.weights:
+        own = bits.weights[var]
+        places = learned(PLACES, own.name, own.signs)
+        scales = np.maximum(learned(WEIGHT_SCALES, own.name, own.scales), SMALLEST)
+        args[1] = constant(
+            np.where(places > 0, 1, -1).astype(np.float32) * along(scales, own.axis, places.ndim)
+        )
+    elif var in bits.steps:
+        step = bits.steps[var]
+        high = np.maximum(learned(STEPS, f"{step.name}:high", np.array(step.high)), SMALLEST)
+        args[1:] = constant(high), constant(np.float32(0.0 if step.low == 0.0 else -1.0) * high)
+    elif var in decided:
+        step = decided[var]
+        args[1] = constant(learned(STEPS, f"{step.name}:threshold", np.array(step.threshold)))
+    return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
+
+
 def put_into(mod: IRModule, values: Mapping[str, np.ndarray]) -> IRModule:
     """Return the hub with learned parameters, by their keys.
 
@@ -271,9 +333,12 @@ def put_into(mod: IRModule, values: Mapping[str, np.ndarray]) -> IRModule:
         if f"{BIASES}:{pair.name}:{index}" in values
     }
 
+    bits = BinaryLayers.of(mod)
+
     def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
         if not isinstance(value, relax.Call):
             return value
+        value = _with_bits(value, bits, var, values)
         args = list(value.args)
         for index in AFFINE.get(op_name(value), ()):
             learned = values.get(f"{CONSTANTS}:{places[var]}:{index}")
