@@ -31,6 +31,7 @@ from .passes.pipeline import CalibrationData, quantization_passes
 from .passes.realize.fold_weights import FoldWeights
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
+from .passes.train.binary import float_weights
 from .passes.train.trainable import TrainableModel
 from .passes.weight_only.restore import RestoreWeights
 from .report.against_float import against_float, float_outputs
@@ -177,7 +178,8 @@ class QuantizedModel:
                 "a model that came quantized has no float weights to train: give quantize the float model"
             )
         with explained("training"):
-            return TrainableModel(self.stages.simulated, function_on_host, batch)
+            originals = {} if self.float_mod is None else float_weights(self.float_mod)
+            return TrainableModel(self.stages.simulated, function_on_host, batch, originals)
 
     def trained(self, model: TrainableModel) -> QuantizedModel:
         """Return this model with what ``trainable`` has learned since."""

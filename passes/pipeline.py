@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ from .prepare.prepare import Prepare
 from .realize.fold_weights import FoldWeights
 from .scripting.pass_list import Pipeline
 from .train.fine_tune import FineTune, KeepTeacher, Teacher
+from .train.held_out import Learned
 from .train.network import Compile, compile_in_place
 from .weight_only.compress import CompressWeights
 
@@ -122,14 +123,14 @@ def quantization_passes(
     check_samples(scheme, options, data.samples != ())
     if scheme.weight_only:
         return Pipeline([CompressWeights(scheme, options, **data.arguments)])
-    teacher = Teacher()
+    teacher, learned = Teacher(), _learned_from(options, data)
     return Pipeline(
         [
             *_keeping(teacher, options.fine_tune is not None and _has_bits(scheme, options)),
-            *calibration_passes(scheme, row, options, data),
-            *_sparing_passes(scheme, options, data),
+            *calibration_passes(scheme, row, options, learned),
+            *_sparing_passes(scheme, options, learned),
             *_keeping(teacher, options.fine_tune is not None and not _has_bits(scheme, options)),
-            *_rounding_passes(scheme, options, data),
+            *_rounding_passes(scheme, options, learned),
             *_learning_passes(options, data, teacher),
             FoldWeights(),
         ]
@@ -167,6 +168,13 @@ def calibration_passes(
     if cache is not None and not cached:
         passes.append(WriteParameters(cache))
     return Pipeline(passes)
+
+
+def _learned_from(options: QuantizeOptions, data: CalibrationData) -> CalibrationData:
+    """Return the data without the samples that fine-tuning holds out; all of them where it has others, with labels."""
+    if options.fine_tune is None or data.labelled is not None:
+        return data
+    return replace(data, samples=Learned(data.samples, options.fine_tune.held_out))
 
 
 def _keeping(teacher: Teacher, wanted: bool) -> list[Pass]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -79,6 +80,10 @@ def collect(
     run = _SideBySide(stages, runner)
     count = run.over(samples, limit, progress)
     tensors, bars = _in_graph_order(stages.simulated, run.watchers)
+    if stages.untuned is not None:
+        before = _SideBySide(replace(stages, simulated=stages.untuned), runner)
+        before.over(samples, limit, progress)
+        tensors = _beside(tensors, _in_graph_order(stages.untuned, before.watchers)[0])
     layers = _layers(stages.simulated, run.operands)
     outputs = [watcher.record() for watcher in run.outputs]
     return with_advice(Report(scheme, count, tensors, outputs, layers, bars))
@@ -204,6 +209,14 @@ def _in_graph_order(
             found.append((places[pair.quantize], (watcher.record(), watcher.bars())))
     ordered = [records for _, records in sorted(found, key=lambda item: item[0])]
     return [record for record, _ in ordered], [bars for _, bars in ordered]
+
+
+def _beside(tensors: list[TensorRecord], untuned: list[TensorRecord]) -> list[TensorRecord]:
+    """Return the records with the errors that the same tensors had before fine-tuning."""
+    return [
+        replace(after, untuned_sqnr=before.accumulated_sqnr)
+        for after, before in zip(tensors, untuned, strict=True)
+    ]
 
 
 def _layers(mod: IRModule, operands: Mapping[str, Sequence[ChannelRange]]) -> list[LayerRecord]:

@@ -42,6 +42,7 @@ class TensorRecord:
     spread : the largest magnitude of a channel over the median channel's.
     bias_share : share of the (accumulated) squared error that is a constant offset of each channel.
     scales : how many scales it has.
+    untuned_sqnr : what ``accumulated_sqnr`` was before fine-tuning, dB; None without, and for weights.
     """
 
     layer: str
@@ -65,6 +66,7 @@ class TensorRecord:
     spread: float
     bias_share: float
     scales: int
+    untuned_sqnr: float | None = None
 
 
 @dataclass(frozen=True)

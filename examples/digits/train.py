@@ -3,9 +3,9 @@
     pip install torch==2.13.0 scikit-learn==1.9.1 onnx
     python examples/digits/train.py
 
-Writes, beside itself: ``digits.onnx``; ``calibration.npz``, 100 of the 1000 training images; ``test.npz``, the
-other 797 images (``image``) with their digits (``label``); and ``sample.npz``, the first of these. Takes half a
-minute.
+Writes, beside itself: ``digits.onnx``; ``training.npz``, the 1000 images that it learns from (``image``) with their
+digits (``labels``); ``calibration.npz``, the first 100 of these; ``test.npz``, the other 797 images with their digits
+(``label``); and ``sample.npz``, the first of these. Takes half a minute.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def main() -> None:
         predicted = network(torch.from_numpy(images[TRAINING:])).argmax(1).numpy()
     print(f"{np.mean(predicted == labels[TRAINING:]):.2%} of the test images are recognized")
     onnx.save(to_onnx(network), HERE / "digits.onnx")
+    np.savez_compressed(HERE / "training.npz", image=images[:TRAINING], labels=labels[:TRAINING])
     np.savez_compressed(HERE / "calibration.npz", image=images[:CALIBRATION])
     np.savez_compressed(HERE / "test.npz", image=images[TRAINING:], label=labels[TRAINING:])
     np.savez_compressed(HERE / "sample.npz", image=images[TRAINING : TRAINING + 1])

@@ -69,11 +69,13 @@ class FineTuneOptions:
         for which in ("rate", "decay", "features"):
             if not 0.0 <= getattr(self, which) < float("inf"):
                 raise TvmqError(f"{which} of fine-tuning must be at least 0, got {getattr(self, which)}")
-        for which, most in (("drop", 1.0), ("held_out", 0.5)):
-            if not 0.0 <= getattr(self, which) <= most:
-                raise TvmqError(
-                    f"{which} of fine-tuning must be from 0 to {most}, got {getattr(self, which)}"
-                )
+        if not 0.0 <= self.drop <= 1.0:
+            raise TvmqError(f"drop of fine-tuning must be from 0 to 1, got {self.drop}")
+        if not 0.0 < self.held_out <= 0.5:
+            raise TvmqError(
+                f"held_out of fine-tuning must be above 0 and at most 0.5, got {self.held_out}: what is held out says "
+                "whether anything has become better"
+            )
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         for which, known in (("learns", LEARNED), ("augment", AUGMENTATIONS)):

@@ -16,9 +16,13 @@ from ...errors import TvmqError
 from ..calibrate.sample_check import Sample, Spec, check_sample
 from ..calibrate.spool import Spool
 from .augment import Augment, is_image
+from .held_out import is_held
 
 LEAST = 8
 """Samples: of fewer none can be held out that would say anything."""
+
+HELD_VIEWS, ENOUGH = 3, 60
+"""How often few samples that are held out are seen, beside as they are; of how many that is enough."""
 
 _ORDER, _VIEWS, _HELD = range(3)
 """What a random stream is for."""
@@ -88,18 +92,40 @@ class Data:
                 f"fine-tuning holds out a share of its samples, to stop before it learns the others by heart: it "
                 f"needs at least {LEAST}, and there are {count}"
             )
-        order = np.random.default_rng((seed, _HELD)).permutation(count)
-        held = min(max(2, round(share * count)), count // 2)
-        return cls(spool, np.sort(order[held:]), np.sort(order[:held]), specs, augment, seed, classes)
+        held = np.array([is_held(place, share) for place in range(count)])
+        if not held.any():
+            held[-1] = True
+        return cls(spool, np.flatnonzero(~held), np.flatnonzero(held), specs, augment, seed, classes)
 
     def batch(self, step: int, size: int) -> Batch:
         """Return the batch of a step: each sample that is learned comes once before any comes again."""
         rng = np.random.default_rng((self.seed, _VIEWS, step))
-        chosen = self._chosen(range(step * size, (step + 1) * size))
-        shares = self.augment.shares(size, rng)
-        others = self.learned[rng.integers(len(self.learned), size=size)]
+        return self._views(self._chosen(range(step * size, (step + 1) * size)), self.learned, rng)
+
+    def held_out(self, size: int) -> Iterable[Batch]:
+        """Give the held samples as they are, the last of them again where they do not fill a batch."""
+        for places in self._held_places(size):
+            found = [self._read(place) for place in places]
+            yield _joined([sample for sample, _ in found], [label for _, label in found])
+
+    def held_views(self, size: int) -> Iterable[Batch]:
+        """Give them as batches of learning see samples, the same each time, where they are few and so say little."""
+        views = min(HELD_VIEWS, ENOUGH // len(self.held)) if self.augment.kinds else 0
+        for view in range(views):
+            rng = np.random.default_rng((self.seed, _HELD, view))
+            for places in self._held_places(size):
+                yield self._views(places, self.held, rng)
+
+    def _held_places(self, size: int) -> Iterable[list[int]]:
+        places = [*map(int, self.held), *[int(self.held[-1])] * (-len(self.held) % size)]
+        return (places[first : first + size] for first in range(0, len(places), size))
+
+    def _views(self, places: Sequence[int], others: np.ndarray, rng: np.random.Generator) -> Batch:
+        """Return samples as they are seen; some of them have one of the ``others`` mixed in."""
+        shares = self.augment.shares(len(places), rng)
+        second_places = others[rng.integers(len(others), size=len(places))]
         samples, labels = [], []
-        for place, share, other in zip(chosen, shares, others, strict=True):
+        for place, share, other in zip(places, shares, second_places, strict=True):
             sample, label = self._seen(place, rng)
             if share < 1.0 and (mixed := self._mixable(sample)):
                 second, second_label = self._seen(other, rng)
@@ -112,13 +138,6 @@ class Data:
             samples.append(sample)
             labels.append(label)
         return _joined(samples, labels)
-
-    def held_out(self, size: int) -> Iterable[Batch]:
-        """Give the held samples as they are, the last of them again where they do not fill a batch."""
-        places = list(self.held) + [self.held[-1]] * (-len(self.held) % size)
-        for first in range(0, len(places), size):
-            found = [self._read(place) for place in places[first : first + size]]
-            yield _joined([sample for sample, _ in found], [label for _, label in found])
 
     def _chosen(self, numbers: Sequence[int]) -> list[int]:
         found = []

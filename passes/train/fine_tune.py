@@ -20,6 +20,7 @@ import numpy as np
 import tvm
 from tvm import IRModule
 
+from ...errors import TvmqError
 from ..annotate.learning import FineTuneOptions
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
@@ -35,7 +36,7 @@ from .augment import AUGMENTATIONS, MIRROR, Augment
 from .batches import Data
 from .checkpoint import Checkpoint
 from .loop import Found, Loop
-from .network import Compile, network
+from .network import Compile, network, scores_of
 from .student import BIASES, CONSTANTS, PLACES, STEPS, WEIGHT_SCALES, Parameter, put_into
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,14 @@ class FineTune(ReadsSamples):
         options, scheme = self.options, scheme_of(mod)
         with_labels = self.labelled is not None
         samples = self.labelled if with_labels else ((sample, None) for sample in self.samples)
+        data = Data.of(
+            samples,
+            input_specs(mod),
+            share=options.held_out,
+            augment=_augment(options, with_labels),
+            seed=options.seed,
+            classes=_classes(mod) if with_labels else 0,
+        )
         made = network(
             mod,
             self.teacher.mod or mod,
@@ -113,14 +122,7 @@ class FineTune(ReadsSamples):
             drops=options.drop > 0.0,
             features=options.features,
             learns=_learns(options, scheme),
-        )
-        data = Data.of(
-            samples,
-            input_specs(mod),
-            share=options.held_out,
-            augment=_augment(options, with_labels),
-            seed=options.seed,
-            classes=_classes(mod, made.scores, made.results) if with_labels else 0,
+            samples=len(data.learned),
         )
         path = None if options.checkpoint is None else Path(options.checkpoint)
         checkpoint = Checkpoint(path, _key(mod, options, data))
@@ -146,8 +148,12 @@ def _augment(options: FineTuneOptions, with_labels: bool) -> Augment:
     return Augment(tuple(kind for kind in AUGMENTATIONS if not (with_labels and kind == MIRROR)))
 
 
-def _classes(mod: IRModule, scores: int | None, results: int) -> int:
-    return shape_of(results_of(mod)[scores - results])[-1]
+def _classes(mod: IRModule) -> int:
+    """Return how many classes the first output with scores has; raises ``TvmqError`` where none has any."""
+    place = scores_of(mod)
+    if place is None:
+        raise TvmqError("labels are for models with an output [batch, classes], and this one has none")
+    return shape_of(results_of(mod)[place])[-1]
 
 
 def _key(mod: IRModule, options: FineTuneOptions, data: Data) -> str:
@@ -184,8 +190,9 @@ def _say(found: Found) -> None:
             *(100 * share for share in found.agreement)
         )
     if found.after < found.before:
-        logger.info(
-            "fine-tuned in %d steps: held out %.4f -> %.4f%s", found.steps, found.before, found.after, same
+        logger.warning(
+            "fine-tuned in %d steps: error on the samples held out %.4f -> %.4f%s",
+            *(found.steps, found.before, found.after, same),
         )
     else:
         logger.warning(

@@ -34,8 +34,8 @@ from .vector import Vector
 
 logger = logging.getLogger(__name__)
 
-LOOKS = 20
-"""How often the samples held out are looked at."""
+LOOKS, APART = 20, 10
+"""How often the samples held out are looked at, and steps between two looks, at least."""
 TIMED = 3
 """Steps by which it is told how many fit into a budget; the first, which touches new memory, is not among them."""
 SAVED = 60.0
@@ -141,7 +141,7 @@ class Loop:
                     if math.isfinite(found.error):
                         good = self._state()
                     self._keep(found)
-                    _say(bar, losses, found)
+                    _say(bar, self._network.total(losses), found)
                 if time.monotonic() - saved > SAVED:
                     self._save(step + 1)
                     saved = time.monotonic()
@@ -181,7 +181,7 @@ class Loop:
         for batch in batches:
             each, _, gradients = network.run(
                 batch.inputs,
-                network.targets(batch.inputs, batch.labels),
+                network.targets(network.taught(batch.inputs), batch.labels),
                 parameters,
                 self._finer(share),
                 int(rng.integers(2**31)),
@@ -214,21 +214,27 @@ class Loop:
     # The samples held out.
 
     def _look(self) -> _HeldOut:
-        network = self._network
+        network, data = self._network, self._data
         errors, same, count = [], 0, 0
-        for batch in self._data.held_out(network.batch):
-            taught = network.taught(batch.inputs)
-            targets = network.targets(batch.inputs, batch.labels)
-            losses, results, _ = network.run(batch.inputs, targets, self._vector.views(self._vector.values))
-            errors.append(float(sum(losses * [term.weight for term in network.terms])))
+        for batch in data.held_out(network.batch):
+            error, results, taught = self._error(batch)
+            errors.append(error)
             if network.scores is not None:
                 place = network.scores - network.results
                 same += int((results[place].argmax(-1) == taught[place].argmax(-1)).sum())
                 count += len(results[place])
+        errors.extend(self._error(batch)[0] for batch in data.held_views(network.batch))
         return _HeldOut(float(np.mean(errors)), same / count if count else None)
 
+    def _error(self, batch: Batch) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+        """Return the loss of a batch, the results, and the teacher's."""
+        taught = self._network.taught(batch.inputs)
+        targets = self._network.targets(taught, batch.labels)
+        losses, results, _ = self._network.run(batch.inputs, targets, self._vector.views(self._vector.values))
+        return self._network.total(losses), results, taught
+
     def _looks_at(self, step: int) -> bool:
-        return step % max(1, self._total // LOOKS) == 0 or step == self._total
+        return step % max(APART, self._total // LOOKS) == 0 or step == self._total
 
     def _keep(self, found: _HeldOut) -> None:
         if found.error < self._best:
@@ -302,9 +308,9 @@ class Loop:
         return self._progress("fine-tune", self._total - first)
 
 
-def _say(bar: Any, losses: np.ndarray, found: _HeldOut) -> None:
+def _say(bar: Any, loss: float, found: _HeldOut) -> None:
     """Show the loss and what is held out behind the bar, where it is one that shows text."""
     if bar is None or not hasattr(bar, "set_postfix_str"):
         return
     same = "" if found.agreement is None else f", {100 * found.agreement:.1f} % agree"
-    bar.set_postfix_str(f"loss {losses.sum():.4f}, held out {found.error:.4f}{same}")
+    bar.set_postfix_str(f"loss {loss:.4f}, held out {found.error:.4f}{same}")

@@ -11,6 +11,7 @@ of all that follows.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,12 +84,15 @@ class Network:
     with_labels: bool
     drops: bool
 
-    def targets(self, inputs: Mapping[str, np.ndarray], known: np.ndarray | None = None) -> list[np.ndarray]:
-        """Return what each term compares with, for inputs of a batch."""
-        given = self.taught(inputs)
+    def targets(self, given: Sequence[np.ndarray], known: np.ndarray | None = None) -> list[np.ndarray]:
+        """Return what each term compares with, of what the teacher gives, and of labels where there are such."""
         own = self.terms[:-1] if self.with_labels else self.terms
         targets = [given[term.result] for term in own]
         return targets if known is None or not self.with_labels else [*targets, known]
+
+    def total(self, losses: np.ndarray) -> float:
+        """Return the weighted sum of the losses."""
+        return float(np.dot(losses, [term.weight for term in self.terms]))
 
     def taught(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Return the teacher's results, and what is compared inside."""
@@ -123,6 +127,7 @@ def network(
     drops: bool = False,
     features: float = FEATURES,
     learns: Callable[[Parameter], bool] = lambda parameter: True,
+    samples: float = math.inf,
 ) -> Network:
     """Return the compiled functions.
 
@@ -131,25 +136,26 @@ def network(
     mod : a calibrated hub, whose weights are still float.
     teacher : the hub as it was when only its ranges were known.
     batch : samples at a time; one where the model's operators do not take several.
-    with_labels : labels are a target too.
+    with_labels : labels are a target too, of the first result with scores of classes.
     features : weight of what is compared inside; 0 for nothing.
     learns : as for ``Student.of``.
+    samples : that are learned from.
 
     Raises
     ------
-    TvmqError : labels, and no result with scores of classes; nothing to compare.
+    TvmqError : nothing to compare.
     """
     taught = {pair.name for pair in activation_pairs(teacher)}
     inside = [name for name in _inside(mod) if name in taught] if features > 0.0 else []
     count = fitting_batch(mod, batch)
     own = batched(mod, count)
     watched = _watched(own, inside)
-    student = Student.of(own, watched=watched, learns=learns, originals=float_weights(teacher))
+    student = Student.of(
+        own, watched=watched, learns=learns, originals=float_weights(teacher), samples=samples / count
+    )
     results = results_of(own)
     terms, scores = _terms(results, watched, len(inside), features)
-    if with_labels:
-        if scores is None:
-            raise TvmqError("labels are for models with an output [batch, classes], and this one has none")
+    if with_labels and scores is not None:
         terms.append(Term(scores, labels, 1.0))
     if not terms:
         raise TvmqError("fine-tuning has nothing to compare: no output of the model is float32")
@@ -222,13 +228,25 @@ def _terms(
         if dtype_of(end) != "float32":
             continue
         terms.append(Term(place, squares, 1.0))
-        shape = shape_of(end)
-        if len(shape) == 2 and shape[1] > 1:
+        if _has_scores(end):
             terms.append(Term(place, classes(), 1.0))
             scores = place if scores is None else scores
     first = 2 * len(results)
     terms.extend(Term(first + place, squares, features / inside) for place in range(inside))
     return terms, scores
+
+
+def scores_of(mod: IRModule) -> int | None:
+    """Return the place of the first result that has scores of classes, ``[batch, classes]``; None where none has."""
+    for place, result in enumerate(results_of(mod)):
+        if _has_scores(result):
+            return place
+    return None
+
+
+def _has_scores(value: relax.Expr) -> bool:
+    shape = shape_of(value)
+    return dtype_of(value) == "float32" and len(shape) == 2 and shape[1] > 1
 
 
 def _float_with(mod: IRModule, watched: Sequence[relax.Var]) -> IRModule:

@@ -13,6 +13,7 @@ passes gradients on (``rules``), so those of all parameters follow from these fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ from ..hub.pairs import (
 from ..hub.parameters import MAX_BITS, activation_limits, along
 from ..hub.steps import stepped
 from ..improve.bias_correction import biases_of, shift_results
+from ..improve.learned import FEW
 from ..prepare.affine import CHANNEL_AXIS
 from . import binary
 from .binary import BinaryLayers
@@ -127,6 +129,7 @@ class Student:
         watched: Sequence[relax.Var] = (),
         learns: Callable[[Parameter], bool] = lambda parameter: True,
         originals: Mapping[str, np.ndarray] | None = None,
+        samples: float = math.inf,
     ) -> Student:
         """Return the function of a calibrated hub.
 
@@ -134,6 +137,7 @@ class Student:
         ----------
         watched : variables of the hub that are given behind its results.
         learns : which parameters there are; the others stay constants.
+        samples : that are learned from, for each that the hub takes at a time: see ``_share_of_few``.
         originals : float weights by the names of layers, for those of which the hub has signs alone.
         """
         bits = BinaryLayers.of(mod)
@@ -141,7 +145,7 @@ class Student:
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
-        found = [parameter for parameter in _parameters(mod, bits, originals) if learns(parameter)]
+        found = [parameter for parameter in _parameters(mod, bits, originals, samples) if learns(parameter)]
         env = {
             each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
         }
@@ -193,7 +197,7 @@ class Student:
 
 
 def _parameters(
-    mod: IRModule, bits: BinaryLayers, originals: Mapping[str, np.ndarray]
+    mod: IRModule, bits: BinaryLayers, originals: Mapping[str, np.ndarray], samples: float
 ) -> Iterator[Parameter]:
     """Give all that could be learned."""
     for step in bits.steps.values():
@@ -210,7 +214,8 @@ def _parameters(
         if not pair.readers:
             continue
         # A step of weights of many bits is a smaller part of them.
-        yield Parameter(pair.name, PLACES, _starting_places(pair), max(1.0, pair.limits[1] / 7.0))
+        unit = max(1.0, pair.limits[1] / 7.0) * _share_of_few(pair, samples)
+        yield Parameter(pair.name, PLACES, _starting_places(pair), unit)
         yield Parameter(pair.name, WEIGHT_SCALES, pair.scales, pair.scales)
         for index, reader in enumerate(pair.readers):
             spread = spreads[reader]
@@ -227,6 +232,17 @@ def _parameters(
                 values = to_numpy(binding.value.args[index])
                 size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
                 yield Parameter(f"{place}:{index}", CONSTANTS, values, np.float32(size))
+
+
+def _share_of_few(pair: WeightPair, samples: float) -> float:
+    """Return ``c / (c + FEW)`` for ``c`` columns that so many samples show for each weight of a row.
+
+    What few columns say of many weights holds for those columns alone: such weights should hardly move.
+    """
+    if math.isinf(samples):
+        return 1.0
+    columns = samples * sum(math.prod(shape_of(reader)) for reader in pair.readers) / pair.values.size
+    return columns / (columns + FEW)
 
 
 def _spreads(mod: IRModule) -> dict[relax.Var, np.ndarray]:

@@ -41,12 +41,20 @@ class TrainableModel:
     missing : operators without a gradient: parameters before them get none from what is behind.
     """
 
-    def __init__(self, mod: IRModule, compile_function: Compile, batch: int):
+    def __init__(
+        self,
+        mod: IRModule,
+        compile_function: Compile,
+        batch: int,
+        originals: Mapping[str, np.ndarray] | None = None,
+    ):
+        """``originals`` is as for ``Student.of``."""
         self.mod = mod
         self.batch = fitting_batch(mod, batch)
         self._names, self._inputs = output_names(mod), input_specs(mod)
         self._rows = self.batch * (batch_of(mod) or 1)
-        student = Student.of(batched(mod, self.batch) if self.batch > 1 else mod)
+        grown = batched(mod, self.batch) if self.batch > 1 else mod
+        student = Student.of(grown, originals=originals)
         results = results_of(student.mod)
         self._floats = [place for place, result in enumerate(results) if dtype_of(result) == "float32"]
         laid, before = channels_last(student.mod)

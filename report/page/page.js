@@ -2,6 +2,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const COLUMNS = [
   ["layer", "layer"], ["kind", "kind"], ["bits", "bits"], ["sqnr", "SQNR, dB"], ["accumulated_sqnr", "in all"],
+  ...(data.tensors.some((tensor) => tensor.untuned_sqnr !== null) ? [["untuned_sqnr", "before tuning"]] : []),
   ["cosine", "cosine"], ["accumulated_cosine", "in all"], ["clip_rate", "clipped"], ["sparsity", "zeros"],
   ["min", "min"], ["q1", "q1"], ["median", "median"], ["q3", "q3"], ["max", "max"], ["mean", "mean"],
   ["variance", "variance"], ["scale", "scale"], ["zero_point", "zero point"], ["spread", "channels"],
@@ -9,7 +10,7 @@ const COLUMNS = [
 const DETAILS = [...COLUMNS.slice(1), ["bias_share", "offset's share of the error"], ["scales", "scales"]];
 const SHARES = new Set(["clip_rate", "sparsity", "bias_share"]);
 const COSINES = new Set(["cosine", "accumulated_cosine"]);
-const SQNRS = new Set(["sqnr", "accumulated_sqnr"]);
+const SQNRS = new Set(["sqnr", "accumulated_sqnr", "untuned_sqnr"]);
 
 function shown(key, value) {
   if (value === null) return "";

@@ -17,6 +17,7 @@ _ERRORS = {
     "bits": (">bits", "d"),
     "sqnr": (">SQNR, dB", ".1f"),
     "accumulated_sqnr": (">in all", ".1f"),
+    "untuned_sqnr": (">before tuning", ".1f"),
     "cosine": (">cosine", ".5f"),
     "accumulated_cosine": (">in all", ".5f"),
     "clip_rate": (">clipped", ".2%"),
@@ -104,7 +105,10 @@ def _print_errors(path: Path) -> None:
         metadata = read_metadata(path)
         outputs, tensors = (read_metadata_table(metadata, name, str(path)) for name in names)
     _print_figures("Outputs", _OUTPUT_ERRORS, outputs)
-    _print_figures("Tensors, worst first", _ERRORS, sorted(tensors, key=_worst))
+    # A report of what was not fine-tuned, or was written before there was any, has no such column.
+    tuned = any(tensor.get("untuned_sqnr") not in (None, "") for tensor in tensors)
+    columns = {name: column for name, column in _ERRORS.items() if tuned or name != "untuned_sqnr"}
+    _print_figures("Tensors, worst first", columns, sorted(tensors, key=_worst))
 
 
 def _worst(tensor: Mapping[str, Any]) -> float:
