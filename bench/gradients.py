@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from ..targets.features import row_of, threads_of
 from ..targets.parse import parse_target
 from . import machine
 from .command import check_output, check_positive, run_command
-from .latency import Timer, measure
+from .latency import Timer, measure, timer_of_call
 from .report import facts
 from .tables import Table, show_table
 
@@ -157,17 +156,7 @@ def timers_of(layer: Layer, batch: int, target: tvm.target.Target) -> dict[str, 
     if layer.kernel == 1:
         data, _, gradient = (array.reshape(-1, array.shape[-1]) for array in arrays)
         found["NumPy, weight"] = lambda: gradient.T @ data
-    return {name: _timer(run) for name, run in found.items()}
-
-
-def _timer(run: Callable[[], object]) -> Timer:
-    def seconds(number: int) -> float:
-        start = time.perf_counter()
-        for _ in range(number):
-            run()
-        return (time.perf_counter() - start) / number
-
-    return seconds
+    return {name: timer_of_call(run) for name, run in found.items()}
 
 
 def table_of(found: dict[str, dict[str, float]], batch: int) -> Table:

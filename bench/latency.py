@@ -33,11 +33,16 @@ class Latency:
 
 def timer_of(run: Run, sample: np.ndarray) -> Timer:
     """Return the timer of whole Python calls on the sample, float32 ``[1, ...]``."""
+    return timer_of_call(lambda: run(sample))
+
+
+def timer_of_call(run: Callable[[], object]) -> Timer:
+    """Return the timer of whole Python calls."""
 
     def time_calls(number: int) -> float:
         start = time.perf_counter()
         for _ in range(number):
-            run(sample)
+            run()
         return (time.perf_counter() - start) / number
 
     return time_calls

@@ -4,16 +4,22 @@
 
 Both directions become one function: what the way back needs of the way forth is a variable of it, so memory is planned,
 and kernels are fused, as in any other. Constants get no gradient, and neither does what no wanted value leads to.
+
+Values of all layers wait for the way back. Where they are too many, the way forth is cut into parts, and each part but
+the last is computed once more when the way back comes to it: only what goes on from part to part waits (Chen et al.,
+"Training deep nets with sublinear memory cost", 2016).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from tvm import relax
 
-from ..hub.graph import activations, layer_name, op_name, substitute
+from ..hub.graph import activations, layer_name, op_name, shape_of, substitute
 from .rules import Backward, rule_of
 
 Give = Callable[[relax.Expr, "relax.Expr | None"], None]
@@ -59,7 +65,7 @@ class Tape:
         return tape
 
     def gradients(
-        self, seeds: Mapping[relax.Var, relax.Expr], wanted: Collection[relax.Var]
+        self, seeds: Mapping[relax.Var, relax.Expr], wanted: Collection[relax.Var], parts: int = 1
     ) -> dict[relax.Var, relax.Expr]:
         """Emit the way back; return the gradient of each wanted value that the seeded ones depend on.
 
@@ -67,6 +73,7 @@ class Tape:
         ----------
         seeds : gradients of results, in their shapes.
         wanted : parameters, or bound variables.
+        parts : that the way forth is cut into; all but the last are computed again.
         """
         moving = set(wanted)
         for var, value in self.bindings:
@@ -82,9 +89,13 @@ class Tape:
             if share is not None and isinstance(var, relax.Var) and var in moving:
                 shares.setdefault(var, []).append(share)
 
-        for var, value in reversed(self.bindings):
+        members, part, again = self._parts(parts), parts - 1, {}
+        for place, (var, value) in reversed(list(enumerate(self.bindings))):
+            if members[place] < part:
+                part = members[place]
+                again = self._again(members.index(part), place)
             if var in items:
-                self._through(var, value, self._whole(var, items.pop(var)), moving, give)
+                self._through(var, value, self._whole(var, items.pop(var)), moving, give, again)
                 continue
             if var not in shares:
                 continue
@@ -96,9 +107,21 @@ class Tape:
             elif isinstance(value, relax.TupleGetItem):
                 items.setdefault(value.tuple_value, {})[value.index] = gradient
             else:
-                self._through(var, value, gradient, moving, give)
+                self._through(var, value, gradient, moving, give, again)
         found.update({var: self._total(shares[var]) for var in wanted if var in shares})
         return found
+
+    def _parts(self, count: int) -> list[int]:
+        """Return the part of each binding: consecutive ones, with about as many numbers each."""
+        sizes = np.cumsum([_size(var) for var, _ in self.bindings]) if self.bindings else np.zeros(1)
+        return [min(count - 1, int(count * (size - 1) / sizes[-1])) if size else 0 for size in sizes.tolist()]
+
+    def _again(self, first: int, last: int) -> dict[relax.Var, relax.Expr]:
+        """Emit bindings once more, from the first to the last; return the new variables of the old ones."""
+        again: dict[relax.Var, relax.Expr] = {}
+        for var, value in self.bindings[first : last + 1]:
+            again[var] = self.builder.emit(substitute(value, again))
+        return again
 
     def _through(
         self,
@@ -107,7 +130,9 @@ class Tape:
         gradient: relax.Expr,
         moving: Collection[relax.Var],
         give: Give,
+        again: dict[relax.Var, relax.Expr],
     ) -> None:
+        """Give the operands of a binding their shares; what it reads may have been computed ``again``."""
         if isinstance(value, relax.Tuple):
             for place, item in enumerate(value.fields):
                 give(item, gradient.fields[place])
@@ -115,7 +140,8 @@ class Tape:
         operands = _operands(value)
         wanted = tuple(isinstance(operand, relax.Var) and operand in moving for operand in operands)
         try:
-            shares = rule_of(value)(Backward(self.builder, var, value, gradient, wanted))
+            own = substitute(value, again)
+            shares = rule_of(value)(Backward(self.builder, again.get(var, var), own, gradient, wanted))
         except NotImplementedError:
             what = op_name(value).removeprefix("relax.") or "a kernel of its own"
             self.missing.append(f"{what} of layer {layer_name(value)!r}")
@@ -138,6 +164,11 @@ class Tape:
         for share in others:
             total = self.builder.emit(relax.op.add(total, share))
         return total if isinstance(total, relax.Var) else self.builder.emit(total)
+
+
+def _size(var: relax.Var) -> int:
+    """Return how many numbers a value has; of a tuple, none: its items are counted."""
+    return math.prod(shape_of(var)) if isinstance(var.ty, relax.TensorType) else 0
 
 
 def _operands(value: relax.Expr) -> list[relax.Expr]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -128,6 +129,7 @@ def network(
     features: float = FEATURES,
     learns: Callable[[Parameter], bool] = lambda parameter: True,
     samples: float = math.inf,
+    room: float | None = None,
 ) -> Network:
     """Return the compiled functions.
 
@@ -140,6 +142,8 @@ def network(
     features : weight of what is compared inside; 0 for nothing.
     learns : as for ``Student.of``.
     samples : that are learned from.
+    room : bytes for what waits for the way back; where that is more, some of it is computed again. None is half of
+        the memory that is free.
 
     Raises
     ------
@@ -159,7 +163,12 @@ def network(
         terms.append(Term(scores, labels, 1.0))
     if not terms:
         raise TvmqError("fine-tuning has nothing to compare: no output of the model is float32")
-    made = objective(student, terms, len(results), drops)
+    parts = _parts(student.mod, _free_memory() / 2 if room is None else room)
+    if parts > 1:
+        logger.info(
+            "activations are computed again on the way back, in %d parts: all of them would not fit", parts
+        )
+    made = objective(student, terms, len(results), drops, parts)
     for missing in made.missing:
         logger.warning("no gradient of %s: layers before it learn from what is compared before it", missing)
     seen = batched(teacher, count)
@@ -177,6 +186,28 @@ def network(
         with_labels,
         drops,
     )
+
+
+MOST_PARTS = 16
+
+
+def _parts(mod: IRModule, room: float) -> int:
+    """Return into how many parts the way forth is to be cut: one where all of its values fit, else twice as many."""
+    sizes = (
+        math.prod(shape_of(binding.var))
+        for binding in bindings_of(mod)
+        if isinstance(binding.var.ty, relax.TensorType)
+    )
+    total = 4 * sum(sizes)
+    return 1 if total <= room else min(MOST_PARTS, 2 * math.ceil(total / max(room, 1.0)))
+
+
+def _free_memory() -> int:
+    """Return the bytes of memory that are free, as far as the system says."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 1 << 40
 
 
 def _fewest_bits(mod: IRModule) -> int:

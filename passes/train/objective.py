@@ -77,13 +77,16 @@ class Objective:
     missing: tuple[str, ...]
 
 
-def objective(student: Student, terms: Sequence[Term], results: int, drops: bool = False) -> Objective:
+def objective(
+    student: Student, terms: Sequence[Term], results: int, drops: bool = False, parts: int = 1
+) -> Objective:
     """Return the function that trains a student.
 
     Parameters
     ----------
     results : how many of the student's results are given, from the first.
     drops : whether activations of fewer than 8 bits may stay float: adds the parameters ``kernels.steps.DROPS``.
+    parts : as for ``Tape.gradients``.
     """
     names = [relax.Var(name, relax.TensorType((), "int32")) for name in DROPS] if drops else []
     mod = fold_steps(images_last(student.mod), tuple(names))
@@ -106,7 +109,7 @@ def objective(student: Student, terms: Sequence[Term], results: int, drops: bool
             found = [tape.env.get(result, result) for result in compared]
             losses, seeds = _losses(builder, terms, found, targets)
             wanted = [new[param] for param in params[inputs:-1]]
-            gradients = tape.gradients(seeds, wanted)
+            gradients = tape.gradients(seeds, wanted, parts)
             each = [
                 gradients[var] if var in gradients else relax.op.zeros(shape_of(var), "float32")
                 for var in wanted

@@ -183,3 +183,9 @@ def test_a_file_that_is_no_state(trained, data, tmp_path):
 def test_a_state_that_cannot_be_written(trained, data, tmp_path):
     with pytest.raises(TvmqError, match="cannot be written"):
         _loop(trained, data, path=tmp_path / "nowhere" / "state.npz").run()
+
+
+def test_where_memory_is_short_it_learns_the_same(hub, data, found):
+    short = network(hub, hub, function_on_host, batch=4, drops=True, room=1e4)
+    again = _loop(short, data).run()
+    assert all(np.array_equal(array, again.values[key]) for key, array in found.values.items())
