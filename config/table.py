@@ -403,8 +403,21 @@ OPTIONS: tuple[Option, ...] = (
     _fine_tune(
         "learns",
         kinds.NAMES,
-        "what moves: weights, scales (theirs), biases, steps (of activations), constants (norms' and others)",
-        "all",
+        "what moves: weights, scales (theirs), biases, steps and offsets (of activations), constants (of norms, ...)",
+        "all but offsets",
+    ),
+    _fine_tune(
+        "weight_form",
+        kinds.choice("straight", "dorefa", "low-rank"),
+        "weights themselves learn; bent by a hyperbolic tangent; or a product of narrow matrices that is added to them",
+        "straight",
+    ),
+    _fine_tune("rank", kinds.integer(1), "width of the narrow matrices of low-rank", "8"),
+    _fine_tune(
+        "activation_gradient",
+        kinds.choice("lsq", "pact"),
+        "steps of activations learn from all values (LSQ), or from those beyond their limits alone (PACT)",
+        "lsq",
     ),
     _fine_tune(
         "features", kinds.NUMBER, "weight of what sections of the network give, beside 1 for its outputs", "1"

@@ -90,6 +90,7 @@ def function_on_host(
 
 def _tensor(array: np.ndarray) -> tvm_ffi.Tensor:
     """Return an array as a tensor: in place where kernels can read it there."""
+    array = np.asarray(array)  # NumPy makes numbers of arrays without axes
     is_aligned = array.ctypes.data % ALIGNMENT == 0
     if is_aligned and array.flags.c_contiguous and array.flags.writeable:
         return tvm_ffi.from_dlpack(array, require_alignment=ALIGNMENT)

@@ -10,8 +10,11 @@ from ...errors import TvmqError, unknown
 
 AUGMENTATIONS = ("crop", "mirror", "mix")
 OPTIMIZERS = ("adamw", "adam", "sgd")
-LEARNED = ("weights", "scales", "biases", "steps", "constants")
-"""What of a model moves: weights, their scales, biases, the steps of activations, and other constants."""
+LEARNED = ("weights", "scales", "biases", "steps", "offsets", "constants")
+"""What of a model can move: weights, their scales, biases, steps and zero points of activations, other constants."""
+USUALLY = tuple(name for name in LEARNED if name != "offsets")
+WEIGHT_FORMS = ("straight", "dorefa", "low-rank")
+ACTIVATION_GRADIENTS = ("lsq", "pact")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class FineTuneOptions:
     optimizer : one of ``OPTIMIZERS``.
     decay : of weights towards zero, each step, as a share of the rate; of ``"adamw"`` and ``"sgd"``.
     learns : of ``LEARNED``.
+    weight_form : one of ``WEIGHT_FORMS``: weights themselves are learned; bent by a hyperbolic tangent (DoReFa); or as
+        they are, with a product of narrow matrices added (LoRA), whose ``rank`` is their width.
+    activation_gradient : one of ``ACTIVATION_GRADIENTS``: steps of activations learn from what rounding and limits do
+        to all values (LSQ; LSQ+ where ``"offsets"`` learn too), or from those beyond the limits alone (PACT).
     features : weight of what sections of the network give, beside 1 for its results; 0 compares results alone.
     drop : share of the activations of fewer than 8 bits that stay float in the first step; it falls to zero.
     progressive : bits that weights and activations of fewer begin with, such as ``(8, 6)``, for an equal share of the
@@ -48,7 +55,10 @@ class FineTuneOptions:
     rate: float = 0.001
     optimizer: str = "adamw"
     decay: float = 0.0
-    learns: tuple[str, ...] = LEARNED
+    learns: tuple[str, ...] = USUALLY
+    weight_form: str = "straight"
+    rank: int = 8
+    activation_gradient: str = "lsq"
     features: float = 1.0
     drop: float = 0.0
     progressive: tuple[int, ...] = ()
@@ -61,7 +71,7 @@ class FineTuneOptions:
     checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        for which in ("steps", "batch"):
+        for which in ("steps", "batch", "rank"):
             if getattr(self, which) < 1:
                 raise TvmqError(f"{which} of fine-tuning must be at least 1, got {getattr(self, which)}")
         if self.budget is not None and not self.budget > 0.0:
@@ -78,6 +88,10 @@ class FineTuneOptions:
             )
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.weight_form not in WEIGHT_FORMS:
+            raise unknown("form of weights", self.weight_form, WEIGHT_FORMS)
+        if self.activation_gradient not in ACTIVATION_GRADIENTS:
+            raise unknown("gradient of activations", self.activation_gradient, ACTIVATION_GRADIENTS)
         for which, known in (("learns", LEARNED), ("augment", AUGMENTATIONS)):
             for name in getattr(self, which) or ():
                 if name not in known:

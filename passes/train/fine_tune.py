@@ -37,7 +37,9 @@ from .batches import Data
 from .checkpoint import Checkpoint
 from .loop import Found, Loop
 from .network import Compile, network, scores_of
-from .student import BIASES, CONSTANTS, PLACES, STEPS, WEIGHT_SCALES, Parameter, put_into
+from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
+from .student import put_into
+from .weight_forms import form_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ _KINDS = {
     "scales": WEIGHT_SCALES,
     "biases": BIASES,
     "steps": STEPS,
+    "offsets": OFFSETS,
     "constants": CONSTANTS,
 }
 """What users call each kind of parameter."""
@@ -113,6 +116,7 @@ class FineTune(ReadsSamples):
             seed=options.seed,
             classes=_classes(mod) if with_labels else 0,
         )
+        form = form_of(options.weight_form, options.rank, options.seed)
         made = network(
             mod,
             self.teacher.mod or mod,
@@ -123,18 +127,24 @@ class FineTune(ReadsSamples):
             features=options.features,
             learns=_learns(options, scheme),
             samples=len(data.learned),
+            form=form,
+            clips_only=options.activation_gradient == "pact",
         )
         path = None if options.checkpoint is None else Path(options.checkpoint)
         checkpoint = Checkpoint(path, _key(mod, options, data))
         found = Loop(made, data, options, checkpoint, self.progress).run()
         _say(found)
-        return mod if found.after >= found.before else _within_lanes(put_into(mod, found.values), scheme)
+        return (
+            mod if found.after >= found.before else _within_lanes(put_into(mod, found.values, form), scheme)
+        )
 
 
 def _learns(options: FineTuneOptions, scheme: Scheme | None):
     kinds = {_KINDS[name] for name in options.learns}
     if scheme is not None and scheme.power_of_two:
         kinds -= {WEIGHT_SCALES, STEPS}
+    if scheme is not None and scheme.symmetric_activations:
+        kinds -= {OFFSETS}
 
     def learns(parameter: Parameter) -> bool:
         return parameter.kind in kinds

@@ -29,7 +29,7 @@ from .checkpoint import Checkpoint
 from .network import Network
 from .optimizers import Optimizer, schedule
 from .oscillation import Oscillations
-from .student import PLACES, RATES
+from .parameter import PLACES, RATES
 from .vector import Vector
 
 logger = logging.getLogger(__name__)

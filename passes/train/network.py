@@ -29,7 +29,9 @@ from .batch import batch_of, batched
 from .binary import float_weights
 from .losses import classes, labels, squares
 from .objective import Term, images_last, objective
-from .student import Parameter, Student
+from .parameter import Parameter
+from .student import Student, but_offsets
+from .weight_forms import STRAIGHT_FORM, WeightForm
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +129,11 @@ def network(
     with_labels: bool = False,
     drops: bool = False,
     features: float = FEATURES,
-    learns: Callable[[Parameter], bool] = lambda parameter: True,
+    learns: Callable[[Parameter], bool] = but_offsets,
     samples: float = math.inf,
     room: float | None = None,
+    form: WeightForm = STRAIGHT_FORM,
+    clips_only: bool = False,
 ) -> Network:
     """Return the compiled functions.
 
@@ -140,8 +144,9 @@ def network(
     batch : samples at a time; one where the model's operators do not take several.
     with_labels : labels are a target too, of the first result with scores of classes.
     features : weight of what is compared inside; 0 for nothing.
-    learns : as for ``Student.of``.
+    learns, form : as for ``Student.of``.
     samples : that are learned from.
+    clips_only : as for ``kernels.steps.step``.
     room : bytes for what waits for the way back; where that is more, some of it is computed again. None is half of
         the memory that is free.
 
@@ -155,7 +160,12 @@ def network(
     own = batched(mod, count)
     watched = _watched(own, inside)
     student = Student.of(
-        own, watched=watched, learns=learns, originals=float_weights(teacher), samples=samples / count
+        own,
+        watched=watched,
+        learns=learns,
+        originals=float_weights(teacher),
+        samples=samples / count,
+        form=form,
     )
     results = results_of(own)
     terms, scores = _terms(results, watched, len(inside), features)
@@ -168,7 +178,7 @@ def network(
         logger.info(
             "activations are computed again on the way back, in %d parts: all of them would not fit", parts
         )
-    made = objective(student, terms, len(results), drops, parts)
+    made = objective(student, terms, len(results), drops, parts, clips_only)
     for missing in made.missing:
         logger.warning("no gradient of %s: layers before it learn from what is compared before it", missing)
     seen = batched(teacher, count)

@@ -78,7 +78,12 @@ class Objective:
 
 
 def objective(
-    student: Student, terms: Sequence[Term], results: int, drops: bool = False, parts: int = 1
+    student: Student,
+    terms: Sequence[Term],
+    results: int,
+    drops: bool = False,
+    parts: int = 1,
+    clips_only: bool = False,
 ) -> Objective:
     """Return the function that trains a student.
 
@@ -87,9 +92,10 @@ def objective(
     results : how many of the student's results are given, from the first.
     drops : whether activations of fewer than 8 bits may stay float: adds the parameters ``kernels.steps.DROPS``.
     parts : as for ``Tape.gradients``.
+    clips_only : as for ``kernels.steps.step``.
     """
     names = [relax.Var(name, relax.TensorType((), "int32")) for name in DROPS] if drops else []
-    mod = fold_steps(images_last(student.mod), tuple(names))
+    mod = fold_steps(images_last(student.mod), tuple(names), clips_only)
     compared = results_of(mod)
     params = list(mod["main"].params)
     inputs = len(params) - len(student.parameters) - 1

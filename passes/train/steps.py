@@ -13,17 +13,17 @@ from collections.abc import Mapping
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, consumers_of, dtype_of, is_constant, op_name, rebuild
+from ..hub.graph import bindings_of, consumers_of, dtype_of, op_name, rebuild
 from .kernels.steps import step
 
 _FORMULA = ("relax.multiply", "relax.minimum", "relax.maximum", "relax.round", "relax.divide")
 
 
-def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = ()) -> IRModule:
+def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = (), clips_only: bool = False) -> IRModule:
     """Return the module with each formula, and a clip that it alone reads, as one call.
 
     ``drops`` are the parameters of ``kernels.steps.DROPS``, where values are dropped: those of fewer than 8 bits, whose
-    limits are computed (``student``).
+    steps are computed (``student``). ``clips_only`` is as for ``step``.
     """
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     readers = consumers_of(mod)
@@ -36,8 +36,10 @@ def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = ()) -> IRModule:
             data, bounds = _unclipped(data, values, readers)
             scale, low, high = (new.get(scalar, scalar) for scalar in scalars)
             inverse = builder.emit(relax.op.divide(relax.const(np.float32(1.0)), scale))
-            dropped = () if is_constant(low) else drops
-            value = step(builder, new.get(data, data), [scale, inverse, low, high, *dropped], bounds)
+            dropped = drops if op_name(values.get(scalars[0])) == "relax.divide" else ()
+            value = step(
+                builder, new.get(data, data), [scale, inverse, low, high, *dropped], bounds, clips_only
+            )
         if isinstance(value, relax.Call | relax.TupleGetItem):
             value = builder.emit(value)
         new[var] = value

@@ -49,20 +49,13 @@ from ..improve.learned import FEW
 from ..prepare.affine import CHANNEL_AXIS
 from . import binary
 from .binary import BinaryLayers
-
-PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
-KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS)
-
-RATES = {PLACES: 1.0, WEIGHT_SCALES: 0.2, BIASES: 1.0, STEPS: 0.2, CONSTANTS: 0.2}
-"""Of learning, of each kind in its units, where the rate is 1."""
+from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
+from .weight_forms import STRAIGHT_FORM, ValueOf, WeightForm, starting_places
 
 FINER = "finer"
 
 SMALLEST = np.float32(1e-20)
 """Size that bits stand for, at least."""
-
-NEAR = 0.25
-"""Of a step: how far from its integer a weight begins at most, towards its float value."""
 
 WITHIN = 0.499
 """Beyond the last integer, up to where a weight still moves."""
@@ -80,31 +73,9 @@ AFFINE = {
 """Operands that are learned where they are float constants of several numbers."""
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """Numbers that are learned.
-
-    Attributes
-    ----------
-    name : of the pair, layer or operand, behind the kind.
-    kind : one of ``KINDS``.
-    values : float32, as they begin.
-    unit : of a change, a number or an array of the values' shape: rates of learning are in such units.
-    """
-
-    name: str
-    kind: str
-    values: np.ndarray
-    unit: np.ndarray | float
-
-    @property
-    def key(self) -> str:
-        """The name of the function's parameter."""
-        return f"{self.kind}:{self.name}"
-
-
-ValueOf = Callable[[str, str, np.ndarray], relax.Expr]
-"""``(kind, name, what it is otherwise) -> the parameter, or a constant``."""
+def but_offsets(parameter: Parameter) -> bool:
+    """Tell whether a parameter is learned where nothing is said: all but zero points."""
+    return parameter.kind != OFFSETS
 
 
 @dataclass(frozen=True)
@@ -127,9 +98,10 @@ class Student:
         mod: IRModule,
         *,
         watched: Sequence[relax.Var] = (),
-        learns: Callable[[Parameter], bool] = lambda parameter: True,
+        learns: Callable[[Parameter], bool] = but_offsets,
         originals: Mapping[str, np.ndarray] | None = None,
         samples: float = math.inf,
+        form: WeightForm = STRAIGHT_FORM,
     ) -> Student:
         """Return the function of a calibrated hub.
 
@@ -137,6 +109,7 @@ class Student:
         ----------
         watched : variables of the hub that are given behind its results.
         learns : which parameters there are; the others stay constants.
+        form : how the places of weights come from what is learned.
         samples : that are learned from, for each that the hub takes at a time: see ``_share_of_few``.
         originals : float weights by the names of layers, for those of which the hub has signs alone.
         """
@@ -145,7 +118,9 @@ class Student:
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
-        found = [parameter for parameter in _parameters(mod, bits, originals, samples) if learns(parameter)]
+        found = [
+            parameter for parameter in _parameters(mod, bits, originals, samples, form) if learns(parameter)
+        ]
         env = {
             each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
         }
@@ -159,7 +134,7 @@ class Student:
 
         def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
             if var in weights:
-                return _weights(builder, weights[var], value_of, finer)
+                return _weights(builder, weights[var], form, value_of, finer)
             if var in steps:
                 return _step(builder, steps[var], value.args[0], value_of, finer)
             if var in skipped:
@@ -197,7 +172,11 @@ class Student:
 
 
 def _parameters(
-    mod: IRModule, bits: BinaryLayers, originals: Mapping[str, np.ndarray], samples: float
+    mod: IRModule,
+    bits: BinaryLayers,
+    originals: Mapping[str, np.ndarray],
+    samples: float,
+    form: WeightForm,
 ) -> Iterator[Parameter]:
     """Give all that could be learned."""
     for step in bits.steps.values():
@@ -215,13 +194,15 @@ def _parameters(
             continue
         # A step of weights of many bits is a smaller part of them.
         unit = max(1.0, pair.limits[1] / 7.0) * _share_of_few(pair, samples)
-        yield Parameter(pair.name, PLACES, _starting_places(pair), unit)
+        yield from form.parameters(pair, unit)
         yield Parameter(pair.name, WEIGHT_SCALES, pair.scales, pair.scales)
         for index, reader in enumerate(pair.readers):
             spread = spreads[reader]
             yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
     for quantized in activation_pairs(mod):
         yield Parameter(quantized.name, STEPS, np.array(quantized.scale, np.float32), quantized.scale)
+        offset = np.array(quantized.zero_point, np.float32)
+        yield Parameter(quantized.name, OFFSETS, offset, (2.0**quantized.bits - 1.0) / 15.0)
     biased = {var for var, bias in biases_of(mod).items() if bias.weighted in spreads}
     others = members(mod) | biased | set(bits.weights)
     for place, binding in enumerate(bindings_of(mod)):
@@ -266,17 +247,11 @@ def _is_learned(operand: relax.Expr) -> bool:
     return is_constant(operand) and dtype_of(operand) == "float32" and to_numpy(operand).size > 1
 
 
-def _starting_places(pair: WeightPair) -> np.ndarray:
-    wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
-    integers = pair.integers.astype(np.float32)
-    return np.clip(wanted, integers - NEAR, integers + NEAR).astype(np.float32)
-
-
 def _weights(
-    builder: relax.BlockBuilder, pair: WeightPair, value_of: ValueOf, finer: relax.Expr
+    builder: relax.BlockBuilder, pair: WeightPair, form: WeightForm, value_of: ValueOf, finer: relax.Expr
 ) -> relax.Expr:
     low, high = pair.limits
-    places = value_of(PLACES, pair.name, _starting_places(pair))
+    places = form.places(builder, pair, value_of)
     scales = value_of(WEIGHT_SCALES, pair.name, pair.scales)
     steps = builder.emit(relax.op.clip(places, low - WITHIN, high + WITHIN))
     if pair.bits < MAX_BITS:
@@ -292,7 +267,15 @@ def _step(
     builder: relax.BlockBuilder, pair: ActivationPair, data: relax.Expr, value_of: ValueOf, finer: relax.Expr
 ) -> relax.Expr:
     first, last = activation_limits(pair.dtype, pair.bits)
+    offset = value_of(OFFSETS, pair.name, np.array(pair.zero_point))
     low, high = (constant(np.array(limit - pair.zero_point, np.float32)) for limit in (first, last))
+    if isinstance(offset, relax.Var):
+        within = builder.emit(relax.op.clip(offset, first - WITHIN, last + WITHIN))
+        whole = builder.emit(relax.op.round(within))
+        low, high = (
+            builder.emit(relax.op.subtract(constant(np.array(limit, np.float32)), whole))
+            for limit in (first, last)
+        )
     scale = value_of(STEPS, pair.name, np.array(pair.scale))
     if pair.bits < MAX_BITS:
         scale = builder.emit(relax.op.divide(scale, finer))
@@ -336,8 +319,8 @@ def _with_bits(
     return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
 
 
-def put_into(mod: IRModule, values: Mapping[str, np.ndarray]) -> IRModule:
-    """Return the hub with learned parameters, by their keys.
+def put_into(mod: IRModule, values: Mapping[str, np.ndarray], form: WeightForm = STRAIGHT_FORM) -> IRModule:
+    """Return the hub with learned parameters, by their keys; ``form`` is the student's.
 
     Weights get their integers, activations their steps, and what is added to biases and constants is in them.
     """
@@ -365,24 +348,30 @@ def put_into(mod: IRModule, values: Mapping[str, np.ndarray]) -> IRModule:
     mod = rebuild(mod, rewrite)  # binding by binding, so each stays in its place
     now = [binding.var for binding in bindings_of(mod)]
     mod = shift_results(mod, {now[place]: shift for place, shift in shifts.items()})
-    return edit(mod, _learned_steps(mod, values), _learned_weights(mod, values))
+    return edit(mod, _learned_steps(mod, values), _learned_weights(mod, values, form))
 
 
 def _learned_steps(mod: IRModule, values: Mapping[str, np.ndarray]) -> dict[str, ActivationParameters]:
-    return {
-        pair.name: ActivationParameters(float(values[f"{STEPS}:{pair.name}"]), pair.zero_point)
-        for pair in activation_pairs(mod)
-        if f"{STEPS}:{pair.name}" in values
-    }
+    found = {}
+    for pair in activation_pairs(mod):
+        scale = values.get(f"{STEPS}:{pair.name}", np.array(pair.scale))
+        offset = values.get(f"{OFFSETS}:{pair.name}", np.array(pair.zero_point))
+        limits = activation_limits(pair.dtype, pair.bits)
+        new = ActivationParameters(float(scale), int(np.clip(np.rint(offset), *limits)))
+        if new != ActivationParameters(pair.scale, pair.zero_point):
+            found[pair.name] = new
+    return found
 
 
-def _learned_weights(mod: IRModule, values: Mapping[str, np.ndarray]) -> dict[str, WeightParameters]:
+def _learned_weights(
+    mod: IRModule, values: Mapping[str, np.ndarray], form: WeightForm
+) -> dict[str, WeightParameters]:
     found = {}
     for pair in weight_pairs(mod):
-        scales, places = (values.get(f"{kind}:{pair.name}") for kind in (WEIGHT_SCALES, PLACES))
+        scales, places = values.get(f"{WEIGHT_SCALES}:{pair.name}"), form.learned(pair, values)
         if scales is None and places is None:
             continue
-        integers = np.clip(np.rint(_starting_places(pair) if places is None else places), *pair.limits)
+        integers = np.clip(np.rint(starting_places(pair) if places is None else places), *pair.limits)
         found[pair.name] = WeightParameters(
             pair.scales if scales is None else scales.astype(np.float32), integers.astype(np.int8)
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .student import Parameter
+from .parameter import Parameter
 
 _ALIGNMENT = 64
 

@@ -47,6 +47,7 @@ def step(
     data: relax.Expr,
     scalars: list[relax.Expr],
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    clips_only: bool = False,
 ) -> relax.Expr:
     """Return fake quantization of a float32 tensor.
 
@@ -55,11 +56,13 @@ def step(
     scalars : those of ``SCALARS``, float32 tensors of shape ``()``, and those of ``DROPS`` where some values are
         dropped.
     bounds : a and b.
+    clips_only : the scale's gradient is that of the limits alone, as if nothing inside were rounded (PACT).
     """
     shape = shape_of(data)
     size = math.prod(shape)
     flat = builder.emit(relax.op.reshape(data, (size,)))
-    var = builder.add_func(_forward(size, bounds, len(scalars) > len(SCALARS)), NAME)
+    function = _forward(size, bounds, len(scalars) > len(SCALARS))
+    var = builder.add_func(function.with_attr("clips_only", int(clips_only)), NAME)
     result = builder.emit(relax.call_tir(var, [flat, *scalars], relax.TensorType((size,), "float32")))
     return relax.op.reshape(result, shape)
 
@@ -93,10 +96,11 @@ def rule(at: Any) -> list[relax.Expr | None]:
         return relax.op.reshape(value, ())
 
     outside = at.emit(relax.op.add(product(below, low), product(above, high)))
+    of_scale = outside if int(attrs["clips_only"]) else at.emit(relax.op.add(inside, outside))
     return [
         None,
         of_data if wanted_data else None,
-        number(at.emit(relax.op.add(inside, outside))) if wanted_scale else None,
+        number(of_scale) if wanted_scale else None,
         None,
         number(product(below, scale)) if wanted_low else None,
         number(product(above, scale)) if wanted_high else None,

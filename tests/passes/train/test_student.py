@@ -15,7 +15,9 @@ from tvmq.passes.improve.trainable import Trainable
 from tvmq.passes.train.batch import batched
 from tvmq.passes.train.losses import squares
 from tvmq.passes.train.objective import Term, images_last, objective
-from tvmq.passes.train.student import BIASES, CONSTANTS, PLACES, STEPS, WEIGHT_SCALES, Student, put_into
+from tvmq.passes.train.parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES
+from tvmq.passes.train.student import Student, put_into
+from tvmq.passes.train.weight_forms import DoReFa, LowRank
 from tvmq.schedules.pipeline import build
 from tvmq.search.host import function_on_host, run_on_host
 from tvmq.targets.features import row_of
@@ -176,3 +178,42 @@ def test_what_is_computed_again_gives_the_same_gradients_in_less_memory(student,
         memory.append(build(mod, host, row_of(host)).activation_bytes)
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
     assert memory[1] < 0.9 * memory[0]
+
+
+@pytest.mark.parametrize("form", [DoReFa(), LowRank(2)], ids=["dorefa", "low rank"])
+def test_other_forms_of_weights_begin_where_these_are_and_go_back(hub, images, form):
+    own = Student.of(batched(hub, BATCH), form=form)
+    function = function_on_host(images_last(own.mod))
+    # The first layers' integers are the same; what comes of a place on the edge of two steps may be either.
+    begun = put_into(hub, {parameter.key: parameter.values for parameter in own.parameters}, form)
+    for old, new in zip(weight_pairs(hub), weight_pairs(begun), strict=True):
+        assert (old.integers == new.integers).mean() > 0.99
+    rng = np.random.default_rng(4)
+    new = {
+        parameter.key: np.asarray(
+            parameter.values + parameter.unit * rng.uniform(-0.2, 0.2, parameter.values.shape), np.float32
+        )
+        for parameter in own.parameters
+    }
+    np.testing.assert_allclose(
+        _simulated(put_into(hub, new, form), images), _run(function, own, images, **new), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_zero_points_learn_where_they_are_asked_to(hub, images):
+    own = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == OFFSETS)
+    assert {parameter.kind for parameter in own.parameters} == {OFFSETS}
+    function = function_on_host(images_last(own.mod))
+    np.testing.assert_allclose(_run(function, own, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
+    moved = {parameter.key: parameter.values + np.float32(1.3) for parameter in own.parameters}
+    learned = put_into(hub, moved)
+    for old, new in zip(activation_pairs(hub), activation_pairs(learned), strict=True):
+        assert new.zero_point == old.zero_point + 1
+    np.testing.assert_allclose(
+        _simulated(learned, images), _run(function, own, images, **moved), rtol=1e-4, atol=1e-4
+    )
+    target = np.zeros((BATCH, CLASSES), np.float32)
+    gradients = function_on_host(objective(own, [Term(0, squares, 1.0)], 0).mod)(
+        [3 * images, target + 1, *_given(own), np.array(1.0, np.float32)]
+    )[1:]
+    assert any(float(gradient) for gradient in gradients)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tvmq.passes.train.student import BIASES, PLACES, STEPS, Parameter
+from tvmq.passes.train.parameter import BIASES, PLACES, STEPS, Parameter
 from tvmq.passes.train.vector import Vector
 
 PARAMETERS = [

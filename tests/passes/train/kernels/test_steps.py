@@ -18,7 +18,7 @@ SCALE, LOW, HIGH = np.float32(0.3), np.float32(-2.0), np.float32(5.0)
 
 
 def _function(
-    size: int, bounds=(-math.inf, math.inf), drops: bool = False, compile_function=compile_in_place
+    size: int, bounds=(-math.inf, math.inf), drops: bool = False, compile_function=compile_in_place, **form
 ):
     """Compile ``(x, dy, s, 1 / s, l, h, ...) -> (y, dx, ds, dl, dh)``."""
     vector, scalar = relax.TensorType((size,), "float32"), relax.TensorType((), "float32")
@@ -28,7 +28,7 @@ def _function(
     builder = relax.BlockBuilder()
     with main_function(builder, [x, dy, *scalars]):
         with builder.dataflow():
-            result = builder.emit(steps.step(builder, x, scalars, bounds))
+            result = builder.emit(steps.step(builder, x, scalars, bounds, **form))
             tape = Tape(builder, _bindings(builder, result), {})
             wanted = [x, scalars[0], scalars[2], scalars[3]]
             found = tape.gradients({result: dy}, wanted)
@@ -112,3 +112,13 @@ def test_a_share_of_the_values_stays_float():
     assert np.array_equal(some[1], np.where(kept, dy, dx))
     assert np.array_equal(some[0], again[0])
     assert not np.array_equal(some[0], other[0])
+
+
+def test_a_scale_that_learns_from_what_is_clipped_alone():
+    x, dy = _values(100)
+    arguments = [x, dy, SCALE, np.float32(1.0) / SCALE, LOW, HIGH]
+    of_all, of_clipped = _function(100)(arguments), _function(100, clips_only=True)(arguments)
+    *same, low, high = of_all
+    assert all(np.array_equal(same[place], of_clipped[place]) for place in range(2))
+    assert float(of_clipped[2]) == pytest.approx(float((LOW * low + HIGH * high) / SCALE), rel=1e-5)
+    assert float(of_clipped[2]) != float(of_all[2])

@@ -1,0 +1,37 @@
+"""What is learned of a network: kinds of parameters, and their units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
+OFFSETS = "offsets"
+KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, OFFSETS, CONSTANTS)
+
+RATES = {PLACES: 1.0, WEIGHT_SCALES: 0.2, BIASES: 1.0, STEPS: 0.2, OFFSETS: 1.0, CONSTANTS: 0.2}
+"""Of learning, of each kind in its units, where the rate is 1."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Numbers that are learned.
+
+    Attributes
+    ----------
+    name : of the pair, layer or operand, behind the kind.
+    kind : one of ``KINDS``.
+    values : float32, as they begin.
+    unit : of a change, a number or an array of the values' shape: rates of learning are in such units.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray
+    unit: np.ndarray | float
+
+    @property
+    def key(self) -> str:
+        """The name of the function's parameter."""
+        return f"{self.kind}:{self.name}"
