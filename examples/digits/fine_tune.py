@@ -1,6 +1,6 @@
 """Trains the digits network to 2 bits and to binary in a loop of one's own, and compiles what comes of it.
 
-python examples/digits/fine_tune.py [--target "llvm -mcpu=native"] [--steps 1000]
+python examples/digits/fine_tune.py [--target "llvm -mcpu=native"] [--steps 1500]
 
 The float model is the teacher; it sees the images that it has learned from moved by a pixel, and mixtures of two.
 """
@@ -46,7 +46,7 @@ def train(model: tvmq.passes.TrainableModel, teacher: tvmq.Package, steps: int, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", default="llvm -mcpu=native")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1500)
     arguments = parser.parse_args()
     test, teacher = np.load(HERE / "test.npz"), tvmq.compile(HERE / "digits.onnx")
     for scheme, rate in RATES.items():
