@@ -44,7 +44,7 @@ SMALL = 1 << 15
 def compile_for_host(mod: IRModule) -> Run:
     """Compile a float module with TVM's default pipeline."""
     names = [param.name for param in mod["main"].params]
-    level = 0 if _size_of(mod) < SMALL else 3
+    level = 0 if size_of(mod) < SMALL else 3
     executable = tvm.compile(mod, target=tvm.target.Target({"kind": "llvm", "opt-level": level}))
     main = relax.VirtualMachine(executable, tvm.cpu())["main"]
 
@@ -54,7 +54,7 @@ def compile_for_host(mod: IRModule) -> Run:
     return run
 
 
-def _size_of(mod: IRModule) -> int:
+def size_of(mod: IRModule) -> int:
     """Return how many numbers all values of a module are together, at the greatest sizes of open dimensions."""
     tensors = [
         binding.value.ty for binding in bindings_of(mod) if isinstance(binding.value.ty, relax.TensorType)

@@ -60,11 +60,25 @@ class Rates:
     def of_places(self, pair: WeightPair, samples: int) -> float:
         """Return the rate for a pair whose readers see so many samples.
 
-        It is ``places c / (c + FEW)`` for ``c`` results a weight, which is columns seen for each weight of a row. What
-        few columns say of many weights holds for those columns alone.
+        It is ``places`` times ``share_of_few``.
         """
-        seen = samples * sum(math.prod(shape_of(reader)) for reader in pair.readers) / pair.values.size
-        return self.places * seen / (seen + FEW)
+        return self.places * share_of_few(pair, samples)
+
+
+def share_of_few(pair: WeightPair, samples: float) -> float:
+    """Return ``c / (c + FEW)`` for ``c`` results a weight, which is columns seen for each weight of a row.
+
+    What few columns say of many weights holds for those columns alone: such weights should hardly move.
+    """
+    seen = samples * sum(math.prod(shape_of(reader)) for reader in pair.readers) / pair.values.size
+    return seen / (seen + FEW)
+
+
+def starting_places(pair: WeightPair) -> np.ndarray:
+    """Return where weights begin, in their steps: near their integers, towards their float values; float32."""
+    wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
+    integers = pair.integers.astype(np.float32)
+    return np.clip(wanted, integers - NEAR, integers + NEAR).astype(np.float32)
 
 
 class Parameter:
@@ -104,9 +118,7 @@ class LearnedWeights:
     def __init__(self, pair: WeightPair, rate: float, scale_rate: float):
         self._axis, self._limits = pair.axis, pair.limits
         self._scales = pair.scales
-        wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
-        integers = pair.integers.astype(np.float32)
-        self.places = Parameter(np.clip(wanted, integers - NEAR, integers + NEAR), rate)
+        self.places = Parameter(starting_places(pair), rate)
         self.growth = Parameter(np.zeros(pair.scales.shape), scale_rate)
 
     @property

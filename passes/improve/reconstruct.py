@@ -38,7 +38,6 @@ from ..hub.annotation import scheme_of
 from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
 from ..hub.contract import module_pass
 from ..hub.graph import bindings_of, op_name, results_of, shape_of
-from ..hub.lane_sums import is_merged, limit_sums
 from ..hub.pairs import (
     ActivationParameters,
     WeightPair,
@@ -51,6 +50,7 @@ from ..hub.parameters import MAX_BITS
 from ..hub.schemes import Scheme
 from .backward import channels_last
 from .blocks import blocks_of, cut_out
+from .lanes import within_lanes
 from .learned import LearnedWeights
 from .outlook import Ahead
 from .round_layer import DAMPING
@@ -247,19 +247,8 @@ class _Refiner:
 
     def _weights(self, pair: WeightPair, learned: LearnedWeights, call: relax.Call) -> WeightParameters:
         """Return what has been learned; scales grow until what meets in a lane keeps the scheme's limit."""
-        integers, scales, scheme = learned.integers.astype(np.int8), learned.scales, self.scheme
-        if scheme is None or scheme.lane_sums is None:
-            return WeightParameters(scales, integers)
-        integers, scales = limit_sums(
-            replace(pair, scales=scales, integers=integers).restored,
-            scales,
-            pair.axis,
-            scheme.lane_sums,
-            is_merged(call, pair.values),
-            pair.limits,
-            scheme.power_of_two,
-        )
-        return WeightParameters(scales, integers)
+        integers = learned.integers.astype(np.int8)
+        return within_lanes(replace(pair, scales=learned.scales, integers=integers), call, self.scheme)
 
 
 def _compared(part: IRModule) -> IRModule:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ranges import Range
+from ..annotate.learning import AUGMENTATIONS
 
-CROP, MIRROR, MIX = AUGMENTATIONS = ("crop", "mirror", "mix")
+CROP, MIRROR, MIX = AUGMENTATIONS
 
 LEAST_AREA = 0.35
 ASPECT = 0.28

@@ -29,9 +29,9 @@ from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
 from ..hub.contract import module_pass
 from ..hub.fingerprint import fingerprint
 from ..hub.graph import bindings_of, input_specs, results_of, shape_of
-from ..hub.lane_sums import is_merged, limit_sums
-from ..hub.pairs import WeightParameters, edit, weight_pairs
+from ..hub.pairs import edit, weight_pairs
 from ..hub.schemes import Scheme
+from ..improve.lanes import within_lanes
 from .augment import AUGMENTATIONS, MIRROR, Augment
 from .batches import Data
 from .checkpoint import Checkpoint
@@ -177,20 +177,18 @@ def _key(mod: IRModule, options: FineTuneOptions, data: Data) -> str:
 
 def _within_lanes(mod: IRModule, scheme: Scheme | None) -> IRModule:
     """Return the module with scales that have grown until what meets in a lane keeps the scheme's limit."""
-    if scheme is None or scheme.lane_sums is None:
-        return mod
     values = {binding.var: binding.value for binding in bindings_of(mod)}
-    changed = {}
-    for pair in weight_pairs(mod):
-        if not pair.readers:
-            continue
-        integers, scales = limit_sums(
-            *(pair.restored, pair.scales, pair.axis, scheme.lane_sums),
-            *(is_merged(values[pair.readers[0]], pair.values), pair.limits, scheme.power_of_two),
-        )
-        if not np.array_equal(scales, pair.scales):
-            changed[pair.name] = WeightParameters(scales, integers)
-    return edit(mod, weights=changed)
+    limited = {
+        pair.name: (pair, within_lanes(pair, values[pair.readers[0]], scheme))
+        for pair in weight_pairs(mod)
+        if pair.readers
+    }
+    return edit(
+        mod,
+        weights={
+            name: new for name, (pair, new) in limited.items() if not np.array_equal(new.scales, pair.scales)
+        },
+    )
 
 
 def _say(found: Found) -> None:

@@ -29,7 +29,7 @@ from .checkpoint import Checkpoint
 from .network import Network
 from .optimizers import Optimizer, schedule
 from .oscillation import Oscillations
-from .parameter import PLACES, RATES
+from .parameter import PLACES
 from .vector import Vector
 
 logger = logging.getLogger(__name__)
@@ -98,9 +98,8 @@ class Loop:
         self._checkpoint, self._progress = checkpoint, progress
         self._vector = Vector(network.student.parameters)
         parameters = self._vector.parameters
-        units = [RATES[parameter.kind] * parameter.unit for parameter in parameters]
         decays = [options.decay if parameter.kind == PLACES else 0.0 for parameter in parameters]
-        self._optimizer = Optimizer.of(options.optimizer, self._vector.like(units), self._vector.like(decays))
+        self._optimizer = Optimizer.of(options.optimizer, self._vector.units, self._vector.like(decays))
         self._places = self._vector.like([parameter.kind == PLACES for parameter in parameters]) > 0
         self._oscillations = (
             Oscillations(self._vector.values[self._places], options.freeze) if options.freeze else None

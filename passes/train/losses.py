@@ -6,6 +6,7 @@
 
 ``p`` is a place of an image, or a row: each counts by its relative error. Some networks have places whose values are
 tens of times as large as all others', and that later layers clip; without the weights only those would be learned.
+``f`` is that of ``passes.improve.training``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ import numpy as np
 from tvm import relax
 
 from ..hub.graph import shape_of
-
-FLOOR = 0.1
-"""``f``: places with next to nothing do not count more than others."""
+from ..improve.training import FLOOR
 
 Loss = Callable[[relax.BlockBuilder, relax.Expr, relax.Expr], tuple[relax.Expr, relax.Expr]]
 """``(builder, result, target) -> (loss, float32 of shape (), gradient of the result)``; channels last."""

@@ -21,6 +21,7 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
+from ..calibrate.watch import size_of
 from ..hub.graph import bindings_of, dtype_of, op_name, results_of, shape_of
 from ..hub.pairs import activation_pairs, float_form, weight_pairs
 from ..hub.parameters import MAX_BITS
@@ -203,12 +204,7 @@ MOST_PARTS = 16
 
 def _parts(mod: IRModule, room: float) -> int:
     """Return into how many parts the way forth is to be cut: one where all of its values fit, else twice as many."""
-    sizes = (
-        math.prod(shape_of(binding.var))
-        for binding in bindings_of(mod)
-        if isinstance(binding.var.ty, relax.TensorType)
-    )
-    total = 4 * sum(sizes)
+    total = 4 * size_of(mod)
     return 1 if total <= room else min(MOST_PARTS, 2 * math.ceil(total / max(room, 1.0)))
 
 

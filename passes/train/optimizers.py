@@ -4,7 +4,7 @@
     adam     m += (1 - b1) (g - m),  v += (1 - b2) (g^2 - v)
              w -= rate (u m c / (sqrt v + e) + d w),   c = sqrt(1 - b2^t) / (1 - b1^t)
 
-``u`` is the unit of each number (``student.Parameter``) times the rate of its kind, ``d`` a decay that does not go
+``u`` is the unit of each number (``parameter.Parameter``) times the rate of its kind, ``d`` a decay that does not go
 through the gradient: zero for Adam (Kingma and Ba, 2015), and AdamW with any other (Loshchilov and Hutter, "Decoupled
 weight decay", 2019). Rates rise linearly over the first steps and then fall along a cosine to zero (Loshchilov and
 Hutter, "SGDR", 2017).
@@ -23,9 +23,8 @@ from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ...errors import unknown
+from ..annotate.learning import OPTIMIZERS
 from ..improve.kernels import Kernel, array, compiled, extents, numbers
-
-OPTIMIZERS = ("adamw", "adam", "sgd")
 
 BETA1, BETA2, EPSILON, MOMENTUM = 0.9, 0.999, 1e-12, 0.9
 WARM_UP = 30
@@ -47,7 +46,7 @@ class Optimizer:
     ----------
     name : one of ``OPTIMIZERS``.
     units : of the parameters, float32.
-    decay : towards zero, a share of the rate; only of what ``decayed`` is 1 for.
+    decays : of each towards zero, as a share of the rate, float32.
     moments : what is remembered, float32 ``[2, size]``; SGD uses the first row.
     count : steps so far.
     """

@@ -45,12 +45,12 @@ from ..hub.pairs import (
 from ..hub.parameters import MAX_BITS, activation_limits, along
 from ..hub.steps import stepped
 from ..improve.bias_correction import biases_of, shift_results
-from ..improve.learned import FEW
+from ..improve.learned import share_of_few, starting_places
 from ..prepare.affine import CHANNEL_AXIS
 from . import binary
 from .binary import BinaryLayers
 from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
-from .weight_forms import STRAIGHT_FORM, ValueOf, WeightForm, starting_places
+from .weight_forms import STRAIGHT_FORM, ValueOf, WeightForm
 
 FINER = "finer"
 
@@ -110,7 +110,7 @@ class Student:
         watched : variables of the hub that are given behind its results.
         learns : which parameters there are; the others stay constants.
         form : how the places of weights come from what is learned.
-        samples : that are learned from, for each that the hub takes at a time: see ``_share_of_few``.
+        samples : that are learned from, for each that the hub takes at a time: see ``share_of_few``.
         originals : float weights by the names of layers, for those of which the hub has signs alone.
         """
         bits = BinaryLayers.of(mod)
@@ -193,7 +193,7 @@ def _parameters(
         if not pair.readers:
             continue
         # A step of weights of many bits is a smaller part of them.
-        unit = max(1.0, pair.limits[1] / 7.0) * _share_of_few(pair, samples)
+        unit = max(1.0, pair.limits[1] / 7.0) * (1.0 if math.isinf(samples) else share_of_few(pair, samples))
         yield from form.parameters(pair, unit)
         yield Parameter(pair.name, WEIGHT_SCALES, pair.scales, pair.scales)
         for index, reader in enumerate(pair.readers):
@@ -213,17 +213,6 @@ def _parameters(
                 values = to_numpy(binding.value.args[index])
                 size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
                 yield Parameter(f"{place}:{index}", CONSTANTS, values, np.float32(size))
-
-
-def _share_of_few(pair: WeightPair, samples: float) -> float:
-    """Return ``c / (c + FEW)`` for ``c`` columns that so many samples show for each weight of a row.
-
-    What few columns say of many weights holds for those columns alone: such weights should hardly move.
-    """
-    if math.isinf(samples):
-        return 1.0
-    columns = samples * sum(math.prod(shape_of(reader)) for reader in pair.readers) / pair.values.size
-    return columns / (columns + FEW)
 
 
 def _spreads(mod: IRModule) -> dict[relax.Var, np.ndarray]:

@@ -21,7 +21,6 @@ from .losses import linear
 from .network import Compile, fitting_batch
 from .objective import Term, channels_last, objective
 from .optimizers import Optimizer
-from .parameter import RATES
 from .student import Student, put_into
 from .vector import Vector
 
@@ -65,10 +64,8 @@ class TrainableModel:
         self._forward = compile_function(laid)
         self._backward = compile_function(made.mod)
         self._vector = Vector(student.parameters)
-        units = [RATES[parameter.kind] * parameter.unit for parameter in student.parameters]
-        self._optimizer = Optimizer.of(
-            "adam", self._vector.like(units), self._vector.like([0.0] * len(units))
-        )
+        units = self._vector.units
+        self._optimizer = Optimizer.of("adam", units, np.zeros_like(units))
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .parameter import Parameter
+from .parameter import RATES, Parameter
 
 _ALIGNMENT = 64
 
@@ -47,6 +47,11 @@ class Vector:
         for view, number in zip(self.views(found), numbers, strict=True):
             view[...] = number
         return found
+
+    @property
+    def units(self) -> np.ndarray:
+        """What each number moves by where the rate is 1: its unit, times the rate of its kind."""
+        return self.like([RATES[parameter.kind] * parameter.unit for parameter in self.parameters])
 
     def views(self, vector: np.ndarray) -> list[np.ndarray]:
         """Return the parameters' parts of a vector, in their shapes."""

@@ -19,26 +19,17 @@ import numpy as np
 from tvm import relax
 
 from ...errors import unknown
+from ..annotate.learning import WEIGHT_FORMS
 from ..hub.graph import constant
 from ..hub.pairs import WeightPair
-from ..hub.parameters import along
+from ..improve.learned import starting_places
 from .parameter import PLACES, Parameter
-
-NEAR = 0.25
-"""Of a step: how far from its integer a weight begins at most, towards its float value."""
 
 BEND = 0.95
 """Where the largest weight lies on the hyperbolic tangent."""
 
 ValueOf = Callable[[str, str, np.ndarray], relax.Expr]
 """``(kind, name, what it is otherwise) -> the parameter, or a constant``."""
-
-
-def starting_places(pair: WeightPair) -> np.ndarray:
-    """Return where weights begin: near their integers, towards their float values."""
-    wanted = pair.values / along(pair.scales, pair.axis, pair.values.ndim)
-    integers = pair.integers.astype(np.float32)
-    return np.clip(wanted, integers - NEAR, integers + NEAR).astype(np.float32)
 
 
 class WeightForm(Protocol):
@@ -146,13 +137,13 @@ def _number(value: float) -> relax.Expr:
 
 
 STRAIGHT_FORM = Straight()
-STRAIGHT, DOREFA, LOW_RANK = FORMS = ("straight", "dorefa", "low-rank")
+STRAIGHT, DOREFA, LOW_RANK = WEIGHT_FORMS
 
 
 def form_of(name: str, rank: int, seed: int) -> WeightForm:
     """Return the form of that name; raises ``TvmqError`` for an unknown one."""
-    if name not in FORMS:
-        raise unknown("form of weights", name, FORMS)
+    if name not in WEIGHT_FORMS:
+        raise unknown("form of weights", name, WEIGHT_FORMS)
     forms: dict[str, WeightForm] = {
         STRAIGHT: STRAIGHT_FORM,
         DOREFA: DoReFa(),
