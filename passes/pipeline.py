@@ -121,9 +121,15 @@ def quantization_passes(
 ) -> Pipeline:
     """Return the passes that quantize a module which ``Prepare`` has rewritten."""
     check_samples(scheme, options, data.samples != ())
-    if scheme.weight_only:
-        return Pipeline([CompressWeights(scheme, options, **data.arguments)])
     teacher, learned = Teacher(), _learned_from(options, data)
+    if scheme.weight_only:
+        return Pipeline(
+            [
+                *_keeping(teacher, options.fine_tune is not None),
+                CompressWeights(scheme, options, **learned.arguments),
+                *_learning_passes(options, data, teacher),
+            ]
+        )
     return Pipeline(
         [
             *_keeping(teacher, options.fine_tune is not None and _has_bits(scheme, options)),

@@ -33,7 +33,7 @@ TAKEN_BY_WEIGHT_ONLY = (
         "hardware",
     ),
     *("min_weight_size", "min_weight_channels", "skip_layers", "skip_ops", "quantize_only"),
-    *("quantize_first", "quantize_last", "pair_safe_weights"),
+    *("quantize_first", "quantize_last", "pair_safe_weights", "fine_tune"),
     *OF_WEIGHT_ONLY,
 )
 
@@ -87,9 +87,9 @@ def check_options(scheme: Scheme, options: QuantizeOptions) -> None:
 
 def check_samples(scheme: Scheme, options: QuantizeOptions, has_samples: bool) -> None:
     """Raise ``TvmqError`` for an option that looks at values, in a scheme that needs no samples and has none."""
-    if has_samples or not scheme.dynamic:
+    if has_samples or not (scheme.dynamic or scheme.weight_only):
         return
-    for name in NEED_SAMPLES:
+    for name in NEED_SAMPLES if scheme.dynamic else ("fine_tune",):
         value = getattr(options, name)
         if value != _defaults()[name] and value not in WITHOUT_SAMPLES.get(name, ()):
             raise TvmqError(

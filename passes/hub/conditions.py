@@ -157,6 +157,11 @@ CALIBRATED = Condition(
     "run Calibrate before it",
     _first(is_unknown, "that of {} is not"),
 )
+ROUNDED = Condition(
+    "quantize/dequantize pairs or compressed weights",
+    "run Annotate or CompressWeights before it",
+    lambda mod: "" if compressed_layers(mod) else _without_pairs(mod),
+)
 FLOAT_WEIGHTS = Condition(
     "quantized weights that are still float",
     "run it before FoldWeights",
@@ -177,3 +182,5 @@ UNQUANTIZED_MODEL = (NOT_REALIZED, UNQUANTIZED, UNCOMPRESSED, PREPARED)
 """The same of a pass that makes a quantized model of it."""
 FLOAT_WEIGHTS_OF_KNOWN_SCALES = (NOT_REALIZED, PAIRS, CALIBRATED, FLOAT_WEIGHTS, NCHW)
 """What passes between ``Calibrate`` and ``FoldWeights`` require that choose integers or biases."""
+LEARNABLE = (NOT_REALIZED, ROUNDED, CALIBRATED, FLOAT_WEIGHTS, NCHW)
+"""The same where weights may be compressed."""

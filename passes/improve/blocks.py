@@ -15,6 +15,7 @@ from itertools import groupby, pairwise
 import numpy as np
 from tvm import IRModule, relax
 
+from ..hub.compressed import compressed
 from ..hub.graph import activations, bindings_of, results_of, shape_of, substitute
 from ..hub.pairs import activation_pairs, weight_pairs
 
@@ -42,8 +43,8 @@ class Block:
         return (*(var for var in self.results if var not in self.onward), *self.onward)
 
 
-def blocks_of(mod: IRModule) -> list[Block]:
-    """Return the blocks of the module in their order."""
+def blocks_of(mod: IRModule, anywhere: bool = False) -> list[Block]:
+    """Return the blocks of the module in their order, cut at values that have pairs, or ``anywhere``."""
     bindings = bindings_of(mod)
     varying = _varying(mod)
     last: dict[relax.Var, int] = {}
@@ -63,7 +64,7 @@ def blocks_of(mod: IRModule) -> list[Block]:
     narrow = [
         born[var]
         for var in dict.fromkeys(binding.var for binding in bindings)
-        if var in sources and live(born[var]) == (var,)
+        if (anywhere or var in sources) and live(born[var]) == (var,)
     ]
     cuts = [bindings[place].var for place in _local_minima(narrow, bindings)]
     results = [
@@ -81,15 +82,17 @@ def blocks_of(mod: IRModule) -> list[Block]:
     return blocks
 
 
-def sections_of(mod: IRModule, layers: int, joins: Callable[[Block], bool]) -> list[Block]:
-    """Return the blocks, consecutive ones joined until they have so many weighted operators with pairs.
+def sections_of(
+    mod: IRModule, layers: int, joins: Callable[[Block], bool], anywhere: bool = False
+) -> list[Block]:
+    """Return the blocks, consecutive ones joined until they have so many weighted operators with rounded weights.
 
     A block for which ``joins`` is false stands alone. Of those that join, the last may be too few: they go with the
     section before them, if there is one.
     """
-    weights = {pair.dequantize for pair in weight_pairs(mod)}
+    weights = {pair.dequantize for pair in weight_pairs(mod)} | set(compressed(mod))
     sections: list[Block] = []
-    for together, run in groupby(blocks_of(mod), joins):
+    for together, run in groupby(blocks_of(mod, anywhere), joins):
         found: list[Block] = []
         for block in run:
             if together and found and len(weights & found[-1].members) < layers:

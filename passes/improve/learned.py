@@ -16,9 +16,11 @@ Scales and steps are learned as logarithms and shifts in units of the result, so
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tvm import relax
 
 from ...errors import TvmqError
 from ..hub.graph import shape_of
@@ -62,15 +64,19 @@ class Rates:
 
         It is ``places`` times ``share_of_few``.
         """
-        return self.places * share_of_few(pair, samples)
+        return self.places * share_of_few(pair.values.size, pair.readers, samples)
 
 
-def share_of_few(pair: WeightPair, samples: float) -> float:
+def share_of_few(weights: int, readers: Sequence[relax.Var], samples: float) -> float:
     """Return ``c / (c + FEW)`` for ``c`` results a weight, which is columns seen for each weight of a row.
+
+    ``readers`` are the results of the operators that read so many weights; ``samples`` may be infinite.
 
     What few columns say of many weights holds for those columns alone: such weights should hardly move.
     """
-    seen = samples * sum(math.prod(shape_of(reader)) for reader in pair.readers) / pair.values.size
+    if math.isinf(samples):
+        return 1.0
+    seen = samples * sum(math.prod(shape_of(reader)) for reader in readers) / weights
     return seen / (seen + FEW)
 
 

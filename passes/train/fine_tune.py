@@ -25,7 +25,8 @@ from ..annotate.learning import FineTuneOptions
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
 from ..hub.annotation import scheme_of
-from ..hub.conditions import CALIBRATED, FLOAT_WEIGHTS_OF_KNOWN_SCALES
+from ..hub.compressed import compressed
+from ..hub.conditions import CALIBRATED, LEARNABLE
 from ..hub.contract import module_pass
 from ..hub.fingerprint import fingerprint
 from ..hub.graph import bindings_of, input_specs, results_of, shape_of
@@ -37,21 +38,21 @@ from .batches import Data
 from .checkpoint import Checkpoint
 from .loop import Found, Loop
 from .network import Compile, network, scores_of
-from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
-from .student import put_into
+from .parameter import BIASES, CONSTANTS, ENTRIES, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
+from .put_back import put_into
 from .weight_forms import form_of
 
 logger = logging.getLogger(__name__)
 
 _KINDS = {
-    "weights": PLACES,
-    "scales": WEIGHT_SCALES,
-    "biases": BIASES,
-    "steps": STEPS,
-    "offsets": OFFSETS,
-    "constants": CONSTANTS,
+    "weights": (PLACES, ENTRIES),
+    "scales": (WEIGHT_SCALES,),
+    "biases": (BIASES,),
+    "steps": (STEPS,),
+    "offsets": (OFFSETS,),
+    "constants": (CONSTANTS,),
 }
-"""What users call each kind of parameter."""
+"""What users call the kinds of parameters."""
 
 
 @dataclass
@@ -78,10 +79,12 @@ class KeepTeacher:
         return mod
 
 
-@module_pass(requires=FLOAT_WEIGHTS_OF_KNOWN_SCALES, ensures=(CALIBRATED,))
+@module_pass(requires=LEARNABLE, ensures=(CALIBRATED,))
 @dataclass(frozen=True)
 class FineTune(ReadsSamples):
     """Move the weights' integers, scales, biases and steps by gradients; requires calibrated activations.
+
+    Of compressed weights it moves codes or the entries of codebooks.
 
     Attributes
     ----------
@@ -140,7 +143,7 @@ class FineTune(ReadsSamples):
 
 
 def _learns(options: FineTuneOptions, scheme: Scheme | None):
-    kinds = {_KINDS[name] for name in options.learns}
+    kinds = {kind for name in options.learns for kind in _KINDS[name]}
     if scheme is not None and scheme.power_of_two:
         kinds -= {WEIGHT_SCALES, STEPS}
     if scheme is not None and scheme.symmetric_activations:
@@ -172,6 +175,8 @@ def _key(mod: IRModule, options: FineTuneOptions, data: Data) -> str:
     digest = hashlib.sha256(json.dumps([fingerprint(mod), said, data.spool.count], default=str).encode())
     for pair in weight_pairs(mod):
         digest.update(pair.integers.tobytes() + pair.scales.tobytes())
+    for codes in compressed(mod).values():
+        digest.update(codes.codes.tobytes() + codes.table.tobytes())
     return digest.hexdigest()[:32]
 
 

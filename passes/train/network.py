@@ -22,7 +22,8 @@ from tvm import IRModule, relax
 
 from ...errors import TvmqError
 from ..calibrate.watch import size_of
-from ..hub.graph import bindings_of, dtype_of, op_name, results_of, shape_of
+from ..hub.compressed import compressed
+from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, results_of, shape_of
 from ..hub.pairs import activation_pairs, float_form, weight_pairs
 from ..hub.parameters import MAX_BITS
 from ..improve.blocks import sections_of
@@ -155,8 +156,7 @@ def network(
     ------
     TvmqError : nothing to compare.
     """
-    taught = {pair.name for pair in activation_pairs(teacher)}
-    inside = [name for name in _inside(mod) if name in taught] if features > 0.0 else []
+    inside = [name for name in _inside(mod) if name in _named(teacher)] if features > 0.0 else []
     count = fitting_batch(mod, batch)
     own = batched(mod, count)
     watched = _watched(own, inside)
@@ -217,8 +217,8 @@ def _free_memory() -> int:
 
 
 def _fewest_bits(mod: IRModule) -> int:
-    bits = [pair.bits for pair in activation_pairs(mod)] + [pair.bits for pair in weight_pairs(mod)]
-    return min(bits, default=MAX_BITS)
+    rounded = (*activation_pairs(mod), *weight_pairs(mod), *compressed(mod).values())
+    return min((each.bits for each in rounded), default=MAX_BITS)
 
 
 def fitting_batch(mod: IRModule, wanted: int) -> int:
@@ -235,20 +235,35 @@ def fitting_batch(mod: IRModule, wanted: int) -> int:
 
 
 def _inside(mod: IRModule) -> list[str]:
-    """Return what goes on from each section, by the names of activation pairs."""
-    pairs = {pair.source: pair.name for pair in reversed(activation_pairs(mod))}
-    onward = [section.onward for section in sections_of(mod, LAYERS, lambda block: True)]
+    """Return what goes on from each section, by the names of ``_named``."""
+    named = {var: name for name, var in _named(mod).items()}
+    onward = [
+        section.onward
+        for section in sections_of(mod, LAYERS, lambda block: True, anywhere=not activation_pairs(mod))
+    ]
     inputs = set(mod["main"].params)
     single = [found[0] for found in onward if len(found) == 1 and found[0] not in inputs]
-    return [pairs[var] for var in single if var in pairs]
+    return [named[var] for var in single if var in named]
+
+
+def _named(mod: IRModule) -> dict[str, relax.Var]:
+    """Return the values that a hub and its teacher both have: of pairs, or without any the last of each layer."""
+    pairs = activation_pairs(mod)
+    if pairs:
+        return {pair.name: pair.source for pair in pairs}
+    return {
+        layer_name(binding.value): binding.var
+        for binding in bindings_of(mod)
+        if layer_name(binding.value) and activations(binding.value) and dtype_of(binding.var) == "float32"
+    }
 
 
 def _watched(mod: IRModule, inside: Sequence[str]) -> list[relax.Var]:
     """Return the values before each result's softmax, or the results themselves, and those of pairs."""
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     ends = [values[result].args[0] if _is_softmax(result, values) else result for result in results_of(mod)]
-    sources = {pair.name: pair.source for pair in activation_pairs(mod)}
-    return [*ends, *(sources[name] for name in inside)]
+    named = _named(mod)
+    return [*ends, *(named[name] for name in inside)]
 
 
 def _is_softmax(result: relax.Expr, values: Mapping[relax.Var, relax.Expr]) -> bool:

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
-OFFSETS = "offsets"
-KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, OFFSETS, CONSTANTS)
+OFFSETS, ENTRIES = "offsets", "entries"
+KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, OFFSETS, ENTRIES, CONSTANTS)
 
-RATES = {PLACES: 1.0, WEIGHT_SCALES: 0.2, BIASES: 1.0, STEPS: 0.2, OFFSETS: 1.0, CONSTANTS: 0.2}
+RATES = {
+    PLACES: 1.0,
+    WEIGHT_SCALES: 0.2,
+    BIASES: 1.0,
+    STEPS: 0.2,
+    OFFSETS: 1.0,
+    ENTRIES: 1.0,
+    CONSTANTS: 0.2,
+}
 """Of learning, of each kind in its units, where the rate is 1."""
 
 

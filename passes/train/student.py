@@ -5,6 +5,7 @@
     biases        W x                       -->   W x + b                         b: what is added to the bias
     constants     x + c, x c, norm(x, c)    -->   the same of a parameter
     one bit       as ``binary`` has it
+    compressed    as ``stored`` has it
 
 A float ``z`` in units of steps stands for each integer and moves until it is nearer to another one; scale and integers
 then have gradients of their own (Cheng et al., "Optimize weight rounding via signed gradient descent", 2024). Rounding
@@ -34,28 +35,23 @@ from ..hub.graph import (
 )
 from ..hub.pairs import (
     ActivationPair,
-    ActivationParameters,
     WeightPair,
-    WeightParameters,
     activation_pairs,
-    edit,
     members,
     weight_pairs,
 )
 from ..hub.parameters import MAX_BITS, activation_limits, along
 from ..hub.steps import stepped
-from ..improve.bias_correction import biases_of, shift_results
-from ..improve.learned import share_of_few, starting_places
+from ..improve.bias_correction import biases_of
+from ..improve.learned import share_of_few
 from ..prepare.affine import CHANNEL_AXIS
 from . import binary
 from .binary import BinaryLayers
 from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
+from .stored import StoredWeights, stored_weights
 from .weight_forms import STRAIGHT_FORM, ValueOf, WeightForm
 
 FINER = "finer"
-
-SMALLEST = np.float32(1e-20)
-"""Size that bits stand for, at least."""
 
 WITHIN = 0.499
 """Beyond the last integer, up to where a weight still moves."""
@@ -113,20 +109,22 @@ class Student:
         samples : that are learned from, for each that the hub takes at a time: see ``share_of_few``.
         originals : float weights by the names of layers, for those of which the hub has signs alone.
         """
-        bits = BinaryLayers.of(mod)
+        bits, stored = BinaryLayers.of(mod), stored_weights(mod)
         originals = originals or {}
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
         found = [
-            parameter for parameter in _parameters(mod, bits, originals, samples, form) if learns(parameter)
+            parameter
+            for parameter in _parameters(mod, bits, stored, originals, samples, form)
+            if learns(parameter)
         ]
         env = {
             each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
         }
         finer = relax.Var(FINER, relax.TensorType((), "float32"))
         places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
-        biased = {reader: pair for pair in weights.values() for reader in pair.readers}
+        biased = bias_names([*weights.values(), *stored.values()])
 
         def value_of(kind: str, name: str, otherwise: np.ndarray) -> relax.Expr:
             key = f"{kind}:{name}"
@@ -135,6 +133,8 @@ class Student:
         def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
             if var in weights:
                 return _weights(builder, weights[var], form, value_of, finer)
+            if var in stored:
+                return stored[var].value(builder, value_of, finer, originals)
             if var in steps:
                 return _step(builder, steps[var], value.args[0], value_of, finer)
             if var in skipped:
@@ -157,7 +157,7 @@ class Student:
                 return with_layer_name_of(call, value)
             if var not in biased:
                 return _with_constants(value, places[var], value_of)
-            key = f"{BIASES}:{biased[var].name}:{biased[var].readers.index(var)}"
+            key = f"{BIASES}:{biased[var]}"
             if key not in env:
                 return value
             rank, axis = len(shape_of(var)), CHANNEL_AXIS[op_name(value)] % len(shape_of(var))
@@ -174,6 +174,7 @@ class Student:
 def _parameters(
     mod: IRModule,
     bits: BinaryLayers,
+    stored: Mapping[relax.Var, StoredWeights],
     originals: Mapping[str, np.ndarray],
     samples: float,
     form: WeightForm,
@@ -188,17 +189,18 @@ def _parameters(
         yield Parameter(signs.name, PLACES, signs.starting(originals).astype(np.float32), 1.0)
         yield Parameter(signs.name, WEIGHT_SCALES, signs.scales, signs.scales)
     pairs = weight_pairs(mod)
-    spreads = _spreads(mod)
     for pair in pairs:
         if not pair.readers:
             continue
         # A step of weights of many bits is a smaller part of them.
-        unit = max(1.0, pair.limits[1] / 7.0) * (1.0 if math.isinf(samples) else share_of_few(pair, samples))
+        unit = max(1.0, pair.limits[1] / 7.0) * share_of_few(pair.values.size, pair.readers, samples)
         yield from form.parameters(pair, unit)
         yield Parameter(pair.name, WEIGHT_SCALES, pair.scales, pair.scales)
-        for index, reader in enumerate(pair.readers):
-            spread = spreads[reader]
-            yield Parameter(f"{pair.name}:{index}", BIASES, np.zeros_like(spread), spread)
+    for weights in stored.values():
+        yield from weights.parameters(originals, samples)
+    spreads = _spreads(mod, stored)
+    for reader, name in bias_names([*pairs, *stored.values()]).items():
+        yield Parameter(name, BIASES, np.zeros_like(spreads[reader]), spreads[reader])
     for quantized in activation_pairs(mod):
         yield Parameter(quantized.name, STEPS, np.array(quantized.scale, np.float32), quantized.scale)
         offset = np.array(quantized.zero_point, np.float32)
@@ -215,18 +217,25 @@ def _parameters(
                 yield Parameter(f"{place}:{index}", CONSTANTS, values, np.float32(size))
 
 
-def _spreads(mod: IRModule) -> dict[relax.Var, np.ndarray]:
+def bias_names(weights: Sequence[WeightPair | StoredWeights]) -> dict[relax.Var, str]:
+    """Return what the bias of each weighted operator is called, by the operator's result."""
+    return {reader: f"{each.name}:{index}" for each in weights for index, reader in enumerate(each.readers)}
+
+
+def _spreads(mod: IRModule, stored: Mapping[relax.Var, StoredWeights]) -> dict[relax.Var, np.ndarray]:
     """Return about how far the results of weighted operators spread, float32 ``[O]``, by their variables.
 
     It is the length of a filter times a quarter of the range of what it reads: independent values add up to that.
     """
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     ranges = {pair.dequantize: max(map(abs, pair.range)) for pair in activation_pairs(mod)}
+    weights = [(pair, pair.values) for pair in weight_pairs(mod)]
+    weights += [(each, each.codes.values()) for each in stored.values()]
     found = {}
-    for pair in weight_pairs(mod):
-        others = tuple(axis for axis in range(pair.values.ndim) if axis != pair.axis)
-        lengths = np.sqrt(np.square(pair.values).sum(axis=others))
-        for reader in pair.readers:
+    for each, numbers in weights:
+        others = tuple(axis for axis in range(numbers.ndim) if axis != each.axis)
+        lengths = np.sqrt(np.square(numbers).sum(axis=others))
+        for reader in each.readers:
             spread = lengths * ranges.get(values[reader].args[0], 4.0) / 4.0
             found[reader] = np.maximum(spread, 1e-6).astype(np.float32)
     return found
@@ -279,89 +288,3 @@ def _with_constants(call: relax.Call, place: int, value_of: ValueOf) -> relax.Ex
         if _is_learned(args[index]):
             args[index] = value_of(CONSTANTS, f"{place}:{index}", to_numpy(args[index]))
     return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
-
-
-def _with_bits(
-    call: relax.Call, bits: BinaryLayers, var: relax.Var, values: Mapping[str, np.ndarray]
-) -> relax.Call:
-    """Return a call with what a layer of one bit has learned."""
-
-    def learned(kind: str, name: str, otherwise: np.ndarray) -> np.ndarray:
-        return np.asarray(values.get(f"{kind}:{name}", otherwise), np.float32)
-
-    args = list(call.args)
-    decided = {step.reached: step for step in bits.steps.values()}
-    if var in bits.weights:
-        own = bits.weights[var]
-        places = learned(PLACES, own.name, own.signs)
-        scales = np.maximum(learned(WEIGHT_SCALES, own.name, own.scales), SMALLEST)
-        args[1] = constant(
-            np.where(places > 0, 1, -1).astype(np.float32) * along(scales, own.axis, places.ndim)
-        )
-    elif var in bits.steps:
-        step = bits.steps[var]
-        high = np.maximum(learned(STEPS, f"{step.name}:high", np.array(step.high)), SMALLEST)
-        args[1:] = constant(high), constant(np.float32(0.0 if step.low == 0.0 else -1.0) * high)
-    elif var in decided:
-        step = decided[var]
-        args[1] = constant(learned(STEPS, f"{step.name}:threshold", np.array(step.threshold)))
-    return relax.Call(call.op, args, call.attrs, call.ty_args, span=call.span)
-
-
-def put_into(mod: IRModule, values: Mapping[str, np.ndarray], form: WeightForm = STRAIGHT_FORM) -> IRModule:
-    """Return the hub with learned parameters, by their keys; ``form`` is the student's.
-
-    Weights get their integers, activations their steps, and what is added to biases and constants is in them.
-    """
-    places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
-    shifts = {
-        places[reader]: values[f"{BIASES}:{pair.name}:{index}"]
-        for pair in weight_pairs(mod)
-        for index, reader in enumerate(pair.readers)
-        if f"{BIASES}:{pair.name}:{index}" in values
-    }
-
-    bits = BinaryLayers.of(mod)
-
-    def rewrite(builder: relax.BlockBuilder, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        if not isinstance(value, relax.Call):
-            return value
-        value = _with_bits(value, bits, var, values)
-        args = list(value.args)
-        for index in AFFINE.get(op_name(value), ()):
-            learned = values.get(f"{CONSTANTS}:{places[var]}:{index}")
-            if learned is not None:
-                args[index] = constant(learned.astype(np.float32))
-        return relax.Call(value.op, args, value.attrs, value.ty_args, span=value.span)
-
-    mod = rebuild(mod, rewrite)  # binding by binding, so each stays in its place
-    now = [binding.var for binding in bindings_of(mod)]
-    mod = shift_results(mod, {now[place]: shift for place, shift in shifts.items()})
-    return edit(mod, _learned_steps(mod, values), _learned_weights(mod, values, form))
-
-
-def _learned_steps(mod: IRModule, values: Mapping[str, np.ndarray]) -> dict[str, ActivationParameters]:
-    found = {}
-    for pair in activation_pairs(mod):
-        scale = values.get(f"{STEPS}:{pair.name}", np.array(pair.scale))
-        offset = values.get(f"{OFFSETS}:{pair.name}", np.array(pair.zero_point))
-        limits = activation_limits(pair.dtype, pair.bits)
-        new = ActivationParameters(float(scale), int(np.clip(np.rint(offset), *limits)))
-        if new != ActivationParameters(pair.scale, pair.zero_point):
-            found[pair.name] = new
-    return found
-
-
-def _learned_weights(
-    mod: IRModule, values: Mapping[str, np.ndarray], form: WeightForm
-) -> dict[str, WeightParameters]:
-    found = {}
-    for pair in weight_pairs(mod):
-        scales, places = values.get(f"{WEIGHT_SCALES}:{pair.name}"), form.learned(pair, values)
-        if scales is None and places is None:
-            continue
-        integers = np.clip(np.rint(starting_places(pair) if places is None else places), *pair.limits)
-        found[pair.name] = WeightParameters(
-            pair.scales if scales is None else scales.astype(np.float32), integers.astype(np.int8)
-        )
-    return found

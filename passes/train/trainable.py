@@ -21,7 +21,8 @@ from .losses import linear
 from .network import Compile, fitting_batch
 from .objective import Term, channels_last, objective
 from .optimizers import Optimizer
-from .student import Student, put_into
+from .put_back import put_into
+from .student import Student
 from .vector import Vector
 
 Arrays = Mapping[str, np.ndarray]

@@ -16,7 +16,8 @@ from tvmq.passes.train.batch import batched
 from tvmq.passes.train.losses import squares
 from tvmq.passes.train.objective import Term, images_last, objective
 from tvmq.passes.train.parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES
-from tvmq.passes.train.student import Student, put_into
+from tvmq.passes.train.put_back import put_into
+from tvmq.passes.train.student import Student
 from tvmq.passes.train.weight_forms import DoReFa, LowRank
 from tvmq.schedules.pipeline import build
 from tvmq.search.host import function_on_host, run_on_host
