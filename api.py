@@ -186,7 +186,8 @@ class QuantizedModel:
         with explained("training"):
             learned = model.learned()
             stages = None if self.stages is None else replace(self.stages, simulated=learned)
-            return replace(self, mod=FoldWeights()(learned), stages=stages)
+            folded = FoldWeights()(learned) if has_pairs(learned) else learned  # compressed weights are stored
+            return replace(self, mod=folded, stages=stages)
 
     def against_float(self, package: Package | None, samples: Samples = ()) -> AgainstFloat | None:
         """Return how near what ``compile`` made of this model is to float, by running it; None without samples.

@@ -158,6 +158,23 @@ def test_a_few_numbers_that_learn_and_codes_that_stay():
     assert [layer.status for layer in tuned.layers] == [layer.status for layer in plain.layers]
 
 
+def test_a_loop_of_ones_own():
+    given = samples(8, seed=3)
+    quantized = tvmq.quantize(
+        module({"x": SHAPE}, _small),
+        "weight-only",
+        calibration=given,
+        options=QuantizeOptions(codebook=True, weight_bits=2),
+    )
+    model = quantized.trainable(4)
+    model.update({name: 1.1 * values for name, values in model.parameters.items() if "entries" in name})
+    trained = quantized.trained(model)
+    run = tvmq.compile(trained).run
+    (found,) = run(given[0]).values()
+    np.testing.assert_allclose(found, *model.outputs(given[0]).values(), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(found, *tvmq.compile(quantized).run(given[0]).values(), rtol=1e-2)
+
+
 def test_samples_are_needed():
     options = QuantizeOptions(fine_tune=FineTuneOptions())
     with pytest.raises(TvmqError, match="fine_tune needs calibration samples"):
