@@ -439,7 +439,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _fine_tune("stochastic", kinds.SWITCH, "round weights up or down at random while learning", "false"),
     _fine_tune(
-        "augment", kinds.NAMES, "how images are seen: crop, mirror, mix", "all; no mirror with labels"
+        "augment", kinds.NAMES, "how images are seen: crop, mirror, mix, paste", "all; no mirror with labels"
     ),
     _fine_tune("held_out", kinds.SHARE, "samples not learned from, which say what state is the best", "0.15"),
     _fine_tune(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import TvmqError, unknown
 
-AUGMENTATIONS = ("crop", "mirror", "mix")
+AUGMENTATIONS = ("crop", "mirror", "mix", "paste")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 LEARNED = ("weights", "scales", "biases", "steps", "offsets", "constants")
 """What of a model can move: weights, their scales, biases, steps and zero points of activations, other constants."""

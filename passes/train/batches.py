@@ -127,12 +127,9 @@ class Data:
         samples, labels = [], []
         for place, share, other in zip(places, shares, second_places, strict=True):
             sample, label = self._seen(place, rng)
-            if share < 1.0 and (mixed := self._mixable(sample)):
+            if share < 1.0 and self._is_of_images(sample):
                 second, second_label = self._seen(other, rng)
-                sample = {
-                    name: share * array + (np.float32(1.0) - share) * second[name] if name in mixed else array
-                    for name, array in sample.items()
-                }
+                sample, share = self.augment.join(sample, second, share, rng)
                 if label is not None:
                     label = share * label + (1.0 - share) * second_label
             samples.append(sample)
@@ -162,10 +159,9 @@ class Data:
         }
         return views, label
 
-    def _mixable(self, sample: Mapping[str, np.ndarray]) -> set[str]:
-        """Return the inputs that can be mixed: images, where there is nothing else that would have to fit them."""
-        names = {name for name in sample if is_image(*self.specs[name])}
-        return names if len(names) == len(sample) else set()
+    def _is_of_images(self, sample: Mapping[str, np.ndarray]) -> bool:
+        """Tell whether two such samples can be one: there is nothing beside images that would have to fit them."""
+        return all(is_image(*self.specs[name]) for name in sample)
 
 
 def _joined(samples: Sequence[Mapping[str, np.ndarray]], labels: Sequence[np.ndarray | None]) -> Batch:

@@ -58,9 +58,39 @@ def test_mirror_images_are_half_of_all():
     assert 30 < mirrored < 70
 
 
-def test_shares_of_mixtures():
+@pytest.mark.parametrize("kind", ["mix", "paste"])
+def test_shares_of_two_images_in_one(kind):
     rng = np.random.default_rng(4)
-    shares = Augment(("mix",)).shares(200, rng)
+    shares = Augment((kind,)).shares(200, rng)
     assert ((shares >= 0) & (shares <= 1)).all()
     assert 60 < (shares == 1.0).sum() < 140
     assert (Augment(("crop",)).shares(5, rng) == 1.0).all()
+
+
+def test_a_mixture():
+    first, second = ({"x": np.full((1, 1, 8, 8), value, np.float32)} for value in (1.0, 5.0))
+    joined, share = Augment(("mix",)).join(first, second, 0.75, np.random.default_rng(5))
+    assert (share, joined["x"].min(), joined["x"].max()) == (0.75, 2.0, 2.0)
+
+
+def test_a_rectangle_of_another_image():
+    first, second = ({"x": np.full((1, 3, 40, 60), value, np.float32)} for value in (1.0, 5.0))
+    rng = np.random.default_rng(6)
+    for wanted in np.linspace(0.0, 1.0, 20):
+        joined, share = Augment(("paste",)).join(first, second, wanted, rng)
+        own = joined["x"] == 1.0
+        assert np.array_equal(own, joined["x"] != 5.0)
+        # Each edge lies within half a pixel of where it should.
+        assert own[0, 0].mean() == pytest.approx(share, abs=1 / 40 + 1 / 60)
+        rows, columns = np.nonzero(~own[0, 0])
+        if rows.size:
+            inside = own[0, 0, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert not inside.any()
+    assert (first["x"] == 1.0).all()
+
+
+def test_the_area_of_a_rectangle_is_what_the_other_image_has():
+    image = {"x": np.zeros((1, 3, 40, 60), np.float32)}
+    rng = np.random.default_rng(7)
+    shares = [Augment(("paste",)).join(image, image, wanted, rng)[1] for wanted in (0.3, 0.6, 0.9)]
+    np.testing.assert_allclose(shares, [0.3, 0.6, 0.9], atol=1e-6)
