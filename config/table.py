@@ -420,6 +420,12 @@ OPTIONS: tuple[Option, ...] = (
         "lsq",
     ),
     _fine_tune(
+        "batch_norm",
+        kinds.choice("frozen", "moving"),
+        "statistics of folded norms: as they are, or those of large batches first and their moving averages then",
+        "frozen",
+    ),
+    _fine_tune(
         "features", kinds.NUMBER, "weight of what sections of the network give, beside 1 for its outputs", "1"
     ),
     _fine_tune(

@@ -15,6 +15,7 @@ LEARNED = ("weights", "scales", "biases", "steps", "offsets", "constants")
 USUALLY = tuple(name for name in LEARNED if name != "offsets")
 WEIGHT_FORMS = ("straight", "dorefa", "low-rank")
 ACTIVATION_GRADIENTS = ("lsq", "pact")
+BATCH_NORMS = ("frozen", "moving")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class FineTuneOptions:
         they are, with a product of narrow matrices added (LoRA), whose ``rank`` is their width.
     activation_gradient : one of ``ACTIVATION_GRADIENTS``: steps of activations learn from what rounding and limits do
         to all values (LSQ; LSQ+ where ``"offsets"`` learn too), or from those beyond the limits alone (PACT).
+    batch_norm : one of ``BATCH_NORMS``: statistics of folded norms stay, or are those of batches at first, and moving
+        averages of them from ``passes.train.norms.FROZEN_FROM`` of the steps on. Batches should be large for that.
     features : weight of what sections of the network give, beside 1 for its results; 0 compares results alone.
     drop : share of the activations of fewer than 8 bits that stay float in the first step; it falls to zero.
     progressive : bits that weights and activations of fewer begin with, such as ``(8, 6)``, for an equal share of the
@@ -59,6 +62,7 @@ class FineTuneOptions:
     weight_form: str = "straight"
     rank: int = 8
     activation_gradient: str = "lsq"
+    batch_norm: str = "frozen"
     features: float = 1.0
     drop: float = 0.0
     progressive: tuple[int, ...] = ()
@@ -92,6 +96,8 @@ class FineTuneOptions:
             raise unknown("form of weights", self.weight_form, WEIGHT_FORMS)
         if self.activation_gradient not in ACTIVATION_GRADIENTS:
             raise unknown("gradient of activations", self.activation_gradient, ACTIVATION_GRADIENTS)
+        if self.batch_norm not in BATCH_NORMS:
+            raise unknown("kind of statistics of batch norms", self.batch_norm, BATCH_NORMS)
         for which, known in (("learns", LEARNED), ("augment", AUGMENTATIONS)):
             for name in getattr(self, which) or ():
                 if name not in known:

@@ -6,7 +6,7 @@ A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -243,6 +243,7 @@ def rebuild(
     rewrite: Rewrite,
     params: list[relax.Var] | None = None,
     result: relax.Expr | None = None,
+    more: Sequence[relax.Expr] = (),
 ) -> tvm.IRModule:
     """Return the module with each binding of ``main`` rewritten in order.
 
@@ -251,6 +252,7 @@ def rebuild(
     rewrite : see ``Rewrite``.
     params : replaces the function's parameters, one for one, and what is beyond them is new; None keeps them.
     result : replaces the function's result, in terms of the old variables; None keeps it.
+    more : given behind the fields of the result, a tuple: new variables, which ``rewrite`` may add while it runs.
     """
     old = mod["main"]
     params = list(old.params) if params is None else params
@@ -267,6 +269,7 @@ def rebuild(
                     value = rewrite(builder, binding.var, substitute(binding.value, env))
                 is_atom = isinstance(value, relax.Var | Constant)
                 env[binding.var] = value if is_atom else builder.emit(value)
-            output = builder.emit_output(substitute(old.body.body if result is None else result, env))
+            whole = substitute(old.body.body if result is None else result, env)
+            output = builder.emit_output(relax.Tuple([*whole.fields, *more]) if more else whole)
         builder.emit_func_output(output)
     return builder.get()

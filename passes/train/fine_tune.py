@@ -21,7 +21,7 @@ import tvm
 from tvm import IRModule
 
 from ...errors import TvmqError
-from ..annotate.learning import FineTuneOptions
+from ..annotate.learning import BATCH_NORMS, FineTuneOptions
 from ..calibrate.on_samples import ReadsSamples
 from ..calibrate.sample_check import Sample
 from ..hub.annotation import scheme_of
@@ -38,11 +38,14 @@ from .batches import Data
 from .checkpoint import Checkpoint
 from .loop import Found, Loop
 from .network import Compile, network, scores_of
+from .norms import Norm, norms_of
 from .parameter import BIASES, CONSTANTS, ENTRIES, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
 from .put_back import put_into
 from .weight_forms import form_of
 
 logger = logging.getLogger(__name__)
+
+FROZEN, MOVING = BATCH_NORMS
 
 _KINDS = {
     "weights": (PLACES, ENTRIES),
@@ -120,9 +123,10 @@ class FineTune(ReadsSamples):
             classes=_classes(mod) if with_labels else 0,
         )
         form = form_of(options.weight_form, options.rank, options.seed)
+        teacher = self.teacher.mod or mod
         made = network(
             mod,
-            self.teacher.mod or mod,
+            teacher,
             self.compile_function,
             batch=options.batch,
             with_labels=with_labels,
@@ -132,6 +136,7 @@ class FineTune(ReadsSamples):
             samples=len(data.learned),
             form=form,
             clips_only=options.activation_gradient == "pact",
+            norms=self._norms(mod, teacher, data) if options.batch_norm == MOVING else None,
         )
         path = None if options.checkpoint is None else Path(options.checkpoint)
         checkpoint = Checkpoint(path, _key(mod, options, data))
@@ -140,6 +145,22 @@ class FineTune(ReadsSamples):
         return (
             mod if found.after >= found.before else _within_lanes(put_into(mod, found.values, form), scheme)
         )
+
+    def _norms(self, mod: IRModule, teacher: IRModule, data: Data) -> dict[str, Norm]:
+        """Return the norms whose statistics move; raises ``TvmqError`` where no convolution has any."""
+        scheme = scheme_of(mod)
+        learned = (data.spool[int(place)][0] for place in data.learned)
+        found = {}
+        if not (scheme is not None and scheme.power_of_two):
+            # A teacher without pairs is from before equalization, and has other scales of channels.
+            seen = teacher if weight_pairs(teacher) else mod
+            found = norms_of(mod, seen, self.options.batch, learned, self.runner, self.progress)
+        if not found:
+            raise TvmqError(
+                "batch_norm 'moving' is for convolutions of images whose weights have a scale of any size for each "
+                "channel, and the quantized model has none"
+            )
+        return found
 
 
 def _learns(options: FineTuneOptions, scheme: Scheme | None):

@@ -27,9 +27,10 @@ from ..calibrate.watch import Progress
 from .batches import Batch, Data
 from .checkpoint import Checkpoint
 from .network import Network
+from .norms import FROZEN_FROM, MOMENTUM
 from .optimizers import Optimizer, schedule
 from .oscillation import Oscillations
-from .parameter import PLACES
+from .parameter import AVERAGES, PLACES
 from .vector import Vector
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class Loop:
         decays = [options.decay if parameter.kind == PLACES else 0.0 for parameter in parameters]
         self._optimizer = Optimizer.of(options.optimizer, self._vector.units, self._vector.like(decays))
         self._places = self._vector.like([parameter.kind == PLACES for parameter in parameters]) > 0
+        self._averages = self._vector.like([parameter.kind in AVERAGES for parameter in parameters]) > 0
         self._oscillations = (
             Oscillations(self._vector.values[self._places], options.freeze) if options.freeze else None
         )
@@ -173,6 +175,7 @@ class Loop:
         share = step / self._total
         rng = np.random.default_rng((options.seed, _STEP, step))
         given = self._vector.values
+        own_statistics = float(share < FROZEN_FROM)
         if options.stochastic:
             given = given + self._places * (rng.random(given.size, np.float32) - np.float32(0.5))
         parameters = self._vector.views(given)
@@ -185,13 +188,22 @@ class Loop:
                 self._finer(share),
                 int(rng.integers(2**31)),
                 options.drop * (1.0 - share),
+                own_statistics,
             )
             losses += each / len(batches)
             for view, gradient in zip(self._vector.views(total), gradients, strict=True):
                 view += gradient
         if np.isfinite(losses).all():
+            self._follow(total, len(batches), own_statistics)
             self._move(total, options.rate * self._slower * schedule(step, self._total))
         return losses
+
+    def _follow(self, total: np.ndarray, batches: int, share: float) -> None:
+        """Let the averages follow what batches showed, which stands in place of their gradients, and clear it."""
+        averages = self._vector.values[self._averages]
+        change = total[self._averages] / np.float32(batches) - averages
+        self._vector.values[self._averages] = averages + np.float32(share * (1.0 - MOMENTUM)) * change
+        total[self._averages] = 0.0
 
     def _move(self, gradient: np.ndarray, rate: float) -> None:
         if self._oscillations is None:

@@ -30,6 +30,7 @@ from ..improve.blocks import sections_of
 from .batch import batch_of, batched
 from .binary import float_weights
 from .losses import classes, labels, squares
+from .norms import Norm
 from .objective import Term, images_last, objective
 from .parameter import Parameter
 from .student import Student, but_offsets
@@ -111,9 +112,12 @@ class Network:
         finer: float = 1.0,
         seed: int = 0,
         drop: float = 0.0,
+        own_statistics: float = 0.0,
     ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-        """Return losses ``[terms]``, the model's results, and the parameters' gradients."""
+        """Return losses ``[terms]``, the model's results, and the parameters' gradients, or what averages follow."""
         scalars = [np.array(finer, np.float32)]
+        if self.student.statistics:
+            scalars.append(np.array(own_statistics, np.float32))
         if self.drops:
             scalars += [np.array(seed, np.int32), np.array(round(drop * 2**24), np.int32)]
         found = self.step([*(inputs[name] for name in self.names), *targets, *parameters, *scalars])
@@ -136,6 +140,7 @@ def network(
     room: float | None = None,
     form: WeightForm = STRAIGHT_FORM,
     clips_only: bool = False,
+    norms: Mapping[str, Norm] | None = None,
 ) -> Network:
     """Return the compiled functions.
 
@@ -146,7 +151,7 @@ def network(
     batch : samples at a time; one where the model's operators do not take several.
     with_labels : labels are a target too, of the first result with scores of classes.
     features : weight of what is compared inside; 0 for nothing.
-    learns, form : as for ``Student.of``.
+    learns, form, norms : as for ``Student.of``.
     samples : that are learned from.
     clips_only : as for ``kernels.steps.step``.
     room : bytes for what waits for the way back; where that is more, some of it is computed again. None is half of
@@ -167,6 +172,7 @@ def network(
         originals=float_weights(teacher),
         samples=samples / count,
         form=form,
+        norms=norms,
     )
     results = results_of(own)
     terms, scores = _terms(results, watched, len(inside), features)

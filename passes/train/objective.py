@@ -4,7 +4,7 @@
         -->    main(inputs, targets, parameters, finer, drops) -> (losses, results, gradients)
 
 Each term compares one of the results, or of what is watched, with a target of its own. Both ways are one function in
-NHWC.
+NHWC. Moving averages have what they follow, the statistics of the batch, in place of gradients.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def objective(
     mod = fold_steps(images_last(student.mod), tuple(names), clips_only)
     compared = results_of(mod)
     params = list(mod["main"].params)
-    inputs = len(params) - len(student.parameters) - 1
+    # Scalars come last.
+    inputs = len(params) - len(student.parameters) - (2 if student.statistics else 1)
+    learned = slice(inputs, inputs + len(student.parameters))
     targets = [
         relax.Var(f"target:{place}", relax.TensorType(shape_of(compared[term.result]), "float32"))
         for place, term in enumerate(terms)
@@ -114,11 +116,13 @@ def objective(
                 tape.straight[tape.env[var]] = tape.env[pair.source]
             found = [tape.env.get(result, result) for result in compared]
             losses, seeds = _losses(builder, terms, found, targets)
-            wanted = [new[param] for param in params[inputs:-1]]
+            shown = dict(zip(student.statistics, found[len(found) - len(student.statistics) :], strict=True))
+            names_of = {new[param]: param.name for param in params[learned]}
+            wanted = [var for var, name in names_of.items() if name not in shown]
             gradients = tape.gradients(seeds, wanted, parts)
             each = [
-                gradients[var] if var in gradients else relax.op.zeros(shape_of(var), "float32")
-                for var in wanted
+                shown.get(name, gradients.get(var, relax.op.zeros(shape_of(var), "float32")))
+                for var, name in names_of.items()
             ]
             whole = relax.Tuple([*losses, *found[:results], *each])
             output = builder.emit_output(builder.normalize(whole))

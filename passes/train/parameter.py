@@ -8,7 +8,13 @@ import numpy as np
 
 PLACES, WEIGHT_SCALES, BIASES, STEPS, CONSTANTS = "places", "weight_scales", "biases", "steps", "constants"
 OFFSETS, ENTRIES = "offsets", "entries"
-KINDS = (PLACES, WEIGHT_SCALES, BIASES, STEPS, OFFSETS, ENTRIES, CONSTANTS)
+CENTRES, GAINS, MEANS, DEVIATIONS = "centres", "gains", "means", "deviations"
+KINDS = (
+    *(PLACES, WEIGHT_SCALES, BIASES, STEPS, OFFSETS, ENTRIES, CONSTANTS),
+    *(CENTRES, GAINS, MEANS, DEVIATIONS),
+)
+AVERAGES = (MEANS, DEVIATIONS)
+"""Those that follow what batches show, and not gradients."""
 
 RATES = {
     PLACES: 1.0,
@@ -18,6 +24,10 @@ RATES = {
     OFFSETS: 1.0,
     ENTRIES: 1.0,
     CONSTANTS: 0.2,
+    CENTRES: 1.0,
+    GAINS: 0.2,
+    MEANS: 0.0,
+    DEVIATIONS: 0.0,
 }
 """Of learning, of each kind in its units, where the rate is 1."""
 

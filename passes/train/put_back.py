@@ -22,6 +22,7 @@ from ..hub.parameters import activation_limits, along
 from ..improve.bias_correction import shift_results
 from ..improve.learned import starting_places
 from .binary import BinaryLayers
+from .norms import folded
 from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES
 from .stored import put_into_stored, stored_weights
 from .student import AFFINE, bias_names
@@ -37,6 +38,12 @@ def put_into(mod: IRModule, values: Mapping[str, np.ndarray], form: WeightForm =
     Weights get their integers, activations their steps, and what is added to biases and constants is in them.
     """
     places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
+    scales, centres = folded(mod, values)
+    values = {
+        **values,
+        **{f"{WEIGHT_SCALES}:{name}": np.maximum(array, SMALLEST) for name, array in scales.items()},
+        **{f"{BIASES}:{name}:0": array for name, array in centres.items()},
+    }
     names = bias_names([*weight_pairs(mod), *stored_weights(mod).values()])
     shifts = {
         places[reader]: values[f"{BIASES}:{name}"]

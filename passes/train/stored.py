@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.codes import Codebook, Codes, Grouped, step_and_low
+from ..hub.codes import Codebook, Codes, step_and_low
 from ..hub.compressed import compressed
 from ..hub.graph import bindings_of, constant, layer_name, op_name, rebuild, shape_of
 from ..hub.operators import WEIGHT_AXIS
@@ -63,11 +63,11 @@ class StoredWeights:
         """Return where grouped weights begin, in codes: near their own, towards their float values; float32."""
         codes = self.codes.codes.astype(np.float32)
         wanted = originals.get(self.name)
-        if wanted is None or wanted.shape != codes.shape:
+        if isinstance(self.codes, Codebook) or wanted is None or wanted.shape != codes.shape:
             return codes
         step, low = step_and_low(self.codes.bits)
-        scales = Grouped(self.codes.bits, np.zeros_like(self.codes.codes), self.codes.table, self.codes.group)
-        relative = (wanted / (scales.values() / low) - low) / step
+        lowest = replace(self.codes, codes=np.zeros_like(self.codes.codes)).values()
+        relative = (wanted / (lowest / low) - low) / step
         return np.clip(relative, codes - NEAR, codes + NEAR).astype(np.float32)
 
     def value(

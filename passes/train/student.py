@@ -47,11 +47,12 @@ from ..improve.learned import share_of_few
 from ..prepare.affine import CHANNEL_AXIS
 from . import binary
 from .binary import BinaryLayers
+from .norms import Norm
 from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
 from .stored import StoredWeights, stored_weights
 from .weight_forms import STRAIGHT_FORM, ValueOf, WeightForm
 
-FINER = "finer"
+FINER, OWN_STATISTICS = "finer", "own_statistics"
 
 WITHIN = 0.499
 """Beyond the last integer, up to where a weight still moves."""
@@ -82,11 +83,14 @@ class Student:
     ----------
     mod : of ``main(inputs, parameters, FINER)``, which gives the hub's results and then what was watched, a tuple.
         Steps of fewer than 8 bits are divided by ``FINER``, float32: with 4 they are 2 bits more, with many float.
+        With norms there is ``OWN_STATISTICS`` behind it (``norms``), and the batch's statistics are the last results.
     parameters : in the order of the function's.
+    statistics : keys of averages, in the order of these results.
     """
 
     mod: IRModule
     parameters: list[Parameter]
+    statistics: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -98,6 +102,7 @@ class Student:
         originals: Mapping[str, np.ndarray] | None = None,
         samples: float = math.inf,
         form: WeightForm = STRAIGHT_FORM,
+        norms: Mapping[str, Norm] | None = None,
     ) -> Student:
         """Return the function of a calibrated hub.
 
@@ -108,9 +113,10 @@ class Student:
         form : how the places of weights come from what is learned.
         samples : that are learned from, for each that the hub takes at a time: see ``share_of_few``.
         originals : float weights by the names of layers, for those of which the hub has signs alone.
+        norms : of convolutions, by the names of their weights' pairs.
         """
         bits, stored = BinaryLayers.of(mod), stored_weights(mod)
-        originals = originals or {}
+        originals, norms = originals or {}, norms or {}
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
@@ -118,13 +124,25 @@ class Student:
             parameter
             for parameter in _parameters(mod, bits, stored, originals, samples, form)
             if learns(parameter)
+            and not (parameter.kind == BIASES and parameter.name.rsplit(":", 1)[0] in norms)
         ]
+        found += [parameter for norm in norms.values() for parameter in norm.parameters()]
         env = {
             each.key: relax.Var(each.key, relax.TensorType(each.values.shape, "float32")) for each in found
         }
-        finer = relax.Var(FINER, relax.TensorType((), "float32"))
+        finer, own_statistics = (
+            relax.Var(name, relax.TensorType((), "float32")) for name in (FINER, OWN_STATISTICS)
+        )
+        statistics: list[str] = []
+        shown: list[relax.Expr] = []
         places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
         biased = bias_names([*weights.values(), *stored.values()])
+        normed = {
+            reader: norms[pair.name]
+            for pair in weights.values()
+            for reader in pair.readers
+            if pair.name in norms
+        }
 
         def value_of(kind: str, name: str, otherwise: np.ndarray) -> relax.Expr:
             key = f"{kind}:{name}"
@@ -157,6 +175,11 @@ class Student:
                 return with_layer_name_of(call, value)
             if var not in biased:
                 return _with_constants(value, places[var], value_of)
+            if var in normed:
+                value, batch = normed[var].normalized(builder, builder.emit(value), value_of, own_statistics)
+                statistics.extend(batch)
+                shown.extend(batch.values())
+                return value
             key = f"{BIASES}:{biased[var]}"
             if key not in env:
                 return value
@@ -165,10 +188,10 @@ class Student:
             result = builder.emit(value)
             return relax.op.add(result, builder.emit(relax.op.reshape(env[key], shape)))
 
-        params = [*mod["main"].params, *env.values(), finer]
+        params = [*mod["main"].params, *env.values(), finer, *([own_statistics] if norms else [])]
         result = relax.Tuple([*results_of(mod), *watched])
-        built = rebuild(mod, rewrite, params=params, result=result)
-        return cls(relax.transform.DeadCodeElimination()(built), found)
+        built = rebuild(mod, rewrite, params=params, result=result, more=shown)
+        return cls(relax.transform.DeadCodeElimination()(built), found, tuple(statistics))
 
 
 def _parameters(
@@ -229,6 +252,7 @@ def _spreads(mod: IRModule, stored: Mapping[relax.Var, StoredWeights]) -> dict[r
     """
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     ranges = {pair.dequantize: max(map(abs, pair.range)) for pair in activation_pairs(mod)}
+    weights: list[tuple[WeightPair | StoredWeights, np.ndarray]]
     weights = [(pair, pair.values) for pair in weight_pairs(mod)]
     weights += [(each, each.codes.values()) for each in stored.values()]
     found = {}

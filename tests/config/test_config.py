@@ -105,6 +105,7 @@ progressive = [8, 6]
 freeze = 0.02
 stochastic = true
 augment = "crop"
+batch_norm = "moving"
 held_out = 0.2
 seed = 3
 labels = "learned.txt"
@@ -216,6 +217,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
             freeze=0.02,
             stochastic=True,
             augment=("crop",),
+            batch_norm="moving",
             held_out=0.2,
             seed=3,
             labels=LabelledFiles(tmp_path / "learned.txt", images),
