@@ -118,18 +118,17 @@ class StoredWeights:
 
 def _spread(builder: relax.BlockBuilder, table: relax.Expr, shape: tuple[int, ...], group: int) -> relax.Expr:
     """Return the scales of groups once for each of their members; those of other axes broadcast."""
-    counts = list(table.ty.shape.values) if isinstance(table, relax.Var) else list(shape_of(table))
     for axis, extent in enumerate(shape):
-        count = int(counts[axis])
+        own = shape_of(table)
+        count = own[axis]
         if not 1 < count < extent:
             continue
-        before, behind = [int(each) for each in counts[:axis]], [int(each) for each in counts[axis + 1 :]]
-        apart = builder.emit(relax.op.reshape(table, [*before, count, 1, *behind]))
-        wide = builder.emit(relax.op.broadcast_to(apart, [*before, count, group, *behind]))
-        table = builder.emit(relax.op.reshape(wide, [*before, count * group, *behind]))
+        before, behind = own[:axis], own[axis + 1 :]
+        apart = builder.emit(relax.op.reshape(table, (*before, count, 1, *behind)))
+        wide = builder.emit(relax.op.broadcast_to(apart, (*before, count, group, *behind)))
+        table = builder.emit(relax.op.reshape(wide, (*before, count * group, *behind)))
         if count * group > extent:  # the last group has fewer members
             table = builder.emit(relax.op.strided_slice(table, [axis], [0], [extent]))
-        counts[axis] = extent
     return table
 
 

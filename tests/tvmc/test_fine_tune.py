@@ -46,6 +46,15 @@ def test_labels_are_learned_from(tvmc, tmp_path, caplog):
     assert (result.code, "fine-tuned in 20 steps" in caplog.text) == (0, True), result
 
 
+def test_compressed_weights_learn_from_samples(tvmc, tmp_path, caplog):
+    flags = ("--quantize", "weight-only", "--codebook", "--weight-bits", 2, "--fine-tune-steps", 10)
+    digits = (DIGITS / "digits.onnx", "--output", tmp_path / "a.tar")
+    without = tvmc("compile", *digits, *flags)
+    assert (without.code, "needs calibration samples" in without.err) == (1, True), without
+    result = tvmc("compile", *digits, *flags, "--calibration-data", DIGITS / "calibration.npz")
+    assert (result.code, "fine-tuned in 10 steps" in caplog.text) == (0, True), result
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
