@@ -166,7 +166,10 @@ FINE_TUNE_LABELS = _fine_tune(
 FINE_TUNE_CHECKPOINT = _fine_tune(
     "checkpoint",
     kinds.PATH,
-    "a file for the state, written every minute: fine-tuning that was broken off goes on from it",
+    "a file for the state, written as it goes: fine-tuning that was broken off goes on from it",
+)
+FINE_TUNE_CHECKPOINT_EVERY = _fine_tune(
+    "checkpoint_every", kinds.TIME, "time from one writing of that file to the next, such as 90s", "60s"
 )
 
 WRITTEN = (CALIBRATION_CACHE, SEARCH_STATE, SEARCH_OUTPUT, FINE_TUNE_CHECKPOINT)
@@ -447,6 +450,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     FINE_TUNE_LABELS,
     FINE_TUNE_CHECKPOINT,
+    FINE_TUNE_CHECKPOINT_EVERY,
     ACCURACY_DATA,
     MAX_DROP,
     ACCURACY_OUTPUT,

@@ -46,7 +46,8 @@ class FineTuneOptions:
     labels : samples with their labels, to learn from both: each ``(sample, int64 labels)``, or
         ``frontends.samples.labelled.LabelledFiles``; None learns from the calibration samples and the float model.
     seed : of all that is random; with the same one and the same ``steps`` the result has the same bits.
-    checkpoint : a file for the state, written every minute; where it exists, fine-tuning goes on from it.
+    checkpoint : a file for the state; where it exists, fine-tuning goes on from it.
+    checkpoint_every : seconds from one writing of that file to the next, at least.
     """
 
     steps: int = 1000
@@ -69,6 +70,7 @@ class FineTuneOptions:
     labels: Any = None
     seed: int = 0
     checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
         for which in ("steps", "batch", "rank"):
@@ -76,6 +78,10 @@ class FineTuneOptions:
                 raise TvmqError(f"{which} of fine-tuning must be at least 1, got {getattr(self, which)}")
         if self.budget is not None and not self.budget > 0.0:
             raise TvmqError(f"the budget of fine-tuning must be a time, got {self.budget} seconds")
+        if not self.checkpoint_every > 0.0:
+            raise TvmqError(
+                f"checkpoint_every of fine-tuning must be a time, got {self.checkpoint_every} seconds"
+            )
         for which in ("rate", "decay", "features"):
             if not 0.0 <= getattr(self, which) < float("inf"):
                 raise TvmqError(f"{which} of fine-tuning must be at least 0, got {getattr(self, which)}")

@@ -166,9 +166,13 @@ def _classes(mod: IRModule) -> int:
     return shape_of(results_of(mod)[place])[-1]
 
 
+_FREE = ("checkpoint", "checkpoint_every", "budget")
+"""Options that may be others where fine-tuning goes on."""
+
+
 def _key(mod: IRModule, options: FineTuneOptions, data: Data) -> str:
     """Return what tells this fine-tuning from others."""
-    said = {name: value for name, value in asdict(options).items() if name not in ("checkpoint", "budget")}
+    said = {name: value for name, value in asdict(options).items() if name not in _FREE}
     digest = hashlib.sha256(json.dumps([fingerprint(mod), said, data.spool.count], default=str).encode())
     for pair in weight_pairs(mod):
         digest.update(pair.integers.tobytes() + pair.scales.tobytes())

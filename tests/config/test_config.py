@@ -109,6 +109,7 @@ held_out = 0.2
 seed = 3
 labels = "learned.txt"
 checkpoint = "state.npz"
+checkpoint_every = "90s"
 
 [accuracy]
 data = "labels.txt"
@@ -220,6 +221,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
             seed=3,
             labels=LabelledFiles(tmp_path / "learned.txt", images),
             checkpoint=tmp_path / "state.npz",
+            checkpoint_every=90.0,
         ),
     )
     assert config.calibration == CalibrationFiles(tmp_path / "data/images.txt", images, 100, "images")
