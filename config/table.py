@@ -423,6 +423,12 @@ OPTIONS: tuple[Option, ...] = (
         "lsq",
     ),
     _fine_tune(
+        "sign_gradient",
+        kinds.choice("straight", "bi-real"),
+        "of activations of two values: 1 around the threshold (XNOR-Net), or falling to both sides of it (Bi-Real Net)",
+        "straight",
+    ),
+    _fine_tune(
         "features", kinds.NUMBER, "weight of what sections of the network give, beside 1 for its outputs", "1"
     ),
     _fine_tune(

@@ -15,6 +15,7 @@ LEARNED = ("weights", "scales", "biases", "steps", "offsets", "constants")
 USUALLY = tuple(name for name in LEARNED if name != "offsets")
 WEIGHT_FORMS = ("straight", "dorefa", "low-rank")
 ACTIVATION_GRADIENTS = ("lsq", "pact")
+SIGN_GRADIENTS = ("straight", "bi-real")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class FineTuneOptions:
         they are, with a product of narrow matrices added (LoRA), whose ``rank`` is their width.
     activation_gradient : one of ``ACTIVATION_GRADIENTS``: steps of activations learn from what rounding and limits do
         to all values (LSQ; LSQ+ where ``"offsets"`` learn too), or from those beyond the limits alone (PACT).
+    sign_gradient : one of ``SIGN_GRADIENTS``: activations of two values pass gradients near their threshold as they are
+        (XNOR-Net), or the more the nearer (Bi-Real Net).
     features : weight of what sections of the network give, beside 1 for its results; 0 compares results alone.
     drop : share of the activations of fewer than 8 bits that stay float in the first step; it falls to zero.
     progressive : bits that weights and activations of fewer begin with, such as ``(8, 6)``, for an equal share of the
@@ -60,6 +63,7 @@ class FineTuneOptions:
     weight_form: str = "straight"
     rank: int = 8
     activation_gradient: str = "lsq"
+    sign_gradient: str = "straight"
     features: float = 1.0
     drop: float = 0.0
     progressive: tuple[int, ...] = ()
@@ -98,6 +102,8 @@ class FineTuneOptions:
             raise unknown("form of weights", self.weight_form, WEIGHT_FORMS)
         if self.activation_gradient not in ACTIVATION_GRADIENTS:
             raise unknown("gradient of activations", self.activation_gradient, ACTIVATION_GRADIENTS)
+        if self.sign_gradient not in SIGN_GRADIENTS:
+            raise unknown("gradient of signs", self.sign_gradient, SIGN_GRADIENTS)
         for which, known in (("learns", LEARNED), ("augment", AUGMENTATIONS)):
             for name in getattr(self, which) or ():
                 if name not in known:

@@ -35,6 +35,7 @@ from ..improve.lanes import within_lanes
 from .augment import AUGMENTATIONS, MIRROR, Augment
 from .batches import Data
 from .checkpoint import Checkpoint
+from .kernels.steps import Slopes
 from .loop import Found, Loop
 from .network import Compile, network, scores_of
 from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
@@ -128,7 +129,7 @@ class FineTune(ReadsSamples):
             learns=_learns(options, scheme),
             samples=len(data.learned),
             form=form,
-            clips_only=options.activation_gradient == "pact",
+            slopes=slopes_of(options),
         )
         path = None if options.checkpoint is None else Path(options.checkpoint)
         checkpoint = Checkpoint(path, _key(mod, options, data))
@@ -137,6 +138,11 @@ class FineTune(ReadsSamples):
         return (
             mod if found.after >= found.before else _within_lanes(put_into(mod, found.values, form), scheme)
         )
+
+
+def slopes_of(options: FineTuneOptions) -> Slopes:
+    """Return how gradients pass steps."""
+    return Slopes(options.activation_gradient == "pact", options.sign_gradient)
 
 
 def _learns(options: FineTuneOptions, scheme: Scheme | None):

@@ -28,6 +28,7 @@ from ..hub.parameters import MAX_BITS
 from ..improve.blocks import sections_of
 from .batch import batch_of, batched
 from .binary import float_weights
+from .kernels.steps import STRAIGHT, Slopes
 from .losses import classes, labels, squares
 from .objective import Term, images_last, objective
 from .parameter import Parameter
@@ -134,7 +135,7 @@ def network(
     samples: float = math.inf,
     room: float | None = None,
     form: WeightForm = STRAIGHT_FORM,
-    clips_only: bool = False,
+    slopes: Slopes = STRAIGHT,
 ) -> Network:
     """Return the compiled functions.
 
@@ -147,7 +148,7 @@ def network(
     features : weight of what is compared inside; 0 for nothing.
     learns, form : as for ``Student.of``.
     samples : that are learned from.
-    clips_only : as for ``kernels.steps.step``.
+    slopes : as for ``steps.fold_steps``.
     room : bytes for what waits for the way back; where that is more, some of it is computed again. None is half of
         the memory that is free.
 
@@ -179,7 +180,7 @@ def network(
         logger.info(
             "activations are computed again on the way back, in %d parts: all of them would not fit", parts
         )
-    made = objective(student, terms, len(results), drops, parts, clips_only)
+    made = objective(student, terms, len(results), drops, parts, slopes)
     for missing in made.missing:
         logger.warning("no gradient of %s: layers before it learn from what is compared before it", missing)
     seen = batched(teacher, count)

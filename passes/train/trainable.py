@@ -17,6 +17,7 @@ from ...errors import TvmqError, unknown
 from ..hub.graph import dtype_of, input_specs, output_names, results_of
 from ..realize.layout import TO_NHWC
 from .batch import batch_of, batched
+from .kernels.steps import STRAIGHT, Slopes
 from .losses import linear
 from .network import Compile, fitting_batch
 from .objective import Term, channels_last, objective
@@ -47,8 +48,9 @@ class TrainableModel:
         compile_function: Compile,
         batch: int,
         originals: Mapping[str, np.ndarray] | None = None,
+        slopes: Slopes = STRAIGHT,
     ):
-        """``originals`` is as for ``Student.of``."""
+        """``originals`` is as for ``Student.of``, ``slopes`` as for ``fold_steps``."""
         self.mod = mod
         self.batch = fitting_batch(mod, batch)
         self._names, self._inputs = output_names(mod), input_specs(mod)
@@ -59,7 +61,7 @@ class TrainableModel:
         self._floats = [place for place, result in enumerate(results) if dtype_of(result) == "float32"]
         laid, before = channels_last(student.mod)
         self._is_moved = [not one.same_as(other) for one, other in zip(before, results_of(laid), strict=True)]
-        made = objective(student, [Term(place, linear, 1.0) for place in self._floats], 0)
+        made = objective(student, [Term(place, linear, 1.0) for place in self._floats], 0, slopes=slopes)
         self.missing = made.missing
         self._forward = compile_function(laid)
         self._backward = compile_function(made.mod)

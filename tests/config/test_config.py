@@ -99,6 +99,7 @@ learns = ["scales", "biases"]
 weight_form = "low-rank"
 rank = 4
 activation_gradient = "pact"
+sign_gradient = "bi-real"
 features = 0.5
 drop = 0.3
 progressive = [8, 6]
@@ -211,6 +212,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
             weight_form="low-rank",
             rank=4,
             activation_gradient="pact",
+            sign_gradient="bi-real",
             features=0.5,
             drop=0.3,
             progressive=(8, 6),
