@@ -26,6 +26,7 @@ from ..hub.graph import bindings_of, dtype_of, op_name, results_of, shape_of
 from ..hub.pairs import activation_pairs, float_form, weight_pairs
 from ..hub.parameters import MAX_BITS
 from ..improve.blocks import sections_of
+from .apart import ALONE, draws_for, is_apart
 from .batch import batch_of, batched
 from .binary import float_weights
 from .kernels.steps import STRAIGHT, Slopes
@@ -158,7 +159,7 @@ def network(
     """
     taught = {pair.name for pair in activation_pairs(teacher)}
     inside = [name for name in _inside(mod) if name in taught] if features > 0.0 else []
-    count = fitting_batch(mod, batch)
+    count, given = _taught(mod, teacher, inside, fitting_batch(mod, batch), compile_function)
     own = batched(mod, count)
     watched = _watched(own, inside)
     student = Student.of(
@@ -183,7 +184,6 @@ def network(
     made = objective(student, terms, len(results), drops, parts, slopes)
     for missing in made.missing:
         logger.warning("no gradient of %s: layers before it learn from what is compared before it", missing)
-    seen = batched(teacher, count)
     return Network(
         student,
         [param.name for param in mod["main"].params],
@@ -192,12 +192,25 @@ def network(
         scores,
         _fewest_bits(mod),
         count,
-        compile_function(images_last(_float_with(seen, _watched(seen, inside)))),
+        given,
         compile_function(made.mod),
         made.missing,
         with_labels,
         drops,
     )
+
+
+def _taught(
+    mod: IRModule, teacher: IRModule, inside: Sequence[str], count: int, compile_function: Compile
+) -> tuple[int, Function]:
+    """Return how many samples go through at a time, and the compiled teacher of so many."""
+    seen = batched(teacher, count)
+    given = compile_function(images_last(_float_with(seen, _watched(seen, inside))))
+    results = len(results_of(mod))
+    if count == 1 or is_apart(lambda arrays: given(arrays)[:results], draws_for(mod, count), count):
+        return count, given
+    logger.info(ALONE)
+    return _taught(mod, teacher, inside, 1, compile_function)
 
 
 MOST_PARTS = 16
@@ -223,7 +236,7 @@ def _fewest_bits(mod: IRModule) -> int:
 
 
 def fitting_batch(mod: IRModule, wanted: int) -> int:
-    """Return how many samples a module takes at a time: as many as are wanted, or one."""
+    """Return how many samples a module takes at a time, by its shapes: as many as are wanted, or one."""
     if wanted == 1 or batch_of(mod) is None:
         return 1
     try:
