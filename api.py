@@ -18,6 +18,7 @@ from .exports.formats import FORMATS
 from .exports.write import save_onnx, to_onnx
 from .frontends.samples.files import Samples as FileSamples
 from .given import Bound, Dtypes, Given, Model, Samples, Shapes, imported, labelled_samples, samples_for
+from .passes.annotate.learning import FineTuneOptions
 from .passes.annotate.options import QuantizeOptions
 from .passes.calibrate.kept_outputs import KeptOutputs
 from .passes.hub.annotation import has_pairs, scheme_of
@@ -32,6 +33,7 @@ from .passes.realize.fold_weights import FoldWeights
 from .passes.realize.layout import Layout
 from .passes.realize.realize import Realize
 from .passes.train.binary import float_weights
+from .passes.train.fine_tune import slopes_of
 from .passes.train.trainable import TrainableModel
 from .passes.weight_only.restore import RestoreWeights
 from .report.against_float import against_float, float_outputs
@@ -164,29 +166,34 @@ class QuantizedModel:
             report = collect(stages, self.scheme, found, limit, run_on_host, progress)
             return report if package is None else with_package(report, package, next(iter(found)))
 
-    def trainable(self, batch: int = 16) -> TrainableModel:
+    def trainable(self, batch: int = 16, sign_gradient: str = "straight") -> TrainableModel:
         """Return the model for a training loop of one's own: its parameters, and their gradients of any loss.
 
-        ``trained`` makes a model of what has been learned. Raises ``TvmqError`` where the model came quantized.
+        ``trained`` makes a model of what has been learned. Raises ``TvmqError`` where the model came quantized, and for
+        an unknown gradient.
 
         Parameters
         ----------
         batch : how many samples go through at a time.
+        sign_gradient : as in ``FineTuneOptions``.
         """
+        slopes = slopes_of(FineTuneOptions(sign_gradient=sign_gradient))
         if self.stages is None:
             raise TvmqError(
                 "a model that came quantized has no float weights to train: give quantize the float model"
             )
         with explained("training"):
             originals = {} if self.float_mod is None else float_weights(self.float_mod)
-            return TrainableModel(self.stages.simulated, function_on_host, batch, originals)
+            return TrainableModel(self.stages.simulated, function_on_host, batch, originals, slopes)
 
     def trained(self, model: TrainableModel) -> QuantizedModel:
         """Return this model with what ``trainable`` has learned since."""
         with explained("training"):
             learned = model.learned()
             stages = None if self.stages is None else replace(self.stages, simulated=learned)
-            folded = FoldWeights()(learned) if has_pairs(learned) else learned  # compressed weights are stored
+            folded = (
+                FoldWeights()(learned) if has_pairs(learned) else learned
+            )  # compressed weights are stored
             return replace(self, mod=folded, stages=stages)
 
     def against_float(self, package: Package | None, samples: Samples = ()) -> AgainstFloat | None:

@@ -21,6 +21,8 @@ from .table import (
     CALIBRATION_SAMPLES,
     CALIBRATION_TYPE,
     FINE_TUNE,
+    FINE_TUNE_CHECKPOINT,
+    FINE_TUNE_CHECKPOINT_EVERY,
     FINE_TUNE_LABELS,
     FINE_TUNES,
     HARDWARE,
@@ -201,6 +203,8 @@ def _check_effect(values: Mapping[Option, Any]) -> None:
             needs = CALIBRATION_PATH
         if option in (MAX_DROP, ACCURACY_OUTPUT):
             needs = ACCURACY_DATA
+        if option is FINE_TUNE_CHECKPOINT_EVERY:
+            needs = FINE_TUNE_CHECKPOINT
         if SCHEME not in values and option not in (TARGET, SCHEME):
             needs = SCHEME
         if needs is not None and needs not in values:

@@ -166,7 +166,10 @@ FINE_TUNE_LABELS = _fine_tune(
 FINE_TUNE_CHECKPOINT = _fine_tune(
     "checkpoint",
     kinds.PATH,
-    "a file for the state, written every minute: fine-tuning that was broken off goes on from it",
+    "a file for the state, written as it goes: fine-tuning that was broken off goes on from it",
+)
+FINE_TUNE_CHECKPOINT_EVERY = _fine_tune(
+    "checkpoint_every", kinds.TIME, "time from one writing of that file to the next, such as 90s", "60s"
 )
 
 WRITTEN = (CALIBRATION_CACHE, SEARCH_STATE, SEARCH_OUTPUT, FINE_TUNE_CHECKPOINT)
@@ -426,6 +429,12 @@ OPTIONS: tuple[Option, ...] = (
         "frozen",
     ),
     _fine_tune(
+        "sign_gradient",
+        kinds.choice("straight", "bi-real"),
+        "of activations of two values: 1 around the threshold (XNOR-Net), or falling to both sides of it (Bi-Real Net)",
+        "straight",
+    ),
+    _fine_tune(
         "features", kinds.NUMBER, "weight of what sections of the network give, beside 1 for its outputs", "1"
     ),
     _fine_tune(
@@ -453,6 +462,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     FINE_TUNE_LABELS,
     FINE_TUNE_CHECKPOINT,
+    FINE_TUNE_CHECKPOINT_EVERY,
     ACCURACY_DATA,
     MAX_DROP,
     ACCURACY_OUTPUT,

@@ -16,6 +16,7 @@ USUALLY = tuple(name for name in LEARNED if name != "offsets")
 WEIGHT_FORMS = ("straight", "dorefa", "low-rank")
 ACTIVATION_GRADIENTS = ("lsq", "pact")
 BATCH_NORMS = ("frozen", "moving")
+SIGN_GRADIENTS = ("straight", "bi-real")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class FineTuneOptions:
         to all values (LSQ; LSQ+ where ``"offsets"`` learn too), or from those beyond the limits alone (PACT).
     batch_norm : one of ``BATCH_NORMS``: statistics of folded norms stay, or are those of batches at first, and moving
         averages of them from ``passes.train.norms.FROZEN_FROM`` of the steps on. Batches should be large for that.
+    sign_gradient : one of ``SIGN_GRADIENTS``: activations of two values pass gradients near their threshold as they are
+        (XNOR-Net), or the more the nearer (Bi-Real Net).
     features : weight of what sections of the network give, beside 1 for its results; 0 compares results alone.
     drop : share of the activations of fewer than 8 bits that stay float in the first step; it falls to zero.
     progressive : bits that weights and activations of fewer begin with, such as ``(8, 6)``, for an equal share of the
@@ -49,7 +52,8 @@ class FineTuneOptions:
     labels : samples with their labels, to learn from both: each ``(sample, int64 labels)``, or
         ``frontends.samples.labelled.LabelledFiles``; None learns from the calibration samples and the float model.
     seed : of all that is random; with the same one and the same ``steps`` the result has the same bits.
-    checkpoint : a file for the state, written every minute; where it exists, fine-tuning goes on from it.
+    checkpoint : a file for the state; where it exists, fine-tuning goes on from it.
+    checkpoint_every : seconds from one writing of that file to the next, at least.
     """
 
     steps: int = 1000
@@ -63,6 +67,7 @@ class FineTuneOptions:
     rank: int = 8
     activation_gradient: str = "lsq"
     batch_norm: str = "frozen"
+    sign_gradient: str = "straight"
     features: float = 1.0
     drop: float = 0.0
     progressive: tuple[int, ...] = ()
@@ -73,6 +78,7 @@ class FineTuneOptions:
     labels: Any = None
     seed: int = 0
     checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
         for which in ("steps", "batch", "rank"):
@@ -80,6 +86,10 @@ class FineTuneOptions:
                 raise TvmqError(f"{which} of fine-tuning must be at least 1, got {getattr(self, which)}")
         if self.budget is not None and not self.budget > 0.0:
             raise TvmqError(f"the budget of fine-tuning must be a time, got {self.budget} seconds")
+        if not self.checkpoint_every > 0.0:
+            raise TvmqError(
+                f"checkpoint_every of fine-tuning must be a time, got {self.checkpoint_every} seconds"
+            )
         for which in ("rate", "decay", "features"):
             if not 0.0 <= getattr(self, which) < float("inf"):
                 raise TvmqError(f"{which} of fine-tuning must be at least 0, got {getattr(self, which)}")
@@ -98,6 +108,8 @@ class FineTuneOptions:
             raise unknown("gradient of activations", self.activation_gradient, ACTIVATION_GRADIENTS)
         if self.batch_norm not in BATCH_NORMS:
             raise unknown("kind of statistics of batch norms", self.batch_norm, BATCH_NORMS)
+        if self.sign_gradient not in SIGN_GRADIENTS:
+            raise unknown("gradient of signs", self.sign_gradient, SIGN_GRADIENTS)
         for which, known in (("learns", LEARNED), ("augment", AUGMENTATIONS)):
             for name in getattr(self, which) or ():
                 if name not in known:

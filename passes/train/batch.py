@@ -3,8 +3,8 @@
     main(x [1, C, H, W])      -->     main(x [n, C, H, W])
 
 Every value is computed again from inputs of n samples; shapes that the module states itself, of a reshape, say, grow in
-front. That is right wherever the samples' axis comes first in memory. Where it does not, shapes no longer fit, as a
-rule, and ``network.fitting_batch`` takes one sample at a time; values are not compared.
+front. That is right wherever the samples' axis comes first in memory, and nothing is computed along it. Where shapes no
+longer fit (``network.fitting_batch``), or values say so (``apart``), one sample is taken at a time.
 """
 
 from __future__ import annotations

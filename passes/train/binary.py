@@ -3,8 +3,9 @@
     activations   where(x >= t, h, l)     -->   s clip(round((x - t) / s + 1/2), 0, 1) + l,    s = h - l;  t, h learned
     weights       a sign(w)               -->   a (2 round(clip(w, -1, 1) / 2 + 1/2) - 1)      w, a learned
 
-Rounding passes gradients on and clips stop them, so that of a sign is 1 where its argument is no larger than what the
-sign stands for (Rastegari et al., "XNOR-Net", 2016). ``w`` is in units of its channel's ``a``. It begins as the float
+Gradients pass a sign where its argument is no larger than what the sign stands for: of weights as they are, since
+rounding passes them on and clips stop them; of activations so too (Rastegari et al., "XNOR-Net", 2016) or the more the
+nearer the threshold is (``kernels.steps``). ``w`` is in units of its channel's ``a``. It begins as the float
 weights where these are known: signs alone are all as far from changing.
 """
 

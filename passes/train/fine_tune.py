@@ -36,6 +36,7 @@ from ..improve.lanes import within_lanes
 from .augment import AUGMENTATIONS, MIRROR, Augment
 from .batches import Data
 from .checkpoint import Checkpoint
+from .kernels.steps import Slopes
 from .loop import Found, Loop
 from .network import Compile, network, scores_of
 from .norms import Norm, norms_of
@@ -135,8 +136,8 @@ class FineTune(ReadsSamples):
             learns=_learns(options, scheme),
             samples=len(data.learned),
             form=form,
-            clips_only=options.activation_gradient == "pact",
             norms=self._norms(mod, teacher, data) if options.batch_norm == MOVING else None,
+            slopes=slopes_of(options),
         )
         path = None if options.checkpoint is None else Path(options.checkpoint)
         checkpoint = Checkpoint(path, _key(mod, options, data))
@@ -161,6 +162,11 @@ class FineTune(ReadsSamples):
                 "channel, and the quantized model has none"
             )
         return found
+
+
+def slopes_of(options: FineTuneOptions) -> Slopes:
+    """Return how gradients pass steps."""
+    return Slopes(options.activation_gradient == "pact", options.sign_gradient)
 
 
 def _learns(options: FineTuneOptions, scheme: Scheme | None):
@@ -190,9 +196,13 @@ def _classes(mod: IRModule) -> int:
     return shape_of(results_of(mod)[place])[-1]
 
 
+_FREE = ("checkpoint", "checkpoint_every", "budget")
+"""Options that may be others where fine-tuning goes on."""
+
+
 def _key(mod: IRModule, options: FineTuneOptions, data: Data) -> str:
     """Return what tells this fine-tuning from others."""
-    said = {name: value for name, value in asdict(options).items() if name not in ("checkpoint", "budget")}
+    said = {name: value for name, value in asdict(options).items() if name not in _FREE}
     digest = hashlib.sha256(json.dumps([fingerprint(mod), said, data.spool.count], default=str).encode())
     for pair in weight_pairs(mod):
         digest.update(pair.integers.tobytes() + pair.scales.tobytes())

@@ -39,8 +39,6 @@ LOOKS, APART = 20, 10
 """How often the samples held out are looked at, and steps between two looks, at least."""
 TIMED = 3
 """Steps by which it is told how many fit into a budget; the first, which touches new memory, is not among them."""
-SAVED = 60.0
-"""Seconds between two checkpoints."""
 SMALLEST_RATE = 1e-3
 """Share of the rate below which NaN is not answered by a smaller one."""
 _STEP = 3
@@ -143,7 +141,7 @@ class Loop:
                         good = self._state()
                     self._keep(found)
                     _say(bar, self._network.total(losses), found)
-                if time.monotonic() - saved > SAVED:
+                if time.monotonic() - saved > self._options.checkpoint_every:
                     self._save(step + 1)
                     saved = time.monotonic()
         self._save(self._total)

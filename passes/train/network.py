@@ -27,8 +27,10 @@ from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name,
 from ..hub.pairs import activation_pairs, float_form, weight_pairs
 from ..hub.parameters import MAX_BITS
 from ..improve.blocks import sections_of
+from .apart import ALONE, draws_for, is_apart
 from .batch import batch_of, batched
 from .binary import float_weights
+from .kernels.steps import STRAIGHT, Slopes
 from .losses import classes, labels, squares
 from .norms import Norm
 from .objective import Term, images_last, objective
@@ -139,8 +141,8 @@ def network(
     samples: float = math.inf,
     room: float | None = None,
     form: WeightForm = STRAIGHT_FORM,
-    clips_only: bool = False,
     norms: Mapping[str, Norm] | None = None,
+    slopes: Slopes = STRAIGHT,
 ) -> Network:
     """Return the compiled functions.
 
@@ -153,7 +155,7 @@ def network(
     features : weight of what is compared inside; 0 for nothing.
     learns, form, norms : as for ``Student.of``.
     samples : that are learned from.
-    clips_only : as for ``kernels.steps.step``.
+    slopes : as for ``steps.fold_steps``.
     room : bytes for what waits for the way back; where that is more, some of it is computed again. None is half of
         the memory that is free.
 
@@ -162,7 +164,7 @@ def network(
     TvmqError : nothing to compare.
     """
     inside = [name for name in _inside(mod) if name in _named(teacher)] if features > 0.0 else []
-    count = fitting_batch(mod, batch)
+    count, given = _taught(mod, teacher, inside, fitting_batch(mod, batch), compile_function)
     own = batched(mod, count)
     watched = _watched(own, inside)
     student = Student.of(
@@ -185,10 +187,9 @@ def network(
         logger.info(
             "activations are computed again on the way back, in %d parts: all of them would not fit", parts
         )
-    made = objective(student, terms, len(results), drops, parts, clips_only)
+    made = objective(student, terms, len(results), drops, parts, slopes)
     for missing in made.missing:
         logger.warning("no gradient of %s: layers before it learn from what is compared before it", missing)
-    seen = batched(teacher, count)
     return Network(
         student,
         [param.name for param in mod["main"].params],
@@ -197,12 +198,25 @@ def network(
         scores,
         _fewest_bits(mod),
         count,
-        compile_function(images_last(_float_with(seen, _watched(seen, inside)))),
+        given,
         compile_function(made.mod),
         made.missing,
         with_labels,
         drops,
     )
+
+
+def _taught(
+    mod: IRModule, teacher: IRModule, inside: Sequence[str], count: int, compile_function: Compile
+) -> tuple[int, Function]:
+    """Return how many samples go through at a time, and the compiled teacher of so many."""
+    seen = batched(teacher, count)
+    given = compile_function(images_last(_float_with(seen, _watched(seen, inside))))
+    results = len(results_of(mod))
+    if count == 1 or is_apart(lambda arrays: given(arrays)[:results], draws_for(mod, count), count):
+        return count, given
+    logger.info(ALONE)
+    return _taught(mod, teacher, inside, 1, compile_function)
 
 
 MOST_PARTS = 16
@@ -228,7 +242,7 @@ def _fewest_bits(mod: IRModule) -> int:
 
 
 def fitting_batch(mod: IRModule, wanted: int) -> int:
-    """Return how many samples a module takes at a time: as many as are wanted, or one."""
+    """Return how many samples a module takes at a time, by its shapes: as many as are wanted, or one."""
     if wanted == 1 or batch_of(mod) is None:
         return 1
     try:

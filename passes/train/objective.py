@@ -19,7 +19,7 @@ from ..hub.graph import bindings_of, main_function, op_name, rebuild, results_of
 from ..hub.row_pairs import row_pairs
 from ..realize.layout import TO_NCHW, Layout
 from .gradient import Tape
-from .kernels.steps import DROPS
+from .kernels.steps import DROPS, STRAIGHT, Slopes
 from .losses import Loss
 from .steps import fold_steps
 from .student import Student
@@ -83,7 +83,7 @@ def objective(
     results: int,
     drops: bool = False,
     parts: int = 1,
-    clips_only: bool = False,
+    slopes: Slopes = STRAIGHT,
 ) -> Objective:
     """Return the function that trains a student.
 
@@ -92,10 +92,10 @@ def objective(
     results : how many of the student's results are given, from the first.
     drops : whether activations of fewer than 8 bits may stay float: adds the parameters ``kernels.steps.DROPS``.
     parts : as for ``Tape.gradients``.
-    clips_only : as for ``kernels.steps.step``.
+    slopes : as for ``fold_steps``.
     """
     names = [relax.Var(name, relax.TensorType((), "int32")) for name in DROPS] if drops else []
-    mod = fold_steps(images_last(student.mod), tuple(names), clips_only)
+    mod = fold_steps(images_last(student.mod), tuple(names), slopes)
     compared = results_of(mod)
     params = list(mod["main"].params)
     # Scalars come last.

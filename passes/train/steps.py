@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, consumers_of, dtype_of, op_name, rebuild
-from .kernels.steps import step
+from ..hub.graph import bindings_of, consumers_of, dtype_of, is_constant, op_name, rebuild, to_numpy
+from .kernels.steps import STRAIGHT, Slopes, step
 
 _FORMULA = ("relax.multiply", "relax.minimum", "relax.maximum", "relax.round", "relax.divide")
 
 
-def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = (), clips_only: bool = False) -> IRModule:
+def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = (), slopes: Slopes = STRAIGHT) -> IRModule:
     """Return the module with each formula, and a clip that it alone reads, as one call.
 
     ``drops`` are the parameters of ``kernels.steps.DROPS``, where values are dropped: those of fewer than 8 bits, whose
-    steps are computed (``student``). ``clips_only`` is as for ``step``.
+    steps are computed (``student``). ``slopes`` are as for ``step``, ``sign`` for those of two values alone.
     """
     values = {binding.var: binding.value for binding in bindings_of(mod)}
     readers = consumers_of(mod)
@@ -37,9 +38,8 @@ def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = (), clips_only: boo
             scale, low, high = (new.get(scalar, scalar) for scalar in scalars)
             inverse = builder.emit(relax.op.divide(relax.const(np.float32(1.0)), scale))
             dropped = drops if op_name(values.get(scalars[0])) == "relax.divide" else ()
-            value = step(
-                builder, new.get(data, data), [scale, inverse, low, high, *dropped], bounds, clips_only
-            )
+            own = slopes if _has_two_values(low, high) else replace(slopes, sign=None)
+            value = step(builder, new.get(data, data), [scale, inverse, low, high, *dropped], bounds, own)
         if isinstance(value, relax.Call | relax.TupleGetItem):
             value = builder.emit(value)
         new[var] = value
@@ -59,6 +59,13 @@ def _unclipped(
         low, high = (float(limit.value) for limit in clip.args[1:])
         return clip.args[0], (low, high)
     return data, (-math.inf, math.inf)
+
+
+def _has_two_values(low: relax.Expr, high: relax.Expr) -> bool:
+    """Tell whether the limits are 0 and 1, as ``binary`` writes them."""
+    if not (is_constant(low) and is_constant(high)):
+        return False
+    return (float(to_numpy(low)), float(to_numpy(high))) == (0.0, 1.0)
 
 
 def _formula(var: relax.Var, values: dict[relax.Var, relax.Expr]) -> tuple[relax.Expr, ...] | None:

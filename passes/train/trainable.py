@@ -8,7 +8,8 @@ batches of one size, the last one filled up with samples whose gradient is zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from tvm import IRModule
@@ -16,7 +17,9 @@ from tvm import IRModule
 from ...errors import TvmqError, unknown
 from ..hub.graph import dtype_of, input_specs, output_names, results_of
 from ..realize.layout import TO_NHWC
+from .apart import ALONE, draws_for, is_apart
 from .batch import batch_of, batched
+from .kernels.steps import STRAIGHT, Slopes
 from .losses import linear
 from .network import Compile, fitting_batch
 from .objective import Term, channels_last, objective
@@ -25,11 +28,13 @@ from .put_back import put_into
 from .student import Student
 from .vector import Vector
 
+logger = logging.getLogger(__name__)
+
 Arrays = Mapping[str, np.ndarray]
 Loss = Callable[[dict[str, np.ndarray]], tuple[float, Arrays]]
 """``outputs by name -> (value, gradients of float outputs by name)``; one that is not named has none."""
 
-_ONE = np.array(1.0, np.float32)
+_ONE, _FINE = np.array(1.0, np.float32), np.array(4096.0, np.float32)
 
 
 class TrainableModel:
@@ -48,25 +53,38 @@ class TrainableModel:
         compile_function: Compile,
         batch: int,
         originals: Mapping[str, np.ndarray] | None = None,
+        slopes: Slopes = STRAIGHT,
     ):
-        """``originals`` is as for ``Student.of``."""
+        """``originals`` is as for ``Student.of``, ``slopes`` as for ``fold_steps``."""
         self.mod = mod
-        self.batch = fitting_batch(mod, batch)
         self._names, self._inputs = output_names(mod), input_specs(mod)
-        self._rows = self.batch * (batch_of(mod) or 1)
-        grown = batched(mod, self.batch) if self.batch > 1 else mod
-        student = Student.of(grown, originals=originals)
+        student = self._forwards(compile_function, fitting_batch(mod, batch), originals)
+        if self.batch > 1 and not is_apart(self._nearly_float, draws_for(mod, self.batch), self.batch):
+            logger.info(ALONE)
+            student = self._forwards(compile_function, 1, originals)
+        made = objective(student, [Term(place, linear, 1.0) for place in self._floats], 0, slopes=slopes)
+        self.missing = made.missing
+        self._backward = compile_function(made.mod)
+        units = self._vector.units
+        self._optimizer = Optimizer.of("adam", units, np.zeros_like(units))
+
+    def _forwards(
+        self, compile_function: Compile, batch: int, originals: Mapping[str, np.ndarray] | None
+    ) -> Student:
+        """Compile the way forwards for so many samples; return the function that it is of."""
+        self.batch, self._rows = batch, batch * (batch_of(self.mod) or 1)
+        student = Student.of(batched(self.mod, batch) if batch > 1 else self.mod, originals=originals)
         results = results_of(student.mod)
         self._floats = [place for place, result in enumerate(results) if dtype_of(result) == "float32"]
         laid, before = channels_last(student.mod)
         self._is_moved = [not one.same_as(other) for one, other in zip(before, results_of(laid), strict=True)]
-        made = objective(student, [Term(place, linear, 1.0) for place in self._floats], 0)
-        self.missing = made.missing
         self._forward = compile_function(laid)
-        self._backward = compile_function(made.mod)
         self._vector = Vector(student.parameters)
-        units = self._vector.units
-        self._optimizer = Optimizer.of("adam", units, np.zeros_like(units))
+        return student
+
+    def _nearly_float(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return what the model gives with fine steps, which hide less than its own."""
+        return self._forward([*arrays, *self._vector.views(self._vector.values), _FINE])
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

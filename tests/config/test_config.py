@@ -99,6 +99,7 @@ learns = ["scales", "biases"]
 weight_form = "low-rank"
 rank = 4
 activation_gradient = "pact"
+sign_gradient = "bi-real"
 features = 0.5
 drop = 0.3
 progressive = [8, 6]
@@ -110,6 +111,7 @@ held_out = 0.2
 seed = 3
 labels = "learned.txt"
 checkpoint = "state.npz"
+checkpoint_every = "90s"
 
 [accuracy]
 data = "labels.txt"
@@ -211,6 +213,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
             weight_form="low-rank",
             rank=4,
             activation_gradient="pact",
+            sign_gradient="bi-real",
             features=0.5,
             drop=0.3,
             progressive=(8, 6),
@@ -222,6 +225,7 @@ def test_every_key_reaches_its_option(write, tmp_path):
             seed=3,
             labels=LabelledFiles(tmp_path / "learned.txt", images),
             checkpoint=tmp_path / "state.npz",
+            checkpoint_every=90.0,
         ),
     )
     assert config.calibration == CalibrationFiles(tmp_path / "data/images.txt", images, 100, "images")

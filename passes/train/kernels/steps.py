@@ -8,6 +8,9 @@
 of learned offsets (Bhalgat et al., "LSQ+", 2020) and of learned clips (Choi et al., "PACT", 2018): whoever computes the
 three numbers from parameters of his own gets the gradients of these by the chain rule.
 
+A sign, of which l is 0 and h is 1, passes less: dx = p dy, and ds += dy (r - p v), where p is 0 but for v between 0 and
+1. There it is 1 (Rastegari et al., "XNOR-Net", 2016), or 2 - 2 |2 v - 1| (Liu et al., "Bi-Real Net", 2018).
+
 With a drop, a random share of the values stays float in this pass (Wei et al., "QDrop", 2022): those whose hash of
 place and seed is below a limit. For them y = c, and dx = dy.
 
@@ -18,6 +21,7 @@ that they neither lose digits nor depend on threads.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import relax, tirx
@@ -42,12 +46,29 @@ LARGE = 1 << 16
 """Values from which on threads share a kernel."""
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """How gradients pass.
+
+    Attributes
+    ----------
+    clips_only : the scale's gradient is that of the limits alone, as if nothing inside were rounded (PACT).
+    sign : of signs: as those of XNOR-Net (``"straight"``), or of Bi-Real Net (``"bi-real"``); None for other steps.
+    """
+
+    clips_only: bool = False
+    sign: str | None = "straight"
+
+
+STRAIGHT = Slopes()
+
+
 def step(
     builder: relax.BlockBuilder,
     data: relax.Expr,
     scalars: list[relax.Expr],
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-    clips_only: bool = False,
+    bounds: tuple[float, float],
+    slopes: Slopes,
 ) -> relax.Expr:
     """Return fake quantization of a float32 tensor.
 
@@ -56,13 +77,14 @@ def step(
     scalars : those of ``SCALARS``, float32 tensors of shape ``()``, and those of ``DROPS`` where some values are
         dropped.
     bounds : a and b.
-    clips_only : the scale's gradient is that of the limits alone, as if nothing inside were rounded (PACT).
+    slopes : how gradients pass; that of a sign only where low is 0 and high is 1.
     """
     shape = shape_of(data)
     size = math.prod(shape)
     flat = builder.emit(relax.op.reshape(data, (size,)))
     function = _forward(size, bounds, len(scalars) > len(SCALARS))
-    var = builder.add_func(function.with_attr("clips_only", int(clips_only)), NAME)
+    attrs = {"clips_only": int(slopes.clips_only), "sign": slopes.sign or ""}
+    var = builder.add_func(function.with_attrs(attrs), NAME)
     result = builder.emit(relax.call_tir(var, [flat, *scalars], relax.TensorType((size,), "float32")))
     return relax.op.reshape(result, shape)
 
@@ -79,7 +101,7 @@ def rule(at: Any) -> list[relax.Expr | None]:
     attrs = at.builder.get()[function].attrs
     bounds = float(attrs["low"]), float(attrs["high"])
     (size,) = shape_of(data)
-    var = at.builder.add_func(_backward(size, bounds, bool(drops)), f"gradient_of_{NAME}")
+    var = at.builder.add_func(_backward(size, bounds, bool(drops), str(attrs["sign"])), f"gradient_of_{NAME}")
     types = [relax.TensorType((size,), "float32"), relax.TensorType((_runs(size), 3, LANES), "float32")]
     both = at.emit(relax.call_tir(var, [data, at.gradient, inverse, low, high, *drops], types))
     of_data, sums = (at.emit(relax.TupleGetItem(both, place)) for place in range(2))
@@ -113,13 +135,16 @@ def _runs(size: int) -> int:
 
 _ZERO = tirx.const(0.0, "float32")
 _HALF = tirx.const(0.5, "float32")
+_ONE = tirx.const(1.0, "float32")
+_TWO = tirx.const(2.0, "float32")
+_FOUR = tirx.const(4.0, "float32")
 
 
 class _Formula:
     """What happens to one value, or a vector of them."""
 
-    def __init__(self, scalars: dict[str, Any], bounds: tuple[float, float]):
-        self._scalars, self._bounds = scalars, bounds
+    def __init__(self, scalars: dict[str, Any], bounds: tuple[float, float], sign: str = ""):
+        self._scalars, self._bounds, self._sign = scalars, bounds, sign
 
     @property
     def scale(self) -> Any:
@@ -140,6 +165,13 @@ class _Formula:
         limited = tirx.max(tirx.min(steps, self._scalars["high"]), self._scalars["low"])
         return tirx.call_llvm_pure_intrin("int32", "llvm.lrint", limited).astype("float32")
 
+    def slope(self, steps: Any) -> Any:
+        """Return what a sign passes of a gradient."""
+        from_half = tirx.max(steps - _HALF, _HALF - steps)
+        if self._sign == "straight":
+            return tirx.Select(from_half <= _HALF, _ONE, _ZERO)
+        return tirx.max(_TWO - from_half * _FOUR, _ZERO)
+
     def dropped(self, place: Any) -> Any:
         """Tell whether a value stays float, by a hash of its place (the finalizer of MurmurHash3)."""
 
@@ -155,14 +187,16 @@ class _Formula:
     def shares(self, data: Any, gradient: Any, place: Any) -> tuple[Any, Any, Any, Any]:
         """Return the gradient of a value, and what it adds to the sums inside, below and above the limits."""
         steps = self.clipped(data) * self.inverse
-        change = self.rounded(steps) - steps
+        rounded = self.rounded(steps)
+        change = rounded - steps
         below, above = change > _HALF, change < -_HALF
         inside = tirx.Select(tirx.Or(below, above), _ZERO, gradient)
-        counted, passed = gradient, inside
+        counted, passed = gradient, gradient * self.slope(steps) if self._sign else inside
+        of_scale = inside * rounded - passed * steps if self._sign else inside * change
         if place is not None:
             kept = self.dropped(place)
-            counted, passed = tirx.Select(kept, _ZERO, gradient), tirx.Select(kept, gradient, inside)
-            inside = tirx.Select(kept, _ZERO, inside)
+            counted, passed = tirx.Select(kept, _ZERO, gradient), tirx.Select(kept, gradient, passed)
+            of_scale = tirx.Select(kept, _ZERO, of_scale)
         low, high = self._bounds
         if low > -math.inf:
             passed = tirx.Select(data > tirx.const(low, "float32"), passed, _ZERO)
@@ -170,7 +204,7 @@ class _Formula:
             passed = tirx.Select(data < tirx.const(high, "float32"), passed, _ZERO)
         return (
             passed,
-            inside * change,
+            of_scale,
             tirx.Select(below, counted, _ZERO),
             tirx.Select(above, counted, _ZERO),
         )
@@ -229,7 +263,7 @@ def _forward(size: int, bounds: tuple[float, float], drops: bool) -> tirx.PrimFu
     return _finished(builder, bounds)
 
 
-def _backward(size: int, bounds: tuple[float, float], drops: bool) -> tirx.PrimFunc:
+def _backward(size: int, bounds: tuple[float, float], drops: bool, sign: str) -> tirx.PrimFunc:
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         data, gradient = (T.arg(name, T.buffer((size,), "float32")) for name in ("x", "dy"))
         scalars = _scalar_arguments(SCALARS[1:], "float32") | _drop_arguments(drops)
@@ -238,7 +272,7 @@ def _backward(size: int, bounds: tuple[float, float], drops: bool) -> tirx.PrimF
         with T.sblock("root"), T.sblock("step"):
             T.reads(data[0:size], gradient[0:size])
             T.writes(of_data[0:size], sums[0 : _runs(size), 0:3, 0:LANES])
-            formula = _Formula(_loaded(scalars), bounds)
+            formula = _Formula(_loaded(scalars), bounds, sign)
 
             def start(run: Any) -> None:
                 for which in range(3):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
 from tvmq.passes.calibrate.spool import Spool, repeatable
 
 
@@ -34,3 +38,11 @@ def test_what_can_be_repeated_stays_as_it_is():
     samples = [1, 2]
     assert repeatable(samples) is samples
     assert list(repeatable(iter(samples))) == samples
+
+
+def test_threads_read_what_has_been_used():
+    """One position in the file for all: where reading were not one thing, some would get another's item."""
+    spool = Spool(np.full(10000, number) for number in range(16)).fill()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda place: spool[place % 16], range(800)))
+    assert all(np.array_equal(item, np.full(10000, place % 16)) for place, item in enumerate(found))

@@ -12,7 +12,7 @@ from tvmq.passes import FineTune, FineTuneOptions, QuantizeOptions, Teacher
 from tvmq.passes.hub.pairs import activation_pairs, weight_pairs
 from tvmq.search.host import function_on_host
 
-from ..modules import const, module
+from ..modules import const, module, random
 from .networks import CLASSES, SHAPE, calibrated, classifier, samples
 
 OPTIONS = FineTuneOptions(steps=16, batch=4, rate=0.01, augment=("mirror",))
@@ -115,6 +115,29 @@ def test_what_was_trained_comes_in_from_a_file_exactly(quantized, tmp_path):
     for sample in samples(5, seed=9):
         results = (next(iter(package.run(sample).values())) for package in (own, other))
         assert np.array_equal(*results)
+
+
+def test_the_gradient_of_signs_is_one_of_two():
+    def dense(b, x):
+        for seed in range(2):
+            x = b.add(relax.op.nn.relu(b.add(relax.op.matmul(x, const(16, 16, seed=seed)))))
+        return b.add(relax.op.matmul(x, const(16, 16, seed=2)))
+
+    given = [{"x": random(1, 16, seed=seed)} for seed in range(8)]
+    options = QuantizeOptions(rounding="nearest")
+    quantized = tvmq.quantize(module({"x": (1, 16)}, dense), "binary", calibration=given, options=options)
+    with pytest.raises(TvmqError, match=r"unknown gradient of signs 'bireal'; did you mean 'bi-real'"):
+        quantized.trainable(sign_gradient="bireal")
+    images = {"x": np.concatenate([sample["x"] for sample in given])}
+
+    def loss(outputs):
+        ((name, output),) = outputs.items()
+        return 0.0, {name: np.ones_like(output)}
+
+    straight, other = (
+        quantized.trainable(8, sign).loss_and_gradients(images, loss)[1] for sign in ("straight", "bi-real")
+    )
+    assert any(not np.allclose(straight[name], other[name]) for name in straight)
 
 
 def test_weights_alone_cannot_be_fine_tuned():

@@ -14,11 +14,16 @@ from tvmq.passes.train.kernels import steps
 from tvmq.passes.train.network import compile_in_place
 from tvmq.search.host import function_on_host
 
+PLAIN = steps.Slopes(sign=None)
 SCALE, LOW, HIGH = np.float32(0.3), np.float32(-2.0), np.float32(5.0)
 
 
 def _function(
-    size: int, bounds=(-math.inf, math.inf), drops: bool = False, compile_function=compile_in_place, **form
+    size: int,
+    bounds=(-math.inf, math.inf),
+    drops: bool = False,
+    compile_function=compile_in_place,
+    slopes=PLAIN,
 ):
     """Compile ``(x, dy, s, 1 / s, l, h, ...) -> (y, dx, ds, dl, dh)``."""
     vector, scalar = relax.TensorType((size,), "float32"), relax.TensorType((), "float32")
@@ -28,7 +33,7 @@ def _function(
     builder = relax.BlockBuilder()
     with main_function(builder, [x, dy, *scalars]):
         with builder.dataflow():
-            result = builder.emit(steps.step(builder, x, scalars, bounds, **form))
+            result = builder.emit(steps.step(builder, x, scalars, bounds, slopes))
             tape = Tape(builder, _bindings(builder, result), {})
             wanted = [x, scalars[0], scalars[2], scalars[3]]
             found = tape.gradients({result: dy}, wanted)
@@ -117,8 +122,38 @@ def test_a_share_of_the_values_stays_float():
 def test_a_scale_that_learns_from_what_is_clipped_alone():
     x, dy = _values(100)
     arguments = [x, dy, SCALE, np.float32(1.0) / SCALE, LOW, HIGH]
-    of_all, of_clipped = _function(100)(arguments), _function(100, clips_only=True)(arguments)
+    of_all, of_clipped = (
+        _function(100)(arguments),
+        _function(100, slopes=steps.Slopes(clips_only=True, sign=None))(arguments),
+    )
     *same, low, high = of_all
     assert all(np.array_equal(same[place], of_clipped[place]) for place in range(2))
     assert float(of_clipped[2]) == pytest.approx(float((LOW * low + HIGH * high) / SCALE), rel=1e-5)
     assert float(of_clipped[2]) != float(of_all[2])
+
+
+_SLOPES = {
+    "straight": lambda u: np.where(abs(u) <= 1, 1.0, 0.0),
+    "bi-real": lambda u: np.select([(u >= -1) & (u < 0), (u >= 0) & (u < 1)], [2 + 2 * u, 2 - 2 * u], 0.0),
+}
+"""Of signs, in units of half a step around the threshold."""
+
+
+@pytest.mark.parametrize("sign", _SLOPES)
+def test_what_a_sign_passes(sign):
+    size = steps.RUN + 17
+    x, dy = _values(size)
+    x, zero, one = x * SCALE, np.float32(0.0), np.float32(1.0)
+    function = _function(size, slopes=steps.Slopes(sign=sign))
+    y, dx, ds, *ends = function([x, dy, SCALE, one / SCALE, zero, one])
+    count = x * (one / SCALE)
+    u = 2 * (count.astype(np.float64) - 0.5)
+    slope = _SLOPES[sign](u)
+    rounded = np.clip(np.rint(count), 0, 1)
+    assert np.array_equal(y, rounded * SCALE)
+    # Three roundings of numbers up to 2.
+    np.testing.assert_allclose(dx, slope * dy, atol=3 * 2.0**-23 * np.abs(dy).max(), rtol=2.0**-23)
+    bound = 6.0 * np.abs(dy).sum() * (size / 16 + 4) * 2.0**-24
+    assert abs(float(ds) - float((dy * (rounded - slope * count)).sum())) <= bound
+    others = _function(size)([x, dy, SCALE, one / SCALE, zero, one])
+    assert [*map(float, ends)] == [*map(float, others[3:])]
