@@ -140,12 +140,6 @@ def test_the_gradient_of_signs_is_one_of_two():
     assert any(not np.allclose(straight[name], other[name]) for name in straight)
 
 
-def test_weights_alone_cannot_be_fine_tuned():
-    options = QuantizeOptions(fine_tune=OPTIONS)
-    with pytest.raises(TvmqError, match="fine_tune has no effect"):
-        tvmq.quantize(module({"x": SHAPE}, classifier), "weight-only", options=options)
-
-
 def test_fine_tuning_needs_samples():
     mod = module({"x": (4, 16)}, lambda b, x: b.add(relax.op.matmul(x, const(16, 8))))
     with pytest.raises(TvmqError, match="fine_tune"):
