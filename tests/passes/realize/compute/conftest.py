@@ -69,7 +69,7 @@ def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
         yield request.param
         return
     for name in intrinsics.names_of(request.param):
-        meaning, _ = intrinsics.INTRINSICS[name]()
+        meaning, _ = intrinsics.built(name)
         TensorIntrin.register(intrinsics.register(name), meaning, meaning, override=True)
     yield request.param
     intrinsics.register.cache_clear()  # the next user registers their code
