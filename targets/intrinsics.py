@@ -5,6 +5,7 @@ They are built on first use and kept: parsing one costs tens of milliseconds, an
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from tvm.s_tir import TensorIntrin
@@ -33,7 +34,9 @@ def built(name: str) -> tuple[PrimFunc, PrimFunc]:
     ------
     KeyError : there is no such intrinsic.
     """
-    return INTRINSICS[name]()
+    # TVM's parser looks up the source of every caller, and a thread has few.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(INTRINSICS[name]).result()
 
 
 @cache
