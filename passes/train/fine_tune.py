@@ -116,6 +116,9 @@ class FineTune(ReadsSamples):
             seed=options.seed,
             classes=_classes(mod) if with_labels else 0,
         )
+        path = None if options.checkpoint is None else Path(options.checkpoint)
+        checkpoint = Checkpoint(path, _key(mod, options, data))
+        checkpoint.read()  # what is wrong with it is said before anything is compiled
         form = form_of(options.weight_form, options.rank, options.seed)
         made = network(
             mod,
@@ -130,8 +133,6 @@ class FineTune(ReadsSamples):
             form=form,
             clips_only=options.activation_gradient == "pact",
         )
-        path = None if options.checkpoint is None else Path(options.checkpoint)
-        checkpoint = Checkpoint(path, _key(mod, options, data))
         found = Loop(made, data, options, checkpoint, self.progress).run()
         _say(found)
         return (
