@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -27,13 +28,14 @@ def spread(total: int, count: int) -> range:
 class Spool(Generic[T]):
     """What an iterator gives, kept in a temporary file that goes with this object.
 
-    An iteration that is broken off leaves the rest to the next one.
+    An iteration that is broken off leaves the rest to the next one. Several threads may read it.
     """
 
     def __init__(self, items: Iterator[T]):
         self._rest = items
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the object)
         self._places: list[int] = []
+        self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[T]:
         index = 0
@@ -43,11 +45,12 @@ class Spool(Generic[T]):
                     item = next(self._rest)
                 except StopIteration:
                     return
-                self._places.append(self._file.seek(0, 2))
-                pickle.dump(item, self._file, protocol=5)
+                with self._lock:
+                    place = self._file.seek(0, 2)
+                    pickle.dump(item, self._file, protocol=5)
+                    self._places.append(place)
             else:
-                self._file.seek(self._places[index])
-                item = pickle.load(self._file)
+                item = self[index]
             index += 1
             yield item
 
@@ -68,6 +71,7 @@ class Spool(Generic[T]):
 
     def __getitem__(self, index: int) -> T:
         """Return one of those that have been used before."""
-        self._file.seek(self._places[index])
-        item: T = pickle.load(self._file)
+        with self._lock:
+            self._file.seek(self._places[index])
+            item: T = pickle.load(self._file)
         return item

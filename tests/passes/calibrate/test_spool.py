@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
 from tvmq.passes.calibrate.spool import Spool, repeatable
 
 
@@ -34,3 +38,11 @@ def test_what_can_be_repeated_stays_as_it_is():
     samples = [1, 2]
     assert repeatable(samples) is samples
     assert list(repeatable(iter(samples))) == samples
+
+
+def test_several_threads_read_it():
+    # Large enough for a file's buffer to end within an item.
+    spool = Spool(np.full(3000, value) for value in range(20)).fill()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda place: spool[place % 20], range(2000)))
+    assert all((item == place % 20).all() for place, item in enumerate(found))
