@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import tvm
@@ -23,16 +21,14 @@ from tvmq.passes.train.parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEP
 from tvmq.passes.train.student import Student, put_into
 from tvmq.passes.train.weight_forms import DoReFa, LowRank
 from tvmq.schedules.pipeline import build
-from tvmq.search.host import function_on_host, run_on_host
+from tvmq.search.host import run_on_host
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
 
 from ..modules import const, module
-from .networks import CLASSES, FINE, calibrated, samples
+from .networks import CLASSES, FINE, calibrated, samples, unoptimized
 
 BATCH = 3
-compiled = partial(function_on_host, runs=BATCH)
-"""With code that is not optimized: what is looked at are numbers."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +47,7 @@ def student(hub):
 
 @pytest.fixture(scope="module")
 def function(student):
-    return compiled(images_last(student.mod))
+    return unoptimized(images_last(student.mod))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +94,7 @@ def test_gradients_are_those_of_the_engine_in_numpy(images):
     target = np.random.default_rng(1).standard_normal((BATCH, CLASSES)).astype(np.float32)
     made = objective(student, [Term(0, squares, 1.0)], 1)
     assert made.missing == ()
-    loss, result, *gradients = compiled(made.mod)(
+    loss, result, *gradients = unoptimized(made.mod)(
         [images, target, *_given(student), np.array(1.0, np.float32)]
     )
     found = dict(zip([parameter.key for parameter in student.parameters], gradients, strict=True))
@@ -169,7 +165,7 @@ def test_constants_of_float_operators_learn_too(images):
 def test_what_does_not_learn_is_a_constant(hub, images):
     student = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == STEPS)
     assert {parameter.kind for parameter in student.parameters} == {STEPS}
-    function = compiled(images_last(student.mod))
+    function = unoptimized(images_last(student.mod))
     np.testing.assert_allclose(_run(function, student, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
 
 
@@ -192,7 +188,7 @@ def test_what_is_computed_again_gives_the_same_gradients_in_less_memory(student,
 @pytest.mark.parametrize("form", [DoReFa(), LowRank(2)], ids=["dorefa", "low rank"])
 def test_other_forms_of_weights_begin_where_these_are_and_go_back(hub, images, form):
     own = Student.of(batched(hub, BATCH), form=form)
-    function = compiled(images_last(own.mod))
+    function = unoptimized(images_last(own.mod))
     # The first layers' integers are the same; what comes of a place on the edge of two steps may be either.
     begun = put_into(hub, {parameter.key: parameter.values for parameter in own.parameters}, form)
     for old, new in zip(weight_pairs(hub), weight_pairs(begun), strict=True):
@@ -212,7 +208,7 @@ def test_other_forms_of_weights_begin_where_these_are_and_go_back(hub, images, f
 def test_zero_points_learn_where_they_are_asked_to(hub, images):
     own = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == OFFSETS)
     assert {parameter.kind for parameter in own.parameters} == {OFFSETS}
-    function = compiled(images_last(own.mod))
+    function = unoptimized(images_last(own.mod))
     np.testing.assert_allclose(_run(function, own, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
     moved = {parameter.key: parameter.values + np.float32(1.3) for parameter in own.parameters}
     learned = put_into(hub, moved)
@@ -222,7 +218,7 @@ def test_zero_points_learn_where_they_are_asked_to(hub, images):
         _simulated(learned, images), _run(function, own, images, **moved), rtol=1e-4, atol=1e-4
     )
     target = np.zeros((BATCH, CLASSES), np.float32)
-    gradients = compiled(objective(own, [Term(0, squares, 1.0)], 0).mod)(
+    gradients = unoptimized(objective(own, [Term(0, squares, 1.0)], 0).mod)(
         [3 * images, target + 1, *_given(own), np.array(1.0, np.float32)]
     )[1:]
     assert any(float(gradient) for gradient in gradients)
