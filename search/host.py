@@ -13,6 +13,7 @@ from tvm import relax
 from ..parallel import in_parallel
 from ..passes.calibrate.watch import Run, Runner
 from ..passes.hub.open_dims import ranges_of
+from ..passes.hub.own_code import to_library
 from ..passes.realize.layout import Layout
 from ..passes.weight_only.restore import RestoreWeights
 from ..runtime.workers import run_kernels
@@ -28,6 +29,14 @@ FEW_SAMPLES = 8
 """Samples up to which LLVM's optimizations take longer than they save."""
 
 
+def _is_optimized(runs: int | None) -> bool:
+    return runs is None or runs > FEW_SAMPLES
+
+
+def _target(runs: int | None) -> tvm.target.Target:
+    return parse_target("llvm -mcpu=native", **({} if _is_optimized(runs) else {"opt-level": "0"}))
+
+
 def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None = None) -> Run:
     """Compile a float module whose ``main`` returns a tuple with this machine's kernels, for calibration.
 
@@ -36,8 +45,7 @@ def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None
     cores : on how many the kernels run; None means all of them.
     samples : how many it will run, where that is known: for few its code is not optimized.
     """
-    is_optimized = samples is None or samples > FEW_SAMPLES
-    target = parse_target("llvm -mcpu=native", **({} if is_optimized else {"opt-level": "0"}))
+    target = _target(samples)
     names = [param.name for param in mod["main"].params]
     laid = Layout()(RestoreWeights()(mod))
     build = (
@@ -46,7 +54,7 @@ def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None
         else pipeline.build
     )
     built = run_explained(build, laid, target, row_of(target))
-    _make_code(built)
+    _make_code(built, samples)
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -56,8 +64,10 @@ def run_on_host(mod: tvm.IRModule, cores: int | None = None, samples: int | None
     return run
 
 
-def _make_code(built: Built) -> None:
+def _make_code(built: Built, runs: int | None) -> None:
     """Let LLVM compile each part of the code, which it does when the first of its functions is asked for."""
+    if not _is_optimized(runs):
+        to_library(built.executable)
     names = [var.name_hint for var in built.mod.get_global_vars()]
 
     def make(module: tvm.runtime.Module) -> None:
@@ -70,15 +80,15 @@ def _make_code(built: Built) -> None:
 
 
 def function_on_host(
-    mod: tvm.IRModule, cores: int | None = None
+    mod: tvm.IRModule, cores: int | None = None, runs: int | None = None
 ) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    """Compile a float module in NHWC whose ``main`` returns a tuple, for many runs.
+    """Compile a float module in NHWC whose ``main`` returns a tuple, for many runs, or as few as are named.
 
     The result takes the arrays of the parameters, which are read where they lie.
     """
-    target = parse_target("llvm -mcpu=native")
+    target = _target(runs)
     built = run_explained(pipeline.build, mod, target, row_of(target))
-    _make_code(built)
+    _make_code(built, runs)
     main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
 
     def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

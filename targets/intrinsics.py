@@ -1,13 +1,15 @@
 """Tensor intrinsics of the target rows, by name: what each means and its code.
 
-They are built on first use: parsing one costs tens of milliseconds, and most programs need one.
+They are built on first use and kept: parsing one costs tens of milliseconds, and most programs need one.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from tvm.s_tir import TensorIntrin
+from tvm.tirx import PrimFunc
 
 from .arm.intrinsics import INTRINSICS as ARM
 from .bit_intrinsics import INTRINSICS as BITS
@@ -25,6 +27,19 @@ LLVM_CODE = {**X86_CODE, **BITS_CODE}
 
 
 @cache
+def built(name: str) -> tuple[PrimFunc, PrimFunc]:
+    """Return the meaning and the code of an intrinsic.
+
+    Raises
+    ------
+    KeyError : there is no such intrinsic.
+    """
+    # TVM's parser looks up the source of every caller, and a thread has few.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(INTRINSICS[name]).result()
+
+
+@cache
 def register(name: str) -> str:
     """Make the intrinsic known to TVM, once, and return its name there.
 
@@ -33,7 +48,7 @@ def register(name: str) -> str:
     KeyError : there is no such intrinsic.
     """
     tvm_name = f"tvmq.{name}"
-    TensorIntrin.register(tvm_name, *INTRINSICS[name](), override=True)
+    TensorIntrin.register(tvm_name, *built(name), override=True)
     return tvm_name
 
 

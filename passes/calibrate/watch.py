@@ -6,7 +6,6 @@ number of samples, and they may come from a generator.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -18,8 +17,8 @@ from tvm import IRModule, relax
 
 from ...errors import TvmqError
 from ..hub.graph import activations, bindings_of, input_specs, layer_name, op_name, results_of
-from ..hub.open_dims import greatest_shape
 from ..hub.operators import AVERAGE, BINARY, CONCAT, OPERATORS, PRODUCT, WEIGHTED
+from ..hub.own_code import compiled
 from ..hub.pairs import activation_pairs, float_form
 from .kept_outputs import KeptOutputs
 from .sample_check import Sample, Spec, check_sample
@@ -37,29 +36,15 @@ class Watcher(Protocol):
     def update(self, array: np.ndarray) -> None: ...
 
 
-SMALL = 1 << 15
-"""Numbers in all values of a module under which LLVM's optimizations take longer than they save."""
-
-
 def compile_for_host(mod: IRModule) -> Run:
     """Compile a float module with TVM's default pipeline."""
     names = [param.name for param in mod["main"].params]
-    level = 0 if size_of(mod) < SMALL else 3
-    executable = tvm.compile(mod, target=tvm.target.Target({"kind": "llvm", "opt-level": level}))
-    main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    main = compiled(mod)["main"]
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [value.numpy() for value in main(*(tvm.runtime.tensor(inputs[name]) for name in names))]
 
     return run
-
-
-def size_of(mod: IRModule) -> int:
-    """Return how many numbers all values of a module are together, at the greatest sizes of open dimensions."""
-    tensors = [
-        binding.value.ty for binding in bindings_of(mod) if isinstance(binding.value.ty, relax.TensorType)
-    ]
-    return sum(math.prod(greatest_shape(mod, tensor)) for tensor in tensors)
 
 
 def watched(mod: IRModule, values: Sequence[relax.Expr]) -> IRModule:

@@ -28,6 +28,7 @@ from ..hub.graph import (
     substitute,
     to_numpy,
 )
+from ..hub.own_code import compiled
 from ..hub.power import legalize_power
 from ..hub.scopes import all_without_scopes
 
@@ -125,8 +126,7 @@ def _evaluate(mod: IRModule, known: list[relax.VarBinding]) -> dict[relax.Var, C
             result = builder.emit_output(relax.Tuple([env[var] for var in wanted]))
         builder.emit_func_output(result)
     legal = relax.transform.LegalizeOps({"relax.power": legalize_power})(builder.get())
-    executable = tvm.compile(all_without_scopes(allocate_empty(legal)), target="llvm")
-    values = relax.VirtualMachine(executable, tvm.cpu())["main"]()
+    values = compiled(all_without_scopes(allocate_empty(legal)))["main"]()
     return {var: constant(value.numpy()) for var, value in zip(wanted, values, strict=True)}
 
 

@@ -123,6 +123,9 @@ class FineTune(ReadsSamples):
             seed=options.seed,
             classes=_classes(mod) if with_labels else 0,
         )
+        path = None if options.checkpoint is None else Path(options.checkpoint)
+        checkpoint = Checkpoint(path, _key(mod, options, data))
+        checkpoint.read()  # what is wrong with it is said before anything is compiled
         form = form_of(options.weight_form, options.rank, options.seed)
         teacher = self.teacher.mod or mod
         made = network(
@@ -139,8 +142,6 @@ class FineTune(ReadsSamples):
             norms=self._norms(mod, teacher, data) if options.batch_norm == MOVING else None,
             slopes=slopes_of(options),
         )
-        path = None if options.checkpoint is None else Path(options.checkpoint)
-        checkpoint = Checkpoint(path, _key(mod, options, data))
         found = Loop(made, data, options, checkpoint, self.progress).run()
         _say(found)
         return (

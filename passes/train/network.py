@@ -21,9 +21,9 @@ import tvm
 from tvm import IRModule, relax
 
 from ...errors import TvmqError
-from ..calibrate.watch import size_of
 from ..hub.compressed import compressed
 from ..hub.graph import activations, bindings_of, dtype_of, layer_name, op_name, results_of, shape_of
+from ..hub.own_code import size_of
 from ..hub.pairs import activation_pairs, float_form, weight_pairs
 from ..hub.parameters import MAX_BITS
 from ..improve.blocks import sections_of

@@ -2,6 +2,8 @@
 
     <cache>/<hash>/programs/libcuda.so.1, libcudart.so.13      for programs: in LD_LIBRARY_PATH they are CUDA
     <cache>/<hash>/python/libtvmqrt.so.13, libtvm_runtime_cuda.so
+    <cache>/headers/<hash>/kernel.h.gch                        what g++ begins with for every module
+    <cache>/modules/<hash>.so                                  the kernels of one source
 
 In a Python process the true libcudart may be loaded already, say by PyTorch, and the loader takes the first library of
 a name. So there the emulator has a name of its own, and TVM's CUDA runtime is a copy that asks for that name.
@@ -93,6 +95,14 @@ def _link(objects: list[str], folder: Path, name: str, alias: str) -> None:
     (folder / alias).symlink_to(name)
 
 
+def _publish(done: Path, target: Path) -> None:
+    try:
+        done.rename(target)
+    except OSError:  # another process was faster
+        if not target.is_dir():
+            raise
+
+
 def build_libraries(tvm_runtime: Path) -> Path:
     """The folder with both pairs. Raises BuildError."""
     target = _cache() / _sources_key(tvm_runtime)
@@ -110,26 +120,42 @@ def build_libraries(tvm_runtime: Path) -> Path:
         _link(objects, done / "programs", RUNTIME[0], DRIVER[0])
         _link(objects, done / "python", RUNTIME[1], DRIVER[1])
         (done / "python" / tvm_runtime.name).write_bytes(_renamed(tvm_runtime.read_bytes()))
-        try:
-            done.rename(target)
-        except OSError:  # another process was faster
-            if not target.is_dir():
-                raise
+        _publish(done, target)
     return target
+
+
+def _kernel_header(headers: list[Path], key: str) -> Path:
+    """A copy of kernel.h that g++ has read already: it takes three times as long over it as over most kernels."""
+    target = _cache() / "headers" / key
+    if target.is_dir():
+        return target / "kernel.h"
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="making-") as name:
+        done = Path(name) / "done"
+        done.mkdir()
+        for path in headers:
+            shutil.copy(path, done)
+        header = done / "kernel.h"
+        _run([COMPILER, *KERNEL_FLAGS, "-x", "c++-header", str(header), "-o", f"{header}.gch"])
+        _publish(done, target)
+    return target / "kernel.h"
 
 
 def compile_module(source: str) -> bytes:
     """The shared object of a source that `emulated_source` made. Raises BuildError."""
-    paths = [CPP / "interface.h", CPP / "kernel.h", *sorted((CPP / "include").iterdir())]
+    own = [CPP / "interface.h", CPP / "kernel.h"]
+    paths = [*own, *sorted((CPP / "include").iterdir())]
     headers = [path.read_bytes() for path in paths]
-    target = _cache() / "modules" / f"{_key(source.encode(), *headers, repr(KERNEL_FLAGS).encode())}.so"
+    flags = repr(KERNEL_FLAGS).encode()
+    target = _cache() / "modules" / f"{_key(source.encode(), *headers, flags)}.so"
     if target.is_file():
         return target.read_bytes()
+    header = _kernel_header(own, _key(*headers[: len(own)], flags))
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="making-") as name:
         text, module = Path(name) / "module.cc", Path(name) / "module.so"
         text.write_text(source)
-        options = [f"-I{CPP / 'include'}", "-include", str(CPP / "kernel.h"), "-Wl,-s"]
+        options = [f"-I{CPP / 'include'}", "-include", str(header), "-Wl,-s"]
         _run([COMPILER, *KERNEL_FLAGS, *options, "-o", str(module), str(text), "-lm"])
         shutil.move(module, target)
     return target.read_bytes()

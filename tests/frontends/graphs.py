@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import tvm
 from onnx import TensorProto, helper, numpy_helper
-from tvm import relax
+
+from tvmq.passes.hub.own_code import compiled
 
 node = helper.make_node
 
@@ -42,6 +43,6 @@ def body(nodes: Sequence[onnx.NodeProto], inputs: Sequence[Any], outputs: Sequen
 
 def run(mod: tvm.IRModule, *inputs: np.ndarray) -> list[np.ndarray]:
     """Return the outputs of an imported module."""
-    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
+    main = compiled(mod)["main"]
     result = main(*(tvm.runtime.tensor(array) for array in inputs))
     return [result.numpy()] if hasattr(result, "numpy") else [item.numpy() for item in result]

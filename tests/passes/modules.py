@@ -10,6 +10,7 @@ from tvm import relax
 
 from tvmq.passes.hub.graph import bindings_of, dtype_of, op_name, shape_of, with_layer_name
 from tvmq.passes.hub.layers import Layer, with_layers
+from tvmq.passes.hub.own_code import compiled
 from tvmq.passes.hub.row_pairs import emit_row_pair
 
 
@@ -74,7 +75,7 @@ def run(mod: tvm.IRModule, seed: int = 7) -> list[np.ndarray]:
             arrays.append(rng.standard_normal(shape_of(param)).astype(dtype_of(param)))
         else:
             arrays.append(rng.integers(0, 100, shape_of(param)).astype(dtype_of(param)))
-    main = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())["main"]
+    main = compiled(mod)["main"]
     result = main(*map(tvm.runtime.tensor, arrays))
     return [result.numpy()] if hasattr(result, "numpy") else [item.numpy() for item in result]
 

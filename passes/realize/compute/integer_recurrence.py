@@ -18,7 +18,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
 from ....targets.code import update_of
-from ....targets.intrinsics import INTRINSICS
+from ....targets.intrinsics import built
 from ....targets.row import DotInstruction, TargetRow
 from ...hub import arithmetic
 from ...hub.op_patterns import OPAQUE
@@ -149,7 +149,7 @@ class _Kernel:
         self.conversion = Conversion(row.converts_by, largest_rounded=LARGEST_STEPS)
         centre = centre_of(form.dot)
         self.out = arithmetic.Output(form.dot.data_dtype, centre, centre - 127, centre + 127)
-        self.code = None if form.dot.intrinsic is None else INTRINSICS[form.dot.intrinsic]()[1]
+        self.code = None if form.dot.intrinsic is None else built(form.dot.intrinsic)[1]
         self.arg: Mapping[str, tirx.Buffer] = {}
 
     def emit(self) -> tirx.PrimFunc:

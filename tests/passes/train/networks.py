@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import tvm
 from tvm import relax
@@ -9,12 +11,15 @@ from tvm import relax
 from tvmq.passes.annotate.annotate import Annotate
 from tvmq.passes.calibrate.calibrate import Calibrate
 from tvmq.passes.hub.schemes import Scheme
+from tvmq.search.host import function_on_host
 
 from ..modules import const, module
 
 LOW = Scheme("w3a4", weight_bits=3, activation_bits=4, edge_bits=3)
 FINE = Scheme("w4a8", weight_bits=4, edge_bits=4)
 SHAPE, CLASSES = (1, 3, 12, 12), 5
+unoptimized = partial(function_on_host, runs=1)
+"""Compiles what learns; its numbers are what is looked at, so its code need not be optimized."""
 
 
 def classifier(b, x):

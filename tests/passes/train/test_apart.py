@@ -12,10 +12,9 @@ from tvmq.passes.hub.pairs import activation_pairs
 from tvmq.passes.train.apart import ALONE, draws_for, is_apart
 from tvmq.passes.train.network import network
 from tvmq.passes.train.trainable import TrainableModel
-from tvmq.search.host import function_on_host
 
 from ..modules import const, module, random
-from .networks import FINE, SHAPE, calibrated
+from .networks import FINE, SHAPE, calibrated, unoptimized
 
 ROWS = (
     lambda x: x * 2.0,
@@ -57,10 +56,10 @@ def test_models(mixes, caplog):
     caplog.set_level("INFO")
     given = [{"x": random(2, 16, seed=seed)} for seed in range(8)]
     hub = Calibrate(given)(Annotate(FINE)(module({"x": (2, 16)}, _network(mixes))))
-    model = TrainableModel(hub, function_on_host, 4)
+    model = TrainableModel(hub, unoptimized, 4)
     assert (model.batch, ALONE in caplog.text) == ((1, True) if mixes else (4, False))
     caplog.clear()
-    assert network(hub, hub, function_on_host, batch=4).batch == model.batch
+    assert network(hub, hub, unoptimized, batch=4).batch == model.batch
     assert (ALONE in caplog.text) == mixes
     whole = np.concatenate([sample["x"] for sample in given])
     ((name, found),) = model.outputs({"x": whole}).items()

@@ -10,18 +10,15 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes import FineTune, FineTuneOptions, QuantizeOptions, Teacher
 from tvmq.passes.hub.pairs import activation_pairs, weight_pairs
-from tvmq.search.host import function_on_host
 
 from ..modules import const, module, random
-from .networks import CLASSES, SHAPE, calibrated, classifier, samples
+from .networks import CLASSES, SHAPE, calibrated, classifier, samples, unoptimized
 
 OPTIONS = FineTuneOptions(steps=16, batch=4, rate=0.01, augment=("mirror",))
 
 
 def _fine_tune(mod, given, options=OPTIONS, **more):
-    return FineTune(given, compile_function=function_on_host, options=options, teacher=Teacher(mod), **more)(
-        mod
-    )
+    return FineTune(given, compile_function=unoptimized, options=options, teacher=Teacher(mod), **more)(mod)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,8 @@ from tvmq.passes.train.batches import Data
 from tvmq.passes.train.checkpoint import Checkpoint
 from tvmq.passes.train.loop import Loop
 from tvmq.passes.train.network import network
-from tvmq.search.host import function_on_host
 
-from .networks import calibrated, samples
+from .networks import calibrated, samples, unoptimized
 
 OPTIONS = FineTuneOptions(steps=24, batch=4, rate=0.01)
 
@@ -31,7 +30,7 @@ def hub():
 
 @pytest.fixture(scope="module")
 def trained(hub):
-    return network(hub, hub, function_on_host, batch=4, drops=True)
+    return network(hub, hub, unoptimized, batch=4, drops=True)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +184,6 @@ def test_a_state_that_cannot_be_written(trained, data, tmp_path):
 
 
 def test_where_memory_is_short_it_learns_the_same(hub, data, found):
-    short = network(hub, hub, function_on_host, batch=4, drops=True, room=1e4)
+    short = network(hub, hub, unoptimized, batch=4, drops=True, room=1e4)
     again = _loop(short, data).run()
     assert all(np.array_equal(array, again.values[key]) for key, array in found.values.items())

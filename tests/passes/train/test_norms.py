@@ -20,10 +20,10 @@ from tvmq.passes.train.objective import Term, images_last, objective
 from tvmq.passes.train.parameter import CENTRES, DEVIATIONS, GAINS, MEANS
 from tvmq.passes.train.put_back import put_into
 from tvmq.passes.train.student import Student
-from tvmq.search.host import function_on_host, run_on_host
+from tvmq.search.host import run_on_host
 
 from ..modules import const
-from .networks import calibrated, samples
+from .networks import calibrated, samples, unoptimized
 
 BATCH = 4
 LOW = Scheme("w4a8", weight_bits=4, edge_bits=4)
@@ -59,7 +59,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def function(student):
-    return function_on_host(images_last(student.mod))
+    return unoptimized(images_last(student.mod))
 
 
 def _given(student, own, **new):
@@ -109,7 +109,7 @@ def test_averages_get_what_they_follow_and_all_else_gradients(hub, norms, studen
     made = objective(student, [Term(0, linear, 1.0)], 0)
     assert made.missing == ()
     target = np.ones((BATCH, 12, 12, 5), np.float32)
-    _, *found = function_on_host(made.mod)([images, target, *_given(student, 1.0)])
+    _, *found = unoptimized(made.mod)([images, target, *_given(student, 1.0)])
     by_key = dict(zip([each.key for each in student.parameters], found, strict=True))
     for name, norm in norms.items():
         # The weights have 4 bits: their rounding moves the statistics by a fraction.
@@ -139,9 +139,9 @@ def test_norms_fold_into_scales_and_biases(hub, student, function, images):
 
 def _fine_tune(hub, steps=12):
     options = FineTuneOptions(steps=steps, batch=BATCH, rate=0.01, batch_norm="moving", augment=())
-    return FineTune(
-        samples(16, seed=3), compile_function=function_on_host, options=options, teacher=Teacher(hub)
-    )(hub)
+    return FineTune(samples(16, seed=3), compile_function=unoptimized, options=options, teacher=Teacher(hub))(
+        hub
+    )
 
 
 def test_a_pass(hub, images):

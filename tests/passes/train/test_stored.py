@@ -21,10 +21,10 @@ from tvmq.passes.train.parameter import BIASES, ENTRIES, PLACES, WEIGHT_SCALES
 from tvmq.passes.train.put_back import put_into
 from tvmq.passes.train.student import Student
 from tvmq.passes.weight_only.compress import CompressWeights
-from tvmq.search.host import function_on_host, run_on_host
+from tvmq.search.host import run_on_host
 
 from ..modules import const, module
-from .networks import SHAPE, samples
+from .networks import SHAPE, samples, unoptimized
 
 BATCH = 3
 WAYS = {
@@ -58,7 +58,7 @@ def _student(mod, hub):
 
 def _student_gives(student, images, values):
     given = [values[parameter.key] for parameter in student.parameters]
-    return function_on_host(images_last(student.mod))([images, *given, np.array(1.0, np.float32)])[0]
+    return unoptimized(images_last(student.mod))([images, *given, np.array(1.0, np.float32)])[0]
 
 
 def _module_gives(mod, images):
@@ -109,7 +109,7 @@ def test_gradients_of_a_product(way):
     made = objective(student, [Term(0, linear, 1.0)], 0)
     assert made.missing == ()
     given = [parameter.values for parameter in student.parameters]
-    gradients = function_on_host(made.mod)([data, target, *given, np.array(1.0, np.float32)])[1:]
+    gradients = unoptimized(made.mod)([data, target, *given, np.array(1.0, np.float32)])[1:]
     found = {each.kind: array for each, array in zip(student.parameters, gradients, strict=True)}
     (codes,) = compressed(hub).values()
     dense = data.T @ target

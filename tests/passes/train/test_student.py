@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tvm
 from tvm import relax
 
 from tvmq.passes.hub.graph import bindings_of, op_name, rebuild, results_of
+from tvmq.passes.hub.own_code import to_library
 from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.hub.parameters import along
 from tvmq.passes.hub.steps import simulated_form
@@ -20,12 +22,12 @@ from tvmq.passes.train.put_back import put_into
 from tvmq.passes.train.student import Student
 from tvmq.passes.train.weight_forms import DoReFa, LowRank
 from tvmq.schedules.pipeline import build
-from tvmq.search.host import function_on_host, run_on_host
+from tvmq.search.host import run_on_host
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
 
 from ..modules import const, module
-from .networks import CLASSES, FINE, calibrated, samples
+from .networks import CLASSES, FINE, calibrated, samples, unoptimized
 
 BATCH = 3
 
@@ -46,7 +48,7 @@ def student(hub):
 
 @pytest.fixture(scope="module")
 def function(student):
-    return function_on_host(images_last(student.mod))
+    return unoptimized(images_last(student.mod))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def _run(function, student, images, finer=1.0, **new):
 
 
 def _simulated(hub, images):
-    run = run_on_host(simulated_form(hub))
+    run = run_on_host(simulated_form(hub), samples=BATCH)
     return np.concatenate([run({"x": image[None]})[0] for image in images])
 
 
@@ -78,7 +80,7 @@ def test_finer_steps_come_to_the_float_model(hub, student, function, images):
         f"{PLACES}:{pair.name}": pair.values / along(pair.scales, pair.axis, pair.values.ndim)
         for pair in weight_pairs(hub)
     }
-    run = run_on_host(float_form(hub))
+    run = run_on_host(float_form(hub), samples=BATCH)
     exact = np.concatenate([run({"x": image[None]})[0] for image in images])
     far, near = (
         np.abs(_run(function, student, images, finer, **own) - exact).max() for finer in (1.0, 2.0**12)
@@ -93,7 +95,7 @@ def test_gradients_are_those_of_the_engine_in_numpy(images):
     target = np.random.default_rng(1).standard_normal((BATCH, CLASSES)).astype(np.float32)
     made = objective(student, [Term(0, squares, 1.0)], 1)
     assert made.missing == ()
-    loss, result, *gradients = function_on_host(made.mod)(
+    loss, result, *gradients = unoptimized(made.mod)(
         [images, target, *_given(student), np.array(1.0, np.float32)]
     )
     found = dict(zip([parameter.key for parameter in student.parameters], gradients, strict=True))
@@ -164,19 +166,22 @@ def test_constants_of_float_operators_learn_too(images):
 def test_what_does_not_learn_is_a_constant(hub, images):
     student = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == STEPS)
     assert {parameter.kind for parameter in student.parameters} == {STEPS}
-    function = function_on_host(images_last(student.mod))
+    function = unoptimized(images_last(student.mod))
     np.testing.assert_allclose(_run(function, student, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_computed_again_gives_the_same_gradients_in_less_memory(student, images):
     target = np.random.default_rng(1).standard_normal((BATCH, CLASSES)).astype(np.float32)
     arguments = [images, target, *_given(student), np.array(1.0, np.float32)]
-    host = parse_target("llvm -mcpu=native")
+    host = parse_target("llvm -mcpu=native", **{"opt-level": "0"})
     found, memory = [], []
     for parts in (1, 3):
         mod = objective(student, [Term(0, squares, 1.0)], 1, parts=parts).mod
-        found.append(function_on_host(mod)(arguments))
-        memory.append(build(mod, host, row_of(host)).activation_bytes)
+        built = build(mod, host, row_of(host))
+        to_library(built.executable)
+        main = relax.VirtualMachine(built.executable, tvm.cpu())["main"]
+        found.append([value.numpy() for value in main(*map(tvm.runtime.tensor, arguments))])
+        memory.append(built.activation_bytes)
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
     assert memory[1] < 0.9 * memory[0]
 
@@ -184,7 +189,7 @@ def test_what_is_computed_again_gives_the_same_gradients_in_less_memory(student,
 @pytest.mark.parametrize("form", [DoReFa(), LowRank(2)], ids=["dorefa", "low rank"])
 def test_other_forms_of_weights_begin_where_these_are_and_go_back(hub, images, form):
     own = Student.of(batched(hub, BATCH), form=form)
-    function = function_on_host(images_last(own.mod))
+    function = unoptimized(images_last(own.mod))
     # The first layers' integers are the same; what comes of a place on the edge of two steps may be either.
     begun = put_into(hub, {parameter.key: parameter.values for parameter in own.parameters}, form)
     for old, new in zip(weight_pairs(hub), weight_pairs(begun), strict=True):
@@ -204,7 +209,7 @@ def test_other_forms_of_weights_begin_where_these_are_and_go_back(hub, images, f
 def test_zero_points_learn_where_they_are_asked_to(hub, images):
     own = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == OFFSETS)
     assert {parameter.kind for parameter in own.parameters} == {OFFSETS}
-    function = function_on_host(images_last(own.mod))
+    function = unoptimized(images_last(own.mod))
     np.testing.assert_allclose(_run(function, own, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
     moved = {parameter.key: parameter.values + np.float32(1.3) for parameter in own.parameters}
     learned = put_into(hub, moved)
@@ -214,7 +219,7 @@ def test_zero_points_learn_where_they_are_asked_to(hub, images):
         _simulated(learned, images), _run(function, own, images, **moved), rtol=1e-4, atol=1e-4
     )
     target = np.zeros((BATCH, CLASSES), np.float32)
-    gradients = function_on_host(objective(own, [Term(0, squares, 1.0)], 0).mod)(
+    gradients = unoptimized(objective(own, [Term(0, squares, 1.0)], 0).mod)(
         [3 * images, target + 1, *_given(own), np.array(1.0, np.float32)]
     )[1:]
     assert any(float(gradient) for gradient in gradients)

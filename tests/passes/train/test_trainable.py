@@ -8,15 +8,14 @@ import pytest
 import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes.train.trainable import TrainableModel
-from tvmq.search.host import function_on_host
 
 from ..modules import module
-from .networks import CLASSES, SHAPE, calibrated, classifier, samples
+from .networks import CLASSES, SHAPE, calibrated, classifier, samples, unoptimized
 
 
 @pytest.fixture(scope="module")
 def model():
-    return TrainableModel(calibrated(), function_on_host, 4)
+    return TrainableModel(calibrated(), unoptimized, 4)
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_the_gradient_of_the_last_bias_is_that_of_the_loss(model, images):
 
 
 def test_steps_make_the_loss_smaller(images):
-    own = TrainableModel(calibrated(), function_on_host, 4)
+    own = TrainableModel(calibrated(), unoptimized, 4)
     losses = []
     for _ in range(12):
         loss, gradients = own.loss_and_gradients(images, _squares)

@@ -64,10 +64,19 @@ def of_x86() -> None:
         pytest.skip("the rows of x86 run on x86-64")
 
 
-@pytest.mark.parametrize("channels", [1, 15, 24, 33])
-@pytest.mark.parametrize("lead", [(3, 7), (2, 9), (5, 13)])
-@pytest.mark.parametrize("behind", BEHIND)
-def test_floats(lead, channels, behind):
+CHANNELS, LEADS = [1, 15, 24, 33], [(3, 7), (2, 9), (5, 13)]
+
+
+@pytest.mark.parametrize(
+    ("behind", "lead", "channels"),
+    # What is behind meets all channels, and all leads; so do channels and leads.
+    [
+        (behind, LEADS[(place + step) % 3], channels)
+        for place, behind in enumerate(BEHIND)
+        for step, channels in enumerate(CHANNELS)
+    ],
+)
+def test_floats(behind, lead, channels):
     proto, x = model(lead, channels, behind), data(lead)
     (expected,) = ReferenceEvaluator(proto).run(None, {"x": x})
     found = tvmq.compile(proto, "llvm -mcpu=znver3").run({"x": x})["y"]

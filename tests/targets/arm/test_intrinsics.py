@@ -26,7 +26,7 @@ from tvmq.schedules.lowering import ALIGNMENT
 from tvmq.targets import host
 from tvmq.targets.bit_products import PADDING, TAIL
 from tvmq.targets.features import row_of
-from tvmq.targets.intrinsics import INTRINSICS, names_of
+from tvmq.targets.intrinsics import built, names_of
 from tvmq.targets.parse import parse_target
 from tvmq.targets.rows import ROWS
 
@@ -149,7 +149,7 @@ def test_each_code_computes_what_its_meaning_says(row, emulator, c_tools, tmp_pa
     features = ",".join(f"+{feature}" for feature in row.features)
     target = parse_target(f"llvm -mtriple=aarch64-linux-gnu -mattr={features}")
     assert row_of(target).name == row.name
-    pairs = {name: INTRINSICS[name]() for name in names_of(row)}
+    pairs = {name: built(name) for name in names_of(row)}
     meanings = {name: kernel_of(meaning, name) for name, (meaning, _) in pairs.items()}
     codes = {name: kernel_of(code, name) for name, (_, code) in pairs.items()}
     operands = draw_operands(meanings)

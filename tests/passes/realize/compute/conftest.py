@@ -7,6 +7,7 @@ Kernels of another architecture run here too, with the meaning of each of its in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ CPUS = {
     "x86-avx512": "skylake-avx512",
     "x86-avx2": "haswell",
 }
+
+
+def in_turn(*axes: Sequence[object]) -> list[tuple[object, ...]]:
+    """Return every combination of all axes but the last, with one value of the last each.
+
+    Its values take turns so that each meets every value of each other axis of no fewer values.
+    """
+    combinations = product(*(enumerate(axis) for axis in axes[:-1]))
+    return [
+        (*(value for _, value in parts), axes[-1][sum(place for place, _ in parts) % len(axes[-1])])
+        for parts in combinations
+    ]
 
 
 def target_of(row: TargetRow) -> tvm.target.Target:
@@ -69,7 +82,7 @@ def row(request: pytest.FixtureRequest) -> Iterator[TargetRow]:
         yield request.param
         return
     for name in intrinsics.names_of(request.param):
-        meaning, _ = intrinsics.INTRINSICS[name]()
+        meaning, _ = intrinsics.built(name)
         TensorIntrin.register(intrinsics.register(name), meaning, meaning, override=True)
     yield request.param
     intrinsics.register.cache_clear()  # the next user registers their code

@@ -18,7 +18,7 @@ from tvmq.passes.realize.realizers.binary_layers import kernel_of
 from tvmq.targets import bit_products
 from tvmq.targets.row import ConvertBy
 
-from .conftest import GPUS
+from .conftest import GPUS, in_turn
 
 EMULATED = False
 
@@ -39,9 +39,11 @@ CONVOLUTIONS = [
 ]
 
 
-@pytest.mark.parametrize("pads_zero", [True, False])
-@pytest.mark.parametrize("is_bits", [True, False])
-@pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: "-".join(map(str, case)))
+@pytest.mark.parametrize(
+    ("case", "is_bits", "pads_zero"),
+    in_turn(CONVOLUTIONS, [True, False], [True, False]),
+    ids=lambda part: "-".join(map(str, part)) if isinstance(part, tuple) else None,
+)
 def test_conv2d(run_kernel, row, case, is_bits, pads_zero):
     batch, height, width, channels, out_channels, kernel, stride, padding, dilation, groups = case
     rng = np.random.default_rng(0)

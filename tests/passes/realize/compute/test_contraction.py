@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from tvmq.passes.realize.compute.contraction import Conv2d
 from tvmq.passes.realize.compute.dots import Dot
 from tvmq.passes.realize.compute.epilogue import Conversion, Dequantize, Requantize, RequantizeAdd
 from tvmq.targets.rows import ROWS
+
+from .conftest import in_turn
 
 ZERO_POINT = 7
 OUT = Output("uint8", 11, 13, 251)
@@ -75,8 +78,11 @@ CONVOLUTIONS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["requantize", "add", "dequantize"])
-@pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: "-".join(map(str, case)).replace(" ", ""))
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [*product(CONVOLUTIONS, ["requantize"]), *in_turn(CONVOLUTIONS, ["add", "dequantize"])],
+    ids=lambda part: "-".join(map(str, part)).replace(" ", "") if isinstance(part, tuple) else None,
+)
 def test_conv2d(run_kernel, row, case, kind):
     skip_repeated(row, kind)
     check_conv2d(run_kernel, row, case, kind, dot_of(row))

@@ -14,6 +14,8 @@ from tvmq.passes.realize.compute.contraction import Conv2d
 from tvmq.passes.realize.compute.depthwise import NarrowSums, RowGroups
 from tvmq.passes.realize.compute.epilogue import Conversion, Requantize
 
+from .conftest import in_turn
+
 OUT = Output("uint8", 128, 0, 255)
 
 # height, width, channels, kernel, stride, padding, dilation
@@ -98,8 +100,9 @@ def test_as_many_taps_as_their_sum_allows(weights, bounds, taps):
     assert NarrowSums.of(weight, bounds, "int16") == NarrowSums(taps, "int16")
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("case", [case for case in CASES if case[-1] == 1], ids=str)
+@pytest.mark.parametrize(
+    ("case", "threads"), in_turn([case for case in CASES if case[-1] == 1], [1, 3]), ids=str
+)
 def test_by_row_groups(run_kernel, row, case, threads):
     dot = row.lane_dot
     if dot is None:

@@ -17,6 +17,8 @@ from tvmq.passes.realize.realizers.dots import lay_out
 from tvmq.passes.realize.realizers.weights import Weight
 from tvmq.targets.rows import ROWS
 
+from .conftest import in_turn
+
 EMULATED = False
 ZERO_POINT = 7
 
@@ -64,10 +66,13 @@ def bounds_of(row, largest=255):
     return (0, largest) if low == 0 else (low, low + largest)
 
 
-@pytest.mark.parametrize("zero_point", [0, ZERO_POINT])
-@pytest.mark.parametrize(("bits", "largest"), [(4, 255), (4, 15), (2, 255)])
-@pytest.mark.parametrize("case", CONVOLUTIONS, ids=lambda case: "-".join(map(str, case)))
-def test_conv2d(run_kernel, row, case, bits, largest, zero_point):
+@pytest.mark.parametrize(
+    ("case", "form", "zero_point"),
+    in_turn(CONVOLUTIONS, [(4, 255), (4, 15), (2, 255)], [0, ZERO_POINT]),
+    ids=lambda part: "-".join(map(str, part)) if isinstance(part, tuple) else None,
+)
+def test_conv2d(run_kernel, row, case, form, zero_point):
+    bits, largest = form
     batch, height, width, channels, out_channels, kernel, stride, padding, dilation, groups = case
     rng = np.random.default_rng(0)
     geometry = Conv2d(

@@ -13,6 +13,8 @@ from tvmq.passes.realize.compute import product
 from tvmq.passes.realize.compute.dots import Dot
 from tvmq.passes.realize.compute.epilogue import Conversion, Dequantize, Requantize
 
+from .conftest import in_turn
+
 OUT = Output("uint8", 11, 13, 251)
 
 SHAPES = [
@@ -34,9 +36,11 @@ def dot_of(row):
     return Dot(dot.lanes, dot.depth, dot.data_dtype)
 
 
-@pytest.mark.parametrize("kind", ["requantize", "dequantize"])
-@pytest.mark.parametrize("shapes", SHAPES, ids=str)
-@pytest.mark.parametrize("zero_points", [(0, 128), (7, 90)], ids=["in the middle", "anywhere"])
+@pytest.mark.parametrize(
+    ("shapes", "kind", "zero_points"),
+    in_turn(SHAPES, ["requantize", "dequantize"], [(0, 128), (7, 90)]),
+    ids=str,
+)
 def test_integers(run_kernel, row, shapes, kind, zero_points):
     rng = np.random.default_rng(0)
     low = np.iinfo(row.activation_dtype).min
@@ -63,8 +67,7 @@ def test_integers(run_kernel, row, shapes, kind, zero_points):
     np.testing.assert_array_equal(run_kernel(define, [data, other, *offsets]), expected)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@pytest.mark.parametrize(("shapes", "threads"), in_turn(SHAPES, [1, 2]), ids=str)
 def test_floats(run_kernel, row, shapes, threads):
     rng = np.random.default_rng(0)
     data, other = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
