@@ -192,7 +192,8 @@ class Loop:
             for view, gradient in zip(self._vector.views(total), gradients, strict=True):
                 view += gradient
         if np.isfinite(losses).all():
-            self._follow(total, len(batches), own_statistics)
+            if network.student.statistics:
+                self._follow(total, len(batches), own_statistics)
             self._move(total, options.rate * self._slower * schedule(step, self._total))
         return losses
 
