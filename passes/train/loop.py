@@ -177,9 +177,9 @@ class Loop:
         if options.stochastic:
             given = given + self._places * (rng.random(given.size, np.float32) - np.float32(0.5))
         parameters = self._vector.views(given)
-        total, losses = self._vector.empty(given.size), np.zeros(len(network.terms))
+        gradient, losses = self._vector.empty(given.size), np.zeros(len(network.terms))
         for batch in batches:
-            each, _, gradients = network.run(
+            each, _, parts = network.run(
                 batch.inputs,
                 network.targets(network.taught(batch.inputs), batch.labels),
                 parameters,
@@ -189,20 +189,21 @@ class Loop:
                 own_statistics,
             )
             losses += each / len(batches)
-            for view, gradient in zip(self._vector.views(total), gradients, strict=True):
-                view += gradient
+            for view, part in zip(self._vector.views(gradient), parts, strict=True):
+                view += part
+        gradient /= np.float32(len(batches))
         if np.isfinite(losses).all():
             if network.student.statistics:
-                self._follow(total, len(batches), own_statistics)
-            self._move(total, options.rate * self._slower * schedule(step, self._total))
+                self._follow(gradient, own_statistics)
+            self._move(gradient, options.rate * self._slower * schedule(step, self._total))
         return losses
 
-    def _follow(self, total: np.ndarray, batches: int, share: float) -> None:
-        """Let the averages follow what batches showed, which stands in place of their gradients, and clear it."""
+    def _follow(self, gradient: np.ndarray, share: float) -> None:
+        """Let the averages follow what the batch showed, which stands in place of their gradients, and clear it."""
         averages = self._vector.values[self._averages]
-        change = total[self._averages] / np.float32(batches) - averages
+        change = gradient[self._averages] - averages
         self._vector.values[self._averages] = averages + np.float32(share * (1.0 - MOMENTUM)) * change
-        total[self._averages] = 0.0
+        gradient[self._averages] = 0.0
 
     def _move(self, gradient: np.ndarray, rate: float) -> None:
         if self._oscillations is None:
