@@ -191,9 +191,8 @@ class QuantizedModel:
         with explained("training"):
             learned = model.learned()
             stages = None if self.stages is None else replace(self.stages, simulated=learned)
-            folded = (
-                FoldWeights()(learned) if has_pairs(learned) else learned
-            )  # compressed weights are stored
+            # Compressed weights are stored as they are.
+            folded = FoldWeights()(learned) if has_pairs(learned) else learned
             return replace(self, mod=folded, stages=stages)
 
     def against_float(self, package: Package | None, samples: Samples = ()) -> AgainstFloat | None:

@@ -163,7 +163,7 @@ def network(
     ------
     TvmqError : nothing to compare.
     """
-    inside = [name for name in _inside(mod) if name in _named(teacher)] if features > 0.0 else []
+    inside = _both_have(mod, teacher) if features > 0.0 else []
     count, given = _taught(mod, teacher, inside, fitting_batch(mod, batch), compile_function)
     own = batched(mod, count)
     watched = _watched(own, inside)
@@ -252,6 +252,14 @@ def fitting_batch(mod: IRModule, wanted: int) -> int:
     pairs = zip(results_of(grown), results_of(mod), strict=True)
     fits = all(shape_of(old) and shape_of(new)[0] == wanted * shape_of(old)[0] for new, old in pairs)
     return wanted if fits else 1
+
+
+def _both_have(mod: IRModule, teacher: IRModule) -> list[str]:
+    """Return what is compared inside, by the names of ``_named``."""
+    if bool(activation_pairs(mod)) != bool(activation_pairs(teacher)):
+        return []  # the teacher is from before equalization, and has other scales of channels
+    known = _named(teacher)
+    return [name for name in _inside(mod) if name in known]
 
 
 def _inside(mod: IRModule) -> list[str]:

@@ -10,6 +10,7 @@ import tvmq
 from tvmq.errors import TvmqError
 from tvmq.passes import FineTune, FineTuneOptions, QuantizeOptions, Teacher
 from tvmq.passes.hub.pairs import activation_pairs, weight_pairs
+from tvmq.passes.train.network import network
 
 from ..modules import const, module, random
 from .networks import CLASSES, SHAPE, calibrated, classifier, samples, unoptimized
@@ -135,6 +136,22 @@ def test_the_gradient_of_signs_is_one_of_two():
         quantized.trainable(8, sign).loss_and_gradients(images, loss)[1] for sign in ("straight", "bi-real")
     )
     assert any(not np.allclose(straight[name], other[name]) for name in straight)
+
+
+def _chain(b, x):
+    """Eight convolutions: two sections and more."""
+    for place in range(8):
+        weight = const(3, 3, 1, 1, seed=place)
+        x = b.add(relax.op.nn.relu(b.add(relax.op.nn.conv2d(x, weight))))
+    return x
+
+
+def test_a_teacher_without_pairs_is_compared_with_in_its_results_alone():
+    """It is from before equalization, which changes what layers inside give."""
+    hub = calibrated(body=_chain)
+    own, other = (network(hub, each, unoptimized, batch=1) for each in (hub, module({"x": SHAPE}, _chain)))
+    assert {term.result for term in other.terms} == {own.results}
+    assert {term.result for term in own.terms} > {own.results}
 
 
 def test_fine_tuning_needs_samples():
