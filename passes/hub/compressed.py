@@ -47,9 +47,14 @@ def compressed(mod: IRModule) -> dict[relax.Var, Codes]:
     }
 
 
+def unpacked(mod: IRModule) -> set[relax.Var]:
+    """Return the variables that are bound to compressed weights, whose codes are not read."""
+    return {binding.var for binding in bindings_of(mod) if unpacks(mod, binding.value)}
+
+
 def compressed_layers(mod: IRModule) -> set[str]:
     """Return the names of the layers that read compressed weights."""
-    weights = {binding.var for binding in bindings_of(mod) if unpacks(mod, binding.value)}
+    weights = unpacked(mod)
     return {
         layer_name(binding.value)
         for binding in bindings_of(mod)

@@ -6,7 +6,7 @@ A node's ONNX name travels as the span of its calls; ``rebuild`` keeps it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -60,6 +60,11 @@ def is_constant(expr: relax.Expr) -> bool:
 def constant(value: np.ndarray) -> Constant:
     """Return the array as a constant of its own dtype (``relax.const`` alone narrows 64 bits to 32)."""
     return relax.const(value, str(value.dtype))
+
+
+def number(value: float) -> Constant:
+    """Return a number as a constant, float32 of shape ``()``."""
+    return relax.const(value, "float32")
 
 
 def to_numpy(expr: Constant) -> np.ndarray:
@@ -243,7 +248,7 @@ def rebuild(
     rewrite: Rewrite,
     params: list[relax.Var] | None = None,
     result: relax.Expr | None = None,
-    more: Sequence[relax.Expr] = (),
+    more: Collection[relax.Expr] = (),
 ) -> tvm.IRModule:
     """Return the module with each binding of ``main`` rewritten in order.
 

@@ -20,7 +20,7 @@ import numpy as np
 import tvm_ffi
 from tvm import IRModule, relax
 
-from .graph import bindings_of, is_constant, op_name, to_numpy, with_layer_name
+from .graph import bindings_of, is_constant, number, op_name, to_numpy, with_layer_name
 
 Bind = Callable[[relax.Expr], relax.Expr]
 Definition = Callable[[relax.Expr], relax.Expr]
@@ -91,7 +91,7 @@ def _rounded(data: relax.Expr, symmetric: bool, axis: list[int] | None, bind: Bi
     if symmetric:
         magnitude = bind(relax.op.abs(data))
         most = bind(relax.op.max(magnitude, axis, keepdims=True))
-        scale = _scale(bind(relax.op.divide(most, _number(127))), bind)
+        scale = _scale(bind(relax.op.divide(most, number(127))), bind)
         steps = bind(relax.op.round(bind(relax.op.divide(data, scale))))
         return bind(relax.op.multiply(bind(relax.op.clip(steps, -127.0, 127.0)), scale))
     integers, scale, zero = asymmetric_integers(data, axis, bind)
@@ -112,7 +112,7 @@ def asymmetric_integers(
     least = bind(relax.op.min(data, axis, keepdims=True))
     below = bind(relax.op.nn.relu(bind(relax.op.negative(least))))
     span = bind(relax.op.add(most, below))
-    scale = _scale(bind(relax.op.divide(span, _number(255))), bind)
+    scale = _scale(bind(relax.op.divide(span, number(255))), bind)
     zero = bind(relax.op.round(bind(relax.op.divide(below, scale))))
     zero = bind(relax.op.clip(zero, 0.0, 255.0))
     steps = bind(relax.op.round(bind(relax.op.divide(data, scale))))
@@ -120,12 +120,8 @@ def asymmetric_integers(
 
 
 def _scale(step: relax.Expr, bind: Bind) -> relax.Expr:
-    is_zero = bind(relax.op.equal(step, _number(0)))
-    return bind(relax.op.where(is_zero, _number(1), step))
-
-
-def _number(value: float) -> relax.Expr:
-    return relax.const(value, "float32")
+    is_zero = bind(relax.op.equal(step, number(0)))
+    return bind(relax.op.where(is_zero, number(1), step))
 
 
 def chain_of(

@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.compressed import compressed
+from ..hub.compressed import unpacked
 from ..hub.graph import activations, bindings_of, results_of, shape_of, substitute
 from ..hub.pairs import activation_pairs, weight_pairs
 
@@ -90,7 +90,7 @@ def sections_of(
     A block for which ``joins`` is false stands alone. Of those that join, the last may be too few: they go with the
     section before them, if there is one.
     """
-    weights = {pair.dequantize for pair in weight_pairs(mod)} | set(compressed(mod))
+    weights = {pair.dequantize for pair in weight_pairs(mod)} | unpacked(mod)
     sections: list[Block] = []
     for together, run in groupby(blocks_of(mod, anywhere), joins):
         found: list[Block] = []

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, constant, is_constant, layer_name, op_name, to_numpy
+from ..hub.graph import bindings_of, is_constant, layer_name, number, op_name, to_numpy
 from ..hub.operators import WEIGHT_AXIS
 from ..hub.parameters import along
 from ..hub.steps import stepped
@@ -134,10 +134,10 @@ def activation(
 ) -> relax.Expr:
     """Return the activation of float ``data``; the numbers are float32 of shape ``()``."""
     is_sign = step.low != 0.0
-    size = builder.emit(relax.op.multiply(high, _number(2.0))) if is_sign else high
-    start = builder.emit(relax.op.subtract(threshold, builder.emit(relax.op.multiply(size, _number(0.5)))))
+    size = builder.emit(relax.op.multiply(high, number(2.0))) if is_sign else high
+    start = builder.emit(relax.op.subtract(threshold, builder.emit(relax.op.multiply(size, number(0.5)))))
     moved = builder.emit(relax.op.subtract(data, start))
-    bit = stepped(builder, moved, [size, _number(0.0), _number(1.0)])
+    bit = stepped(builder, moved, [size, number(0.0), number(1.0)])
     return relax.op.subtract(builder.emit(bit), high) if is_sign else bit
 
 
@@ -146,15 +146,11 @@ def weight(
 ) -> relax.Expr:
     """Return the weights of float ``places``, of the weights' shape, and ``scales [O]``."""
     limited = builder.emit(relax.op.clip(places, -WITHIN, WITHIN))
-    half = builder.emit(relax.op.add(builder.emit(relax.op.multiply(limited, _number(0.5))), _number(0.5)))
+    half = builder.emit(relax.op.add(builder.emit(relax.op.multiply(limited, number(0.5))), number(0.5)))
     bit = builder.emit(relax.op.round(half))
-    signs = builder.emit(relax.op.subtract(builder.emit(relax.op.multiply(bit, _number(2.0))), _number(1.0)))
+    signs = builder.emit(relax.op.subtract(builder.emit(relax.op.multiply(bit, number(2.0))), number(1.0)))
     shape = along(weights.scales, weights.axis, weights.signs.ndim).shape
     return relax.op.multiply(signs, builder.emit(relax.op.reshape(scales, shape)))
-
-
-def _number(value: float) -> relax.Expr:
-    return constant(np.array(value, np.float32))
 
 
 def float_weights(mod: IRModule) -> dict[str, np.ndarray]:

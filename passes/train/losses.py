@@ -16,15 +16,11 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relax
 
-from ..hub.graph import shape_of
+from ..hub.graph import number, shape_of
 from ..improve.training import FLOOR
 
 Loss = Callable[[relax.BlockBuilder, relax.Expr, relax.Expr], tuple[relax.Expr, relax.Expr]]
 """``(builder, result, target) -> (loss, float32 of shape (), gradient of the result)``; channels last."""
-
-
-def _number(value: float) -> relax.Expr:
-    return relax.const(np.float32(value))
 
 
 def squares(
@@ -35,17 +31,17 @@ def squares(
     channels = shape_of(target)[-1]
     energy = emit(relax.op.mean(emit(relax.op.multiply(target, target)), [-1], keepdims=True))
     floor = emit(
-        relax.op.add(emit(relax.op.multiply(emit(relax.op.mean(energy)), _number(FLOOR))), _number(1e-30))
+        relax.op.add(emit(relax.op.multiply(emit(relax.op.mean(energy)), number(FLOOR))), number(1e-30))
     )
-    weights = emit(relax.op.divide(_number(1.0), emit(relax.op.add(energy, floor))))
+    weights = emit(relax.op.divide(number(1.0), emit(relax.op.add(energy, floor))))
     norm = emit(
-        relax.op.multiply(emit(relax.op.sum(emit(relax.op.multiply(weights, energy)))), _number(channels))
+        relax.op.multiply(emit(relax.op.sum(emit(relax.op.multiply(weights, energy)))), number(channels))
     )
-    shares = emit(relax.op.divide(weights, emit(relax.op.add(norm, _number(1e-30)))))
+    shares = emit(relax.op.divide(weights, emit(relax.op.add(norm, number(1e-30)))))
     change = emit(relax.op.subtract(result, target))
     weighted = emit(relax.op.multiply(change, shares))
     loss = emit(relax.op.sum(emit(relax.op.multiply(weighted, change))))
-    return loss, emit(relax.op.multiply(weighted, _number(2.0)))
+    return loss, emit(relax.op.multiply(weighted, number(2.0)))
 
 
 def classes(temperature: float = 1.0) -> Loss:
@@ -56,14 +52,14 @@ def classes(temperature: float = 1.0) -> Loss:
     ) -> tuple[relax.Expr, relax.Expr]:
         emit = builder.emit
         rows = int(np.prod(shape_of(result)[:-1]))
-        inverse = _number(1.0 / temperature)
+        inverse = number(1.0 / temperature)
         student, teacher = (emit(relax.op.multiply(value, inverse)) for value in (result, target))
         wanted, found = emit(relax.op.nn.softmax(teacher)), emit(relax.op.nn.softmax(student))
         logs = [emit(relax.op.nn.log_softmax(value)) for value in (teacher, student)]
         each = emit(relax.op.multiply(wanted, emit(relax.op.subtract(*logs))))
-        value = relax.op.multiply(emit(relax.op.sum(each)), _number(temperature**2 / rows))
+        value = relax.op.multiply(emit(relax.op.sum(each)), number(temperature**2 / rows))
         change = emit(relax.op.subtract(found, wanted))
-        return emit(value), emit(relax.op.multiply(change, _number(temperature / rows)))
+        return emit(value), emit(relax.op.multiply(change, number(temperature / rows)))
 
     return loss
 
@@ -73,7 +69,7 @@ def labels(
 ) -> tuple[relax.Expr, relax.Expr]:
     """Return the cross entropy of logits ``[N, C]`` with shares of classes, float32 ``[N, C]``."""
     emit = builder.emit
-    rows = _number(1.0 / shape_of(result)[0])
+    rows = number(1.0 / shape_of(result)[0])
     logs = emit(relax.op.nn.log_softmax(result))
     value = relax.op.negative(emit(relax.op.sum(emit(relax.op.multiply(target, logs)))))
     change = emit(relax.op.subtract(emit(relax.op.nn.softmax(result)), target))

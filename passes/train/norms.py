@@ -21,6 +21,7 @@ from ..calibrate.sample_check import Sample
 from ..calibrate.watch import Progress, Runner, watch
 from ..hub.graph import bindings_of, constant, layer_name, op_name, shape_of
 from ..hub.pairs import weight_pairs
+from ..improve.bias_correction import ChannelMean
 from .parameter import CENTRES, DEVIATIONS, GAINS, MEANS, WEIGHT_SCALES, Parameter
 from .weight_forms import ValueOf
 
@@ -114,14 +115,14 @@ class _Moments:
     """Watches the result of a convolution ``[N, O, H, W]``."""
 
     def __init__(self) -> None:
-        self._sums: list[np.ndarray] = []
+        self._mean, self._square = ChannelMean(1), ChannelMean(1)
 
     def update(self, array: np.ndarray) -> None:
-        values = array.astype(np.float64)
-        self._sums.append(np.stack([values.mean(axis=(0, 2, 3)), np.square(values).mean(axis=(0, 2, 3))]))
+        self._mean.update(array)
+        self._square.update(np.square(array, dtype=np.float64))
 
     def norm(self, name: str) -> Norm:
-        mean, square = np.mean(self._sums, axis=0)
+        mean, square = self._mean.mean, self._square.mean
         deviation = np.sqrt(np.maximum(square - np.square(mean), 1e-12))
         return Norm(name, mean.astype(np.float32), deviation.astype(np.float32))
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, main_function, op_name, rebuild, results_of, shape_of
+from ..hub.graph import bindings_of, main_function, number, op_name, rebuild, results_of, shape_of
 from ..hub.row_pairs import row_pairs
 from ..realize.layout import TO_NCHW, Layout
 from .gradient import Tape
@@ -142,7 +141,7 @@ def _losses(
     for term, target in zip(terms, targets, strict=True):
         value, gradient = term.loss(builder, found[term.result], target)
         losses.append(value)
-        share = builder.emit(relax.op.multiply(gradient, relax.const(np.float32(term.weight))))
+        share = builder.emit(relax.op.multiply(gradient, number(term.weight)))
         earlier = seeds.get(found[term.result])
         seeds[found[term.result]] = share if earlier is None else builder.emit(relax.op.add(earlier, share))
     return losses, seeds

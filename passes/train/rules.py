@@ -17,7 +17,7 @@ from typing import Any
 from tvm import relax
 from tvm.ir import Op
 
-from ..hub.graph import op_name, shape_of
+from ..hub.graph import number, op_name, shape_of
 from .kernels import convolution, steps
 
 Shares = Sequence[relax.Expr | None]
@@ -45,10 +45,6 @@ class Backward:
 
 
 Rule = Callable[[Backward], Shares]
-
-
-def _number(value: float) -> relax.Expr:
-    return relax.const(value, "float32")
 
 
 def collapsed(builder: relax.BlockBuilder, gradient: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
@@ -80,7 +76,7 @@ def _binary(left: Callable[[Backward], relax.Expr], right: Callable[[Backward], 
 
 
 def _masked(at: Backward, condition: relax.Expr) -> relax.Expr:
-    return relax.op.where(at.emit(condition), at.gradient, _number(0.0))
+    return relax.op.where(at.emit(condition), at.gradient, number(0.0))
 
 
 def _quotient(at: Backward) -> relax.Expr:
@@ -99,13 +95,13 @@ def _chosen(compare: Callable[..., relax.Expr]) -> Rule:
 def _clip(at: Backward) -> Shares:
     low, high = (float(limit.value) for limit in at.call.args[1:])
     data = at.call.args[0]
-    above = at.emit(relax.op.greater(data, _number(low)))
-    inside = relax.op.logical_and(above, at.emit(relax.op.less(data, _number(high))))
+    above = at.emit(relax.op.greater(data, number(low)))
+    inside = relax.op.logical_and(above, at.emit(relax.op.less(data, number(high))))
     return [_masked(at, inside), None, None]
 
 
 def _relu(at: Backward) -> Shares:
-    return [_masked(at, relax.op.greater(at.call.args[0], _number(0.0)))]
+    return [_masked(at, relax.op.greater(at.call.args[0], number(0.0)))]
 
 
 def _weighted(at: Backward) -> Shares:
@@ -146,7 +142,7 @@ def _global_mean(at: Backward, axes: Sequence[int]) -> Shares:
     data = shape_of(at.call.args[0])
     kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(data))
     count = math.prod(data[axis] for axis in axes)
-    share = at.emit(relax.op.multiply(at.gradient, _number(1.0 / count)))
+    share = at.emit(relax.op.multiply(at.gradient, number(1.0 / count)))
     return [relax.op.broadcast_to(at.emit(relax.op.reshape(share, kept)), data)]
 
 
@@ -237,7 +233,7 @@ def _layer_norm(at: Backward) -> Shares:
     mean = at.emit(relax.op.mean(data, axes, keepdims=True))
     centred = at.emit(relax.op.subtract(data, mean))
     square = at.emit(relax.op.mean(at.emit(relax.op.multiply(centred, centred)), axes, keepdims=True))
-    inverse = at.emit(relax.op.rsqrt(at.emit(relax.op.add(square, _number(float(at.call.attrs.epsilon))))))
+    inverse = at.emit(relax.op.rsqrt(at.emit(relax.op.add(square, number(float(at.call.attrs.epsilon))))))
     normed = at.emit(relax.op.multiply(centred, inverse))
     scaled = at.emit(relax.op.multiply(at.gradient, scale))
     first = at.emit(relax.op.mean(scaled, axes, keepdims=True))
@@ -258,7 +254,7 @@ def _rms_norm(at: Backward) -> Shares:
     rank = len(shape_of(data))
     axes = [int(axis) % rank for axis in at.call.attrs.axes]
     square = at.emit(relax.op.mean(at.emit(relax.op.multiply(data, data)), axes, keepdims=True))
-    inverse = at.emit(relax.op.rsqrt(at.emit(relax.op.add(square, _number(float(at.call.attrs.epsilon))))))
+    inverse = at.emit(relax.op.rsqrt(at.emit(relax.op.add(square, number(float(at.call.attrs.epsilon))))))
     normed = at.emit(relax.op.multiply(data, inverse))
     scaled = at.emit(relax.op.multiply(at.gradient, scale))
     second = at.emit(relax.op.mean(at.emit(relax.op.multiply(scaled, normed)), axes, keepdims=True))
@@ -275,11 +271,11 @@ def _gelu(at: Backward) -> Shares:
     """Return ``dy (P(x) + x p(x))``, P the normal distribution and p its density."""
     data = at.call.args[0]
     bell = at.emit(
-        relax.op.exp(at.emit(relax.op.multiply(at.emit(relax.op.multiply(data, data)), _number(-0.5))))
+        relax.op.exp(at.emit(relax.op.multiply(at.emit(relax.op.multiply(data, data)), number(-0.5))))
     )
-    density = at.emit(relax.op.multiply(bell, _number(1.0 / math.sqrt(2.0 * math.pi))))
-    error = at.emit(relax.op.erf(at.emit(relax.op.multiply(data, _number(math.sqrt(0.5))))))
-    share = at.emit(relax.op.multiply(at.emit(relax.op.add(error, _number(1.0))), _number(0.5)))
+    density = at.emit(relax.op.multiply(bell, number(1.0 / math.sqrt(2.0 * math.pi))))
+    error = at.emit(relax.op.erf(at.emit(relax.op.multiply(data, number(math.sqrt(0.5))))))
+    share = at.emit(relax.op.multiply(at.emit(relax.op.add(error, number(1.0))), number(0.5)))
     slope = at.emit(relax.op.add(share, at.emit(relax.op.multiply(data, density))))
     return [relax.op.multiply(at.gradient, slope)]
 
@@ -289,33 +285,33 @@ def _gelu_tanh(at: Backward) -> Shares:
     data = at.call.args[0]
     square = at.emit(relax.op.multiply(data, data))
     root = math.sqrt(2.0 / math.pi)
-    inner = at.emit(relax.op.add(_number(root), at.emit(relax.op.multiply(square, _number(0.044715 * root)))))
+    inner = at.emit(relax.op.add(number(root), at.emit(relax.op.multiply(square, number(0.044715 * root)))))
     bent = at.emit(relax.op.tanh(at.emit(relax.op.multiply(data, inner))))
     slope = at.emit(
-        relax.op.add(_number(root), at.emit(relax.op.multiply(square, _number(3 * 0.044715 * root))))
+        relax.op.add(number(root), at.emit(relax.op.multiply(square, number(3 * 0.044715 * root))))
     )
-    rest = at.emit(relax.op.subtract(_number(1.0), at.emit(relax.op.multiply(bent, bent))))
+    rest = at.emit(relax.op.subtract(number(1.0), at.emit(relax.op.multiply(bent, bent))))
     inside = at.emit(relax.op.multiply(at.emit(relax.op.multiply(data, rest)), slope))
-    total = at.emit(relax.op.add(at.emit(relax.op.add(bent, _number(1.0))), inside))
-    return [relax.op.multiply(at.gradient, at.emit(relax.op.multiply(total, _number(0.5))))]
+    total = at.emit(relax.op.add(at.emit(relax.op.add(bent, number(1.0))), inside))
+    return [relax.op.multiply(at.gradient, at.emit(relax.op.multiply(total, number(0.5))))]
 
 
 def _rsqrt(at: Backward) -> Shares:
     cube = at.emit(relax.op.multiply(at.var, at.emit(relax.op.multiply(at.var, at.var))))
-    return [relax.op.multiply(at.gradient, at.emit(relax.op.multiply(cube, _number(-0.5))))]
+    return [relax.op.multiply(at.gradient, at.emit(relax.op.multiply(cube, number(-0.5))))]
 
 
 def _erf(at: Backward) -> Shares:
     data = at.call.args[0]
     bell = at.emit(relax.op.exp(at.emit(relax.op.negative(at.emit(relax.op.multiply(data, data))))))
     return [
-        relax.op.multiply(at.gradient, at.emit(relax.op.multiply(bell, _number(2.0 / math.sqrt(math.pi)))))
+        relax.op.multiply(at.gradient, at.emit(relax.op.multiply(bell, number(2.0 / math.sqrt(math.pi)))))
     ]
 
 
 def _leaky(at: Backward) -> Shares:
-    slope = relax.op.multiply(at.gradient, _number(float(at.call.attrs.alpha)))
-    positive = at.emit(relax.op.greater(at.call.args[0], _number(0.0)))
+    slope = relax.op.multiply(at.gradient, number(float(at.call.attrs.alpha)))
+    positive = at.emit(relax.op.greater(at.call.args[0], number(0.0)))
     return [relax.op.where(positive, at.gradient, at.emit(slope))]
 
 
@@ -326,7 +322,7 @@ def _extreme(at: Backward) -> Shares:
     axes = range(len(shape)) if axes is None else [int(axis) % len(shape) for axis in axes]
     kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(shape))
     result, gradient = (at.emit(relax.op.reshape(value, kept)) for value in (at.var, at.gradient))
-    return [relax.op.where(at.emit(relax.op.equal(data, result)), gradient, _number(0.0))]
+    return [relax.op.where(at.emit(relax.op.equal(data, result)), gradient, number(0.0))]
 
 
 def _without(at: Backward) -> Shares:

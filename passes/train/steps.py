@@ -11,10 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 from tvm import IRModule, relax
 
-from ..hub.graph import bindings_of, consumers_of, dtype_of, is_constant, op_name, rebuild, to_numpy
+from ..hub.graph import bindings_of, consumers_of, dtype_of, is_constant, number, op_name, rebuild, to_numpy
 from .kernels.steps import STRAIGHT, Slopes, step
 
 _FORMULA = ("relax.multiply", "relax.minimum", "relax.maximum", "relax.round", "relax.divide")
@@ -36,7 +35,7 @@ def fold_steps(mod: IRModule, drops: tuple[relax.Var, ...] = (), slopes: Slopes 
             data, *scalars = found
             data, bounds = _unclipped(data, values, readers)
             scale, low, high = (new.get(scalar, scalar) for scalar in scalars)
-            inverse = builder.emit(relax.op.divide(relax.const(np.float32(1.0)), scale))
+            inverse = builder.emit(relax.op.divide(number(1.0), scale))
             dropped = drops if op_name(values.get(scalars[0])) == "relax.divide" else ()
             own = slopes if _has_two_values(low, high) else replace(slopes, sign=None)
             value = step(builder, new.get(data, data), [scale, inverse, low, high, *dropped], bounds, own)

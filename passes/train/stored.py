@@ -17,16 +17,12 @@ from tvm import IRModule, relax
 
 from ..hub.codes import Codebook, Codes, step_and_low
 from ..hub.compressed import compressed
-from ..hub.graph import bindings_of, constant, layer_name, op_name, rebuild, shape_of
+from ..hub.graph import bindings_of, layer_name, number, op_name, rebuild, shape_of
 from ..hub.operators import WEIGHT_AXIS
-from ..hub.parameters import MAX_BITS
 from ..improve.learned import NEAR, share_of_few
 from ..weight_only.emit import emit
 from .parameter import ENTRIES, PLACES, WEIGHT_SCALES, Parameter
-from .weight_forms import ValueOf
-
-WITHIN = 0.499
-"""Beyond the first and last code, up to where a weight still moves."""
+from .weight_forms import ValueOf, rounded
 
 
 @dataclass(frozen=True)
@@ -86,16 +82,10 @@ class StoredWeights:
             values = builder.emit(relax.op.reshape(builder.emit(chosen), shape))
             return relax.op.multiply(values, value_of(WEIGHT_SCALES, self.name, codes.scales))
         step, low = step_and_low(codes.bits)
-        last = float(-2 * low // step)
-        numbers = value_of(PLACES, self.name, self.starting(originals))
-        limited = builder.emit(relax.op.clip(numbers, -WITHIN, last + WITHIN))
-        if codes.bits < MAX_BITS:
-            whole = builder.emit(relax.op.round(builder.emit(relax.op.multiply(limited, finer))))
-            code = builder.emit(relax.op.divide(whole, finer))
-        else:
-            code = builder.emit(relax.op.round(limited))
-        scaled = builder.emit(relax.op.multiply(code, _number(step)))
-        integers = builder.emit(relax.op.add(scaled, _number(low)))
+        places = value_of(PLACES, self.name, self.starting(originals))
+        code = rounded(builder, places, (0, -2 * low // step), codes.bits, finer)
+        scaled = builder.emit(relax.op.multiply(code, number(step)))
+        integers = builder.emit(relax.op.add(scaled, number(low)))
         table = value_of(WEIGHT_SCALES, self.name, codes.table)
         return relax.op.multiply(integers, _spread(builder, table, shape, codes.group))
 
@@ -130,10 +120,6 @@ def _spread(builder: relax.BlockBuilder, table: relax.Expr, shape: tuple[int, ..
         if count * group > extent:  # the last group has fewer members
             table = builder.emit(relax.op.strided_slice(table, [axis], [0], [extent]))
     return table
-
-
-def _number(value: float) -> relax.Expr:
-    return constant(np.array(value, np.float32))
 
 
 def _float(array: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ passes gradients on (``rules``), so those of all parameters follow from these fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from ..hub.graph import (
     constant,
     dtype_of,
     is_constant,
+    number,
     op_name,
     rebuild,
     results_of,
@@ -50,12 +51,9 @@ from .binary import BinaryLayers
 from .norms import Norm
 from .parameter import BIASES, CONSTANTS, OFFSETS, PLACES, STEPS, WEIGHT_SCALES, Parameter
 from .stored import StoredWeights, stored_weights
-from .weight_forms import STRAIGHT_FORM, ValueOf, WeightForm
+from .weight_forms import STRAIGHT_FORM, WITHIN, ValueOf, WeightForm, rounded
 
 FINER, OWN_STATISTICS = "finer", "own_statistics"
-
-WITHIN = 0.499
-"""Beyond the last integer, up to where a weight still moves."""
 
 AFFINE = {
     "relax.add": (0, 1),
@@ -120,11 +118,16 @@ class Student:
         weights = {pair.dequantize: pair for pair in weight_pairs(mod)}
         steps = {pair.dequantize: pair for pair in activation_pairs(mod)}
         skipped = members(mod)
+        normed = {
+            reader: norms[pair.name]
+            for pair in weights.values()
+            for reader in pair.readers
+            if pair.name in norms
+        }
         found = [
             parameter
-            for parameter in _parameters(mod, bits, stored, originals, samples, form)
+            for parameter in _parameters(mod, bits, stored, normed, originals, samples, form)
             if learns(parameter)
-            and not (parameter.kind == BIASES and parameter.name.rsplit(":", 1)[0] in norms)
         ]
         found += [parameter for norm in norms.values() for parameter in norm.parameters()]
         env = {
@@ -133,16 +136,9 @@ class Student:
         finer, own_statistics = (
             relax.Var(name, relax.TensorType((), "float32")) for name in (FINER, OWN_STATISTICS)
         )
-        statistics: list[str] = []
-        shown: list[relax.Expr] = []
+        statistics: dict[str, relax.Expr] = {}
         places = {binding.var: place for place, binding in enumerate(bindings_of(mod))}
         biased = bias_names([*weights.values(), *stored.values()])
-        normed = {
-            reader: norms[pair.name]
-            for pair in weights.values()
-            for reader in pair.readers
-            if pair.name in norms
-        }
 
         def value_of(kind: str, name: str, otherwise: np.ndarray) -> relax.Expr:
             key = f"{kind}:{name}"
@@ -177,8 +173,7 @@ class Student:
                 return _with_constants(value, places[var], value_of)
             if var in normed:
                 value, batch = normed[var].normalized(builder, builder.emit(value), value_of, own_statistics)
-                statistics.extend(batch)
-                shown.extend(batch.values())
+                statistics.update(batch)
                 return value
             key = f"{BIASES}:{biased[var]}"
             if key not in env:
@@ -190,7 +185,7 @@ class Student:
 
         params = [*mod["main"].params, *env.values(), finer, *([own_statistics] if norms else [])]
         result = relax.Tuple([*results_of(mod), *watched])
-        built = rebuild(mod, rewrite, params=params, result=result, more=shown)
+        built = rebuild(mod, rewrite, params=params, result=result, more=statistics.values())
         return cls(relax.transform.DeadCodeElimination()(built), found, tuple(statistics))
 
 
@@ -198,11 +193,12 @@ def _parameters(
     mod: IRModule,
     bits: BinaryLayers,
     stored: Mapping[relax.Var, StoredWeights],
+    normed: Container[relax.Var],
     originals: Mapping[str, np.ndarray],
     samples: float,
     form: WeightForm,
 ) -> Iterator[Parameter]:
-    """Give all that could be learned."""
+    """Give all that could be learned, but what is of norms, whose centres are the biases of results ``normed``."""
     for step in bits.steps.values():
         for which in ("threshold", "high"):
             yield Parameter(
@@ -223,7 +219,8 @@ def _parameters(
         yield from weights.parameters(originals, samples)
     spreads = _spreads(mod, stored)
     for reader, name in bias_names([*pairs, *stored.values()]).items():
-        yield Parameter(name, BIASES, np.zeros_like(spreads[reader]), spreads[reader])
+        if reader not in normed:
+            yield Parameter(name, BIASES, np.zeros_like(spreads[reader]), spreads[reader])
     for quantized in activation_pairs(mod):
         yield Parameter(quantized.name, STEPS, np.array(quantized.scale, np.float32), quantized.scale)
         offset = np.array(quantized.zero_point, np.float32)
@@ -272,15 +269,9 @@ def _is_learned(operand: relax.Expr) -> bool:
 def _weights(
     builder: relax.BlockBuilder, pair: WeightPair, form: WeightForm, value_of: ValueOf, finer: relax.Expr
 ) -> relax.Expr:
-    low, high = pair.limits
     places = form.places(builder, pair, value_of)
     scales = value_of(WEIGHT_SCALES, pair.name, pair.scales)
-    steps = builder.emit(relax.op.clip(places, low - WITHIN, high + WITHIN))
-    if pair.bits < MAX_BITS:
-        whole = builder.emit(relax.op.round(builder.emit(relax.op.multiply(steps, finer))))
-        integers = builder.emit(relax.op.divide(whole, finer))
-    else:
-        integers = builder.emit(relax.op.round(steps))
+    integers = rounded(builder, places, pair.limits, pair.bits, finer)
     shape = along(pair.scales, pair.axis, pair.values.ndim).shape
     return relax.op.multiply(integers, builder.emit(relax.op.reshape(scales, shape)))
 
@@ -290,14 +281,11 @@ def _step(
 ) -> relax.Expr:
     first, last = activation_limits(pair.dtype, pair.bits)
     offset = value_of(OFFSETS, pair.name, np.array(pair.zero_point))
-    low, high = (constant(np.array(limit - pair.zero_point, np.float32)) for limit in (first, last))
+    low, high = (number(limit - pair.zero_point) for limit in (first, last))
     if isinstance(offset, relax.Var):
         within = builder.emit(relax.op.clip(offset, first - WITHIN, last + WITHIN))
         whole = builder.emit(relax.op.round(within))
-        low, high = (
-            builder.emit(relax.op.subtract(constant(np.array(limit, np.float32)), whole))
-            for limit in (first, last)
-        )
+        low, high = (builder.emit(relax.op.subtract(number(limit), whole)) for limit in (first, last))
     scale = value_of(STEPS, pair.name, np.array(pair.scale))
     if pair.bits < MAX_BITS:
         scale = builder.emit(relax.op.divide(scale, finer))

@@ -20,13 +20,17 @@ from tvm import relax
 
 from ...errors import unknown
 from ..annotate.learning import WEIGHT_FORMS
-from ..hub.graph import constant
+from ..hub.graph import constant, number
 from ..hub.pairs import WeightPair
+from ..hub.parameters import MAX_BITS
 from ..improve.learned import starting_places
 from .parameter import PLACES, Parameter
 
 BEND = 0.95
 """Where the largest weight lies on the hyperbolic tangent."""
+
+WITHIN = 0.499
+"""Beyond the first and the last integer, up to where a weight still moves."""
 
 ValueOf = Callable[[str, str, np.ndarray], relax.Expr]
 """``(kind, name, what it is otherwise) -> the parameter, or a constant``."""
@@ -72,10 +76,10 @@ class DoReFa:
     def places(self, builder: relax.BlockBuilder, pair: WeightPair, value_of: ValueOf) -> relax.Expr:
         largest = self._largest(pair)
         numbers = value_of(PLACES, pair.name, self._starting(pair))
-        bent = builder.emit(relax.op.tanh(builder.emit(relax.op.multiply(numbers, _number(1.0 / largest)))))
+        bent = builder.emit(relax.op.tanh(builder.emit(relax.op.multiply(numbers, number(1.0 / largest)))))
         most = builder.emit(relax.op.max(builder.emit(relax.op.abs(bent))))
         share = builder.emit(relax.op.divide(bent, most))
-        return builder.emit(relax.op.multiply(share, _number(largest)))
+        return builder.emit(relax.op.multiply(share, number(largest)))
 
     def learned(self, pair: WeightPair, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
         numbers = values.get(f"{PLACES}:{pair.name}")
@@ -132,8 +136,20 @@ def _matrix(pair: WeightPair) -> tuple[int, int]:
     return rows, math.prod(pair.values.shape[1:])
 
 
-def _number(value: float) -> relax.Expr:
-    return constant(np.array(value, np.float32))
+def rounded(
+    builder: relax.BlockBuilder,
+    places: relax.Expr,
+    limits: tuple[float, float],
+    bits: int,
+    finer: relax.Expr,
+) -> relax.Expr:
+    """Return the integers that places stand for: of fewer than 8 bits the steps are divided by ``finer``."""
+    low, high = limits
+    within = builder.emit(relax.op.clip(places, low - WITHIN, high + WITHIN))
+    if bits >= MAX_BITS:
+        return builder.emit(relax.op.round(within))
+    whole = builder.emit(relax.op.round(builder.emit(relax.op.multiply(within, finer))))
+    return builder.emit(relax.op.divide(whole, finer))
 
 
 STRAIGHT_FORM = Straight()
