@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,8 @@ from tvm import relax
 from tvmq.passes.annotate.annotate import Annotate
 from tvmq.passes.calibrate.calibrate import Calibrate
 from tvmq.passes.hub.schemes import Scheme
-from tvmq.search.host import function_on_host
+from tvmq.passes.hub.steps import simulated_form
+from tvmq.search.host import function_on_host, run_on_host
 
 from ..modules import const, module
 
@@ -46,3 +48,15 @@ def samples(count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
 
 def calibrated(scheme: Scheme = LOW, body=classifier) -> tvm.IRModule:
     return Calibrate(samples(8))(Annotate(scheme)(module({"x": SHAPE}, body)))
+
+
+def outputs_of(mod: tvm.IRModule, images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return what a float module gives first for each image ``[C, H, W]``, one after the other."""
+    images = list(images)
+    run = run_on_host(mod, samples=len(images))
+    return np.concatenate([run({"x": image[None]})[0] for image in images])
+
+
+def simulated(hub: tvm.IRModule, images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the same of a hub's simulation."""
+    return outputs_of(simulated_form(hub), images)

@@ -9,10 +9,9 @@ from tvm import relax
 from tvmq.errors import TvmqError
 from tvmq.passes import FineTune, FineTuneOptions, Teacher
 from tvmq.passes.calibrate.watch import compile_for_host
-from tvmq.passes.hub.graph import rebuild, results_of
+from tvmq.passes.hub.graph import tupled
 from tvmq.passes.hub.pairs import float_form, weight_pairs
 from tvmq.passes.hub.schemes import Scheme
-from tvmq.passes.hub.steps import simulated_form
 from tvmq.passes.train.batch import batched
 from tvmq.passes.train.losses import linear
 from tvmq.passes.train.norms import norms_of
@@ -20,10 +19,9 @@ from tvmq.passes.train.objective import Term, images_last, objective
 from tvmq.passes.train.parameter import CENTRES, DEVIATIONS, GAINS, MEANS
 from tvmq.passes.train.put_back import put_into
 from tvmq.passes.train.student import Student
-from tvmq.search.host import run_on_host
 
 from ..modules import const
-from .networks import calibrated, samples, unoptimized
+from .networks import calibrated, outputs_of, samples, simulated, unoptimized
 
 BATCH = 4
 LOW = Scheme("w4a8", weight_bits=4, edge_bits=4)
@@ -38,8 +36,7 @@ def _body(b, x):
 
 @pytest.fixture(scope="module")
 def hub():
-    mod = calibrated(LOW, _body)
-    return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple(results_of(mod)))
+    return tupled(calibrated(LOW, _body))
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +65,6 @@ def _given(student, own, **new):
     return [*(np.asarray(values[each.key], np.float32) for each in student.parameters), *scalars]
 
 
-def _simulated(mod, images):
-    run = run_on_host(simulated_form(mod))
-    return np.concatenate([run({"x": image[None]})[0] for image in images])
-
-
 def _nchw(array):
     return array.transpose(0, 3, 1, 2)
 
@@ -88,7 +80,7 @@ def test_statistics_are_those_of_the_float_model(hub, norms, images):
 
 def test_with_averages_as_they_begin_nothing_changes(hub, student, function, images):
     found = _nchw(function([images, *_given(student, 0.0)])[0])
-    np.testing.assert_allclose(found, _simulated(hub, images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found, simulated(hub, images), rtol=1e-4, atol=1e-4)
 
 
 def test_the_statistics_of_a_batch_make_up_for_scales_and_shifts(student, function, images):
@@ -129,12 +121,12 @@ def test_norms_fold_into_scales_and_biases(hub, student, function, images):
     given = {each.key: each.values for each in student.parameters} | new
     learned = put_into(hub, given)
     np.testing.assert_allclose(
-        _simulated(learned, images),
+        simulated(learned, images),
         _nchw(function([images, *_given(student, 0.0, **new)])[0]),
         rtol=1e-3,
         atol=1e-3,
     )
-    assert not np.allclose(_simulated(learned, images), _simulated(hub, images), rtol=0.02, atol=0.02)
+    assert not np.allclose(simulated(learned, images), simulated(hub, images), rtol=0.02, atol=0.02)
 
 
 def _fine_tune(hub, steps=12):
@@ -145,8 +137,8 @@ def _fine_tune(hub, steps=12):
 
 
 def test_a_pass(hub, images):
-    exact = np.concatenate([run_on_host(float_form(hub))({"x": image[None]})[0] for image in images])
-    before, after = (np.square(_simulated(mod, images) - exact).sum() for mod in (hub, _fine_tune(hub)))
+    exact = outputs_of(float_form(hub), images)
+    before, after = (np.square(simulated(mod, images) - exact).sum() for mod in (hub, _fine_tune(hub)))
     assert after < before
 
 

@@ -11,7 +11,7 @@ from tvmq.errors import TvmqError
 from tvmq.passes import FineTuneOptions, QuantizeOptions
 from tvmq.passes.hub.codes import step_and_low
 from tvmq.passes.hub.compressed import compressed
-from tvmq.passes.hub.graph import rebuild, results_of
+from tvmq.passes.hub.graph import tupled
 from tvmq.passes.hub.schemes import get_scheme
 from tvmq.passes.train.batch import batched
 from tvmq.passes.train.binary import float_weights
@@ -21,10 +21,9 @@ from tvmq.passes.train.parameter import BIASES, ENTRIES, PLACES, WEIGHT_SCALES
 from tvmq.passes.train.put_back import put_into
 from tvmq.passes.train.student import Student
 from tvmq.passes.weight_only.compress import CompressWeights
-from tvmq.search.host import run_on_host
 
 from ..modules import const, module
-from .networks import SHAPE, samples, unoptimized
+from .networks import SHAPE, outputs_of, samples, unoptimized
 
 BATCH = 3
 WAYS = {
@@ -48,10 +47,6 @@ def _small(b, x):
     return b.add(relax.op.matmul(b.add(relax.op.reshape(b.add(pooled), (1, 6))), const(6, 5, seed=9)))
 
 
-def _tupled(mod):
-    return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple(results_of(mod)))
-
-
 def _student(mod, hub):
     return Student.of(batched(hub, BATCH), originals=float_weights(mod))
 
@@ -61,20 +56,15 @@ def _student_gives(student, images, values):
     return unoptimized(images_last(student.mod))([images, *given, np.array(1.0, np.float32)])[0]
 
 
-def _module_gives(mod, images):
-    run = run_on_host(mod)
-    return np.concatenate([run({"x": image[None]})[0] for image in images])
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_it_begins_as_the_module_and_goes_back_into_it(way):
-    mod = _tupled(module({"x": SHAPE}, _small))
+    mod = tupled(module({"x": SHAPE}, _small))
     hub = _compressed(mod, **WAYS[way])
     student = _student(mod, hub)
     images = np.concatenate([sample["x"] for sample in samples(BATCH, seed=5)])
     start = {parameter.key: parameter.values for parameter in student.parameters}
     np.testing.assert_allclose(
-        _student_gives(student, images, start), _module_gives(hub, images), rtol=1e-4, atol=1e-4
+        _student_gives(student, images, start), outputs_of(hub, images), rtol=1e-4, atol=1e-4
     )
     assert {parameter.kind for parameter in student.parameters} == {
         *({ENTRIES} if way == "codebooks" else {PLACES}),
@@ -88,9 +78,9 @@ def test_it_begins_as_the_module_and_goes_back_into_it(way):
         for each in student.parameters
     }
     learned = put_into(hub, new)
-    found = _module_gives(learned, images)
+    found = outputs_of(learned, images)
     np.testing.assert_allclose(found, _student_gives(student, images, new), rtol=1e-3, atol=1e-3)
-    assert not np.allclose(found, _module_gives(hub, images), rtol=1e-2, atol=1e-2)
+    assert not np.allclose(found, outputs_of(hub, images), rtol=1e-2, atol=1e-2)
     for codes in compressed(learned).values():
         assert codes.codes.max() < 2**codes.bits
 
@@ -102,7 +92,7 @@ ROWS, COLUMNS = 10, 4
 def test_gradients_of_a_product(way):
     """``sum(x w y)`` has the gradient ``x^T y`` by w, and what the weights are made of gets its sums."""
     mod = module({"x": (BATCH, ROWS)}, lambda b, x: b.add(relax.op.matmul(x, const(ROWS, COLUMNS))))
-    hub = _compressed(_tupled(mod), **WAYS[way])
+    hub = _compressed(tupled(mod), **WAYS[way])
     student = Student.of(hub)
     rng = np.random.default_rng(3)
     data, target = (rng.standard_normal((BATCH, extent)).astype(np.float32) for extent in (ROWS, COLUMNS))
@@ -138,7 +128,7 @@ def _spread(codes):
 
 
 def test_a_few_numbers_that_learn_and_codes_that_stay():
-    mod = _tupled(module({"x": SHAPE}, _small))
+    mod = tupled(module({"x": SHAPE}, _small))
     given = samples(16, seed=3)
     plain, tuned = (
         tvmq.quantize(
@@ -149,9 +139,9 @@ def test_a_few_numbers_that_learn_and_codes_that_stay():
         )
         for options in (None, FineTuneOptions(steps=30, batch=4, rate=0.01, augment=()))
     )
-    exact = _module_gives(mod, [sample["x"][0] for sample in given])
+    exact = outputs_of(mod, [sample["x"][0] for sample in given])
     errors = [
-        np.square(_module_gives(each.mod, [sample["x"][0] for sample in given]) - exact).sum()
+        np.square(outputs_of(each.mod, [sample["x"][0] for sample in given]) - exact).sum()
         for each in (plain, tuned)
     ]
     assert errors[1] < 0.7 * errors[0]

@@ -7,11 +7,10 @@ import pytest
 import tvm
 from tvm import relax
 
-from tvmq.passes.hub.graph import bindings_of, op_name, rebuild, results_of
+from tvmq.passes.hub.graph import bindings_of, op_name, tupled
 from tvmq.passes.hub.own_code import to_library
 from tvmq.passes.hub.pairs import activation_pairs, float_form, weight_pairs
 from tvmq.passes.hub.parameters import along
-from tvmq.passes.hub.steps import simulated_form
 from tvmq.passes.improve.backward import channels_last
 from tvmq.passes.improve.trainable import Trainable
 from tvmq.passes.train.batch import batched
@@ -22,23 +21,18 @@ from tvmq.passes.train.put_back import put_into
 from tvmq.passes.train.student import Student
 from tvmq.passes.train.weight_forms import DoReFa, LowRank
 from tvmq.schedules.pipeline import build
-from tvmq.search.host import run_on_host
 from tvmq.targets.features import row_of
 from tvmq.targets.parse import parse_target
 
 from ..modules import const, module
-from .networks import CLASSES, FINE, calibrated, samples, unoptimized
+from .networks import CLASSES, FINE, calibrated, outputs_of, samples, simulated, unoptimized
 
 BATCH = 3
 
 
 @pytest.fixture(scope="module")
 def hub():
-    return _tupled(calibrated())
-
-
-def _tupled(mod):
-    return rebuild(mod, lambda builder, var, value: value, result=relax.Tuple(results_of(mod)))
+    return tupled(calibrated())
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +59,8 @@ def _run(function, student, images, finer=1.0, **new):
     return function([images, *_given(student, **new), np.array(finer, np.float32)])[0]
 
 
-def _simulated(hub, images):
-    run = run_on_host(simulated_form(hub), samples=BATCH)
-    return np.concatenate([run({"x": image[None]})[0] for image in images])
-
-
 def test_it_begins_as_the_simulation(hub, student, function, images):
-    np.testing.assert_allclose(_run(function, student, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(_run(function, student, images), simulated(hub, images), rtol=1e-4, atol=1e-4)
 
 
 def test_finer_steps_come_to_the_float_model(hub, student, function, images):
@@ -80,8 +69,7 @@ def test_finer_steps_come_to_the_float_model(hub, student, function, images):
         f"{PLACES}:{pair.name}": pair.values / along(pair.scales, pair.axis, pair.values.ndim)
         for pair in weight_pairs(hub)
     }
-    run = run_on_host(float_form(hub), samples=BATCH)
-    exact = np.concatenate([run({"x": image[None]})[0] for image in images])
+    exact = outputs_of(float_form(hub), images)
     far, near = (
         np.abs(_run(function, student, images, finer, **own) - exact).max() for finer in (1.0, 2.0**12)
     )
@@ -90,7 +78,7 @@ def test_finer_steps_come_to_the_float_model(hub, student, function, images):
 
 def test_gradients_are_those_of_the_engine_in_numpy(images):
     # Of 8 bits in activations: where a value on the edge of two steps falls to the other side, little follows.
-    hub = _tupled(calibrated(FINE))
+    hub = tupled(calibrated(FINE))
     student = Student.of(batched(hub, BATCH))
     target = np.random.default_rng(1).standard_normal((BATCH, CLASSES)).astype(np.float32)
     made = objective(student, [Term(0, squares, 1.0)], 1)
@@ -134,9 +122,9 @@ def test_what_is_learned_goes_back_into_the_hub(hub, student, function, images):
     assert {parameter.kind for parameter in student.parameters} == {PLACES, WEIGHT_SCALES, BIASES, STEPS}
     learned = put_into(hub, new)
     np.testing.assert_allclose(
-        _simulated(learned, images), _run(function, student, images, **new), rtol=1e-3, atol=1e-3
+        simulated(learned, images), _run(function, student, images, **new), rtol=1e-3, atol=1e-3
     )
-    assert not np.allclose(_simulated(learned, images), _simulated(hub, images), rtol=1e-2, atol=1e-2)
+    assert not np.allclose(simulated(learned, images), simulated(hub, images), rtol=1e-2, atol=1e-2)
     for old, found in zip(weight_pairs(hub), weight_pairs(learned), strict=True):
         assert found.integers.min() >= old.limits[0]
         assert found.integers.max() <= old.limits[1]
@@ -167,7 +155,7 @@ def test_what_does_not_learn_is_a_constant(hub, images):
     student = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == STEPS)
     assert {parameter.kind for parameter in student.parameters} == {STEPS}
     function = unoptimized(images_last(student.mod))
-    np.testing.assert_allclose(_run(function, student, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(_run(function, student, images), simulated(hub, images), rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_computed_again_gives_the_same_gradients_in_less_memory(student, images):
@@ -202,7 +190,7 @@ def test_other_forms_of_weights_begin_where_these_are_and_go_back(hub, images, f
         for parameter in own.parameters
     }
     np.testing.assert_allclose(
-        _simulated(put_into(hub, new, form), images), _run(function, own, images, **new), rtol=1e-3, atol=1e-3
+        simulated(put_into(hub, new, form), images), _run(function, own, images, **new), rtol=1e-3, atol=1e-3
     )
 
 
@@ -210,13 +198,13 @@ def test_zero_points_learn_where_they_are_asked_to(hub, images):
     own = Student.of(batched(hub, BATCH), learns=lambda parameter: parameter.kind == OFFSETS)
     assert {parameter.kind for parameter in own.parameters} == {OFFSETS}
     function = unoptimized(images_last(own.mod))
-    np.testing.assert_allclose(_run(function, own, images), _simulated(hub, images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(_run(function, own, images), simulated(hub, images), rtol=1e-4, atol=1e-4)
     moved = {parameter.key: parameter.values + np.float32(1.3) for parameter in own.parameters}
     learned = put_into(hub, moved)
     for old, new in zip(activation_pairs(hub), activation_pairs(learned), strict=True):
         assert new.zero_point == old.zero_point + 1
     np.testing.assert_allclose(
-        _simulated(learned, images), _run(function, own, images, **moved), rtol=1e-4, atol=1e-4
+        simulated(learned, images), _run(function, own, images, **moved), rtol=1e-4, atol=1e-4
     )
     target = np.zeros((BATCH, CLASSES), np.float32)
     gradients = unoptimized(objective(own, [Term(0, squares, 1.0)], 0).mod)(
